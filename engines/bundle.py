@@ -1,0 +1,286 @@
+"""A model folder, read strictly: manifest, hashes, shapes. Loading refuses whatever does not match.
+
+Nothing here runs a network; `engines.runtime` does. The returned dataclasses never change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from engines.errors import BundleError, UnknownVoice
+
+FORMAT = 1
+_DTYPES = ("float32", "int64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    id: str
+    name: str
+    index: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codes:
+    pattern: str  # "flat": one code a step
+    levels: tuple[int, ...]
+    count: int
+    begin: int  # fed before the first code of a segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointerAdapter:
+    """What the `pointer` input adapter shows the LM at each step."""
+
+    window: tuple[int, ...]
+    look_ahead_phones: int
+    max_elapsed: int
+    max_advance: int
+    num_phone_ids: int
+    max_steps: int  # longest segment, in codes
+    max_hold_steps: int  # longest stay on one phone at speed 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lm:
+    file: str
+    layers: int
+    kv_heads: int
+    head_dim: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSlot:
+    """One state tensor of the vocoder, without its batch axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocoder:
+    file: str
+    states: tuple[StateSlot, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    folder: Path
+    name: str
+    version: str
+    digest: str  # of the manifest, which holds the digests of all files
+    sample_rate_hz: int
+    hop_length: int
+    frames_per_code: int
+    window_samples: int
+    codes: Codes
+    adapter: PointerAdapter
+    lm: Lm
+    vocoder: Vocoder
+    voices: tuple[Voice, ...]
+    temperature: float
+
+    @property
+    def samples_per_code(self) -> int:
+        return self.hop_length * self.frames_per_code
+
+    @property
+    def look_back(self) -> int:
+        return self.window_samples - self.hop_length
+
+    @property
+    def code_s(self) -> float:
+        return self.samples_per_code / self.sample_rate_hz
+
+    def voice(self, voice_id: str) -> Voice:
+        for voice in self.voices:
+            if voice.id == voice_id:
+                return voice
+        raise UnknownVoice(f"voice {voice_id!r} is not in this bundle; valid: {', '.join(v.id for v in self.voices)}")
+
+
+def default_bundle() -> Path:
+    """The shipped voice."""
+    return Path(str(resources.files("engines").joinpath("bundles", "flite")))
+
+
+def load_bundle(folder: Path | None = None) -> Bundle:
+    folder = (folder or default_bundle()).resolve()
+    path = folder / "manifest.json"
+    try:
+        text = path.read_bytes()
+        manifest = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} is not a readable manifest: {error}") from error
+    fields = _Fields(manifest, "manifest")
+    if fields.take("format", int) != FORMAT:
+        raise BundleError(f"manifest format {manifest['format']} is not supported, this version reads {FORMAT}")
+    _check_files(folder, fields.take("files", dict))
+    bundle = _parse(folder, fields, hashlib.sha256(text).hexdigest())
+    fields.finish()
+    for used in (bundle.lm.file, bundle.vocoder.file):
+        if used not in manifest["files"]:
+            raise BundleError(f"{used!r} is used but has no hash under 'files'")
+    return bundle
+
+
+class _Fields:
+    """A JSON object whose keys must all be taken, each with its type."""
+
+    def __init__(self, value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            raise BundleError(f"{where} must be an object, got {type(value).__name__}")
+        self.where, self.left = where, dict(value)
+
+    def take(self, key: str, kind: type) -> Any:
+        if key not in self.left:
+            raise BundleError(f"{self.where} lacks {key!r}")
+        value = self.left.pop(key)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise BundleError(f"{self.where}.{key} must be {kind.__name__}, got {value!r}")
+        return value
+
+    def positive(self, key: str) -> int:
+        value: int = self.take(key, int)
+        if value < 1:
+            raise BundleError(f"{self.where}.{key} must be at least 1, got {value}")
+        return value
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        values = self.take(key, list)
+        if not all(type(value) is int for value in values):
+            raise BundleError(f"{self.where}.{key} must hold integers, got {values!r}")
+        return tuple(values)
+
+    def object(self, key: str) -> _Fields:
+        return _Fields(self.take(key, dict), f"{self.where}.{key}")
+
+    def finish(self) -> None:
+        if self.left:
+            raise BundleError(f"{self.where} has unknown keys: {', '.join(sorted(self.left))}")
+
+
+def _check_files(folder: Path, files: dict[str, Any]) -> None:
+    for name, digest in files.items():
+        path = (folder / name).resolve()
+        if path.parent != folder or not path.is_file():
+            raise BundleError(f"file {name!r} is not inside the bundle {folder.name!r}")
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != digest:
+            raise BundleError(f"{name} has sha256 {found}, the manifest says {digest}")
+
+
+def _parse(folder: Path, fields: _Fields, digest: str) -> Bundle:
+    defaults = fields.object("defaults")
+    temperature = defaults.take("temperature", float)
+    defaults.finish()
+    for informative, kind in (("licences", list), ("provenance", dict), ("quality", dict)):
+        fields.take(informative, kind)
+    bundle = Bundle(
+        folder=folder,
+        name=fields.take("name", str),
+        version=fields.take("version", str),
+        digest=digest,
+        sample_rate_hz=fields.positive("sample_rate_hz"),
+        hop_length=fields.positive("hop_length"),
+        frames_per_code=fields.positive("frames_per_code"),
+        window_samples=fields.positive("window_samples"),
+        codes=_codes(fields.object("codes")),
+        adapter=_adapter(fields.object("adapter")),
+        lm=_lm(fields.object("lm")),
+        vocoder=_vocoder(fields.object("vocoder")),
+        voices=_voices(fields.take("voices", list)),
+        temperature=temperature,
+    )
+    if bundle.window_samples <= bundle.hop_length:
+        raise BundleError(f"window_samples {bundle.window_samples} must exceed hop_length {bundle.hop_length}")
+    return bundle
+
+
+def _codes(fields: _Fields) -> Codes:
+    codes = Codes(
+        pattern=fields.take("pattern", str),
+        levels=fields.integers("levels"),
+        count=fields.positive("count"),
+        begin=fields.positive("begin"),
+    )
+    fields.finish()
+    if codes.pattern != "flat":
+        raise BundleError(f"codes.pattern {codes.pattern!r} is not supported, 'flat' is")
+    if math.prod(codes.levels) != codes.count:
+        raise BundleError(f"codes.levels {codes.levels} make {math.prod(codes.levels)} codes, not {codes.count}")
+    return codes
+
+
+def _adapter(fields: _Fields) -> PointerAdapter:
+    kind = fields.take("kind", str)
+    if kind != "pointer":
+        raise BundleError(f"adapter.kind {kind!r} is not supported, 'pointer' is")
+    adapter = PointerAdapter(
+        window=fields.integers("window"),
+        look_ahead_phones=fields.positive("look_ahead_phones"),
+        max_elapsed=fields.positive("max_elapsed"),
+        max_advance=fields.positive("max_advance"),
+        num_phone_ids=fields.positive("num_phone_ids"),
+        max_steps=fields.positive("max_steps"),
+        max_hold_steps=fields.positive("max_hold_steps"),
+    )
+    fields.finish()
+    if adapter.window[-1] > adapter.look_ahead_phones:
+        raise BundleError(f"adapter.window {adapter.window} sees further than look_ahead_phones")
+    return adapter
+
+
+def _lm(fields: _Fields) -> Lm:
+    lm = Lm(
+        file=fields.take("file", str),
+        layers=fields.positive("layers"),
+        kv_heads=fields.positive("kv_heads"),
+        head_dim=fields.positive("head_dim"),
+        width=fields.positive("width"),
+    )
+    fields.finish()
+    return lm
+
+
+def _vocoder(fields: _Fields) -> Vocoder:
+    file = fields.take("file", str)
+    states = []
+    for index, value in enumerate(fields.take("states", list)):
+        state = _Fields(value, f"vocoder.states[{index}]")
+        slot = StateSlot(name=state.take("name", str), shape=state.integers("shape"), dtype=state.take("dtype", str))
+        state.finish()
+        if slot.dtype not in _DTYPES:
+            raise BundleError(f"vocoder state {slot.name!r} has dtype {slot.dtype!r}, supported: {', '.join(_DTYPES)}")
+        states.append(slot)
+    fields.finish()
+    return Vocoder(file=file, states=tuple(states))
+
+
+def _voices(values: list[Any]) -> tuple[Voice, ...]:
+    voices = []
+    for index, value in enumerate(values):
+        fields = _Fields(value, f"voices[{index}]")
+        voices.append(
+            Voice(
+                id=fields.take("id", str),
+                name=fields.take("name", str),
+                index=fields.take("index", int),
+                description=fields.take("description", str),
+            )
+        )
+        fields.finish()
+    if not voices:
+        raise BundleError("voices is empty, a bundle needs at least one")
+    return tuple(voices)

@@ -1,0 +1,69 @@
+"""Everything the engine refuses, as one tree.
+
+    ParlandoError
+    ├── ConfigError          a setting is out of range
+    ├── BundleError          a model folder does not match its manifest
+    ├── RequestError         the caller's fault, answered to the caller
+    │   ├── UnknownVoice
+    │   ├── TextError        (with UnspeakableText and TextTooLong)
+    │   └── BadParameter
+    ├── Overloaded           no slot is free; carries retry_after_s
+    └── EngineFault          ours: a step failed, an invariant broke
+        └── IntegrityError   free + leased != total
+
+`code` is stable and goes over the wire; `server/errors.py` maps it to HTTP status and WebSocket close code.
+"""
+
+from __future__ import annotations
+
+
+class ParlandoError(Exception):
+    code = "internal_error"
+
+
+class ConfigError(ParlandoError):
+    code = "invalid_config"
+
+
+class BundleError(ParlandoError):
+    code = "invalid_bundle"
+
+
+class RequestError(ParlandoError):
+    code = "invalid_request"
+
+
+class UnknownVoice(RequestError):
+    code = "unknown_voice"
+
+
+class TextError(RequestError):
+    code = "invalid_text"
+
+
+class UnspeakableText(TextError):
+    code = "unspeakable_text"
+
+
+class TextTooLong(TextError):
+    code = "text_too_long"
+
+
+class BadParameter(RequestError):
+    code = "invalid_parameter"
+
+
+class Overloaded(ParlandoError):
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class EngineFault(ParlandoError):
+    code = "engine_fault"
+
+
+class IntegrityError(EngineFault):
+    code = "integrity_error"

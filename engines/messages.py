@@ -1,0 +1,151 @@
+"""All that crosses the wall between the server and the engine.
+
+Commands go in, events come out; both are frozen, hold no arrays but raw PCM, and can be pickled. The server makes
+only commands that are already valid in form; the engine answers every accepted `Submit` with exactly one of
+`Finished`, `Cancelled` or `Failed`, and nothing for that request afterwards.
+
+    Submit  Append*  (Flush)  Append*  EndText          or Cancel at any moment
+    Started  Chunk*  WaitingForText*  Chunk*  Finished
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Opens an utterance. Text follows in `Append`."""
+
+    request_id: str
+    voice: str
+    seed: int
+    sample_rate_hz: int = 24_000  # 8, 16, 24, 32 or 48 kHz
+    speed: float = 1.0  # 0.75 to 1.35 within what the LM was trained on
+    temperature: float | None = None  # None: the bundle's default
+    max_lead_s: float | None = None  # None: no cap; work ahead as long as there is room
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    request_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flush:
+    """Speak what is there without waiting for more; the utterance stays open."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndText:
+    """No more text comes: speak the rest and finish."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPaused:
+    """The listener is slow and its outbox full (or has drained again): pause or resume generation for it."""
+
+    request_id: str
+    paused: bool
+
+
+Command = Submit | Append | Flush | EndText | Cancel | SetPaused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The sequence holds a slot and its first LM step is about to run."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordTime:
+    """A source token of the input, [start, end) in characters, and when it is spoken, from the first sample."""
+
+    start_char: int
+    end_char: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """The next samples of an utterance: s16le mono at the requested rate."""
+
+    request_id: str
+    pcm: bytes
+    first_sample: int
+    words: tuple[WordTime, ...] = ()  # words that ended within the codes of this chunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingForText:
+    """All speakable text so far is spoken and the text is not at its end: silence from here is not an underrun."""
+
+    request_id: str
+    spoken_samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Seconds since `Submit` reached the engine, and counts."""
+
+    first_text_s: float
+    started_s: float
+    first_chunk_s: float
+    finished_s: float
+    audio_s: float
+    lm_steps: int
+    segments: int
+    forced_advances: int  # guard: a phone was held too long
+    guards: tuple[str, ...] = ()  # names of guards that fired
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    request_id: str
+    samples: int
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    request_id: str
+    samples: int  # generated and emitted before the cancel took effect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    request_id: str
+    code: str  # of engines.errors
+    message: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats:
+    """Gauges and counters, sent when asked for by the client's clock (about once a second)."""
+
+    running: int
+    waiting: int
+    slots: int
+    kv_blocks_used: int
+    kv_blocks_total: int
+    lm_steps: int
+    lm_busy_s: float
+    vocoder_busy_s: float
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+Event = Started | Chunk | WaitingForText | Finished | Cancelled | Failed | EngineStats

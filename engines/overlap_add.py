@@ -1,0 +1,67 @@
+"""From complex frames to samples at the listener's rate, row by row.
+
+The same frames speak at 8 to 48 kHz: the inverse transform is longer or shorter, its spectrum padded or cut, its hop
+scaled. No resampler, no added delay. A row's samples depend on its own frames only, in any chunking.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.bundle import Bundle
+from engines.errors import BadParameter
+
+RATES_HZ = (8_000, 16_000, 24_000, 32_000, 48_000)
+
+
+class OverlapAdd:
+    """The geometry and window for one output rate; shared by all rows."""
+
+    def __init__(self, bundle: Bundle, rate_hz: int) -> None:
+        if rate_hz not in RATES_HZ:
+            raise BadParameter(f"sample rate {rate_hz} Hz is not offered; valid: {', '.join(map(str, RATES_HZ))}")
+        self.rate_hz = rate_hz
+        self.size = bundle.window_samples * rate_hz // bundle.sample_rate_hz
+        self.hop = bundle.hop_length * rate_hz // bundle.sample_rate_hz
+        self._native_size = bundle.window_samples
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.size) / self.size)
+        overlapped = np.zeros(self.hop)
+        for start in range(0, self.size, self.hop):
+            part = hann[start : start + self.hop] ** 2
+            overlapped[: len(part)] += part
+        self._window = hann / np.resize(overlapped, self.size) * (self.size / self._native_size)
+
+    @property
+    def look_back(self) -> int:
+        """Samples of a frame that lie before its newest hop; as many precede sample 0 of an utterance."""
+        return self.size - self.hop
+
+    def start(self) -> NDArray[np.float64]:
+        """The state before the first frame: [look_back] sums still open."""
+        return np.zeros(self.look_back)
+
+    def run(
+        self, spectrum: NDArray[np.float32], state: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """spectrum [F, 2, bins], state [look_back] -> finished samples [F * hop], state"""
+        frames = spectrum.shape[0]
+        half = self.size // 2 + 1
+        complete = np.zeros((frames, half), np.complex128)
+        kept = min(half, spectrum.shape[2])
+        complete.real = np.pad(spectrum[:, 0, :kept], ((0, 0), (0, half - kept)))
+        complete.imag = np.pad(spectrum[:, 1, :kept], ((0, 0), (0, half - kept)))
+        if self.size > self._native_size:
+            # The Nyquist bin stood for both its mirror images; in a longer transform each has a place of its own.
+            complete[:, spectrum.shape[2] - 1] *= 0.5
+        windowed = np.fft.irfft(complete, self.size, axis=1) * self._window
+        total = np.zeros(frames * self.hop + self.look_back)
+        total[: self.look_back] = state
+        for index in range(frames):
+            total[index * self.hop : index * self.hop + self.size] += windowed[index]
+        return total[: frames * self.hop], total[frames * self.hop :]
+
+
+def to_s16(samples: NDArray[np.float64]) -> bytes:
+    """Clipped before rounding: without it 1.2 would wrap to a loud click."""
+    return np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()

@@ -1,0 +1,1 @@
+"""What runs the graphs: the shapes in `base`, one file per backend."""

@@ -1,0 +1,70 @@
+"""Cuts the phone stream into segments that the LM speaks in one context, never longer than it was trained on.
+
+Where a segment ends depends on its phones alone: at the end of a sentence when it is long enough, at any pause when it
+is longer, at a word when it must. Every segment begins and ends with a pause, as in training.
+"""
+
+from __future__ import annotations
+
+from engines.text import PauseType, Phone, pause
+
+SENTENCE_PHONES = 60  # from here on a sentence's end closes the segment
+PHRASE_PHONES = 200  # from here on any pause does
+LONGEST_PHONES = 250  # at speed 1: some 25 s
+
+
+class Segment:
+    """Phones known so far. `closed` says that no more will come."""
+
+    __slots__ = ("closed", "pauses", "phones")
+
+    def __init__(self) -> None:
+        self.phones: list[Phone] = []
+        self.pauses: list[int] = []  # positions of pauses, rising
+        self.closed = False
+
+    def add(self, phone: Phone) -> None:
+        if phone.pause is not None:
+            self.pauses.append(len(self.phones))
+        self.phones.append(phone)
+
+
+class Segmenter:
+    def __init__(self, speed: float) -> None:
+        self._longest = int(LONGEST_PHONES * min(1.0, speed))
+        self._open: Segment | None = None
+
+    def feed(self, phones: list[Phone]) -> list[Segment]:
+        """Returns the segments that these phones began, in order; they fill and close as more arrive."""
+        begun: list[Segment] = []
+        for phone in phones:
+            if self._open is None:
+                self._open = Segment()
+                begun.append(self._open)
+                if phone.pause is None:
+                    self._open.add(pause(PauseType.PLAIN, phone.start))
+            segment = self._open
+            if self._must_cut(segment, phone):
+                segment.add(pause(PauseType.PLAIN, phone.start))
+                segment.closed = True
+                segment = self._open = Segment()
+                begun.append(segment)
+                segment.add(pause(PauseType.PLAIN, phone.start))
+            segment.add(phone)
+            if phone.pause is not None and len(segment.phones) > 1 and self._ends(segment, phone.pause):
+                segment.closed = True
+                self._open = None
+        return begun
+
+    def close(self) -> None:
+        """The text is flushed or at its end."""
+        if self._open is not None:
+            self._open.closed = True
+            self._open = None
+
+    def _ends(self, segment: Segment, kind: PauseType) -> bool:
+        count = len(segment.phones)
+        return count >= PHRASE_PHONES or (count >= SENTENCE_PHONES and kind is not PauseType.PLAIN)
+
+    def _must_cut(self, segment: Segment, phone: Phone) -> bool:
+        return len(segment.phones) >= self._longest and phone.starts_word

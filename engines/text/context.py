@@ -1,0 +1,64 @@
+"""What the reading of one token may know: what stood before it, and, on demand, what follows.
+
+Asking for what follows raises NotYet when it has not arrived; the token is then read again later. So a reading depends
+on exactly the tokens that it looked at, and never on when they came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+OPENING = "([{\"'*_#>`~<|"
+CLOSING = ")]}\"'*_`~>|"
+STOPS = ".,;:!?—"
+
+
+class NotYet(Exception):  # noqa: N818 - a signal, not a failure
+    """The answer depends on text that has not arrived."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """The token before; empty at the start of a sentence or after a flush."""
+
+    core: str = ""  # without marks around it, as written
+    number: str | None = None  # its digits when it was a plain number
+    telephone: bool = False
+    starts_sentence: bool = True
+
+    @property
+    def lower(self) -> str:
+        return self.core.lower()
+
+    @property
+    def capitalised(self) -> bool:
+        return self.core[:1].isupper()
+
+    @property
+    def shouted(self) -> bool:
+        return len(self.core) > 1 and self.core.isalpha() and self.core.isupper()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    left: Left
+    peek: Callable[[int], str | None]  # nth token after this one, from 1; None beyond the end. May raise NotYet
+
+    def following(self, count: int = 1) -> str:
+        """The nth following token without marks around it, "" beyond the end."""
+        token = self.peek(count)
+        return "" if token is None else token.lstrip(OPENING).rstrip(CLOSING + STOPS)
+
+    def following_unit(self) -> str:
+        return re.sub(r"[^a-z/°%.²³µ]", "", self.following().lower())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """Spoken words of a token, and how many following tokens were read with it."""
+
+    words: list[str]
+    taken: int = 0
+    telephone: bool = False

@@ -1,0 +1,17 @@
+"""What the text front end refuses. Both are the caller's fault and belong to the engine's tree of errors.
+
+They are ValueErrors too, so that a caller who knows nothing of the engine can still answer them.
+"""
+
+from __future__ import annotations
+
+from engines.errors import TextError
+from engines.errors import UnspeakableText as RefusedText
+
+
+class UnspeakableText(RefusedText, ValueError):  # noqa: N818 - a name of the tree
+    """A whole text without one letter, digit or mark that has a name."""
+
+
+class StreamEnded(TextError, ValueError):  # noqa: N818
+    """Text after the end of its stream."""

@@ -1,0 +1,106 @@
+"""Any character to the few that the rest of the front end knows: ASCII, and the marks that have a name.
+
+Accents are folded, Greek and Cyrillic are written in Latin letters, pictures and control characters go. Letters and
+digits of other scripts cannot be spoken: they are left out and reported.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+from engines.text.marks import CURRENCIES, MARKS
+from engines.text.word_lists import word_list
+
+EM_DASH = "—"
+EN_DASH = "–"
+_TYPOGRAPHIC = {
+    **dict.fromkeys("‘’ʼ′‛`´＇", "'"),
+    **dict.fromkeys("“”„«»″‟〝〞", '"'),
+    **dict.fromkeys("‐‑‒−﹣－", "-"),
+    **dict.fromkeys("—―⸺", EM_DASH),
+    **dict.fromkeys("。．", "."),
+    **dict.fromkeys("、，", ","),
+    "–": EN_DASH,
+    "…": "...",
+    "¡": "",
+    "¿": "",
+    "•": "-",
+    "·": "-",
+    "⁄": "/",
+    "№": "#",
+    "؟": "?",
+    "،": ",",
+}
+_LATIN = dict(
+    zip(
+        word_list("ß æ œ ø đ ð þ ł ı ħ ŋ ə ſ ŧ"),
+        word_list("ss ae oe o d th th l i h ng a s t"),
+    )
+)
+_GREEK = dict(
+    zip(
+        word_list("α β γ δ ε ζ η θ ι κ λ μ ν ξ ο π ρ σ ς τ υ φ χ ψ ω"),
+        word_list("a v g d e z i th i k l m n x o p r s s t i f h ps o"),
+    )
+)
+_CYRILLIC = dict(
+    zip(
+        word_list("а б в г д е ж з и й к л м н о п р с т у ф х ц ч ш щ ы э ю я є і ї ґ ђ ј љ њ ћ џ ў ѓ ќ ѕ"),
+        word_list(
+            "a b v g d e zh z i y k l m n o p r s t u f kh ts ch sh shch y e yu ya ye i yi g j y ly ny ch j u g k dz"
+        ),
+    )
+)
+_LETTERS = _LATIN | _GREEK | _CYRILLIC | {"ъ": "", "ь": "", "ё": "yo"}
+GREEK_NAMES = dict(
+    zip(
+        word_list("α β γ δ ε ζ η θ ι κ λ μ ν ξ ο π ρ σ τ υ φ χ ψ ω"),
+        word_list(
+            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon "
+            "phi chi psi omega"
+        ),
+    )
+)
+
+
+def fold(text: str) -> tuple[str, str]:
+    """The text in known characters, and those of its characters that cannot be spoken."""
+    if text.isascii() and text.isprintable():
+        return text, ""
+    name = GREEK_NAMES.get(text.lower())
+    if name is not None:
+        return name, ""
+    folded: list[str] = []
+    lost: list[str] = []
+    for character in text:
+        known = _fold_one(character)
+        if known is None:
+            lost.append(character)
+        else:
+            folded.append(known)
+    return "".join(folded), "".join(lost)
+
+
+@lru_cache(maxsize=4096)
+def _fold_one(character: str) -> str | None:
+    """None when it is a letter or digit of a script that we cannot read."""
+    if character.isascii():
+        return character if character.isprintable() else ""
+    for table in (_TYPOGRAPHIC, _LETTERS):
+        if character in table:
+            return table[character]
+    if character in MARKS or character in CURRENCIES:
+        return character
+    lower = character.lower()
+    if lower in _LETTERS:
+        return _LETTERS[lower].capitalize()
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    parts = unicodedata.normalize("NFKD", character)
+    if parts != character:
+        known = [_fold_one(part) for part in parts]
+        if all(part is None for part in known):
+            return None
+        return "".join(part for part in known if part)
+    return None if unicodedata.category(character)[0] in "LN" else ""

@@ -1,0 +1,57 @@
+"""How words sound: the teacher's lexicon, its letter rules for words not listed, its parts of speech for homographs.
+
+All three were dumped from CMU Flite, so a word sounds here as the speech model heard it. Phones carry stress as a last
+digit ("ax0", "ow1") on vowels. The tables never change after loading and may be shared.
+"""
+
+from __future__ import annotations
+
+import lzma
+from dataclasses import dataclass
+from importlib import resources
+
+from engines.text.letter_rules import LetterRules, parse_letter_rules
+from engines.text.word_tags import WordAt, WordTags, parse_word_tags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lexicon:
+    words: dict[str, str]  # "word" -> phones with blanks between
+    homographs: dict[str, dict[str, str]]  # word -> part of speech -> phones, where they differ from the usual ones
+    rules: LetterRules
+    tags: WordTags
+
+    @classmethod
+    def load(cls) -> Lexicon:
+        words: dict[str, str] = {}
+        homographs: dict[str, dict[str, str]] = {}
+        for line in _lines("lexicon.txt.xz"):
+            word, _, phones = line.partition(" ")
+            if "/" in word:
+                word, _, tag = word.partition("/")
+                homographs.setdefault(word, {})[tag] = phones
+            else:
+                words[word] = phones
+        return cls(
+            words=words,
+            homographs=homographs,
+            rules=parse_letter_rules(_lines("letter_rules.txt.xz")),
+            tags=parse_word_tags(_lines("word_tags.txt.xz")),
+        )
+
+    def __contains__(self, word: str) -> bool:
+        return word in self.words
+
+    def pronounce(self, word: str, word_at: WordAt | None = None) -> tuple[str, ...]:
+        """Phones of a lower-case word, () when it has no letter. `word_at` shows the words around it."""
+        listed = self.words.get(word)
+        if listed is None:
+            return self.rules.pronounce(word)
+        if word_at is not None and word in self.homographs:
+            listed = self.homographs[word].get(self.tags.tag(word_at), listed)
+        return tuple(listed.split(" "))
+
+
+def _lines(name: str) -> list[str]:
+    packed = resources.files("engines.text").joinpath("data", name).read_bytes()
+    return lzma.decompress(packed).decode().splitlines()

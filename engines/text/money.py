@@ -1,0 +1,64 @@
+"""Amounts of money: $12.50, €3 million, 5€, US$20, $1.2bn."""
+
+from __future__ import annotations
+
+import re
+
+from engines.text import numbers
+from engines.text.context import Around, Said
+from engines.text.marks import CURRENCIES, CURRENCY_CODES, SCALE_SHORT, SCALES
+
+_SIGNS = "".join(CURRENCIES)
+_AMOUNT = r"(\d[\d,]*)(?:\.(\d+))?"
+_MONEY = re.compile(
+    rf"([-+]?)(?:us|u\.s\.|a|c|nz|hk)?([{_SIGNS}])([-+]?){_AMOUNT}(k|m|mn|bn|b|t)?(/[a-z]+)?", re.IGNORECASE
+)
+_TRAILING = re.compile(rf"([-+]?){_AMOUNT}([{_SIGNS}])")
+_CODED = re.compile(rf"({'|'.join(CURRENCY_CODES)}){_AMOUNT}", re.IGNORECASE)
+_RANGE = re.compile(rf"([{_SIGNS}])([\d.,]*\d)[-–][{_SIGNS}]?([\d.,]*\d)(k|m|mn|bn|b|t)?", re.IGNORECASE)
+_COMMA_CENTS = re.compile(r"(.*\d),(\d\d)(\D?)")
+
+
+def read_money(core: str, around: Around) -> Said | None:
+    found = _RANGE.fullmatch(core)
+    if found:
+        sign, low, high, scale = found.groups()
+        upper = read_money(f"{sign}{high}{scale or ''}", around)
+        lower = numbers.decimal(low.replace(",", "").rstrip("."))
+        return None if upper is None else Said(words=[*lower, "to", *upper.words], taken=upper.taken)
+    comma = _COMMA_CENTS.fullmatch(core)
+    if comma:  # 3,50 is three and fifty hundredths; 3,500 is not
+        core = f"{comma[1].replace(',', '')}.{comma[2]}{comma[3]}"
+    found = _MONEY.fullmatch(core)
+    if found:
+        minus = "-" in found[1] + found[3]
+        return _spoken(found[2], found[4], found[5], (found[6] or "").lower(), minus, found[7], around)
+    found = _TRAILING.fullmatch(core)
+    if found:
+        return _spoken(found[4], found[2], found[3], "", found[1] == "-", None, around)
+    found = _CODED.fullmatch(core)
+    if found:
+        amount = found[2].replace(",", "") + (f".{found[3]}" if found[3] else "")
+        return Said(words=[*numbers.decimal(amount), *CURRENCY_CODES[found[1].lower()].split()])
+    return None
+
+
+def _spoken(
+    sign: str, whole: str, fraction: str | None, scale: str, minus: bool, per: str | None, around: Around
+) -> Said:
+    one, many, cent, cents = CURRENCIES[sign]
+    value = int(whole.replace(",", ""))
+    before = ["minus"] if minus else []
+    after = ["per", per[1:].lower()] if per else []
+    next_word = "" if scale or per else around.following().lower()
+    if scale or next_word in SCALES:
+        amount = numbers.decimal(whole.replace(",", "") + (f".{fraction}" if fraction else ""))
+        words = [*before, *amount, SCALE_SHORT[scale] if scale else next_word, many, *after]
+        return Said(words=words, taken=0 if scale else 1)
+    if fraction and len(fraction) != 2:
+        return Said(words=[*before, *numbers.decimal(f"{value}.{fraction}"), many, *after])
+    words = [*numbers.cardinal(value), one if value == 1 else many]
+    if fraction and int(fraction):
+        small = [*numbers.cardinal(int(fraction)), cent if int(fraction) == 1 else cents]
+        words = small if value == 0 else [*words, "and", *small]
+    return Said(words=[*before, *words, *after])

@@ -1,0 +1,200 @@
+"""Every other token with digits: ordinals, fractions, ranges, telephone numbers, versions, measures, plain numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from engines.text import numbers
+from engines.text.abbreviations import UNITS
+from engines.text.calendar_tokens import is_day_of_month, read_calendar
+from engines.text.context import Around, Said
+from engines.text.money import read_money
+
+_ORDINAL = re.compile(r"(\d[\d,]*)(?:st|nd|rd|th)", re.IGNORECASE)
+_FRACTION = re.compile(r"(\d{1,3})/(\d{1,3})")
+_MIXED = re.compile(r"(\d+)([½¼¾⅓⅔])")
+_RANGE = re.compile(r"(\d[\d,]*(?:\.\d+)?)[-–](\d[\d,]*(?:\.\d+)?)(%|°?[A-Za-z]+)?")
+_TELEPHONE = re.compile(
+    r"(?:\+?\d{1,3}[-.])?\(?\d{3}\)?[-.]?\d{3}[-.]\d{4}|\d{3}[-.]\d{4}|\+\d{7,15}|\+\d{1,3}-\d{2,4}-\d{3,}(?:-\d+)*"
+    r"|1-\d{3}-\d{3}-\d{4}"
+)
+_AREA_CODE = re.compile(r"\d{3}")
+_LOCAL_NUMBER = re.compile(r"\d{3}[-.]\d{4}")
+_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
+_VERSION = re.compile(r"v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)?", re.IGNORECASE)
+_RATIO = re.compile(r"(\d{1,3}):(\d{1,3})")
+_TIMES = re.compile(r"(\d+)[x×](\d+)(?:[x×](\d+))?")
+_FEET = re.compile(r"(\d{1,2})'(\d{1,2})(?:\"|'')?")
+_MEASURE = re.compile(r"([-+±~<>≈≤≥]|[<>]=)?(\d[\d,]*(?:\.\d+)?|\.\d+)(%|°[CFcf]?|¢|[A-Za-zµ²³/.]+)?")
+_SIGNS = {
+    "-": "minus",
+    "+": "plus",
+    "±": "plus or minus",
+    "~": "about",
+    "≈": "about",
+    "<": "less than",
+    ">": "more than",
+    "<=": "at most",
+    ">=": "at least",
+    "≤": "at most",
+    "≥": "at least",
+}
+_SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
+_NAMED_PARTS = {"½": "half", "¼": "quarter", "¾": "three quarters", "⅓": "third", "⅔": "two thirds"}
+
+_Reader = Callable[[str, Around], Said | None]
+
+
+def read_number(core: str, around: Around) -> Said | None:
+    """The words for a token that is a number of some kind, None for any other."""
+    if not any(character.isdecimal() for character in core):
+        return None
+    for reader in _READERS:
+        said = reader(core, around)
+        if said is not None:
+            return said
+    return None
+
+
+def is_plain_number(core: str) -> bool:
+    return re.fullmatch(r"[-+]?\d[\d,]*(?:\.\d+)?", core) is not None
+
+
+def _ordinal(core: str, around: Around) -> Said | None:
+    match = _ORDINAL.fullmatch(core)
+    return Said(words=numbers.ordinal(_integer(match[1]))) if match else None
+
+
+def _fraction(core: str, around: Around) -> Said | None:
+    mixed = _MIXED.fullmatch(core)
+    if mixed:
+        part = _NAMED_PARTS[mixed[2]].split()
+        return Said(words=[*numbers.cardinal(int(mixed[1])), "and", *(["a", *part] if len(part) == 1 else part)])
+    match = _FRACTION.fullmatch(core)
+    if not match or int(match[2]) == 0:
+        return None
+    top, bottom = int(match[1]), int(match[2])
+    and_before = ["and"] if around.left.number is not None and top < bottom else []
+    if bottom == 1 or top > bottom * 4:
+        return Said(words=[*numbers.cardinal(top), "over", *numbers.cardinal(bottom)])
+    return Said(words=and_before + numbers.fraction(top, bottom))
+
+
+def _telephone(core: str, around: Around) -> Said | None:
+    if core in _SHORT_NUMBERS and around.left.lower in ("call", "dial", "called", "calling", "dialed"):
+        return Said(words=numbers.digits(core))
+    if _TELEPHONE.fullmatch(core) or (around.left.telephone and re.fullmatch(r"\d{2,5}(?:[-.]\d{2,5})*", core)):
+        plus = ["plus"] if core.startswith("+") else []
+        return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
+    if re.fullmatch(r"\+\d{1,3}", core) and re.fullmatch(r"\d{2,5}[-.\d]*", around.following()):
+        return Said(words=["plus", *numbers.digits(core[1:])], telephone=True)
+    if _AREA_CODE.fullmatch(core) and _LOCAL_NUMBER.fullmatch(around.following()):
+        return Said(words=numbers.digits(core), telephone=True)
+    return None
+
+
+def _range(core: str, around: Around) -> Said | None:
+    match = _RANGE.fullmatch(core)
+    if not match:
+        return None
+    first, second, unit = match[1], match[2], match[3] or ""
+    if _is_code(first) or _is_code(second) or (unit and unit.lower() not in UNITS):
+        return None
+    if is_day_of_month(int(first), around) if first.isdecimal() and len(first) < 3 else False:
+        return Said(words=[*numbers.ordinal(int(first)), "to", *numbers.ordinal(_integer(second))])
+    high = _measure(second + unit, around)
+    return None if high is None else Said(words=[*_plain(first, around, bare=False), "to", *high.words])
+
+
+def _is_code(digits: str) -> bool:
+    """Long, or with a leading zero: not an amount."""
+    return (len(digits.partition(".")[0]) > 4 and "," not in digits) or (
+        digits.startswith("0") and digits[1:2].isdecimal()
+    )
+
+
+def _dotted(core: str, around: Around) -> Said | None:
+    if _ADDRESS.fullmatch(core):
+        words = []
+        for part in re.findall(r"\d+|[.:]", core):
+            words += numbers.cardinal(int(part)) if part.isdecimal() else ["dot" if part == "." else "colon"]
+        return Said(words=words)
+    if not _VERSION.fullmatch(core):
+        return None
+    words = ["version"] if core[0] in "vV" else []
+    for index, part in enumerate(core.lstrip("vV").split(".")):
+        words += (["point"] if index else []) + _group(part)
+    return Said(words=words)
+
+
+def _pairs(core: str, around: Around) -> Said | None:
+    """Ratios, sizes, and heights in feet and inches."""
+    match = _RATIO.fullmatch(core)
+    if match:
+        return Said(words=[*numbers.cardinal(int(match[1])), "to", *numbers.cardinal(int(match[2]))])
+    match = _FEET.fullmatch(core)
+    if match:
+        return Said(words=[*numbers.cardinal(int(match[1])), "foot", *numbers.cardinal(int(match[2]))])
+    match = _TIMES.fullmatch(core)
+    if not match:
+        return None
+    sides = [numbers.cardinal(int(side)) for side in match.groups() if side]
+    return Said(words=[word for index, side in enumerate(sides) for word in (["by"] if index else []) + side])
+
+
+def _measure(core: str, around: Around) -> Said | None:
+    match = _MEASURE.fullmatch(core)
+    if not match:
+        return None
+    sign, amount, unit = match.groups()
+    words = _SIGNS[sign].split() if sign else []
+    if not unit:
+        return Said(words=words + _plain(amount, around, bare=sign is None))
+    names = UNITS.get(unit.lower().rstrip("."))
+    if names is None and re.fullmatch(r"[A-Za-z]+/[a-z]+", unit):  # kg/day
+        top, _, bottom = unit.lower().partition("/")
+        one, many = UNITS.get(top, (top, top))
+        below = UNITS.get(bottom, (bottom, bottom))[0]
+        names = (f"{one} per {below}", f"{many} per {below}")
+    if unit in ("K", "k"):
+        names = ("thousand", "thousand")
+    elif unit in ("M", "bn", "B"):
+        names = {"M": ("million", "million")}.get(unit, ("billion", "billion"))
+    if names is None or unit in ("D", "G"):
+        return None
+    return Said(words=[*words, *numbers.quantity(amount), *names[amount != "1"].split()])
+
+
+def _plain(amount: str, around: Around, *, bare: bool) -> list[str]:
+    if not amount.isdecimal():
+        return numbers.quantity(amount)
+    value = int(amount)
+    if amount.startswith("0") and len(amount) > 1:
+        return numbers.digits(amount)
+    if bare and len(amount) < 3 and is_day_of_month(value, around):
+        return numbers.ordinal(value)
+    if len(amount) == 4 and 1100 <= value < 2100:
+        return numbers.cardinal(value) if bare and around.following_unit().rstrip(".") in UNITS else numbers.year(value)
+    return numbers.cardinal(value) if len(amount) < 10 else numbers.digits(amount)
+
+
+def _integer(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def _group(digits: str) -> list[str]:
+    return numbers.cardinal(int(digits)) if len(digits) < 4 else numbers.digits(digits)
+
+
+_READERS: tuple[_Reader, ...] = (
+    read_money,
+    _telephone,
+    read_calendar,
+    _ordinal,
+    _fraction,
+    _range,
+    _dotted,
+    _pairs,
+    _measure,
+)

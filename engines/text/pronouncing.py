@@ -1,0 +1,159 @@
+"""Spoken words to phones, left to right, as the teacher says them in running speech.
+
+Three things look beyond the word itself: homographs (two words ahead at most), "the" before a vowel (one), and clitics
+(the phone before). A word goes out as soon as what it looks at is there. A pause ends every look ahead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from engines.text.context import NotYet
+from engines.text.lexicon import Lexicon
+from engines.text.phones import VOWELS, PauseType, Phone, pause, phone_id
+from engines.text.word_lists import word_list
+
+_SIBILANTS = frozenset(["s", "z", "sh", "zh", "ch", "jh"])
+_VOICELESS = frozenset(["p", "t", "k", "f", "th"])
+_CLITICS = {"'s": "z", "'d": "d", "'ll": "l", "'ve": "v"}
+# After these "read" and "lead" are said as in "to read"; elsewhere "read" is the past and "lead" the metal or the past.
+_BEFORE_INFINITIVES = frozenset(
+    word_list("to will can shall could would should may might must do did does not please cannot cant dont wont didnt")
+)
+_INFINITIVES = {"read": ("r", "iy1", "d"), "lead": ("l", "iy1", "d")}
+_LEADERS = frozenset(["i", "we", "they", "who", "that"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenWord:
+    """A word as the teacher splits them ("it", "'s"), and its source token."""
+
+    text: str
+    word_index: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    kind: PauseType
+    at: int
+
+
+def split_clitic(word: str) -> list[str]:
+    """it's -> it, 's; isn't -> isnt; o'clock -> oclock."""
+    stem, mark, tail = word.rpartition("'")
+    if mark and stem and f"'{tail}" in _CLITICS:
+        return [stem.replace("'", ""), f"'{tail}"]
+    return [word.replace("'", "")]
+
+
+class Pronouncer:
+    """Owned by one stream."""
+
+    def __init__(self, lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self._waiting: deque[SpokenWord | Break] = deque()
+        self._before: tuple[str | None, str | None] = (None, None)  # two words back, one word back
+        self._last_symbol: str | None = None
+        self._closed = False
+
+    @property
+    def spoken_any(self) -> bool:
+        return self._last_symbol is not None
+
+    def add(self, item: SpokenWord | Break) -> None:
+        self._waiting.append(item)
+
+    def drain(self) -> list[Phone]:
+        """Phones that no later word can change."""
+        phones: list[Phone] = []
+        while self._waiting:
+            item = self._waiting[0]
+            if isinstance(item, Break):
+                if self._last_symbol is not None and self._last_symbol != "pau":
+                    phones.append(self._pause(item))
+            else:
+                try:
+                    sounds = self._sounds(0)
+                except NotYet:
+                    break
+                phones += self._say(item, sounds)
+            self._waiting.popleft()
+        return phones
+
+    def close(self, at: int) -> list[Phone]:
+        """Everything waiting, as if the text ended here, and a closing pause. What follows starts afresh."""
+        self._closed = True
+        phones = self.drain()
+        self._closed = False
+        if self._last_symbol is not None and self._last_symbol != "pau":
+            phones.append(self._pause(Break(kind=PauseType.PLAIN, at=at)))
+        self._before = (None, None)
+        return phones
+
+    def _say(self, word: SpokenWord, sounds: tuple[str, ...]) -> list[Phone]:
+        phones: list[Phone] = []
+        if not sounds:  # no letter at all: never so, if the reading is right
+            return phones
+        if self._last_symbol is None:
+            phones.append(pause(PauseType.PLAIN, word.start))
+        for index, marked in enumerate(sounds):
+            symbol = marked.rstrip("012")
+            stressed = marked[-1] == "1" and symbol in VOWELS
+            identity = phone_id(symbol, stressed=stressed, word_start=index == 0)
+            phones.append(Phone(identity, symbol, word.word_index, word.start, word.end, None))
+        self._last_symbol = phones[-1].symbol
+        self._before = (self._before[1], word.text)
+        return phones
+
+    def _pause(self, item: Break) -> Phone:
+        self._last_symbol = "pau"
+        return pause(item.kind, item.at)
+
+    def _word_at(self, place: int) -> str | None:
+        """The word `place` after the first one waiting; None beyond a pause or the end."""
+        if place < 0:
+            return self._before[place] if place >= -2 else None
+        for position in range(1, place + 1):
+            if position >= len(self._waiting):
+                if self._closed:
+                    return None
+                raise NotYet
+            if isinstance(self._waiting[position], Break):
+                return None
+        item = self._waiting[place]
+        assert isinstance(item, SpokenWord)
+        return item.text
+
+    def _sounds(self, place: int) -> tuple[str, ...]:
+        """Phones, with stress digits, of the word `place` after the first one waiting."""
+        word = self._word_at(place)
+        assert word is not None
+        if word in _CLITICS:
+            return self._clitic(word)
+        if word == "the":
+            return ("dh", "iy0" if self._vowel_follows(place) else "ax0")
+        before = self._word_at(place - 1)
+        if word in _INFINITIVES and (before in _BEFORE_INFINITIVES or (word == "lead" and before in _LEADERS)):
+            return _INFINITIVES[word]
+        sounds = self._lexicon.pronounce(word, lambda offset: self._word_at(place + offset))
+        return sounds or tuple(phone for letter in word for phone in self._lexicon.pronounce(letter))
+
+    def _vowel_follows(self, place: int) -> bool:
+        following = self._word_at(place + 1)
+        if following is None or following in _CLITICS:
+            return False
+        first = "dh" if following == "the" else self._sounds(place + 1)[0]
+        return first.rstrip("012") in VOWELS
+
+    def _clitic(self, clitic: str) -> tuple[str, ...]:
+        last = self._last_symbol
+        if last is None or last == "pau":
+            return (_CLITICS[clitic],)
+        if clitic != "'s":
+            return (_CLITICS[clitic],) if last in VOWELS else ("ax0", _CLITICS[clitic])
+        if last in _SIBILANTS:
+            return ("ax0", "z")
+        return ("s",) if last in _VOICELESS else ("z",)

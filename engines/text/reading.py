@@ -1,0 +1,213 @@
+"""One written token to spoken words and pauses.
+
+A reading is a function of the token, what stood before it and the following tokens it asks for. It knows nothing of
+when text arrives; `context.NotYet` passes through it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from engines.text.abbreviations import ALWAYS, FINAL, GLUED_ONLY, INNER, TITLES, UNITS, WHOLE
+from engines.text.acronyms import spell
+from engines.text.addresses import read_address
+from engines.text.calendar_tokens import day_name, month_name
+from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
+from engines.text.marks import CURRENCY_CODES, MARKS, OPERATORS
+from engines.text.number_tokens import is_plain_number, read_number
+from engines.text.phones import PauseType
+from engines.text.word_lists import word_list
+from engines.text.words import read_words
+
+_KINDS = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
+_PLAIN_STOPS = frozenset(',;:)]}"—')
+_LINK = re.compile(r"\]\([^)\s]*\)?")
+_TAG = re.compile(r"</?[A-Za-z][^<>\s]*>")
+_RULE = re.compile(r"([-*_=~—])\1{2,}")
+_INNER_BREAK = re.compile(
+    r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|(?<=\d)[,;!?](?=[A-Za-z])"
+)
+_DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_SENTENCE_STARTS = frozenset(
+    word_list(
+        "the a an it he she we they i you but and in this that these there his her its our my if when what on at so"
+    )
+)
+
+Piece = str | PauseType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A run without white space, in the characters of `folding`."""
+
+    text: str
+    start: int  # characters of the source text
+    end: int
+    opens_line: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    pieces: list[Piece]
+    taken: int  # following tokens read together with this one
+    left: Left  # for the next token
+
+
+def read(token: Token, around: Around) -> Reading:
+    text = _TAG.sub("", _LINK.sub("", token.text))
+    body = text.lstrip(OPENING)
+    core = body.rstrip(CLOSING + STOPS)
+    closing = body[len(core) :]
+    kind = _closing_kind(core, closing)
+    whole = WHOLE.get(text.rstrip(CLOSING + STOPS).lower()) or WHOLE.get(text.lower())
+    if whole is not None:
+        return _reading(list(whole.split()), kind, core, 0)
+    if not core or text in OPERATORS:
+        return _read_marks(text, kind, token, around)
+    short = _abbreviation(core, closing, kind, around)
+    if short is not None:
+        return short
+    said = _read_said(core, text, around)
+    if said is not None:
+        if said.taken:
+            last = around.peek(said.taken) or ""
+            kind = _closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
+        return _reading(list(said.words), kind, core, said.taken, telephone=said.telephone)
+    return _reading(_broken_words(core, around.left), kind, core, 0)
+
+
+def _reading(pieces: list[Piece], kind: PauseType | None, core: str, taken: int, *, telephone: bool = False) -> Reading:
+    if kind is not None:
+        pieces = [*pieces, kind]
+    if kind not in (None, PauseType.PLAIN):
+        return Reading(pieces=pieces, taken=taken, left=Left())
+    number = core.replace(",", "") if kind is None and is_plain_number(core) else None
+    left = Left(core=core, number=number, telephone=telephone and kind is None, starts_sentence=False)
+    return Reading(pieces=pieces, taken=taken, left=left)
+
+
+def _closing_kind(core: str, closing: str) -> PauseType | None:
+    for mark in closing:
+        if mark in _KINDS:
+            return _KINDS[mark]
+    if any(mark in _PLAIN_STOPS for mark in closing):
+        return PauseType.PLAIN
+    # A closing quote pauses, as with the teacher; the apostrophe of "dogs'" and "goin'" does not.
+    return PauseType.PLAIN if "'" in closing and not core.endswith(("s", "S", "in", "n", "l", "o")) else None
+
+
+def _read_marks(text: str, kind: PauseType | None, token: Token, around: Around) -> Reading:
+    """A token without letters and digits."""
+    left = around.left
+    if _RULE.fullmatch(text):
+        return Reading(pieces=[PauseType.PERIOD if token.opens_line else PauseType.PLAIN], taken=0, left=Left())
+    if token.opens_line and text.strip("-*+>#|`") == "":  # bullets, headings, quotes, fences
+        return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left())
+    if text in ("-", "–", "—", "--"):
+        words = _between_numbers(text, around)
+        if words:
+            return _reading([words], None, "", 0)
+        return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left(core=left.core, starts_sentence=False))
+    if text in OPERATORS and not token.opens_line and left.core and around.following():
+        return _reading(list(OPERATORS[text].split()), None, "", 0)
+    named = [word for mark in text for word in MARKS.get(mark, "").split() if mark not in "#<>^*"]
+    if named:
+        return _reading(list(named), kind, text, 0)
+    return Reading(pieces=[] if kind is None else [kind], taken=0, left=left if kind is None else Left())
+
+
+def _between_numbers(text: str, around: Around) -> str | None:
+    if around.left.number is None or not is_plain_number(around.following()):
+        return None
+    return "minus" if around.following(2) == "" and (around.peek(2) or "").startswith("=") else "to"
+
+
+def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
+    low, stopped, left = core.lower(), closing.startswith("."), around.left
+    month = month_name(core, around)
+    if month is not None:
+        return _reading([month], None if closing == "." else kind, core, 0)
+    if low in ("st", "dr") and (stopped or core == "St" or low in ALWAYS):
+        named = around.following()[:1].isupper() and (not left.capitalised or low == "dr")
+        if low == "st" and not stopped and not named and not left.capitalised:
+            return None
+        place = {"st": "street", "dr": "drive"}[low] if left.capitalised or left.number else None
+        words = place if place and not named else {"st": "saint", "dr": "doctor"}[low]
+        ends = words == place and around.following()[:1].isupper()
+        return _reading([words], kind if ends or closing[1:] else None, core, 0)
+    if low == "no" and stopped:
+        return _reading(["number"], None, core, 0) if around.following()[:1].isdecimal() else None
+    if left.number is not None and low in UNITS and low not in GLUED_ONLY:
+        return _stopped(UNITS[low][left.number != "1"], core, closing, kind, around)
+    if left.number is not None and low in CURRENCY_CODES and core.isupper():
+        return _reading(list(CURRENCY_CODES[low].split()), kind, core, 0)
+    day = day_name(core, stopped=stopped)
+    if day is not None and (closing != "." or around.following()):
+        return _reading([day], None if closing == "." else kind, core, 0)
+    if stopped or low in ALWAYS or "." in core:
+        if low in TITLES and not (low in ("gen", "rep", "col", "fr", "mt") and not core[0].isupper()):
+            return _reading([TITLES[low]], kind if closing[1:] else None, core, 0)
+        if low in INNER:
+            return _reading(list(INNER[low].split()), kind if closing != "." else None, core, 0)
+        if low in FINAL and not (low in ("co", "max", "est", "ch") and not stopped):
+            return _stopped(FINAL[low], core, closing, kind, around)
+    return _initials(core, closing, kind, around)
+
+
+def _stopped(words: str, core: str, closing: str, kind: PauseType | None, around: Around) -> Reading:
+    """The full stop belongs to the abbreviation, unless a capital or nothing follows."""
+    if closing == ".":
+        following = around.following()
+        kind = kind if not following or following[0].isupper() else None
+    return _reading(list(words.split()), kind, core, 0)
+
+
+def _initials(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
+    if len(core) == 1 and core.isupper() and core.isalpha() and closing == ".":
+        name = (around.left.starts_sentence or around.left.capitalised) and around.following()[:1].isupper()
+        return _reading(list(spell(core)), None, core, 0) if name else None
+    if not _DOTTED.fullmatch(core):
+        return None
+    if closing == ".":
+        following = around.following()
+        kind = kind if not following or (following[0].isupper() and following.lower() in _SENTENCE_STARTS) else None
+    return _reading(list(spell(core.replace(".", ""))), kind, core, 0)
+
+
+def _read_said(core: str, text: str, around: Around) -> Said | None:
+    marked = text.lstrip("([{\"'*_`").rstrip(CLOSING + STOPS)  # "#tag", "~5" and "<5" keep their mark
+    if re.fullmatch(r"#\d+", marked):
+        return Said(words=["number", *read_words(marked[1:], around.left)])
+    said = read_address(marked) or read_address(core)
+    if said is not None:
+        return Said(words=said)
+    bracketed = re.fullmatch(r"\(\d{3}\).*", text) is not None
+    number = read_number(text.rstrip(CLOSING + STOPS) if bracketed and ")" in core else marked, around)
+    return number if number is not None or marked == core else read_number(core, around)
+
+
+def _broken_words(core: str, left: Left) -> list[Piece]:
+    """Words with the pauses inside the token: "yes—no", "end.Next"."""
+    pieces: list[Piece] = []
+    start = 0
+    for match in _INNER_BREAK.finditer(core):
+        pieces += _expression(core[start : match.start()], left)
+        pieces.append(_closing_kind("", match.group()) or PauseType.PLAIN)
+        start, left = match.end(), Left(core="-", starts_sentence=False)
+    return [*pieces, *_expression(core[start:], left)]
+
+
+def _expression(text: str, left: Left) -> list[str]:
+    """ "2+2=4" is arithmetic; anything else is words."""
+    parts = re.split(r"([+*×÷=^]|[<>!=]=|(?<=\d)/(?=\d))", text)
+    if len(parts) < 3 or not all(re.fullmatch(r"\d+(?:\.\d+)?|[A-Za-z]|", part) for part in parts[::2]):
+        return read_words(text, left)
+    words: list[str] = []
+    for index, part in enumerate(parts):
+        if index % 2:
+            words += OPERATORS[part].split()
+        elif part:
+            words += spell(part) if part.isalpha() else read_words(part, left)
+    return words

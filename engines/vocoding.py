@@ -1,0 +1,141 @@
+"""Codes to samples for many sequences, in the loop's thread or in a worker of its own.
+
+All vocoder state lives here, by slot, and is touched only while a job runs; one job is in flight at a time, so the
+arrays need no lock. A slot is not given away while its row is in a job.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.bundle import Bundle
+from engines.overlap_add import OverlapAdd, to_s16
+from engines.randomness import noise
+from engines.runtime.base import VocoderRuntime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocoderRow:
+    """One sequence's share of a job. With `last`, the open sums are flushed after its codes (which may be none)."""
+
+    slot: int
+    request_id: str
+    codes: tuple[int, ...]
+    first_code: int
+    voice: int
+    seed: int
+    rate_hz: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocoded:
+    """A finished job: PCM by row, or the error that took the whole job."""
+
+    rows: list[VocoderRow]
+    pcm: list[bytes]
+    error: Exception | None
+    busy_s: float
+
+
+class Vocoding:
+    def __init__(self, bundle: Bundle, runtime: VocoderRuntime, slots: int, wake: Callable[[], None] | None) -> None:
+        """With `wake`, jobs run on a worker thread that calls it after each; without, inside `start`."""
+        self._bundle, self._runtime, self._wake = bundle, runtime, wake
+        self._state = runtime.initial_state(slots)
+        self._sums: dict[int, NDArray[np.float64]] = {}
+        self._rates: dict[int, OverlapAdd] = {}
+        self._finished: SimpleQueue[Vocoded] = SimpleQueue()
+        self._jobs: SimpleQueue[list[VocoderRow] | None] = SimpleQueue()
+        self.busy = False
+        self._worker: threading.Thread | None = None
+        if wake is not None:
+            self._worker = threading.Thread(target=self._work, name="vocoder", daemon=True)
+            self._worker.start()
+
+    def start(self, rows: list[VocoderRow]) -> None:
+        """All rows bring the same number of codes. Not while `busy`."""
+        assert not self.busy, "one vocoder job at a time"
+        self.busy = True
+        if self._worker is None:
+            self._finished.put(self._run(rows))
+        else:
+            self._jobs.put(rows)
+
+    @property
+    def has_finished(self) -> bool:
+        return not self._finished.empty()
+
+    def collect(self) -> Vocoded | None:
+        """The job that has finished since the last call, if one has."""
+        if self._finished.empty():
+            return None
+        self.busy = False
+        return self._finished.get()
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._jobs.put(None)
+            self._worker.join(timeout=5)
+
+    def _work(self) -> None:
+        assert self._wake is not None
+        while (rows := self._jobs.get()) is not None:
+            self._finished.put(self._run(rows))
+            self._wake()
+
+    def _run(self, rows: list[VocoderRow]) -> Vocoded:
+        started = time.perf_counter()
+        try:
+            pcm, error = self._synthesise(rows), None
+        except Exception as failure:  # whatever the backend raises belongs to these rows, not to the loop
+            pcm, error = [b""] * len(rows), failure
+        return Vocoded(rows=rows, pcm=pcm, error=error, busy_s=time.perf_counter() - started)
+
+    def _synthesise(self, rows: list[VocoderRow]) -> list[bytes]:
+        for row in rows:
+            if row.first_code == 0:
+                self._reset(row)
+        if not rows[0].codes:
+            return [self._speak(row, None) for row in rows]
+        slots = [row.slot for row in rows]
+        samples = self._bundle.samples_per_code
+        codes = np.array([row.codes for row in rows], np.int64)
+        # Source samples reach back before the first new one; before sample 0 they are drawn the same way.
+        count = self._bundle.look_back + codes.shape[1] * samples
+        excitation = np.stack([noise(row.seed, row.first_code * samples, count) for row in rows])
+        voices = np.array([row.voice for row in rows], np.int64)
+        state = {name: array[slots] for name, array in self._state.items()}
+        spectrum, state = self._runtime.run(codes, voices, excitation, state)
+        if not np.isfinite(spectrum).all():
+            raise FloatingPointError("the vocoder returned values that are not finite")
+        for name, array in state.items():
+            self._state[name][slots] = array
+        return [self._speak(row, spectrum[index]) for index, row in enumerate(rows)]
+
+    def _reset(self, row: VocoderRow) -> None:
+        for array in self._state.values():
+            array[row.slot] = 0
+        self._sums[row.slot] = self._rate(row.rate_hz).start()
+
+    def _rate(self, rate_hz: int) -> OverlapAdd:
+        if rate_hz not in self._rates:
+            self._rates[rate_hz] = OverlapAdd(self._bundle, rate_hz)
+        return self._rates[rate_hz]
+
+    def _speak(self, row: VocoderRow, spectrum: NDArray[Any] | None) -> bytes:
+        rate, parts = self._rate(row.rate_hz), []
+        if spectrum is not None:
+            samples, self._sums[row.slot] = rate.run(spectrum, self._sums[row.slot])
+            parts.append(samples[rate.look_back :] if row.first_code == 0 else samples)
+        if row.last:
+            parts.append(self._sums[row.slot])
+        return to_s16(np.concatenate(parts)) if parts else b""

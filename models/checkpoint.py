@@ -1,0 +1,78 @@
+"""Progress of one training run, kept so that a killed run goes on where it was.
+
+A budget is CPU seconds of this process. Files are written beside their place and renamed, so a kill in the middle
+leaves the previous checkpoint whole.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class TrainingState:
+    def __init__(
+        self,
+        path: Path,
+        network: torch.nn.Module,
+        optimiser: torch.optim.Optimizer,
+        budget_s: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self.path, self.network, self.optimiser, self.budget_s, self.rng = path, network, optimiser, budget_s, rng
+        self.step = 0
+        self._spent_before_s = 0.0
+        self._started_s = time.process_time()
+
+    @property
+    def spent_s(self) -> float:
+        return self._spent_before_s + time.process_time() - self._started_s
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, self.spent_s / self.budget_s)
+
+    @property
+    def done(self) -> bool:
+        return self.spent_s >= self.budget_s
+
+    def advance(self) -> None:
+        self.step += 1
+
+    def save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "spent_s": self.spent_s,
+                "torch_rng": torch.get_rng_state(),
+                "numpy_rng": self.rng.bit_generator.state,
+            },
+            partial,
+        )
+        os.replace(partial, self.path)
+
+    def resume(self) -> bool:
+        """Loads the checkpoint when there is one; says whether there was."""
+        if not self.path.exists():
+            return False
+        saved: dict[str, Any] = torch.load(self.path, weights_only=False)
+        self.network.load_state_dict(saved["network"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.step, self._spent_before_s = saved["step"], saved["spent_s"]
+        self._started_s = time.process_time()
+        torch.set_rng_state(saved["torch_rng"])
+        self.rng.bit_generator.state = saved["numpy_rng"]
+        return True
+
+    def report(self, figures: dict[str, float]) -> None:
+        values = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        print(f"step {self.step}  cpu {self.spent_s:.0f} s  {self.progress:.0%}  {values}", flush=True)

@@ -1,0 +1,301 @@
+"""Writes the bundle: trained networks in, manifest and ONNX files out.
+
+The LM graph is built node by node, because serving wants operators that a tracer does not make (grouped-query
+attention with a shared cache). Weights are stored in half precision and cast once at load. Every export is run
+against the torch network it came from and refused when they differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, SAMPLES_PER_CODE, Decoder
+from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
+from models.excitation import WINDOW as WINDOW_SAMPLES
+from models.speech_lm import (
+    BEGIN_CODE,
+    LOOK_AHEAD_PHONES,
+    MAX_ADVANCE,
+    MAX_ELAPSED,
+    WINDOW,
+    SpeechLm,
+    rotary_table,
+)
+
+MAX_STEPS = 750  # 30 s: the longest segment seen in training
+MICROSOFT = "com.microsoft"
+
+
+class _Graph:
+    """Collects nodes, constants and ends of a graph under construction."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+
+    def weight(self, name: str, value: NDArray[Any]) -> str:
+        """A float constant, stored as float16."""
+        self.constants.append(numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
+        return self.node("Cast", [f"{name}.half"], name, to=TensorProto.FLOAT)
+
+    def exact(self, name: str, value: NDArray[Any]) -> str:
+        self.constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str | list[str], domain: str = "", **attributes: Any) -> str:
+        outputs = [output] if isinstance(output, str) else output
+        self.nodes.append(
+            helper.make_node(kind, inputs, outputs, name=f"{kind}:{outputs[0]}", domain=domain, **attributes)
+        )
+        return outputs[0]
+
+    def input(self, name: str, kind: int, shape: list[str | int]) -> str:
+        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def output(self, name: str, kind: int, shape: list[str | int]) -> None:
+        self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
+
+
+def lm_graph(network: SpeechLm) -> onnx.ModelProto:
+    """One decode step over a shared cache; inputs and outputs as the bundle's `pointer` adapter names them."""
+    config, graph = network.config, _Graph()
+    weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
+    hidden = _embed(graph, weights)
+    graph.input("seqlens_k", TensorProto.INT32, ["B"])
+    graph.input("total_len", TensorProto.INT32, [1])
+    cosine, sine = rotary_table(MAX_STEPS + 16, config.head_dim)
+    graph.exact("cosine", cosine.numpy())
+    graph.exact("sine", sine.numpy())
+    residual = hidden
+    normed = graph.node(
+        "SimplifiedLayerNormalization",
+        [residual, graph.weight("norm_in", weights["blocks.0.attention_norm.weight"])],
+        "normed_in",
+        axis=-1,
+        epsilon=1e-5,
+        stash_type=1,
+    )
+    for layer in range(config.layers):
+        following = "norm.weight" if layer == config.layers - 1 else f"blocks.{layer + 1}.attention_norm.weight"
+        normed, residual = _block(graph, network, weights, layer, normed, residual, weights[following])
+    graph.node("Identity", [normed], "hidden")
+    graph.node("MatMul", [normed, graph.weight("to_code", weights["to_code.weight"].T)], "code_logits")
+    advance = graph.node("MatMul", [normed, graph.weight("to_advance", weights["to_advance.weight"].T)], "advance_raw")
+    graph.node("Add", [advance, graph.weight("to_advance_bias", weights["to_advance.bias"])], "advance_logits")
+    graph.output("code_logits", TensorProto.FLOAT, ["B", "S", NUM_CODES])
+    graph.output("advance_logits", TensorProto.FLOAT, ["B", "S", MAX_ADVANCE + 1])
+    graph.output("hidden", TensorProto.FLOAT, ["B", "S", config.width])
+    body = helper.make_graph(graph.nodes, "speech_lm", graph.inputs, graph.outputs, initializer=graph.constants)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
+    return helper.make_model(body, opset_imports=opsets, ir_version=10)
+
+
+def _embed(graph: _Graph, weights: dict[str, NDArray[Any]]) -> str:
+    total = ""
+    for name in ("code", "elapsed", "to_pause", "pause_type", "speaker"):
+        graph.input(name, TensorProto.INT64, ["B", "S"])
+        part = graph.node("Gather", [graph.weight(f"{name}_table", weights[f"{name}.weight"]), name], f"{name}_vector")
+        total = part if not total else graph.node("Add", [total, part], f"with_{name}")
+    graph.input("phones", TensorProto.INT64, ["B", "S", len(WINDOW)])
+    graph.input("speed", TensorProto.FLOAT, ["B", "S"])
+    phones = graph.node("Gather", [graph.weight("phone_table", weights["phone.weight"]), "phones"], "phone_vectors")
+    phones = graph.node("Reshape", [phones, graph.exact("flat", np.array([0, 0, -1]))], "phone_window")
+    phones = graph.node("MatMul", [phones, graph.weight("phones_weight", weights["phones.weight"].T)], "phones_mixed")
+    phones = graph.node("Add", [phones, graph.weight("phones_bias", weights["phones.bias"])], "phones_vector")
+    total = graph.node("Add", [total, phones], "with_phones")
+    speed = graph.node("Unsqueeze", ["speed", graph.exact("last", np.array([-1]))], "speed_column")
+    speed = graph.node("Mul", [speed, graph.weight("speed_weight", weights["speed.weight"][:, 0])], "speed_vector")
+    return graph.node("Add", [total, speed], "embedded")
+
+
+def _block(
+    graph: _Graph,
+    network: SpeechLm,
+    weights: dict[str, NDArray[Any]],
+    layer: int,
+    normed: str,
+    residual: str,
+    following_norm: NDArray[Any],
+) -> tuple[str, str]:
+    config, at = network.config, f"blocks.{layer}."
+    cache = ["B", config.kv_heads, "T", config.head_dim]
+    for kind in ("k", "v"):
+        graph.input(f"past_{kind}{layer}", TensorProto.FLOAT, cache)  # type: ignore[arg-type]
+        graph.output(f"present_{kind}{layer}", TensorProto.FLOAT, cache)  # type: ignore[arg-type]
+    packed = graph.node(
+        "MatMul", [normed, graph.weight(f"{at}qkv", weights[f"{at}attention.qkv.weight"].T)], f"{at}packed"
+    )
+    mixed = graph.node(
+        "GroupQueryAttention",
+        [packed, "", "", f"past_k{layer}", f"past_v{layer}", "seqlens_k", "total_len", "cosine", "sine"],
+        [f"{at}mixed", f"present_k{layer}", f"present_v{layer}"],
+        domain=MICROSOFT,
+        num_heads=config.heads,
+        kv_num_heads=config.kv_heads,
+        do_rotary=1,
+        scale=1 / math.sqrt(config.head_dim),
+    )
+    joined = graph.node(
+        "MatMul", [mixed, graph.weight(f"{at}out", weights[f"{at}attention.out.weight"].T)], f"{at}joined"
+    )
+    normed, residual = _skip_norm(graph, f"{at}mlp_norm", joined, residual, weights[f"{at}mlp_norm.weight"])
+    gate_up = graph.node(
+        "MatMul", [normed, graph.weight(f"{at}gate_up", weights[f"{at}gate_up.weight"].T)], f"{at}both"
+    )
+    sizes = graph.exact(f"{at}sizes", np.array([config.hidden, config.hidden]))
+    graph.node("Split", [gate_up, sizes], [f"{at}gate", f"{at}up"], axis=-1)
+    gate = graph.node("QuickGelu", [f"{at}gate"], f"{at}silu", domain=MICROSOFT, alpha=1.0)
+    product = graph.node("Mul", [gate, f"{at}up"], f"{at}product")
+    down = graph.node("MatMul", [product, graph.weight(f"{at}down", weights[f"{at}down.weight"].T)], f"{at}lowered")
+    return _skip_norm(graph, f"{at}next_norm", down, residual, following_norm)
+
+
+def _skip_norm(graph: _Graph, name: str, x: str, residual: str, scale: NDArray[Any]) -> tuple[str, str]:
+    graph.node(
+        "SkipSimplifiedLayerNormalization",
+        [x, residual, graph.weight(name, scale)],
+        [f"{name}_out", "", "", f"{name}_sum"],
+        domain=MICROSOFT,
+        epsilon=1e-5,
+    )
+    return f"{name}_out", f"{name}_sum"
+
+
+def vocoder_states(decoder: Decoder) -> list[dict[str, Any]]:
+    coarse, fine = decoder.coarse[0], decoder.fine[0]
+    return [
+        {
+            "name": "coarse",
+            "shape": [len(decoder.coarse), coarse.context, coarse.norm.normalized_shape[0]],
+            "dtype": "float32",
+        },
+        {"name": "fine", "shape": [len(decoder.fine), fine.context, fine.norm.normalized_shape[0]], "dtype": "float32"},
+        {"name": "phase", "shape": [], "dtype": "int64"},
+        {"name": "tail", "shape": [LOOK_BACK], "dtype": "float32"},
+    ]
+
+
+def vocoder_inputs(decoder: Decoder, rows: int, codes: int) -> dict[str, torch.Tensor]:
+    """Zero inputs of the serving form, by name."""
+    inputs = {
+        "codes": torch.zeros(rows, codes, dtype=torch.long),
+        "voice": torch.zeros(rows, dtype=torch.long),
+        "noise": torch.zeros(rows, LOOK_BACK + codes * SAMPLES_PER_CODE),
+    }
+    for state in vocoder_states(decoder):
+        inputs[state["name"]] = torch.zeros(rows, *state["shape"], dtype=getattr(torch, state["dtype"]))
+    return inputs
+
+
+def export_vocoder(decoder: Decoder, path: Path) -> None:
+    inputs = vocoder_inputs(decoder, 2, 3)
+    batch, codes = torch.export.Dim("batch", min=1, max=256), torch.export.Dim("steps", min=1, max=2048)
+    shapes: dict[str, dict[int, Any]] = {name: {0: batch} for name in inputs}
+    shapes["codes"][1] = codes
+    shapes["noise"] = {0: batch, 1: SAMPLES_PER_CODE * codes + LOOK_BACK}
+    states = [state["name"] for state in vocoder_states(decoder)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of changes inside torch itself
+        program = torch.onnx.export(
+            decoder.eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=["spectrum", *[f"{name}_out" for name in states]],
+            dynamic_shapes=tuple(shapes.values()),
+            dynamo=True,
+            opset_version=20,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    _store_in_half(model)
+    onnx.save(model, path)
+
+
+def _store_in_half(model: onnx.ModelProto) -> None:
+    """Large float32 weights become float16 with a cast in front; small ones and the DFT matrix stay exact."""
+    casts = []
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.dtype != np.float32 or value.size < 4096 or "analysis" in tensor.name:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    kept = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(casts + kept)
+
+
+def round_to_half(network: torch.nn.Module) -> None:
+    """What is stored is what is measured: gives the torch network the rounded weights too."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half().float())
+
+
+def write_bundle(
+    folder: Path,
+    decoder: Decoder,
+    network: SpeechLm,
+    voices: list[dict[str, Any]],
+    extra: dict[str, Any],
+) -> None:
+    """Both graphs and the manifest. `extra` brings name, version, defaults, licences, provenance and quality."""
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(lm_graph(network), folder / "lm.onnx")
+    export_vocoder(decoder, folder / "vocoder.onnx")
+    config = network.config
+    manifest = {
+        "format": 1,
+        "name": extra["name"],
+        "version": extra["version"],
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "hop_length": HOP,
+        "frames_per_code": FRAMES_PER_CODE,
+        "window_samples": WINDOW_SAMPLES,
+        "codes": {"pattern": "flat", "levels": list(LEVELS), "count": NUM_CODES, "begin": BEGIN_CODE},
+        "adapter": {
+            "kind": "pointer",
+            "window": list(WINDOW),
+            "look_ahead_phones": LOOK_AHEAD_PHONES,
+            "max_elapsed": MAX_ELAPSED,
+            "max_advance": MAX_ADVANCE,
+            "num_phone_ids": config.num_phone_ids,
+            "max_steps": MAX_STEPS,
+            "max_hold_steps": 15,
+        },
+        "lm": {
+            "file": "lm.onnx",
+            "layers": config.layers,
+            "kv_heads": config.kv_heads,
+            "head_dim": config.head_dim,
+            "width": config.width,
+        },
+        "vocoder": {"file": "vocoder.onnx", "states": vocoder_states(decoder)},
+        "voices": voices,
+        "defaults": extra["defaults"],
+        "files": {name: _sha256(folder / name) for name in ("lm.onnx", "vocoder.onnx")},
+        "licences": extra["licences"],
+        "provenance": extra["provenance"],
+        "quality": extra["quality"],
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,57 @@
+"""Puts trained checkpoints, names, licences and provenance together into a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.encode import load_codec
+from models.export import round_to_half, write_bundle
+from models.parity import check
+from models.speech_lm import LmConfig, SpeechLm
+
+VOICES = {
+    "rms": ("Flite rms", "US English, male; imitates CMU Flite's rms"),
+    "slt": ("Flite slt", "US English, female; imitates CMU Flite's slt"),
+    "awb": ("Flite awb", "Scottish-accented English, male; imitates CMU Flite's awb"),
+    "kal16": ("Flite kal16", "US English, male; imitates CMU Flite's kal16"),
+}
+
+
+def load_lm(path: Path) -> tuple[SpeechLm, dict[str, Any]]:
+    saved = torch.load(path, weights_only=False)
+    weights = saved["network"]
+    config = LmConfig(voices=weights["speaker.weight"].shape[0], num_phone_ids=weights["phone.weight"].shape[0])
+    network = SpeechLm(config)
+    network.load_state_dict(weights)
+    return network.eval(), saved
+
+
+def finish(codec_path: Path, lm_path: Path, voices: list[str], out: Path, quality: Path | None = None) -> None:
+    """Exports, then runs the exported graphs beside torch and refuses to leave a bundle that differs."""
+    codec = load_codec(codec_path)
+    network, saved = load_lm(lm_path)
+    round_to_half(codec.decoder)
+    round_to_half(network)
+    described = [
+        {"id": voice, "name": VOICES[voice][0], "index": index, "description": VOICES[voice][1]}
+        for index, voice in enumerate(voices)
+    ]
+    extra = {
+        "name": "flite",
+        "version": "1",
+        "defaults": {"temperature": 0.0},
+        "licences": ["Apache-2.0 (code and weights)", "teacher: CMU Flite licence, see NOTICE"],
+        "provenance": {
+            "teacher": "CMU Flite 2.2, voices " + ", ".join(voices),
+            "codec_steps": torch.load(codec_path, weights_only=False)["step"],
+            "lm_steps": saved["step"],
+            "lm_cpu_s": round(saved["spent_s"]),
+        },
+        "quality": json.loads(quality.read_text()) if quality and quality.exists() else {},
+    }
+    write_bundle(out, codec.decoder, network, described, extra)
+    check(out, codec.decoder, network)

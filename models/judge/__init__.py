@@ -1,0 +1,1 @@
+"""Meters for the shipped voice: a recogniser's word errors, resynthesis distances, a no-reference quality score."""

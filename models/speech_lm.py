@@ -1,0 +1,139 @@
+"""The speech language model: text phones under a moving pointer in, one code and the pointer's advance out.
+
+There is no text prefix: at each 40 ms step the model sees the phones around its pointer, how long it has stayed on
+this phone and where the next pause is, all inside a fixed look-ahead. So every phone is spoken once and in order, the
+length needs no end token, and the input is a function of the text alone. (Relative: VALL-T, arXiv 2401.14321.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.codec import NUM_CODES
+
+WINDOW = (-2, -1, 0, 1, 2, 3, 4, 5)  # phones around the pointer
+LOOK_AHEAD_PHONES = 8  # nothing further is seen, in training and in serving
+BEYOND = LOOK_AHEAD_PHONES + 1  # distance to a pause that lies outside the look-ahead
+MAX_ELAPSED = 23
+MAX_ADVANCE = 3
+BEGIN_CODE = NUM_CODES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LmConfig:
+    voices: int
+    num_phone_ids: int
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    kv_heads: int = 1
+    hidden: int = 640
+    phone_width: int = 48
+    dropout: float = 0.1  # in training only
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+
+class Attention(nn.Module):
+    """Causal attention, `heads` queries over `kv_heads` shared keys, rotary positions (halves rotated)."""
+
+    def __init__(self, config: LmConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.qkv = nn.Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_dim, bias=False)
+        self.out = nn.Linear(config.heads * config.head_dim, config.width, bias=False)
+
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """x [B, T, D], cosine and sine [T, head_dim] -> [B, T, D]"""
+        batch, length, _ = x.shape
+        packed = self.qkv(x).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim).transpose(1, 2)
+        query, key, value = packed.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+        joined: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, -1))
+        return joined
+
+
+class Block(nn.Module):
+    def __init__(self, config: LmConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.attention = Attention(config)
+        self.mlp_norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.gate_up = nn.Linear(config.width, 2 * config.hidden, bias=False)
+        self.down = nn.Linear(config.hidden, config.width, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), cosine, sine))
+        gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, dim=-1)
+        result: Tensor = x + self.dropout(self.down(F.silu(gate) * up))
+        return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LmInputs:
+    """All [B, T] unless said; see the bundle's input adapter `pointer`."""
+
+    code: Tensor  # previous code, BEGIN_CODE at the start
+    phones: Tensor  # [B, T, 8] ids around the pointer, 0 outside the segment
+    elapsed: Tensor  # frames already spent on this phone, at most MAX_ELAPSED
+    to_pause: Tensor  # phones from the pointer to the next pause, BEYOND if further than the look-ahead
+    pause_type: Tensor  # that pause's type, 0 if beyond
+    speaker: Tensor
+    speed: Tensor  # log of the duration stretch, float
+
+
+class SpeechLm(nn.Module):
+    def __init__(self, config: LmConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.code = nn.Embedding(NUM_CODES + 1, config.width)
+        self.phone = nn.Embedding(config.num_phone_ids, config.phone_width)
+        self.phones = nn.Linear(config.phone_width * len(WINDOW), config.width)
+        self.elapsed = nn.Embedding(MAX_ELAPSED + 1, config.width)
+        self.to_pause = nn.Embedding(BEYOND + 1, config.width)
+        self.pause_type = nn.Embedding(5, config.width)
+        self.speaker = nn.Embedding(config.voices, config.width)
+        self.speed = nn.Linear(1, config.width, bias=False)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.to_advance = nn.Linear(config.width, MAX_ADVANCE + 1)
+        self.to_code = nn.Linear(config.width, NUM_CODES, bias=False)
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, 0, 0.02)
+
+    def embed(self, inputs: LmInputs) -> Tensor:
+        x: Tensor = self.code(inputs.code) + self.phones(self.phone(inputs.phones).flatten(-2))
+        x = x + self.elapsed(inputs.elapsed) + self.to_pause(inputs.to_pause) + self.pause_type(inputs.pause_type)
+        return x + self.speaker(inputs.speaker) + self.speed(inputs.speed[..., None])
+
+    def forward(self, inputs: LmInputs) -> Tensor:
+        """A whole segment from its start -> hidden [B, T, D], from which `to_code` and `to_advance` read."""
+        x = self.embed(inputs)
+        cosine, sine = rotary_table(x.shape[1], self.config.head_dim)
+        cosine, sine = torch.cat([cosine, cosine], -1).to(x), torch.cat([sine, sine], -1).to(x)
+        for block in self.blocks:
+            x = block(x, cosine, sine)
+        hidden: Tensor = self.norm(x)
+        return hidden
+
+
+def rotary_table(length: int, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [length, head_dim / 2], base 10,000 (Su et al., arXiv 2104.09864)."""
+    frequency = 1.0 / (10_000.0 ** (torch.arange(0, head_dim, 2).double() / head_dim))
+    angle = torch.outer(torch.arange(length).double(), frequency)
+    return angle.cos().float(), angle.sin().float()
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """x [B, H, T, D], tables [T, D]"""
+    half = x.shape[-1] // 2
+    return x * cosine.to(x) + torch.cat([-x[..., half:], x[..., :half]], -1) * sine.to(x)

@@ -1,0 +1,110 @@
+"""From the teacher's raw speech to training data: trimmed samples, pitch, and one record per utterance.
+
+The opening pause is cut to 20-60 ms, so that the pupil starts to speak at once. Utterances are padded to whole codes.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.codec import SAMPLES_PER_CODE
+from models.excitation import HOP, SAMPLE_RATE_HZ
+
+MAX_SECONDS = 30.0
+CLOSING_PAUSE_S = 0.24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """One spoken text. Times are seconds from its first sample; `offset` counts samples in the voice's file."""
+
+    voice: str
+    stretch: float
+    text: str
+    offset: int
+    samples: int
+    segments: list[tuple[str, float, int, int, int]]  # phone, end_s, stress, word index or -1, syllable start
+    words: list[tuple[str, str, str]]  # spoken form, source token, punctuation after it
+
+
+def prepare(raw: Path, out: Path, voice: str) -> float:
+    """Reads `raw`/voice.{pcm,jsonl}, writes `out`/voice.{pcm,f0,jsonl}; returns the seconds of speech kept."""
+    import pyworld  # only here: training from prepared speech does without it
+
+    source = np.memmap(raw / f"{voice}.pcm", np.int16, "r")
+    rng = random.Random(voice)
+    out.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with (
+        open(out / f"{voice}.pcm", "wb") as pcm_file,
+        open(out / f"{voice}.f0", "wb") as f0_file,
+        open(out / f"{voice}.jsonl", "w") as index_file,
+    ):
+        for line in open(raw / f"{voice}.jsonl"):
+            record = json.loads(line)
+            samples = np.array(source[record["offset"] : record["offset"] + record["samples"]])
+            trimmed = _trim(record, samples, rng)
+            if trimmed is None:
+                continue
+            samples, segments = trimmed
+            wave = samples.astype(np.float64) / 32768
+            f0, times = pyworld.dio(wave, SAMPLE_RATE_HZ, f0_floor=60, f0_ceil=380, frame_period=10.0)
+            f0 = pyworld.stonemask(wave, f0, times, SAMPLE_RATE_HZ)[: len(samples) // HOP].astype(np.float32)
+            pcm_file.write(samples.tobytes())
+            f0_file.write(f0.tobytes())
+            kept = dict(
+                voice=voice,
+                stretch=record["stretch"],
+                text=record["text"],
+                offset=written,
+                samples=len(samples),
+                segments=segments,
+                words=record["words"],
+            )
+            index_file.write(json.dumps(kept) + "\n")
+            written += len(samples)
+    return written / SAMPLE_RATE_HZ
+
+
+def load(folder: Path, voice: str) -> tuple[list[Utterance], np.ndarray, np.ndarray]:
+    """The utterances of a voice, its samples (int16) and its F0 (float32, one per HOP, 0 where unvoiced)."""
+    utterances = [Utterance(**json.loads(line)) for line in open(folder / f"{voice}.jsonl")]
+    return (
+        utterances,
+        np.memmap(folder / f"{voice}.pcm", np.int16, "r"),
+        np.memmap(folder / f"{voice}.f0", np.float32, "r"),
+    )
+
+
+def pitch_statistics(f0: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of log F0 over the voiced frames."""
+    log_f0 = np.log(f0[f0 > 0])
+    return float(log_f0.mean()), float(log_f0.std())
+
+
+def _trim(
+    record: dict[str, object], samples: np.ndarray, rng: random.Random
+) -> tuple[np.ndarray, list[tuple[str, float, int, int, int]]] | None:
+    segments = list(record["segments"])  # type: ignore[call-overload]
+    if len(segments) < 3 or segments[0][0] != "pau" or segments[-1][0] != "pau":
+        return None
+    start_s = max(0.0, segments[0][1] - rng.uniform(0.02, 0.06))
+    end_s = min(segments[-1][1], segments[-2][1] + CLOSING_PAUSE_S)
+    start = int(start_s * SAMPLE_RATE_HZ) // HOP * HOP
+    count = int((end_s * SAMPLE_RATE_HZ - start) / SAMPLES_PER_CODE + 0.999) * SAMPLES_PER_CODE
+    if not SAMPLES_PER_CODE * 4 <= count <= MAX_SECONDS * SAMPLE_RATE_HZ:
+        return None
+    cut = samples[start : start + count]
+    cut = np.pad(cut, (0, count - len(cut)))
+    shifted = [(p, round(min(t, end_s) - start / SAMPLE_RATE_HZ, 4), st, w, sy) for p, t, st, w, sy in segments]
+    return cut, shifted
+
+
+def voices(folder: Path) -> Iterator[str]:
+    yield from sorted(path.stem for path in folder.glob("*.jsonl"))

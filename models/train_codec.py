@@ -1,0 +1,168 @@
+"""Trains the codec on prepared speech: python -m models.train_codec --data DIR --out FILE --cpu-minutes N
+
+Budgets count this process's CPU time, because wall time says little on a shared machine. A checkpoint with optimiser,
+random state and progress is written every minute; `--resume` goes on from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.checkpoint import TrainingState
+from models.codec import Codec
+from models.excitation import HOP, LOOK_BACK
+from models.mel import LogMel, SpectralLoss
+from models.teacher.prepare import Utterance, load, pitch_statistics
+
+CROP_SAMPLES = 20_480  # 1.28 s
+HELD_OUT = 12  # last utterances of each voice (a quarter of few), never trained on
+AT_START = 0.15  # share of crops that begin with the utterance, where the decoder has no past
+
+
+def held_out(utterances: list[Utterance]) -> list[Utterance]:
+    return utterances[-min(HELD_OUT, len(utterances) // 4) :]
+
+
+class Speech:
+    """Random crops of prepared speech."""
+
+    def __init__(self, folder: Path, voices: list[str], shares: list[float], seed: int) -> None:
+        self.voices = [load(folder, voice) for voice in voices]
+        self.shares = np.array(shares) / sum(shares)
+        self.rng = np.random.default_rng(seed)
+
+    def batch(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """samples [B, CROP], f0_hz [B, CROP / HOP], voice [B]"""
+        waves, pitches, voices = [], [], []
+        for _ in range(rows):
+            voice = int(self.rng.choice(len(self.voices), p=self.shares))
+            utterances, pcm, f0 = self.voices[voice]
+            while True:
+                one = utterances[self.rng.integers(len(utterances) - len(held_out(utterances)))]
+                if one.samples >= CROP_SAMPLES:
+                    break
+            at_start = self.rng.random() < AT_START
+            start = one.offset + (
+                0 if at_start else int(self.rng.integers((one.samples - CROP_SAMPLES) // HOP + 1)) * HOP
+            )
+            waves.append(pcm[start : start + CROP_SAMPLES])
+            pitches.append(f0[start // HOP : (start + CROP_SAMPLES) // HOP])
+            voices.append(voice)
+        samples = torch.tensor(np.stack(waves)).float() / 32768
+        return samples, torch.tensor(np.stack(pitches)), torch.tensor(voices)
+
+    def evaluation(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        result = []
+        for voice, (utterances, pcm, f0) in enumerate(self.voices):
+            for one in held_out(utterances):
+                samples = torch.tensor(np.array(pcm[one.offset : one.offset + one.samples])).float()[None] / 32768
+                pitch = torch.tensor(np.array(f0[one.offset // HOP : (one.offset + one.samples) // HOP]))[None]
+                result.append((samples, pitch, torch.tensor([voice])))
+        return result
+
+
+def losses(
+    codec: Codec, spectral: SpectralLoss, mel: LogMel, samples: Tensor, f0_hz: Tensor, voice: Tensor
+) -> dict[str, Tensor]:
+    with torch.autocast("cpu", torch.bfloat16):  # linear layers only; spectra and quantiser stay in float32
+        values, _ = codec.encode(samples, f0_hz, voice)
+        log_f0, voicing, filters = codec.decoder.parameters_of_speech(values, voice)
+    log_f0, voicing = log_f0.float(), voicing.float()
+    spoken = codec.synthesise(filters.float(), f0_hz, (f0_hz > 0).float())
+    ours, theirs = spoken[:, LOOK_BACK : samples.shape[1]], samples[:, : samples.shape[1] - LOOK_BACK]
+    voiced = (f0_hz > 0).float()
+    true_log_f0 = torch.log(f0_hz.clamp(min=50))
+    return {
+        "spectral": spectral(ours, theirs),
+        "mel": (mel(ours) - mel(theirs)).abs().mean(),
+        "f0": ((log_f0 - true_log_f0).abs() * voiced).sum() / voiced.sum().clamp(min=1),
+        "voicing": F.binary_cross_entropy_with_logits(voicing, voiced),
+    }
+
+
+@torch.no_grad()
+def evaluate(codec: Codec, mel: LogMel, unseen: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, float]:
+    """Whole held-out utterances with predicted F0."""
+    codec.eval()
+    mel_errors, cents, voicing_errors, codes = [], [], [], []
+    for samples, f0_hz, voice in unseen:
+        values, code = codec.encode(samples, f0_hz, voice)
+        spoken, log_f0, voicing = codec.speak(values, voice)
+        length = samples.shape[1] - LOOK_BACK
+        mel_errors.append(
+            float((mel(spoken[:, LOOK_BACK : LOOK_BACK + length]) - mel(samples[:, :length])).abs().mean())
+        )
+        voiced = f0_hz > 0
+        cents.append(((log_f0 - torch.log(f0_hz.clamp(min=50))).abs() * 1200 / np.log(2))[voiced])
+        voicing_errors.append(float(((voicing > 0) != voiced).float().mean()))
+        codes.append(code.flatten())
+    codec.train()
+    share = torch.bincount(torch.cat(codes)).float()
+    share = share[share > 0] / share.sum()
+    return {
+        "mel_l1": float(np.mean(mel_errors)),
+        "f0_cents": float(torch.cat(cents).median()),
+        "voicing_error": float(np.mean(voicing_errors)),
+        "code_entropy_bits": float(-(share * share.log2()).sum()),
+    }
+
+
+def learning_rate(step: int, progress: float, peak: float) -> float:
+    return peak * min(1.0, step / 60 + 0.01) * (1.0 if progress < 0.5 else max(0.04, (1 - progress) / 0.5))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--voices", default="rms:0.6,slt:0.4")
+    parser.add_argument("--cpu-minutes", type=float, default=280)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--peak", type=float, default=1e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    names = [part.split(":")[0] for part in arguments.voices.split(",")]
+    speech = Speech(arguments.data, names, [float(part.split(":")[1]) for part in arguments.voices.split(",")], 0)
+    codec = Codec(len(names))
+    for index, (_, _, f0) in enumerate(speech.voices):
+        mean, deviation = pitch_statistics(np.asarray(f0))
+        codec.pitch_mean[index], codec.pitch_deviation[index] = mean, deviation
+    optimiser = torch.optim.AdamW(codec.parameters(), arguments.peak, betas=(0.9, 0.98), weight_decay=1e-3)
+    state = TrainingState(arguments.out, codec, optimiser, arguments.cpu_minutes * 60, speech.rng)
+    if arguments.resume:
+        state.resume()
+    mel, spectral, unseen = LogMel(), SpectralLoss(), speech.evaluation()
+    recent: list[list[float]] = []
+    next_report = time.monotonic() + 20
+    while not state.done:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
+        parts = losses(codec, spectral, mel, *speech.batch(arguments.batch))
+        loss = parts["spectral"] + parts["mel"] + 3 * parts["f0"] + 0.4 * parts["voicing"]
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
+        optimiser.step()
+        state.advance()
+        recent.append([float(part.detach()) for part in parts.values()])
+        if time.monotonic() > next_report:
+            next_report = time.monotonic() + 60
+            state.report(dict(zip(parts, np.mean(recent[-50:], axis=0))) | evaluate(codec, mel, unseen))
+            recent.clear()
+            state.save()
+    state.report(evaluate(codec, mel, unseen))
+    state.save()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Trains the speech LM on encoded speech: python -m models.train_lm --codes FILE --out FILE --cpu-minutes N
+
+Same habits as the codec: budget in CPU time, a checkpoint each minute, `--resume`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engines.text import NUM_PHONE_IDS
+from models.checkpoint import TrainingState
+from models.lm_data import IGNORED, Example, collate
+from models.speech_lm import LmConfig, SpeechLm
+
+HELD_OUT = 40
+
+
+class Batches:
+    """Utterances of similar length together, about `tokens` steps a batch."""
+
+    def __init__(self, examples: list[Example], tokens: int, rng: np.random.Generator) -> None:
+        self.rng, self.tokens = rng, tokens
+        order = rng.permutation(len(examples))
+        kept = min(HELD_OUT, len(examples) // 4)
+        self.held_out = [examples[index] for index in order[:kept]]
+        self.train = sorted((examples[index] for index in order[kept:]), key=lambda one: len(one.codes))
+        self._ends = np.cumsum([len(one.codes) for one in self.train])
+
+    def draw(self) -> tuple[object, Tensor, Tensor]:
+        # A place drawn by token, not by utterance, so that long ones are seen as often as their share of speech.
+        end = int(np.searchsorted(self._ends, self.rng.integers(self._ends[-1]), side="right")) + 1
+        rows = max(1, self.tokens // len(self.train[end - 1].codes))
+        return collate(self.train[max(0, end - rows) : end], self.rng)
+
+
+def losses(network: SpeechLm, inputs: object, codes: Tensor, advances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = network(inputs)
+        known = codes != IGNORED
+        code_logits = network.to_code(hidden[known])
+        advance_logits = network.to_advance(hidden[known])
+    code_loss = F.cross_entropy(code_logits.float(), codes[known])
+    return code_loss, F.cross_entropy(advance_logits.float(), advances[known]), code_logits
+
+
+@torch.no_grad()
+def evaluate(network: SpeechLm, examples: list[Example]) -> dict[str, float]:
+    network.eval()
+    sums, count = np.zeros(4), 0
+    for start in range(0, len(examples), 8):
+        inputs, codes, advances = collate(examples[start : start + 8])
+        code_loss, advance_loss, logits = losses(network, inputs, codes, advances)
+        truth = codes[codes != IGNORED]
+        best = logits.argmax(-1)
+        levels = torch.tensor([1, 8, 64, 512])
+        distance = (best[:, None] // levels % 8 - truth[:, None] // levels % 8).abs().amax(-1)
+        figures = [code_loss, advance_loss, (best == truth).float().mean(), (distance <= 1).float().mean()]
+        sums += len(truth) * np.array([float(figure) for figure in figures])
+        count += len(truth)
+    network.train()
+    return dict(zip(("code_nats", "advance_nats", "top1", "within_one_level"), sums / count))
+
+
+def learning_rate(step: int, progress: float, peak: float) -> float:
+    return peak * min(1.0, step / 60 + 0.02) * (1.0 if progress < 0.4 else max(0.03, (1 - progress) / 0.6))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--codes", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cpu-minutes", type=float, default=280)
+    parser.add_argument("--tokens", type=int, default=1600)
+    parser.add_argument("--peak", type=float, default=1.5e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
+    batches = Batches(examples, arguments.tokens, rng)
+    config = LmConfig(voices=1 + max(one.speaker for one in examples), num_phone_ids=NUM_PHONE_IDS)
+    network = SpeechLm(config)
+    optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02)
+    state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
+    if arguments.resume:
+        state.resume()
+    recent: list[tuple[float, float]] = []
+    next_report = time.monotonic() + 20
+    while not state.done:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
+        code_loss, advance_loss, _ = losses(network, *batches.draw())
+        optimiser.zero_grad()
+        (code_loss + advance_loss).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        state.advance()
+        recent.append((float(code_loss.detach()), float(advance_loss.detach())))
+        if time.monotonic() > next_report:
+            next_report = time.monotonic() + 60
+            code_mean, advance_mean = np.mean(recent, axis=0)
+            recent.clear()
+            state.report({"code": code_mean, "advance": advance_mean} | evaluate(network, batches.held_out))
+            state.save()
+    state.report(evaluate(network, batches.held_out))
+    state.save()
+
+
+if __name__ == "__main__":
+    main()

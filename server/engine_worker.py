@@ -1,0 +1,66 @@
+"""The engine's side of the pipe: commands in, batches of events out. Runs in a process or a thread of its own.
+
+It knows no asyncio. It ends when the pipe closes, so that no engine outlives its server.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+from engines.bundle import load_bundle
+from engines.loop import Engine, EngineConfig
+from server.pipe import BlockingPipe
+
+_STATS_EVERY_S = 1.0
+READY = "ready"
+
+
+def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
+    """Sends READY once the engine is loaded, then lists of events."""
+    pipe = BlockingPipe(end)
+    engine = Engine(load_bundle(bundle), config)
+    closed = threading.Event()
+    reader = threading.Thread(target=_read, args=(pipe, engine, closed), name="engine-inbox", daemon=True)
+    reader.start()
+    try:
+        pipe.send(READY)
+        _serve(pipe, engine, closed)
+    except OSError:
+        pass  # the server is gone
+    finally:
+        engine.close()
+        pipe.close()
+
+
+def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
+    """`run` as a child process: Ctrl-C reaches the whole group, but only the server decides when to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    run(end, bundle, config)
+
+
+def _serve(pipe: BlockingPipe, engine: Engine, closed: threading.Event) -> None:
+    next_stats_s = time.monotonic()
+    while not closed.is_set():
+        events = engine.step()
+        if time.monotonic() >= next_stats_s:
+            next_stats_s = time.monotonic() + _STATS_EVERY_S
+            events.append(engine.stats())
+        if events:
+            pipe.send(events)
+        if not engine.has_work:
+            engine.wait(_STATS_EVERY_S)
+
+
+def _read(pipe: BlockingPipe, engine: Engine, closed: threading.Event) -> None:
+    try:
+        while True:
+            for command in pipe.receive():
+                engine.submit(command)
+    except (EOFError, OSError):
+        closed.set()
+        engine.wake()

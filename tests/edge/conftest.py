@@ -1,0 +1,56 @@
+"""A real server process on a free port of the loopback, for all edge tests of a session."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RunningServer:
+    def __init__(self, **environment: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/v1/audio/speech/ws"
+        settings = {f"PARLANDO_{name.upper()}": value for name, value in environment.items()}
+        command = [sys.executable, "-m", "server", "serve", "--port", str(self.port)]
+        self.process = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.PIPE, text=True)
+        self._await_ready()
+
+    def _await_ready(self) -> None:
+        """The server says `ready` in its log; reading on keeps the pipe from filling."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if '"event": "ready"' in line:
+                return
+        raise AssertionError("the server ended before it was ready")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        _, _ = self.process.communicate(timeout=30)
+        return self.process.returncode
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RunningServer]:
+    running = RunningServer()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=30) as one:
+        yield one

@@ -1,0 +1,122 @@
+"""The HTTP surface of a running server with the shipped voice."""
+
+from __future__ import annotations
+
+import struct
+
+import httpx
+import pytest
+
+from tests.edge.conftest import RunningServer
+
+TEXT = "Hello there, this is a test."
+
+
+def speech(client: httpx.Client, **body: object) -> httpx.Response:
+    return client.post("/v1/audio/speech", json={"input": TEXT, "model": "tts-1", **body})
+
+
+def test_pcm_is_the_default_and_seeded(client: httpx.Client) -> None:
+    answer = speech(client, voice="rms", seed=5)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "audio/pcm"
+    assert answer.headers["x-seed"] == "5"
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert answer.content == speech(client, voice={"id": "rms"}, seed=5).content
+    assert len(answer.content) % (2 * 960) == 0
+    drawn = speech(client).headers["x-seed"]
+    assert speech(client, seed=int(drawn)).status_code == 200
+
+
+def test_wav_has_a_plain_streaming_header(client: httpx.Client) -> None:
+    wav, pcm = (speech(client, seed=5, response_format=form).content for form in ("wav", "pcm"))
+    assert wav[44:] == pcm
+    assert struct.unpack("<4sI4s4sIHHIIHH4sI", wav[:44]) == (
+        b"RIFF", 0xFFFFFFFF, b"WAVE", b"fmt ", 16, 1, 1, 24_000, 48_000, 2, 16, b"data", 0xFFFFFFFF,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])
+def test_rates_have_the_same_length(client: httpx.Client, rate_hz: int) -> None:
+    seconds = len(speech(client, seed=1).content) / 2 / 24_000
+    assert len(speech(client, seed=1, sample_rate=rate_hz).content) / 2 / rate_hz == pytest.approx(seconds, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param", "says"),
+    [
+        ({"input": ""}, 400, "input", "empty"),
+        ({"input": "😀"}, 400, "input", "at least one letter"),
+        ({"input": "a" * 4_097}, 413, "input", "4097 characters, the limit is 4096"),
+        ({"input": 7}, 400, "input", "got 7"),
+        ({"voice": "nobody"}, 400, "voice", "valid: rms"),
+        ({"model": "gpt-9"}, 404, "model", "valid: default"),
+        ({"speed": 4.5}, 400, "speed", "got 4.5"),
+        ({"speed": 2.0}, 400, "speed", "0.75 to 1.33"),
+        ({"response_format": "tape"}, 400, "response_format", "'pcm' or 'wav'"),
+        ({"sample_rate": 11_000}, 400, "sample_rate", "valid: 8000"),
+        ({"seed": -1}, 400, "seed", "got -1"),
+    ],
+)
+def test_bad_requests_name_field_value_and_remedy(
+    client: httpx.Client, body: dict[str, object], status: int, param: str, says: str
+) -> None:
+    answer = speech(client, **body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (status, param)
+    assert says in error["message"]
+
+
+def test_broken_json_and_unknown_paths(client: httpx.Client) -> None:
+    assert client.post("/v1/audio/speech", content=b"{").status_code == 400
+    assert client.get("/nowhere").json()["error"]["code"] == "not_found"
+    assert client.get("/v1/audio/speech").status_code == 405
+
+
+def test_unknown_fields_are_ignored_here(client: httpx.Client) -> None:
+    assert speech(client, future_field=1).status_code == 200
+
+
+def test_catalogue(client: httpx.Client) -> None:
+    voices = client.get("/v1/audio/voices").json()["voices"]
+    assert [voice["id"] for voice in voices][0] == "rms"
+    assert all(voice["name"] for voice in voices)
+    assert {"default", "tts-1"} <= {model["id"] for model in client.get("/v1/models").json()["data"]}
+
+
+def test_operations(client: httpx.Client) -> None:
+    speech(client)
+    assert client.get("/health").status_code == 200
+    assert client.get("/ready").json() == {"status": "ready"}
+    metrics = client.get("/metrics").text
+    assert 'parlando_requests_total{end="finished",protocol="openai"}' in metrics
+    assert "parlando_ttfa_seconds_bucket" in metrics
+
+
+def test_keys_are_checked_when_configured() -> None:
+    guarded = RunningServer(api_keys="one,two")
+    with httpx.Client(base_url=guarded.url, timeout=30) as client:
+        assert speech(client).status_code == 401
+        client.headers["authorization"] = "Bearer two"
+        assert speech(client).status_code == 200
+    assert guarded.stop() == 0
+
+
+def test_a_full_server_refuses_with_retry_after() -> None:
+    small = RunningServer(slots="1")
+    with httpx.Client(base_url=small.url, timeout=30) as client:
+        body = {"input": "one two three four five six seven eight nine ten. " * 80, "seed": 1}
+        with client.stream("POST", "/v1/audio/speech", json=body) as busy:
+            assert busy.status_code == 200
+            refused = client.post("/v1/audio/speech", json={"input": TEXT})
+            assert refused.status_code == 503
+            assert int(refused.headers["retry-after"]) >= 1
+            assert refused.json()["error"]["code"] == "overloaded"
+        while small_is_busy(client):
+            pass
+        assert speech(client).status_code == 200
+    assert small.stop() == 0
+
+
+def small_is_busy(client: httpx.Client) -> bool:
+    return "parlando_streams_active 0.0" not in client.get("/metrics").text

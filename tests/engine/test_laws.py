@@ -1,0 +1,276 @@
+"""The laws of streaming, on the shipped bundle, byte for byte in 16-bit samples."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from engines.bundle import Bundle, load_bundle
+from engines.loop import Engine, EngineConfig
+from engines.messages import Append, Cancel, Cancelled, Chunk, EndText, Event, Failed, Finished, Flush, Submit
+from engines.overlap_add import RATES_HZ, OverlapAdd, to_s16
+from engines.randomness import noise
+from engines.runtime.onnx import OnnxVocoder
+from engines.synth import speak
+from engines.text import FrontEnd
+
+TEXT = "Hello there, this is a test. Would you like 3 cups of tea, or nothing at all?"
+OTHERS = (
+    "The quick brown fox jumps over the lazy dog.",
+    "Yes.",
+    "One, two, three, four, five, six, seven, eight, nine, ten!",
+    "It was a bright cold day in April, and the clocks were striking thirteen.",
+)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle()
+
+
+@pytest.fixture(scope="module")
+def front_end() -> FrontEnd:
+    return FrontEnd.load()
+
+
+def make(bundle: Bundle, front_end: FrontEnd, **settings: object) -> Engine:
+    defaults: dict[str, object] = {"slots": 12, "workers": False}
+    return Engine(bundle, EngineConfig(**(defaults | settings)), front_end=front_end)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def engine(bundle: Bundle, front_end: FrontEnd) -> Iterator[Engine]:
+    one = make(bundle, front_end)
+    yield one
+    one.check_integrity()
+    one.close()
+
+
+def submit(bundle: Bundle, name: str, seed: int = 3, voice: int = 0) -> Submit:
+    return Submit(request_id=name, voice=bundle.voices[voice].id, seed=seed)
+
+
+def settle(engine: Engine) -> list[Event]:
+    """Steps until there is nothing left to do without new commands."""
+    events: list[Event] = []
+    while engine.has_work:
+        events += engine.step()
+    return events
+
+
+def pcm_of(events: list[Event], name: str) -> bytes:
+    return b"".join(event.pcm for event in events if isinstance(event, Chunk) and event.request_id == name)
+
+
+def whole(engine: Engine, text: str = TEXT, seed: int = 3, voice: int = 0) -> bytes:
+    engine.submit(submit(engine.bundle, "whole", seed, voice))
+    engine.submit(Append(request_id="whole", text=text))
+    engine.submit(EndText(request_id="whole"))
+    events = settle(engine)
+    assert any(isinstance(event, Finished) for event in events)
+    return pcm_of(events, "whole")
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+@pytest.mark.parametrize("chunks", [[1], [2], [5], [25], None])
+def test_streamed_equals_one_shot(bundle: Bundle, rate_hz: int, chunks: list[int] | None) -> None:
+    vocoder, rate = OnnxVocoder(bundle), OverlapAdd(bundle, rate_hz)
+    rng = np.random.default_rng(5)
+    codes = rng.integers(0, bundle.codes.count, (1, 40))
+
+    def run(sizes: Iterator[int]) -> bytes:
+        state, sums, parts, start = vocoder.initial_state(1), rate.start(), [], 0
+        while start < codes.shape[1]:
+            size = min(next(sizes), codes.shape[1] - start)
+            samples = bundle.samples_per_code
+            excitation = noise(9, start * samples, bundle.look_back + size * samples)[None]
+            spectrum, state = vocoder.run(codes[:, start : start + size], np.array([1]), excitation, state)
+            part, sums = rate.run(spectrum[0], sums)
+            parts.append(part)
+            start += size
+        return to_s16(np.concatenate([*parts, sums]))
+
+    def sizes() -> Iterator[int]:
+        chooser = random.Random(1)
+        while True:
+            yield chunks[0] if chunks else chooser.randint(1, 9)
+
+    assert run(sizes()) == run(iter([40]))
+
+
+def test_every_code_gives_its_samples(engine: Engine) -> None:
+    for rate_hz in RATES_HZ:
+        spoken = speak(engine, "Good day.", sample_rate_hz=rate_hz)
+        assert len(spoken.pcm) // 2 == spoken.timings.lm_steps * rate_hz // 25
+
+
+def test_feeding_does_not_matter(engine: Engine) -> None:
+    expected = whole(engine)
+    words = [word + " " for word in TEXT.split(" ")]
+    words[-1] = words[-1].rstrip()
+    for name, pieces in {"words": words, "characters": list(TEXT)}.items():
+        engine.submit(submit(engine.bundle, name))
+        events: list[Event] = []
+        for piece in pieces:
+            engine.submit(Append(request_id=name, text=piece))
+            events += settle(engine)
+        engine.submit(EndText(request_id=name))
+        events += settle(engine)
+        assert pcm_of(events, name) == expected, name
+
+
+def test_long_text_is_cut_into_segments_and_fed_in_any_way(engine: Engine) -> None:
+    text = " ".join(OTHERS) + " " + TEXT * 3
+    expected = whole(engine, text)
+    engine.submit(submit(engine.bundle, "split"))
+    rng, start, events = random.Random(4), 0, []
+    while start < len(text):
+        end = start + rng.randint(1, 30)
+        engine.submit(Append(request_id="split", text=text[start:end]))
+        events += settle(engine)
+        start = end
+    engine.submit(EndText(request_id="split"))
+    events += settle(engine)
+    finished = [event for event in events if isinstance(event, Finished)]
+    assert finished[0].timings.segments > 1
+    assert pcm_of(events, "split") == expected
+
+
+def test_segment_joins_are_sample_continuous(engine: Engine) -> None:
+    """The vocoder runs on over a join, so no step between neighbouring samples exceeds those inside segments."""
+    text = " ".join(OTHERS * 2)
+    samples = np.frombuffer(whole(engine, text), np.int16).astype(int)
+    steps = np.abs(np.diff(samples, n=2))
+    silent = steps[:200]
+    assert steps.max() < 40 * max(200, np.percentile(steps, 99))
+    assert silent.max() < 3000
+
+
+def test_neighbours_change_nothing(bundle: Bundle, front_end: FrontEnd) -> None:
+    alone = make(bundle, front_end)
+    expected = whole(alone)
+    crowd = make(bundle, front_end)
+    rng = random.Random(11)
+    crowd.submit(submit(bundle, "n0", seed=100))
+    crowd.submit(Append(request_id="n0", text=OTHERS[0]))
+    crowd.submit(EndText(request_id="n0"))
+    events: list[Event] = crowd.step()
+    crowd.submit(submit(bundle, "me"))
+    crowd.submit(Append(request_id="me", text=TEXT))
+    crowd.submit(EndText(request_id="me"))
+    for number in range(1, 9):
+        name = f"n{number}"
+        crowd.submit(submit(bundle, name, seed=number, voice=number % len(bundle.voices)))
+        crowd.submit(Append(request_id=name, text=rng.choice(OTHERS)))
+        crowd.submit(EndText(request_id=name))
+        for _ in range(rng.randint(1, 12)):
+            events += crowd.step()
+        if number % 3 == 0:
+            crowd.submit(Cancel(request_id=f"n{number - 1}"))
+    events += settle(crowd)
+    assert pcm_of(events, "me") == expected
+    crowd.check_integrity()
+
+
+def test_worker_thread_changes_nothing(bundle: Bundle, front_end: FrontEnd, engine: Engine) -> None:
+    threaded = make(bundle, front_end, workers=True)
+    assert speak(threaded, TEXT, seed=3).pcm == speak(engine, TEXT, seed=3).pcm
+    threaded.close()
+
+
+def test_same_seed_same_audio_other_seed_other_audio(engine: Engine) -> None:
+    assert whole(engine, seed=5) == whole(engine, seed=5)
+    assert whole(engine, seed=5) != whole(engine, seed=6)
+
+
+def test_temperature_is_reproducible(engine: Engine) -> None:
+    first, again = (speak(engine, TEXT, seed=8, temperature=0.7).pcm for _ in range(2))
+    assert first == again
+    assert first != speak(engine, TEXT, seed=9, temperature=0.7).pcm
+
+
+@pytest.mark.parametrize("workers", [False, True])
+def test_cancel_at_any_step_leaks_nothing(bundle: Bundle, front_end: FrontEnd, workers: bool) -> None:
+    engine = make(bundle, front_end, slots=2, workers=workers)
+    text = "Well, cancel me at any time."
+    steps, finished = 0, False
+    while not finished:
+        name = f"c{steps}"
+        engine.submit(submit(bundle, name))
+        engine.submit(Append(request_id=name, text=text))
+        engine.submit(EndText(request_id=name))
+        seen: list[Event] = []
+        for _ in range(steps):
+            seen += engine.step()
+            if any(isinstance(event, Finished) for event in seen):
+                finished = True
+        engine.submit(Cancel(request_id=name))
+        while True:
+            seen += engine.step()
+            if any(isinstance(event, Cancelled | Finished) for event in seen) and engine.stats().running == 0:
+                break
+            if not engine.has_work:
+                engine.wait(5)
+        ends = [event for event in seen if isinstance(event, Cancelled | Finished)]
+        assert len(ends) == 1
+        after = seen[seen.index(ends[0]) + 1 :]
+        assert not [event for event in after if isinstance(event, Chunk)], "audio after the last event"
+        while engine.has_work:
+            engine.step()
+        engine.check_integrity()
+        steps += 1
+    assert steps > 10
+    assert engine.stats().kv_blocks_used == 0
+    engine.close()
+
+
+def test_flush_speaks_without_an_end(engine: Engine) -> None:
+    engine.submit(submit(engine.bundle, "f"))
+    engine.submit(Append(request_id="f", text="Hello there my friend"))
+    before = len(pcm_of(settle(engine), "f"))
+    engine.submit(Flush(request_id="f"))
+    spoken = len(pcm_of(settle(engine), "f"))
+    assert spoken > before
+    engine.submit(Append(request_id="f", text=" and more"))
+    engine.submit(EndText(request_id="f"))
+    events = settle(engine)
+    assert any(isinstance(event, Finished) for event in events)
+
+
+def test_refusals_name_the_value(engine: Engine) -> None:
+    cases = {
+        "voice": Submit(request_id="voice", voice="nobody", seed=0),
+        "speed": Submit(request_id="speed", voice=engine.bundle.voices[0].id, seed=0, speed=9.0),
+        "rate": Submit(request_id="rate", voice=engine.bundle.voices[0].id, seed=0, sample_rate_hz=12_345),
+    }
+    wanted = {"voice": "nobody", "speed": "9.0", "rate": "12345"}
+    for name, command in cases.items():
+        engine.submit(command)
+        failed = [event for event in settle(engine) if isinstance(event, Failed)]
+        assert [event.request_id for event in failed] == [name]
+        assert wanted[name] in failed[0].message
+
+
+def test_a_full_engine_refuses_at_once(bundle: Bundle, front_end: FrontEnd) -> None:
+    engine = make(bundle, front_end, slots=1)
+    engine.submit(submit(bundle, "first"))
+    engine.submit(submit(bundle, "second"))
+    failed = [event for event in engine.step() if isinstance(event, Failed)]
+    assert [(event.request_id, event.code) for event in failed] == [("second", "overloaded")]
+    assert failed[0].retry_after_s
+    engine.submit(Cancel(request_id="first"))
+    engine.step()
+    engine.submit(submit(bundle, "third"))
+    assert not [event for event in engine.step() if isinstance(event, Failed)]
+    engine.close()
+
+
+def test_word_times_rise_and_point_into_the_text(engine: Engine) -> None:
+    spoken = speak(engine, TEXT)
+    assert [TEXT[word.start_char : word.end_char] for word in spoken.words] == TEXT.split()
+    starts = [word.start_s for word in spoken.words]
+    assert starts == sorted(starts)
+    assert all(word.start_s <= word.end_s <= spoken.timings.audio_s for word in spoken.words)

@@ -1,0 +1,126 @@
+"""Scheduler, pools, segments and the bundle reader, on small true things."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engines.bundle import default_bundle, load_bundle
+from engines.errors import BundleError, IntegrityError
+from engines.kv_blocks import BlockPool
+from engines.scheduler import Row, batch_range, chunk_codes
+from engines.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segmenter
+from engines.slots import SlotPool
+from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
+
+
+def row(slot: int, lead_s: float) -> Row:
+    return Row(slot=slot, lead_s=lead_s, arrived_s=float(slot))
+
+
+def test_first_audio_comes_before_least_lead() -> None:
+    assert batch_range([row(0, 5.0), row(40, float("-inf")), row(41, 9.0)], max_batch=32) == (40, 42)
+    assert batch_range([row(0, 5.0), row(40, 8.0)], max_batch=32) == (0, 1)
+    assert batch_range([], max_batch=32) is None
+
+
+def test_a_batch_never_exceeds_its_size() -> None:
+    first, last = batch_range([row(slot, 1.0) for slot in range(100)], max_batch=32) or (0, 0)
+    assert last - first == 32
+
+
+def test_chunks_grow_with_the_lead() -> None:
+    patience = []
+    for lead_s in (0.0, 0.2, 0.5, 2.0):
+        patience.append(next(n for n in range(1, 20) if chunk_codes(n, 5, lead_s, running=1, no_more=False)))
+    assert patience == [1, 2, 4, 8]
+    assert chunk_codes(20, 5, 0.0, running=1, no_more=False) == 8
+    assert chunk_codes(3, 5, 2.0, running=1, no_more=False) == 0
+    assert chunk_codes(3, 5, 2.0, running=1, no_more=True) == 2
+    assert chunk_codes(1, 0, float("-inf"), running=1, no_more=False) == 1
+    assert chunk_codes(1, 0, float("-inf"), running=50, no_more=False) == 0
+
+
+def test_pools_find_what_was_lost() -> None:
+    slots, blocks = SlotPool(2), BlockPool(10)
+    assert [slots.allocate(), slots.allocate(), slots.allocate()] == [0, 1, None]
+    slots.release(1)
+    with pytest.raises(IntegrityError):
+        slots.release(1)
+    blocks.grow(0, 33)
+    assert blocks.free == 7
+    assert not blocks.can_grow(1, 16 * 8)
+    with pytest.raises(IntegrityError):
+        blocks.grow(1, 16 * 8)
+    blocks.release(0)
+    blocks.free -= 1
+    with pytest.raises(IntegrityError):
+        blocks.check()
+
+
+def phones(count: int, *, word: int = 0) -> list[Phone]:
+    return [
+        Phone(phone_id("t", stressed=False, word_start=index == 0), "t", word, 0, 1, None) for index in range(count)
+    ]
+
+
+def test_segments_close_at_sentences_and_never_grow_too_long() -> None:
+    segmenter = Segmenter(speed=1.0)
+    (segment,) = segmenter.feed([pause(PauseType.PLAIN, 0), *phones(SENTENCE_PHONES), pause(PauseType.PERIOD, 9)])
+    assert segment.closed
+    begun = segmenter.feed([phone for word in range(100) for phone in phones(5, word=word)])
+    assert all(len(one.phones) <= LONGEST_PHONES + 8 for one in begun)
+    assert all(one.phones[0].pause is not None for one in begun)
+    assert [one.closed for one in begun] == [True] * (len(begun) - 1) + [False]
+
+
+def test_short_sentences_share_a_segment() -> None:
+    found = Segmenter(speed=1.0).feed(FrontEnd.load().phones("Yes. No. Maybe so."))
+    assert len(found) == 1
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(default_bundle(), tmp_path / "bundle"))
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest.update(changes)
+    path.write_text(json.dumps(manifest))
+
+
+def test_bundle_refuses_a_changed_file(copy: Path) -> None:
+    with open(copy / "vocoder.onnx", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(BundleError, match=r"vocoder\.onnx has sha256"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 99}, "format 99"),
+        ({"surprise": 1}, "unknown keys: surprise"),
+        ({"hop_length": 0}, "hop_length must be at least 1, got 0"),
+        ({"hop_length": True}, "hop_length must be int"),
+        ({"voices": []}, "voices is empty"),
+        ({"files": {"../escape.onnx": "0"}}, "not inside the bundle"),
+        ({"files": {}}, "no hash"),
+        ({"codes": {"pattern": "delay", "levels": [8], "count": 8, "begin": 8}}, "'delay' is not supported"),
+        ({"codes": {"pattern": "flat", "levels": [8, 8], "count": 8, "begin": 8}}, "make 64 codes, not 8"),
+    ],
+)
+def test_bundle_refuses_what_does_not_match(copy: Path, changes: dict[str, object], message: str) -> None:
+    edit(copy, **changes)
+    with pytest.raises(BundleError, match=message):
+        load_bundle(copy)
+
+
+def test_bundle_refuses_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="not a readable manifest"):
+        load_bundle(tmp_path / "nowhere")

@@ -1,0 +1,150 @@
+"""The whole way from the teacher's speech to a bundle, small: train, kill, resume, export, speak."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engines.bundle import load_bundle
+from engines.loop import Engine, EngineConfig
+from engines.synth import speak
+from models.codec import Codec
+from models.finish import finish
+from models.lm_data import collate, example, pause_features
+from models.parity import ParityError, check
+from models.teacher.prepare import load
+
+FIXTURE = Path(__file__).parent / "fixture"
+
+
+def train(module: str, out: Path, seconds: float, *arguments: str) -> list[str]:
+    command = [sys.executable, "-m", module, "--out", str(out), "--cpu-minutes", str(seconds / 60), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_voice_from_fixture(tmp_path: Path) -> None:
+    codec, codes, lm, bundle = (tmp_path / name for name in ("codec.pt", "codes.pkl", "lm.pt", "bundle"))
+    train("models.train_codec", codec, 4, "--data", str(FIXTURE))
+    subprocess.run(
+        [sys.executable, "-m", "models.encode", "--data", str(FIXTURE), "--codec", str(codec), "--out", str(codes)],
+        check=True,
+        capture_output=True,
+    )
+    train("models.train_lm", lm, 4, "--codes", str(codes), "--tokens", "400")
+    finish(codec, lm, ["rms", "slt"], bundle)
+    engine = Engine(load_bundle(bundle), EngineConfig(slots=1, workers=False))
+    assert speak(engine, "Hello.").pcm
+    assert speak(engine, "Hello.", voice="slt").pcm
+
+
+def test_a_killed_training_resumes(tmp_path: Path) -> None:
+    out = tmp_path / "codec.pt"
+    train("models.train_codec", out, 3, "--data", str(FIXTURE))
+    before = torch.load(out, weights_only=False)
+    lines = train("models.train_codec", out, 6, "--data", str(FIXTURE), "--resume")
+    after = torch.load(out, weights_only=False)
+    assert after["step"] > before["step"]
+    assert after["spent_s"] >= 6
+    assert int(lines[-1].split()[1]) == after["step"]
+
+
+def test_a_killed_training_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    out = tmp_path / "codec.pt"
+    train("models.train_codec", out, 1, "--data", str(FIXTURE))
+    command = [sys.executable, "-m", "models.train_codec", "--data", str(FIXTURE), "--out", str(out)]
+    victim = subprocess.Popen([*command, "--cpu-minutes", "60", "--resume"], stdout=subprocess.PIPE, text=True)
+    assert victim.stdout is not None
+    victim.stdout.readline()  # the first report, just before it saves
+    victim.kill()
+    victim.communicate()
+    assert torch.load(out, weights_only=False)["step"] > 0
+
+
+def test_parity_refuses_another_network(tmp_path: Path) -> None:
+    from models.export import round_to_half, write_bundle
+    from models.finish import VOICES
+    from models.speech_lm import LmConfig, SpeechLm
+
+    torch.manual_seed(0)
+    codec = Codec(1)
+    network = SpeechLm(LmConfig(voices=1, num_phone_ids=193)).eval()
+    round_to_half(codec.decoder)
+    round_to_half(network)
+    voices = [{"id": "rms", "name": VOICES["rms"][0], "index": 0, "description": ""}]
+    extra = {"name": "x", "version": "0", "defaults": {"temperature": 0.0}}
+    extra |= {"licences": [], "provenance": {}, "quality": {}}  # type: ignore[dict-item]
+    write_bundle(tmp_path, codec.decoder, network, voices, extra)
+    assert max(check(tmp_path, codec.decoder, network).values()) < 1e-4
+    with torch.no_grad():
+        network.to_code.weight.add_(0.01)
+    with pytest.raises(ParityError, match="lm: torch and ONNX differ"):
+        check(tmp_path, codec.decoder, network)
+
+
+def test_vocoder_streams_in_torch_too() -> None:
+    from models.excitation import LOOK_BACK
+    from models.export import vocoder_inputs
+
+    torch.manual_seed(0)
+    decoder = Codec(1).decoder.eval()
+    inputs = vocoder_inputs(decoder, 1, 12)
+    inputs["codes"] = torch.randint(0, 4096, (1, 12))
+    inputs["noise"] = torch.randn_like(inputs["noise"])
+    with torch.no_grad():
+        whole = decoder(*inputs.values())[0]
+        state = [inputs[name] for name in ("coarse", "fine", "phase", "tail")]
+        parts = []
+        for start, size in ((0, 1), (1, 5), (6, 6)):
+            noise = inputs["noise"][:, start * 640 : start * 640 + LOOK_BACK + size * 640]
+            part, *state = decoder(inputs["codes"][:, start : start + size], inputs["voice"], noise, *state)
+            parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-5)
+
+
+def test_training_and_serving_see_the_same() -> None:
+    """What the LM is shown in serving is what it was shown in training, for the same phones and pointer."""
+    from engines.adapter_pointer import next_pause, write_row
+    from engines.bundle import Voice
+    from engines.messages import Submit
+    from engines.runtime.base import StepInputs
+    from engines.segmenter import Segment
+    from engines.sequence import Sequence
+    from engines.text import FrontEnd, PauseType, Phone
+    from models.lm_data import pause_types, phone_ids
+
+    bundle, front_end = load_bundle(), FrontEnd.load()
+    utterances, _, _ = load(FIXTURE, "rms")
+    for one in utterances[:5]:
+        codes = np.arange(one.samples // 640)
+        trained = example(one, codes, 0)
+        inputs, _, _ = collate([trained])
+        segment = Segment()
+        for identity, kind in zip(phone_ids(one), pause_types(one)):
+            segment.add(Phone(int(identity), "", None, 0, 0, PauseType(kind) if kind else None))
+        segment.closed = True
+        submit = Submit(request_id="x", voice="rms", seed=0, speed=1 / one.stretch)
+        sequence = Sequence(submit, Voice(id="rms", name="", index=0, description=""), bundle, front_end, 0.0)
+        sequence.slot = 0
+        sequence.segments.append(segment)
+        served = StepInputs.allocate(1, 8)
+        for step, pointer in enumerate(trained.pointer):
+            moved = step and pointer != trained.pointer[step - 1]
+            sequence.elapsed = 0 if moved or not step else sequence.elapsed + 1
+            sequence.pointer = int(pointer)
+            sequence.previous_code = bundle.codes.begin if step == 0 else int(codes[step - 1])
+            write_row(bundle.adapter, served, sequence)
+            for name in ("code", "phones", "elapsed", "to_pause", "pause_type", "speaker"):
+                assert np.array_equal(getattr(served, name)[0, 0], getattr(inputs, name)[0, step].numpy()), name
+        assert next_pause(bundle.adapter, segment, 0) == (0, int(PauseType.PLAIN))
+
+
+def test_pause_features_end_at_the_look_ahead() -> None:
+    distance, kind = pause_features([1, *[0] * 11, 2])
+    assert list(distance) == [0, 9, 9, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert list(kind) == [1, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2]
