@@ -55,7 +55,8 @@ def speak(
         sample_rate_hz=sample_rate_hz,
         temperature=temperature,
     )
-    pcm, words = [], []
+    pcm: list[bytes] = []
+    words: list[WordTime] = []
     for event in stream(engine, submit, text):
         if isinstance(event, Finished):
             return SpokenText(

@@ -59,7 +59,8 @@ class Player:
         self.dry_at_s = max(self.dry_at_s or now, now) + len(pcm) / 2 / self.rate_hz
 
 
-async def utterance(url: str, text: str, word_ms: float, result: Result, rate_hz: int) -> None:
+async def utterance(url: str, text: str, word_ms: float, result: Result, rate_hz: int) -> float:
+    """Speaks one text; returns the seconds heard."""
     async with connect(f"{url}/v1/audio/speech/ws", subprotocols=["parlando.v1"], compression=None) as socket:
         await socket.send(json.dumps({"type": "start", "sample_rate": rate_hz, "words": False}))
         started = time.monotonic()
@@ -88,35 +89,35 @@ async def utterance(url: str, text: str, word_ms: float, result: Result, rate_hz
                     break
                 elif event["type"] == "error":
                     result.failures.append(event["message"])
-                    return
+                    return 0.0
         finally:
             feeding.cancel()
         audio_s = player.samples / rate_hz
         if first_s is None or abs(1000 * audio_s - event["audio_ms"]) > 1:
             result.failures.append(f"got {audio_s} s, the server says {event.get('audio_ms')} ms")
-            return
+            return 0.0
         result.utterances += 1
         result.audio_s += audio_s
         result.ttfa_ms.append(1000 * (first_s - started))
         result.rtf.append((time.monotonic() - started) / audio_s)
         result.underruns += player.underruns
         result.stalled_ms += player.stalled_ms
+        return audio_s
 
 
 async def client(index: int, options: argparse.Namespace, result: Result, until: float) -> None:
     rng = random.Random(index)
     while time.monotonic() < until:
         started = time.monotonic()
-        before = result.audio_s
+        heard_s = 0.2
         try:
             async with asyncio.timeout(60):
-                await utterance(options.url, rng.choice(TEXTS), options.word_ms, result, options.rate)
+                heard_s = await utterance(options.url, rng.choice(TEXTS), options.word_ms, result, options.rate)
         except (OSError, TimeoutError) as error:
             result.failures.append(repr(error))
         # A listener hears it out before asking for more.
-        spoken = min(30.0, max(0.2, result.audio_s - before))
         if options.paced:
-            await asyncio.sleep(max(0.0, spoken - (time.monotonic() - started)))
+            await asyncio.sleep(max(0.0, heard_s - (time.monotonic() - started)))
 
 
 async def run(options: argparse.Namespace) -> Result:

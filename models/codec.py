@@ -21,10 +21,14 @@ NUM_CODES = math.prod(LEVELS)
 FRAMES_PER_CODE = 4
 SAMPLES_PER_CODE = FRAMES_PER_CODE * HOP
 MIN_F0_HZ, MAX_F0_HZ = 50.0, 400.0
+CONTEXT = 6  # steps that each causal block looks back
 
 
 class FiniteScalarQuantiser(nn.Module):
     """FSQ (Mentzer et al., arXiv 2309.15505): each dimension rounds to one of its levels; no codebook to collapse."""
+
+    size: Tensor
+    basis: Tensor
 
     def __init__(self, levels: tuple[int, ...] = LEVELS) -> None:
         super().__init__()
@@ -44,7 +48,8 @@ class FiniteScalarQuantiser(nn.Module):
     def values(self, codes: Tensor) -> Tensor:
         """codes [...] -> quantised values [..., 4]"""
         digits = torch.remainder(torch.div(codes[..., None], self.basis, rounding_mode="floor"), self.size)
-        return (digits - self.size // 2).float() / (self.size // 2).float()
+        half = self.size // 2
+        return (digits - half).float() / half.float()
 
 
 class Encoder(nn.Module):
@@ -80,9 +85,9 @@ class Decoder(nn.Module):
         self.quantiser = FiniteScalarQuantiser()
         self.enter = nn.Linear(len(LEVELS), coarse_width)
         self.voice = nn.Embedding(voices, coarse_width)
-        self.coarse = nn.ModuleList(CausalConvNeXt(coarse_width, 3 * coarse_width) for _ in range(6))
+        self.coarse = nn.ModuleList(CausalConvNeXt(coarse_width, 3 * coarse_width, CONTEXT + 1) for _ in range(6))
         self.up = nn.Linear(coarse_width, fine_width * FRAMES_PER_CODE)
-        self.fine = nn.ModuleList(CausalConvNeXt(fine_width, 3 * fine_width) for _ in range(3))
+        self.fine = nn.ModuleList(CausalConvNeXt(fine_width, 3 * fine_width, CONTEXT + 1) for _ in range(3))
         self.source = nn.Linear(fine_width, 2)
         self.filters = nn.Linear(fine_width, 2 * BINS)
         self.excitation = Excitation()
@@ -91,6 +96,15 @@ class Decoder(nn.Module):
         nn.init.constant_(self.source.bias, 0.0)
         with torch.no_grad():
             self.source.bias[0] = math.log(120.0)
+
+    @property
+    def coarse_state(self) -> tuple[int, int, int]:
+        """Blocks, steps of context, width."""
+        return len(self.coarse), CONTEXT, self.enter.out_features
+
+    @property
+    def fine_state(self) -> tuple[int, int, int]:
+        return len(self.fine), CONTEXT, self.source.in_features
 
     def parameters_of_speech(self, values: Tensor, voice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """values [B, N, 4], voice [B] -> log F0 [B, 4N], voicing logit [B, 4N], log filters [B, 4N, 2 BINS]"""

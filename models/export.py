@@ -176,14 +176,10 @@ def _skip_norm(graph: _Graph, name: str, x: str, residual: str, scale: NDArray[A
 
 
 def vocoder_states(decoder: Decoder) -> list[dict[str, Any]]:
-    coarse, fine = decoder.coarse[0], decoder.fine[0]
+    coarse, fine = decoder.coarse_state, decoder.fine_state
     return [
-        {
-            "name": "coarse",
-            "shape": [len(decoder.coarse), coarse.context, coarse.norm.normalized_shape[0]],
-            "dtype": "float32",
-        },
-        {"name": "fine", "shape": [len(decoder.fine), fine.context, fine.norm.normalized_shape[0]], "dtype": "float32"},
+        {"name": "coarse", "shape": list(coarse), "dtype": "float32"},
+        {"name": "fine", "shape": list(fine), "dtype": "float32"},
         {"name": "phase", "shape": [], "dtype": "int64"},
         {"name": "tail", "shape": [LOOK_BACK], "dtype": "float32"},
     ]

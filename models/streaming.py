@@ -29,7 +29,7 @@ class CausalConvNeXt(nn.Module):
         """x [B, T, D], state [B, kernel - 1, D] -> y [B, T, D], state [B, kernel - 1, D]."""
         length = x.shape[1]
         padded = torch.cat([state, x], dim=1)
-        mixed = self.depthwise_bias
+        mixed: Tensor = self.depthwise_bias
         for tap in range(self.context + 1):
             mixed = mixed + padded[:, tap : tap + length] * self.depthwise[tap]
         y = x + self.scale * self.contract(F.gelu(self.expand(self.norm(mixed))))

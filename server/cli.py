@@ -47,7 +47,7 @@ def serve(
     given = {"host": host, "port": port, "bundle": bundle, "engine_mode": engine_mode, "slots": slots}
     logs.configure(json=not sys.stderr.isatty())
     try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = Settings.with_flags({name: value for name, value in given.items() if value is not None})
         run(create_app(settings), settings)
     except (ParlandoError, OSError, ValueError) as error:
         _stop(error)

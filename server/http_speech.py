@@ -1,4 +1,7 @@
-"""`POST /v1/audio/speech`: OpenAI's form. Audio is sent as it is made; errors before the first sample are real statuses."""
+"""`POST /v1/audio/speech`: OpenAI's form.
+
+Audio is sent as it is made. What goes wrong before the first sample has a real status.
+"""
 
 from __future__ import annotations
 

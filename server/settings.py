@@ -1,15 +1,19 @@
-"""All settings of the server: `PARLANDO_*` variables, overridden by flags. The only place that reads the environment."""
+"""All settings of the server: `PARLANDO_*` variables, overridden by flags.
+
+No other file reads the environment.
+"""
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class EngineMode(str, Enum):
+class EngineMode(StrEnum):
     PROCESS = "process"
     THREAD = "thread"
 
@@ -31,6 +35,11 @@ class Settings(BaseSettings):
     drain_s: float = Field(60.0, ge=0, description="how long live utterances may finish after SIGTERM")
     api_keys: str = Field("", description="comma-separated; empty: any key passes")
     log_text: bool = Field(False, description="log what is spoken; off, texts are logged as their length")
+
+    @classmethod
+    def with_flags(cls, flags: dict[str, Any]) -> Settings:
+        """Flags win over the environment."""
+        return cls(**flags)
 
     @property
     def keys(self) -> frozenset[str]:

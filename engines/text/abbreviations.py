@@ -79,13 +79,11 @@ FINAL = {
     "dept": "department",
     "govt": "government",
     "assn": "association",
-    "est": "established",
     "ave": "avenue",
     "blvd": "boulevard",
     "rd": "road",
     "ln": "lane",
     "hwy": "highway",
-    "apt": "apartment",
     "bldg": "building",
     "min": "minutes",
     "mins": "minutes",
@@ -121,6 +119,7 @@ WHOLE = {
     "24/7": "twenty four seven",
     "9/11": "nine eleven",
     "50/50": "fifty fifty",
+    "50-50": "fifty fifty",
     "mp3": "m p three",
     "mp4": "m p four",
     "<3": "love",
@@ -130,7 +129,7 @@ WHOLE = {
     "thx": "thanks",
     "btw": "by the way",
     "aka": "_a k _a",
-    "et": "et",
+    "wi-fi": "wifi",
     "tl;dr": "t l d r",
     "'n'": "n",
     "'n": "n",
@@ -217,4 +216,5 @@ UNITS: dict[str, tuple[str, str]] = {  # after a number: singular, plural
     "¢": ("cent", "cents"),
 }
 # As words of their own these are too often something else: they are units only when glued to the number.
-GLUED_ONLY = frozenset(word_list("in m s h g b w v l x d pt ma cal"))
+GLUED_ONLY = frozenset(word_list("in b x d pt ma cal"))
+LETTER_UNITS = frozenset(word_list("m g s h l L W V"))  # units of one letter, which are other words in the other case

@@ -18,7 +18,7 @@ _SPELLED = frozenset(
         "mba kgb gmt utc est pst edt ibm bmw amd att hp ios sdk ide ssh ftp tcp udp dns vpn isp iot ar vr pos rsvp "
         "fyi eta asl ufo suv ac dc dj mc mvp nyc la dc emt icu er pta iq iou ngo gop ussr wwii wifi mri ct ekg ada "
         "csv json yaml tls ssl oauth jwt ui aws gcp ios npm svg rgb hdmi aes rsa eur usd gbp abcd iou ota oem obe "
-        "epa fda fcc faa fema nih cdc who imf wto wwf nypd lapd asap"
+        "epa fda fcc faa fema nih cdc who imf wto wwf nypd lapd omg imho idk asap"
     )
 ) - {"wifi", "led", "est", "who", "la", "json", "yaml", "oauth", "fema", "ada", "asap", "pos"}
 _WORDS_OF_TWO = frozenset(
@@ -37,11 +37,13 @@ _WORDS_OF_THREE = frozenset(
         "ray red rib rid rip rob rod rot row rub rug run sad sat saw say sea see set sew sex she shy sin sip sir "
         "sit six ski sky sly son sow spa spy sub sue sum sun tab tag tan tap tar tax tea ten the tie tin tip toe "
         "ton too top toy try tub two use van vet via vow wad war was wax way web wed wet who why wig win wit won "
-        "yes yet you zip zoo ram rom nan amp san von les ali ann amy bob jim ken kim lee max ray roy sam ted tim "
+        "yes yet you zip zoo ram apt rom nan amp san von les ali ann amy bob jim ken kim lee max ray roy sam ted tim "
         "tom una ave est led aka"
     )
 )
 _AMBIGUOUS = frozenset(word_list("us it id am pm un os er who led"))  # words when the words around are capitals too
+_SPELLED_SMALL = frozenset(word_list("api apis url urls cpu cpus gpu gpus ipv usb faq faqs diy fyi iot uk usa eu ui"))
+_SYLLABLE = re.compile(r"[bcdfghjklmnprstvwxz][aeiou][bcdfgklmnprstvxz]")
 _HAS_VOWEL = re.compile(r"[aeiouy]")
 _ODD_START = re.compile(
     r"(?!sh|ch|th|wh|ph|s[cklmnpqtw]|str|spr|scr|[bcfgp][lr]|[dt]r|tw|kn|wr|gn|rh|gh|sch|qu)[^aeiouy]{2}"
@@ -61,16 +63,18 @@ def is_spelled(word: str, *, among_capitals: bool) -> bool:
     if len(word) == 2:
         return word not in _WORDS_OF_TWO
     if len(word) == 3:
-        return word not in _WORDS_OF_THREE and not among_capitals
+        return word not in _WORDS_OF_THREE and not among_capitals and not _SYLLABLE.fullmatch(word)
     return len(word) <= 5 and bool(_ODD_START.match(word) or _ODD_END.search(word))
 
 
 def is_spelled_small(word: str) -> bool:
-    """Whether a lower-case word is spelled: short, and without a vowel."""
+    """Whether a lower-case word is spelled: short and without a vowel, or well known."""
+    if word in _SPELLED_SMALL:
+        return True
     return 1 < len(word) <= 5 and word not in _MURMURS and not _HAS_VOWEL.search(word)
 
 
-_MURMURS = frozenset(word_list("hmm mmm hm mm shh sh psst pst brr grr zzz tsk nth pfft"))
+_MURMURS = frozenset(word_list("hmm mmm hm mm shh sh psst pst brr grr zzz tsk th nth pfft"))
 
 
 def spell(letters: str) -> list[str]:

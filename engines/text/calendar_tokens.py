@@ -37,8 +37,9 @@ def month_name(core: str, around: Around) -> str | None:
 
 
 def day_name(core: str, *, stopped: bool) -> str | None:
-    """ "Mon." but not the sun."""
-    return DAY_SHORT.get(core.lower()) if stopped and core.istitle() else None
+    """ "Mon." and "Tue", but not the sun."""
+    sure = stopped or core in ("Tue", "Tues", "Thu", "Thur", "Thurs", "Fri")
+    return DAY_SHORT.get(core.lower()) if sure and core.istitle() else None
 
 
 def is_day_of_month(value: int, around: Around) -> bool:

@@ -15,7 +15,7 @@ CLOSING = ")]}\"'*_`~>|"
 STOPS = ".,;:!?—"
 
 
-class NotYet(Exception):  # noqa: N818 - a signal, not a failure
+class NotYet(Exception):
     """The answer depends on text that has not arrived."""
 
 

@@ -9,9 +9,9 @@ from engines.errors import TextError
 from engines.errors import UnspeakableText as RefusedText
 
 
-class UnspeakableText(RefusedText, ValueError):  # noqa: N818 - a name of the tree
+class UnspeakableText(RefusedText, ValueError):
     """A whole text without one letter, digit or mark that has a name."""
 
 
-class StreamEnded(TextError, ValueError):  # noqa: N818
+class StreamEnded(TextError, ValueError):
     """Text after the end of its stream."""

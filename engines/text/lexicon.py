@@ -10,6 +10,7 @@ import lzma
 from dataclasses import dataclass
 from importlib import resources
 
+from engines.text.additions import ADDED_WORDS
 from engines.text.letter_rules import LetterRules, parse_letter_rules
 from engines.text.word_tags import WordAt, WordTags, parse_word_tags
 
@@ -32,6 +33,7 @@ class Lexicon:
                 homographs.setdefault(word, {})[tag] = phones
             else:
                 words[word] = phones
+        words.update(ADDED_WORDS)
         return cls(
             words=words,
             homographs=homographs,

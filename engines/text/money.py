@@ -13,7 +13,7 @@ _AMOUNT = r"(\d[\d,]*)(?:\.(\d+))?"
 _MONEY = re.compile(
     rf"([-+]?)(?:us|u\.s\.|a|c|nz|hk)?([{_SIGNS}])([-+]?){_AMOUNT}(k|m|mn|bn|b|t)?(/[a-z]+)?", re.IGNORECASE
 )
-_TRAILING = re.compile(rf"([-+]?){_AMOUNT}([{_SIGNS}])")
+_TRAILING = re.compile(rf"([-+]?){_AMOUNT}([{_SIGNS}])(/[A-Za-z]+)?")
 _CODED = re.compile(rf"({'|'.join(CURRENCY_CODES)}){_AMOUNT}", re.IGNORECASE)
 _RANGE = re.compile(rf"([{_SIGNS}])([\d.,]*\d)[-–][{_SIGNS}]?([\d.,]*\d)(k|m|mn|bn|b|t)?", re.IGNORECASE)
 _COMMA_CENTS = re.compile(r"(.*\d),(\d\d)(\D?)")
@@ -35,7 +35,7 @@ def read_money(core: str, around: Around) -> Said | None:
         return _spoken(found[2], found[4], found[5], (found[6] or "").lower(), minus, found[7], around)
     found = _TRAILING.fullmatch(core)
     if found:
-        return _spoken(found[4], found[2], found[3], "", found[1] == "-", None, around)
+        return _spoken(found[4], found[2], found[3], "", found[1] == "-", found[5], around)
     found = _CODED.fullmatch(core)
     if found:
         amount = found[2].replace(",", "") + (f".{found[3]}" if found[3] else "")
@@ -53,7 +53,8 @@ def _spoken(
     next_word = "" if scale or per else around.following().lower()
     if scale or next_word in SCALES:
         amount = numbers.decimal(whole.replace(",", "") + (f".{fraction}" if fraction else ""))
-        words = [*before, *amount, SCALE_SHORT[scale] if scale else next_word, many, *after]
+        unit = [] if not scale and around.following(2).lower() in (one, many) else [many]  # "$2 billion dollars"
+        words = [*before, *amount, SCALE_SHORT[scale] if scale else next_word, *unit, *after]
         return Said(words=words, taken=0 if scale else 1)
     if fraction and len(fraction) != 2:
         return Said(words=[*before, *numbers.decimal(f"{value}.{fraction}"), many, *after])

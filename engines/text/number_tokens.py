@@ -23,6 +23,8 @@ _AREA_CODE = re.compile(r"\d{3}")
 _LOCAL_NUMBER = re.compile(r"\d{3}[-.]\d{4}")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
 _VERSION = re.compile(r"v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)?", re.IGNORECASE)
+_DOTTED_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}")
+_EXPONENT = re.compile(r"([-+]?)(\d+(?:\.\d+)?)[eE]([-+]?)(\d{1,3})")
 _RATIO = re.compile(r"(\d{1,3}):(\d{1,3})")
 _TIMES = re.compile(r"(\d+)[x×](\d+)(?:[x×](\d+))?")
 _FEET = re.compile(r"(\d{1,2})'(\d{1,2})(?:\"|'')?")
@@ -41,6 +43,7 @@ _SIGNS = {
     "≥": "at least",
 }
 _SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
+_SCALE_LETTERS = {unit: (name, name) for unit, name in (("K", "k"), ("k", "k"), ("M", "million"), ("bn", "billion"))}
 _NAMED_PARTS = {"½": "half", "¼": "quarter", "¾": "three quarters", "⅓": "third", "⅔": "two thirds"}
 
 _Reader = Callable[[str, Around], Said | None]
@@ -59,6 +62,11 @@ def read_number(core: str, around: Around) -> Said | None:
 
 def is_plain_number(core: str) -> bool:
     return re.fullmatch(r"[-+]?\d[\d,]*(?:\.\d+)?", core) is not None
+
+
+def is_measurable(core: str) -> bool:
+    """Whether a unit may follow: a number, a range or a fraction."""
+    return re.fullmatch(r"[-+~<>±]?\d[\d,]*(?:\.\d+)?(?:[-–/]\d[\d,.]*)?[½¼¾]?", core) is not None
 
 
 def _ordinal(core: str, around: Around) -> Said | None:
@@ -99,8 +107,10 @@ def _range(core: str, around: Around) -> Said | None:
     if not match:
         return None
     first, second, unit = match[1], match[2], match[3] or ""
-    if _is_code(first) or _is_code(second) or (unit and unit.lower() not in UNITS):
+    if unit and unit.lower() not in UNITS:
         return None
+    if _is_code(first) or _is_code(second):
+        return None if unit else Said(words=numbers.digits(re.sub(r"\D", "", first + second)))
     if is_day_of_month(int(first), around) if first.isdecimal() and len(first) < 3 else False:
         return Said(words=[*numbers.ordinal(int(first)), "to", *numbers.ordinal(_integer(second))])
     high = _measure(second + unit, around)
@@ -120,6 +130,8 @@ def _dotted(core: str, around: Around) -> Said | None:
         for part in re.findall(r"\d+|[.:]", core):
             words += numbers.cardinal(int(part)) if part.isdecimal() else ["dot" if part == "." else "colon"]
         return Said(words=words)
+    if _DOTTED_THOUSANDS.fullmatch(core):
+        return Said(words=numbers.cardinal(int(core.replace(".", ""))))
     if not _VERSION.fullmatch(core):
         return None
     words = ["version"] if core[0] in "vV" else []
@@ -133,13 +145,27 @@ def _pairs(core: str, around: Around) -> Said | None:
     match = _RATIO.fullmatch(core)
     if match:
         return Said(words=[*numbers.cardinal(int(match[1])), "to", *numbers.cardinal(int(match[2]))])
+    match = _EXPONENT.fullmatch(core)
+    if match:
+        words = [
+            *_sign(match[1]),
+            *numbers.decimal(match[2]),
+            "times",
+            "ten",
+            "to",
+            "the",
+            "power",
+            "of",
+            *_sign(match[3]),
+        ]
+        return Said(words=[*words, *numbers.cardinal(int(match[4]))])
     match = _FEET.fullmatch(core)
     if match:
         return Said(words=[*numbers.cardinal(int(match[1])), "foot", *numbers.cardinal(int(match[2]))])
     match = _TIMES.fullmatch(core)
     if not match:
         return None
-    sides = [numbers.cardinal(int(side)) for side in match.groups() if side]
+    sides = [_side(side) for side in match.groups() if side]
     return Said(words=[word for index, side in enumerate(sides) for word in (["by"] if index else []) + side])
 
 
@@ -157,11 +183,8 @@ def _measure(core: str, around: Around) -> Said | None:
         one, many = UNITS.get(top, (top, top))
         below = UNITS.get(bottom, (bottom, bottom))[0]
         names = (f"{one} per {below}", f"{many} per {below}")
-    if unit in ("K", "k"):
-        names = ("thousand", "thousand")
-    elif unit in ("M", "bn", "B"):
-        names = {"M": ("million", "million")}.get(unit, ("billion", "billion"))
-    if names is None or unit in ("D", "G"):
+    names = _SCALE_LETTERS.get(unit, names)
+    if names is None or unit in ("B", "D", "G"):
         return None
     return Said(words=[*words, *numbers.quantity(amount), *names[amount != "1"].split()])
 
@@ -176,11 +199,21 @@ def _plain(amount: str, around: Around, *, bare: bool) -> list[str]:
         return numbers.ordinal(value)
     if len(amount) == 4 and 1100 <= value < 2100:
         return numbers.cardinal(value) if bare and around.following_unit().rstrip(".") in UNITS else numbers.year(value)
-    return numbers.cardinal(value) if len(amount) < 10 else numbers.digits(amount)
+    # Ten digits and more are a telephone or account number, unless they are round.
+    return numbers.cardinal(value) if len(amount) < 10 or value % 1_000_000 == 0 else numbers.digits(amount)
 
 
 def _integer(text: str) -> int:
     return int(text.replace(",", ""))
+
+
+def _sign(sign: str) -> list[str]:
+    return ["minus"] if sign == "-" else []
+
+
+def _side(digits: str) -> list[str]:
+    """1920 by 1080 is said in pairs of digits."""
+    return numbers.year(int(digits)) if len(digits) == 4 and digits[2:] != "00" else numbers.cardinal(int(digits))
 
 
 def _group(digits: str) -> list[str]:

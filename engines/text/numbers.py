@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from engines.text.word_lists import word_list
 
 _ONES = word_list(
@@ -65,7 +67,9 @@ def decimal(text: str) -> list[str]:
 
 
 def quantity(text: str) -> list[str]:
-    """A written amount with thousands separators and decimals."""
+    """A written amount with thousands separators and decimals; a comma before one or two digits is a decimal comma."""
+    if re.fullmatch(r"\d+,\d{1,2}", text):
+        text = text.replace(",", ".")
     return decimal(text.replace(",", ""))
 
 

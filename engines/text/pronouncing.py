@@ -45,7 +45,7 @@ def split_clitic(word: str) -> list[str]:
     """it's -> it, 's; isn't -> isnt; o'clock -> oclock."""
     stem, mark, tail = word.rpartition("'")
     if mark and stem and f"'{tail}" in _CLITICS:
-        return [stem.replace("'", ""), f"'{tail}"]
+        return [*split_clitic(stem), f"'{tail}"]
     return [word.replace("'", "")]
 
 

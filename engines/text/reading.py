@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from engines.text.abbreviations import ALWAYS, FINAL, GLUED_ONLY, INNER, TITLES, UNITS, WHOLE
+from engines.text.abbreviations import ALWAYS, FINAL, GLUED_ONLY, INNER, LETTER_UNITS, TITLES, UNITS, WHOLE
 from engines.text.acronyms import spell
 from engines.text.addresses import read_address
 from engines.text.calendar_tokens import day_name, month_name
 from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
 from engines.text.marks import CURRENCY_CODES, MARKS, OPERATORS
-from engines.text.number_tokens import is_plain_number, read_number
+from engines.text.number_tokens import is_measurable, is_plain_number, read_number
 from engines.text.phones import PauseType
 from engines.text.word_lists import word_list
-from engines.text.words import read_words
+from engines.text.words import is_numeral, read_words
 
 _KINDS = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
 _PLAIN_STOPS = frozenset(',;:)]}"—')
@@ -29,6 +29,7 @@ _INNER_BREAK = re.compile(
     r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|(?<=\d)[,;!?](?=[A-Za-z])"
 )
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
 _SENTENCE_STARTS = frozenset(
     word_list(
         "the a an it he she we they i you but and in this that these there his her its our my if when what on at so"
@@ -64,7 +65,7 @@ def read(token: Token, around: Around) -> Reading:
     whole = WHOLE.get(text.rstrip(CLOSING + STOPS).lower()) or WHOLE.get(text.lower())
     if whole is not None:
         return _reading(list(whole.split()), kind, core, 0)
-    if not core or text in OPERATORS:
+    if text in OPERATORS or not any(mark.isalnum() for mark in core):
         return _read_marks(text, kind, token, around)
     short = _abbreviation(core, closing, kind, around)
     if short is not None:
@@ -83,7 +84,7 @@ def _reading(pieces: list[Piece], kind: PauseType | None, core: str, taken: int,
         pieces = [*pieces, kind]
     if kind not in (None, PauseType.PLAIN):
         return Reading(pieces=pieces, taken=taken, left=Left())
-    number = core.replace(",", "") if kind is None and is_plain_number(core) else None
+    number = core.replace(",", "") if kind is None and is_measurable(core) else None
     left = Left(core=core, number=number, telephone=telephone and kind is None, starts_sentence=False)
     return Reading(pieces=pieces, taken=taken, left=left)
 
@@ -110,7 +111,7 @@ def _read_marks(text: str, kind: PauseType | None, token: Token, around: Around)
         if words:
             return _reading([words], None, "", 0)
         return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left(core=left.core, starts_sentence=False))
-    if text in OPERATORS and not token.opens_line and left.core and around.following():
+    if text in OPERATORS and not token.opens_line and _operates(text, left) and around.following():
         return _reading(list(OPERATORS[text].split()), None, "", 0)
     named = [word for mark in text for word in MARKS.get(mark, "").split() if mark not in "#<>^*"]
     if named:
@@ -118,17 +119,23 @@ def _read_marks(text: str, kind: PauseType | None, token: Token, around: Around)
     return Reading(pieces=[] if kind is None else [kind], taken=0, left=left if kind is None else Left())
 
 
+def _operates(text: str, left: Left) -> bool:
+    """Stars, strokes and carets are arithmetic only after a number or a single letter."""
+    return bool(left.core) and (text not in ("*", "/", "^") or left.number is not None or len(left.core) == 1)
+
+
 def _between_numbers(text: str, around: Around) -> str | None:
     if around.left.number is None or not is_plain_number(around.following()):
         return None
-    return "minus" if around.following(2) == "" and (around.peek(2) or "").startswith("=") else "to"
+    return "minus" if (around.peek(2) or "").startswith("=") else "to"
 
 
 def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
     low, stopped, left = core.lower(), closing.startswith("."), around.left
+    beyond = _closing_kind("", closing[1:]) if stopped else kind  # the pause if the full stop is not one
     month = month_name(core, around)
     if month is not None:
-        return _reading([month], None if closing == "." else kind, core, 0)
+        return _reading([month], beyond, core, 0)
     if low in ("st", "dr") and (stopped or core == "St" or low in ALWAYS):
         named = around.following()[:1].isupper() and (not left.capitalised or low == "dr")
         if low == "st" and not stopped and not named and not left.capitalised:
@@ -136,24 +143,32 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         place = {"st": "street", "dr": "drive"}[low] if left.capitalised or left.number else None
         words = place if place and not named else {"st": "saint", "dr": "doctor"}[low]
         ends = words == place and around.following()[:1].isupper()
-        return _reading([words], kind if ends or closing[1:] else None, core, 0)
-    if low == "no" and stopped:
-        return _reading(["number"], None, core, 0) if around.following()[:1].isdecimal() else None
-    if left.number is not None and low in UNITS and low not in GLUED_ONLY:
+        return _reading([words], beyond or (kind if ends or not stopped else None), core, 0)
+    if core == "A" and closing[:1] in (":", ",", ".", ")") and closing:
+        return _reading(["_a"], kind, core, 0)
+    if low in _NUMBERED_SHORT and stopped:
+        return _reading([_NUMBERED_SHORT[low]], None, core, 0) if around.following()[:1].isdecimal() else None
+    if left.number is not None and _is_unit(core):
         return _stopped(UNITS[low][left.number != "1"], core, closing, kind, around)
     if left.number is not None and low in CURRENCY_CODES and core.isupper():
         return _reading(list(CURRENCY_CODES[low].split()), kind, core, 0)
     day = day_name(core, stopped=stopped)
     if day is not None and (closing != "." or around.following()):
-        return _reading([day], None if closing == "." else kind, core, 0)
+        return _reading([day], beyond, core, 0)
     if stopped or low in ALWAYS or "." in core:
         if low in TITLES and not (low in ("gen", "rep", "col", "fr", "mt") and not core[0].isupper()):
-            return _reading([TITLES[low]], kind if closing[1:] else None, core, 0)
+            return _reading([TITLES[low]], beyond, core, 0)
         if low in INNER:
-            return _reading(list(INNER[low].split()), kind if closing != "." else None, core, 0)
+            return _reading(list(INNER[low].split()), beyond, core, 0)
         if low in FINAL and not (low in ("co", "max", "est", "ch") and not stopped):
             return _stopped(FINAL[low], core, closing, kind, around)
     return _initials(core, closing, kind, around)
+
+
+def _is_unit(core: str) -> bool:
+    """Whether this word, after a number, is a unit."""
+    low = core.lower()
+    return low in UNITS and low not in GLUED_ONLY and (len(core) > 1 or not core.isalpha() or core in LETTER_UNITS)
 
 
 def _stopped(words: str, core: str, closing: str, kind: PauseType | None, around: Around) -> Reading:
@@ -161,11 +176,15 @@ def _stopped(words: str, core: str, closing: str, kind: PauseType | None, around
     if closing == ".":
         following = around.following()
         kind = kind if not following or following[0].isupper() else None
+    elif closing.startswith("."):
+        kind = _closing_kind("", closing[1:]) or kind
     return _reading(list(words.split()), kind, core, 0)
 
 
 def _initials(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
     if len(core) == 1 and core.isupper() and core.isalpha() and closing == ".":
+        if is_numeral(core, around.left):
+            return None
         name = (around.left.starts_sentence or around.left.capitalised) and around.following()[:1].isupper()
         return _reading(list(spell(core)), None, core, 0) if name else None
     if not _DOTTED.fullmatch(core):
@@ -173,6 +192,8 @@ def _initials(core: str, closing: str, kind: PauseType | None, around: Around) -
     if closing == ".":
         following = around.following()
         kind = kind if not following or (following[0].isupper() and following.lower() in _SENTENCE_STARTS) else None
+    elif closing.startswith("."):
+        kind = _closing_kind("", closing[1:]) or kind
     return _reading(list(spell(core.replace(".", ""))), kind, core, 0)
 
 

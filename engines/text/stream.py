@@ -129,9 +129,10 @@ class TextStream:
             end = taken.end
         self._left = reading.left
         said = False
-        for piece in reading.pieces:
+        for position, piece in enumerate(reading.pieces, 1):
             if isinstance(piece, PauseType):
-                self._pronouncer.add(Break(kind=piece, at=end))
+                at = end if position == len(reading.pieces) else token.start  # phones' starts never go back
+                self._pronouncer.add(Break(kind=piece, at=at))
                 continue
             for part in split_clitic(piece):
                 word = SpokenWord(text=part, word_index=self._spoken_tokens, start=token.start, end=end)

@@ -9,24 +9,30 @@ import re
 
 from engines.text import numbers
 from engines.text.acronyms import is_spelled, is_spelled_small, spell
-from engines.text.context import Left
+from engines.text.additions import ADDED_WORDS
+from engines.text.context import Around, Left
 from engines.text.marks import MARKS
+from engines.text.number_tokens import read_number
 from engines.text.word_lists import word_list
 
 _SEPARATORS = re.compile(r"([-–/_\\|()\[\]{}<>~*\"`]+)")
 _LETTERS = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*'?")
 _PIECES = re.compile(r"\d+(?:[.,]\d+)*|[A-Za-z]+(?:'[A-Za-z]+)*|.", re.DOTALL)
+_DOTTED = re.compile(r"((?:[A-Za-z]\.)+[A-Za-z]?)('s|)")
+_CLOCK = re.compile(r"\d{1,2}(?::\d\d)(?:am|pm)?|\d{1,2}(?:am|pm)", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 _NAME_PREFIX = re.compile(r"(?:Mc|Mac|De|Di|Du|La|Le|Van|Von|Fitz|O)[A-Z][a-z]+|[A-Z]{2,}(?:s|ed|ing)")
-_ROMAN = {
-    "ii": 2, "iii": 3, "iv": 4, "vi": 6, "vii": 7, "viii": 8, "ix": 9, "xi": 11, "xii": 12, "xiii": 13, "xiv": 14,
-    "xv": 15, "xvi": 16, "xvii": 17, "xviii": 18, "xix": 19, "xx": 20, "xxi": 21,
-}  # fmt: skip
-_ROMAN_LETTER = {"i": 1, "v": 5, "x": 10}
+_ROMAN = re.compile(r"(?=[ivxl])(xl|l?x{0,3})(ix|iv|v?i{0,3})")
+_ROMAN_VALUES = {"i": 1, "v": 5, "x": 10, "l": 50}
 _NUMBERED = frozenset(
     word_list(
         "chapter part volume act section book phase type level title appendix figure table step article mark grade "
-        "stage tier class scene canto psalm lesson unit war"
+        "stage bowl tier class scene canto psalm lesson unit war"
+    )
+)
+_LETTERED = frozenset(
+    word_list(
+        "an plan vitamin group option team point hepatitis model exhibit side category serie letter grade variant"
     )
 )
 _RULERS = frozenset(
@@ -41,45 +47,62 @@ _RULERS = frozenset(
 def read_words(text: str, left: Left) -> list[str]:
     """Spoken words of a run of letters, digits and the marks between them."""
     words: list[str] = []
-    before = left
+    before, separator = left, ""
     for part in _SEPARATORS.split(text):
         if not part:
             continue
         if _SEPARATORS.fullmatch(part):
-            if part == "/" and words:
-                words.append("slash")
+            separator = part
             continue
+        if separator == "/" and words:
+            words.append("slash")
+        elif separator in ("-", "–") and _CLOCK.fullmatch(before.core) and _CLOCK.fullmatch(part):
+            words.append("to")
         words += _part(part, before)
+        separator = ""
         before = Left(core=part, starts_sentence=False)
-    if words and words[-1] == "slash":
-        words.pop()
     return words
 
 
 def _part(part: str, left: Left) -> list[str]:
     if _LETTERS.fullmatch(part):
         return _word(part.rstrip("'"), left)
+    dotted = _DOTTED.fullmatch(part)
+    if dotted:
+        spelled = spell(dotted[1].replace(".", ""))
+        return [*spelled[:-1], spelled[-1] + dotted[2]]
+    said = read_number(part, Around(left=left, peek=lambda _: None))
+    if said is not None:
+        return list(said.words)
     words: list[str] = []
     for piece in _PIECES.findall(part):
         if piece[0].isdecimal():
-            plain = len(piece) < 5 and piece.count(".") < 2
-            words += numbers.quantity(piece) if plain else numbers.digits(re.sub(r"\D", "", piece))
+            words += _digits(piece)
         elif piece[0].isascii() and piece[0].isalpha():
             glued = len(piece) < 3 and piece != part.strip("'")
             words += spell(piece) if glued and piece.isupper() else _word(piece, left)
         elif piece == "." and words:
             words.append("dot")
-        elif piece in MARKS:
+        elif piece in MARKS and piece not in "#^*":
             words += MARKS[piece].split()
     if words and words[-1] == "dot":
         words.pop()
     return words
 
 
+def _digits(piece: str) -> list[str]:
+    if len(piece) == 4 and piece.isdecimal() and "1100" <= piece < "2100":
+        return numbers.year(int(piece))
+    plain = len(piece) < 5 and piece.count(".") < 2
+    return numbers.quantity(piece) if plain else numbers.digits(re.sub(r"\D", "", piece))
+
+
 def _word(word: str, left: Left) -> list[str]:
     low = word.lower()
     if len(word) == 1:
         return _letter(word, left)
+    if low in ADDED_WORDS:
+        return [low]
     roman = _roman(word, left)
     if roman is not None:
         return roman
@@ -100,22 +123,27 @@ def _word(word: str, left: Left) -> list[str]:
 
 def _letter(letter: str, left: Left) -> list[str]:
     """The article "a", or the letter: "Plan A", but "A plan"."""
-    named = letter == "A" and not left.starts_sentence and not left.shouted
+    named = letter == "A" and (left.lower in _LETTERED or left.lower in _NUMBERED)
     roman = _roman(letter, left)
     return roman if roman is not None else spell(letter) if named else [letter.lower()]
 
 
+def is_numeral(word: str, left: Left) -> bool:
+    """Whether a capital letter is a Roman number: "Part V"."""
+    return _roman(word, left) is not None
+
+
 def _roman(word: str, left: Left) -> list[str] | None:
     low = word.lower()
-    if not word.isupper() or not left.capitalised:
+    if not word.isupper() or not left.capitalised or left.shouted or not _ROMAN.fullmatch(low):
         return None
+    values = [_ROMAN_VALUES[letter] for letter in low]
+    value = sum(-one if one < other else one for one, other in zip(values, [*values[1:], 0], strict=True))
     if left.lower in _NUMBERED:
-        value = _ROMAN.get(low) or _ROMAN_LETTER.get(low)
-        return None if value is None else numbers.cardinal(value)
-    value = _ROMAN.get(low) or (_ROMAN_LETTER.get(low) if low in ("v", "x") and left.lower in _RULERS else None)
-    if value is None or left.shouted:
-        return None
-    return ["the", *numbers.ordinal(value)] if left.lower in _RULERS else numbers.cardinal(value)
+        return numbers.cardinal(value)
+    if left.lower in _RULERS:
+        return None if low == "i" else ["the", *numbers.ordinal(value)]
+    return numbers.cardinal(value) if len(word) > 1 and low not in ("xl", "xx", "li", "mi") else None
 
 
 def _stem(word: str) -> tuple[str, str]:

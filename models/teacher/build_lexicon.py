@@ -10,15 +10,19 @@ rules: those that the lexicon lacks are kept, and some more are invented by chan
 from __future__ import annotations
 
 import argparse
+import json
 import lzma
 import random
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "engines" / "text" / "data"
 HELD_OUT = ROOT / "tests" / "text" / "held_out_words.txt.xz"
+SENTENCES = ROOT / "tests" / "text" / "sentences.txt"
+SENTENCE_PHONES = ROOT / "tests" / "text" / "sentence_phones.txt"
 HELD_OUT_WORDS = 6_000
 INVENTED_SHARE = 3  # one held-out word in so many is invented
 TAGS = ("n", "v", "j", "r", "0")  # what the part-of-speech tree can answer
@@ -75,6 +79,25 @@ def held_out_lines(dump: Dump, candidates: list[str], seed: int = 0) -> list[str
     return sorted(chosen)
 
 
+def sentence_lines(speaker: Path, sentences: list[str]) -> list[str]:
+    """What the teacher says: phones with a stress digit, "|" before each word."""
+    with tempfile.TemporaryDirectory() as folder:
+        index = Path(folder) / "index.jsonl"
+        jobs = "".join(f"kal16\t1.0\t{sentence}\n" for sentence in sentences)
+        program = [str(speaker.resolve()), str(Path(folder) / "samples.pcm"), str(index)]
+        subprocess.run(program, input=jobs.encode(), check=True, capture_output=True)
+        records = [json.loads(line) for line in index.read_text().splitlines()]
+    lines = []
+    for record in records:
+        parts, last_word = [], -1
+        for phone, _, stress, word, _ in record["segments"]:
+            parts += ["|"] if word >= 0 and word != last_word else []
+            parts.append(f"{phone}{stress}")
+            last_word = word
+        lines.append(" ".join(parts))
+    return lines
+
+
 def _change(word: str, rng: random.Random) -> str:
     """A plausible invention: one letter becomes another of its kind."""
     position = rng.randrange(len(word))
@@ -86,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--program", type=Path, required=True)
     parser.add_argument("--words", type=Path, action="append", required=True)
+    parser.add_argument("--speaker", type=Path, help="compiled flite_speak.c; renews the phones of the test sentences")
     arguments = parser.parse_args()
     dump = Dump(arguments.program)
     write(DATA / "lexicon.txt.xz", lexicon_lines(dump))
@@ -93,6 +117,9 @@ def main() -> None:
     write(DATA / "word_tags.txt.xz", dump.lines("tags"))
     candidates = [line.strip() for path in arguments.words for line in path.read_text(errors="ignore").splitlines()]
     write(HELD_OUT, held_out_lines(dump, candidates))
+    if arguments.speaker is not None:
+        spoken = sentence_lines(arguments.speaker, SENTENCES.read_text().splitlines())
+        SENTENCE_PHONES.write_text("\n".join(spoken) + "\n")
 
 
 if __name__ == "__main__":

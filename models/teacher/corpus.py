@@ -18,16 +18,71 @@ from pathlib import Path
 _ALLOWED = re.compile(r"[A-Za-z0-9 ,.;:!?'\"()-]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-_NAMES = ["Anna", "Peter", "Maria", "John", "Susan", "Robert", "Linda", "James", "Emma", "Oliver", "Grace", "Henry", "Lucy", "Daniel"]
-_PLACES = ["London", "Paris", "Berlin", "Chicago", "Boston", "Denver", "Madrid", "Tokyo", "Sydney", "Dublin", "Oslo", "Vienna"]
+_NAMES = [
+    "Anna",
+    "Peter",
+    "Maria",
+    "John",
+    "Susan",
+    "Robert",
+    "Linda",
+    "James",
+    "Emma",
+    "Oliver",
+    "Grace",
+    "Henry",
+    "Lucy",
+    "Daniel",
+]
+_PLACES = [
+    "London",
+    "Paris",
+    "Berlin",
+    "Chicago",
+    "Boston",
+    "Denver",
+    "Madrid",
+    "Tokyo",
+    "Sydney",
+    "Dublin",
+    "Oslo",
+    "Vienna",
+]
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
-_THINGS = ["order", "booking", "flight", "parcel", "invoice", "meeting", "call", "ticket", "payment", "message", "account", "delivery"]
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+_THINGS = [
+    "order",
+    "booking",
+    "flight",
+    "parcel",
+    "invoice",
+    "meeting",
+    "call",
+    "ticket",
+    "payment",
+    "message",
+    "account",
+    "delivery",
+]
 _VERBS = ["bin", "lay", "place", "set", "move", "bring", "take"]
 _COLOURS = ["blue", "green", "red", "white", "black", "yellow"]
 _OBJECTS = ["box", "cup", "book", "chair", "table", "lamp", "key", "phone"]
 _RELATIONS = ["near", "by", "under", "over", "beside"]
 _ROOMS = ["window", "door", "garden", "river", "kitchen", "school"]
+_MINUTES = ["fifteen", "thirty", "forty five"]
 _WHEN = ["again", "now", "soon", "please", "today"]
 
 
@@ -145,9 +200,7 @@ def _phrase(rng: random.Random) -> str:
         lambda: f"Hello {pick(_NAMES)}, how can I help you with your {pick(_THINGS)} today?",
         lambda: f"Would you like to change your {pick(_THINGS)}, or cancel it?",
         lambda: f"I am sorry, {pick(_NAMES)}. I could not find that {pick(_THINGS)}.",
-        lambda: (
-            f"The train from {pick(_PLACES)} to {pick(_PLACES)} leaves at {rng.randint(1, 12)} {pick(['fifteen', 'thirty', 'forty five'])}."
-        ),
+        lambda: f"The train from {pick(_PLACES)} to {pick(_PLACES)} leaves at {rng.randint(1, 12)} {pick(_MINUTES)}.",
         lambda: f"That comes to {_number(rng)} dollars and {rng.randint(1, 99)} cents.",
         lambda: f"Please hold the line while I check your {pick(_THINGS)}.",
         lambda: f"Thank you for calling! Is there anything else about the {pick(_THINGS)}?",

@@ -1,5 +1,7 @@
 /* Writes down how CMU Flite pronounces: its lexicon, its letter-to-sound trees, its part-of-speech tree.
  *
+ *     cc lexicon_dump.c -o lexicon_dump -lflite_usenglish -lflite_cmulex -lflite -lm
+ *
  * `lexicon_dump entries`:           every word of the lexicon and its addenda, with its part of speech in front.
  * `lexicon_dump lookup < requests`: each line "word" or "word <TAB> part of speech" gives
  *                                   word <TAB> part <TAB> 1 if the lexicon has it, else 0 <TAB> phones with stress.

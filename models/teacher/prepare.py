@@ -46,7 +46,7 @@ def prepare(raw: Path, out: Path, voice: str) -> float:
         open(out / f"{voice}.f0", "wb") as f0_file,
         open(out / f"{voice}.jsonl", "w") as index_file,
     ):
-        for line in open(raw / f"{voice}.jsonl"):
+        for line in (raw / f"{voice}.jsonl").read_text().splitlines():
             record = json.loads(line)
             samples = np.array(source[record["offset"] : record["offset"] + record["samples"]])
             trimmed = _trim(record, samples, rng)
@@ -58,15 +58,15 @@ def prepare(raw: Path, out: Path, voice: str) -> float:
             f0 = pyworld.stonemask(wave, f0, times, SAMPLE_RATE_HZ)[: len(samples) // HOP].astype(np.float32)
             pcm_file.write(samples.tobytes())
             f0_file.write(f0.tobytes())
-            kept = dict(
-                voice=voice,
-                stretch=record["stretch"],
-                text=record["text"],
-                offset=written,
-                samples=len(samples),
-                segments=segments,
-                words=record["words"],
-            )
+            kept = {
+                "voice": voice,
+                "stretch": record["stretch"],
+                "text": record["text"],
+                "offset": written,
+                "samples": len(samples),
+                "segments": segments,
+                "words": record["words"],
+            }
             index_file.write(json.dumps(kept) + "\n")
             written += len(samples)
     return written / SAMPLE_RATE_HZ
@@ -74,7 +74,7 @@ def prepare(raw: Path, out: Path, voice: str) -> float:
 
 def load(folder: Path, voice: str) -> tuple[list[Utterance], np.ndarray, np.ndarray]:
     """The utterances of a voice, its samples (int16) and its F0 (float32, one per HOP, 0 where unvoiced)."""
-    utterances = [Utterance(**json.loads(line)) for line in open(folder / f"{voice}.jsonl")]
+    utterances = [Utterance(**json.loads(line)) for line in (folder / f"{voice}.jsonl").read_text().splitlines()]
     return (
         utterances,
         np.memmap(folder / f"{voice}.pcm", np.int16, "r"),

@@ -79,7 +79,7 @@ def test_unknown_fields_are_ignored_here(client: httpx.Client) -> None:
 
 def test_catalogue(client: httpx.Client) -> None:
     voices = client.get("/v1/audio/voices").json()["voices"]
-    assert [voice["id"] for voice in voices][0] == "rms"
+    assert next(voice["id"] for voice in voices) == "rms"
     assert all(voice["name"] for voice in voices)
     assert {"default", "tts-1"} <= {model["id"] for model in client.get("/v1/models").json()["data"]}
 

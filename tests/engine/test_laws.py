@@ -204,6 +204,8 @@ def test_cancel_at_any_step_leaks_nothing(bundle: Bundle, front_end: FrontEnd, w
         engine.submit(EndText(request_id=name))
         seen: list[Event] = []
         for _ in range(steps):
+            if not engine.has_work:
+                engine.wait(5)
             seen += engine.step()
             if any(isinstance(event, Finished) for event in seen):
                 finished = True

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
-from pathlib import Path
+import itertools
 
 import pytest
 from hypothesis import given, settings
@@ -58,15 +57,16 @@ def test_cutting_changes_nothing(text: str, data: st.DataObject) -> None:
         stream = FRONT_END.open()
         found = [phone for part in parts for phone in stream.append(part)]
         assert found + stream.end() == expected
+        assert stream.words == whole.words
 
 
 @settings(deadline=None, max_examples=200)
-@given(text=st.text(max_size=80))
+@given(text=st.one_of(SENTENCES, st.text(max_size=80)))
 def test_stream_is_well_formed(text: str) -> None:
     stream = FRONT_END.open()
     found = stream.append(text) + stream.end()
     pauses = [phone.pause is not None for phone in found]
-    assert not any(a and b for a, b in zip(pauses, pauses[1:]))
+    assert not any(a and b for a, b in itertools.pairwise(pauses))
     if found:
         assert pauses[0]
         assert pauses[-1]
@@ -91,7 +91,7 @@ def test_the_before_a_vowel() -> None:
     assert symbols[symbols.index("d", 6) + 1 : symbols.index("d", 6) + 3] == ["dh", "ax"]
 
 
-@pytest.mark.parametrize("text", ["", "   ", "😀", "!?", "\x00\x07", "...", "()"])
+@pytest.mark.parametrize("text", ["", "   ", "😀", "!?", "\x00\x07", "...", "()", "東京", "---", "\n\n\n"])
 def test_nothing_to_say_is_refused(text: str) -> None:
     with pytest.raises(UnspeakableText, match="at least one letter or digit"):
         FRONT_END.phones(text)
@@ -104,12 +104,38 @@ def test_append_after_end_is_refused() -> None:
         stream.append("more")
 
 
-def test_letter_rules_agree_with_the_teacher() -> None:
-    packed = (Path(__file__).parent / "held_out_words.txt.xz").read_bytes()
-    words = [line.split(" ") for line in lzma.decompress(packed).decode().splitlines()]
-    agreed = sum(list(FRONT_END.lexicon.rules.pronounce(word)) == phones for word, *phones in words)
-    assert len(words) >= 5_000
-    assert agreed / len(words) >= 0.99
+def test_words_go_out_as_soon_as_they_are_sure() -> None:
+    stream = FRONT_END.open()
+    assert [phone.symbol for phone in stream.append("Hello, ")] == "pau hh ax l ow pau".split()
+    assert [phone.symbol for phone in stream.append("dogs ")] == "d aa g z".split()
+    assert stream.append("the ") == []  # its vowel waits for the next word
+    assert [phone.symbol for phone in stream.append("apple ")][:3] == "dh iy ae".split()
+    assert stream.append("record ") == []  # a noun or a verb
+    assert stream.append("player is ")[0].symbol == "r"
+
+
+def test_flush_speaks_all_and_goes_on_without_a_second_pause() -> None:
+    stream = FRONT_END.open()
+    first = stream.append("Give me the") + stream.flush()
+    assert [phone.symbol for phone in first][-3:] == ["dh", "ax", "pau"]
+    then = stream.append(" apple") + stream.end()
+    assert then[0].symbol == "ae"
+    assert then[-1].pause is PauseType.PLAIN
+    assert [phone.word_index for phone in then][:-1] == [3] * (len(then) - 1)
+    assert stream.flush() == stream.end() == []
+
+
+def test_word_indices_count_spoken_tokens() -> None:
+    found = [phone for phone in FRONT_END.phones("😀 It costs -- $12.50 !") if phone.pause is None]
+    assert sorted({phone.word_index for phone in found if phone.word_index is not None}) == [0, 1, 2]
+
+
+def test_scripts_without_a_reading_are_reported() -> None:
+    stream = FRONT_END.open()
+    stream.append("tower of 東京 and 大阪")
+    assert "".join(stream.unspeakable) == "東京"
+    stream.end()
+    assert "".join(stream.unspeakable) == "東京大阪"
 
 
 def test_long_runs_without_spaces_end() -> None:

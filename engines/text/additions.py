@@ -1,0 +1,39 @@
+"""Words that came after the teacher, in its phones. Data only.
+
+Listed are words whose reading by the letter rules is wrong enough to hurt.
+"""
+
+from __future__ import annotations
+
+ADDED_WORDS: dict[str, str] = {
+    "async": "ey1 s ih1 ng k",
+    "chatbot": "ch ae1 t b aa1 t",
+    "debian": "d eh1 b iy0 ax0 n",
+    "emoji": "ih0 m ow1 jh iy0",
+    "emojis": "ih0 m ow1 jh iy0 z",
+    "gigabyte": "g ih1 g ax0 b ay1 t",
+    "gigabytes": "g ih1 g ax0 b ay1 t s",
+    "github": "g ih1 t hh ah1 b",
+    "hashtag": "hh ae1 sh t ae1 g",
+    "instagram": "ih1 n s t ax0 g r ae1 m",
+    "iphone": "ay1 f ow1 n",
+    "jpeg": "jh ey1 p eh1 g",
+    "json": "jh ey1 s ax0 n",
+    "kubernetes": "k uw1 b er0 n eh1 t iy0 z",
+    "linux": "l ih1 n ax0 k s",
+    "login": "l ao1 g ih1 n",
+    "megabits": "m eh1 g ax0 b ih1 t s",
+    "megabit": "m eh1 g ax0 b ih1 t",
+    "nginx": "eh1 n jh ax0 n eh1 k s",
+    "schema": "s k iy1 m ax0",
+    "spotify": "s p aa1 t ax0 f ay1",
+    "terabyte": "t eh1 r ax0 b ay1 t",
+    "terabytes": "t eh1 r ax0 b ay1 t s",
+    "tiktok": "t ih1 k t aa1 k",
+    "uber": "uw1 b er0",
+    "ubuntu": "uw0 b uh1 n t uw0",
+    "vegan": "v iy1 g ax0 n",
+    "whatsapp": "w ah1 t s ae1 p",
+    "wifi": "w ay1 f ay1",
+    "yaml": "y ae1 m ax0 l",
+}
