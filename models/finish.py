@@ -10,7 +10,7 @@ import torch
 
 from models.encode import load_codec
 from models.export import round_to_half, write_bundle
-from models.parity import check
+from models.parity import TOLERANCE, check
 from models.speech_lm import LmConfig, SpeechLm
 
 VOICES = {
@@ -30,7 +30,14 @@ def load_lm(path: Path) -> tuple[SpeechLm, dict[str, Any]]:
     return network.eval(), saved
 
 
-def finish(codec_path: Path, lm_path: Path, voices: list[str], out: Path, quality: Path | None = None) -> None:
+def finish(
+    codec_path: Path,
+    lm_path: Path,
+    voices: list[str],
+    out: Path,
+    quality: Path | None = None,
+    tolerance: float = TOLERANCE,
+) -> None:
     """Exports, then runs the exported graphs beside torch and refuses to leave a bundle that differs."""
     codec = load_codec(codec_path)
     network, saved = load_lm(lm_path)
@@ -54,4 +61,4 @@ def finish(codec_path: Path, lm_path: Path, voices: list[str], out: Path, qualit
         "quality": json.loads(quality.read_text()) if quality and quality.exists() else {},
     }
     write_bundle(out, codec.decoder, network, described, extra)
-    check(out, codec.decoder, network)
+    check(out, codec.decoder, network, tolerance)

@@ -20,12 +20,12 @@ class ParityError(Exception):
     """The exported graph says something else than the network it came from."""
 
 
-def check(folder: Path, decoder: Decoder, network: SpeechLm) -> dict[str, float]:
-    """Largest differences, relative to the largest value; raises ParityError above TOLERANCE."""
+def check(folder: Path, decoder: Decoder, network: SpeechLm, tolerance: float = TOLERANCE) -> dict[str, float]:
+    """Largest differences, relative to the largest value; raises ParityError above `tolerance`."""
     differences = {"lm": lm_difference(folder, network), "vocoder": vocoder_difference(folder, decoder)}
     for name, difference in differences.items():
-        if not difference <= TOLERANCE:
-            raise ParityError(f"{name}: torch and ONNX differ by {difference:.2e}, at most {TOLERANCE:.0e} is right")
+        if not difference <= tolerance:
+            raise ParityError(f"{name}: torch and ONNX differ by {difference:.2e}, at most {tolerance:.0e} is right")
     return differences
 
 

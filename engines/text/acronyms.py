@@ -68,12 +68,13 @@ def is_spelled(word: str, *, among_capitals: bool) -> bool:
 
 
 def is_spelled_small(word: str) -> bool:
-    """Whether a lower-case word is spelled: short and without a vowel, or well known."""
+    """Whether a lower-case word is spelled: without a vowel and no murmur ("hmmm"), or well known."""
     if word in _SPELLED_SMALL:
         return True
-    return 1 < len(word) <= 5 and word not in _MURMURS and not _HAS_VOWEL.search(word)
+    return len(word) > 1 and not _HAS_VOWEL.search(word) and not (word in _MURMURS or _DRAWN_OUT.fullmatch(word))
 
 
+_DRAWN_OUT = re.compile(r"h+m+|m+h*m+|s+h+|z+|b+r+|g+r+|p+s+t+|p+f+t*")
 _MURMURS = frozenset(word_list("hmm mmm hm mm shh sh psst pst brr grr zzz tsk th nth pfft"))
 
 

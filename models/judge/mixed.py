@@ -24,6 +24,7 @@ from models.judge import teacher
 console = Console()
 LISTS = Path(__file__).parent / "lists"
 RATE_HZ = 16_000
+LOUD = 330  # of 32,768: -40 dBFS
 _WORDS = (
     "river stone garden letter window morning paper yellow seven music doctor winter simple answer market travel "
     "police summer coffee silver object member season forest bridge people minute dinner famous island"
@@ -101,13 +102,13 @@ def main() -> None:
             refused += 1
             continue
         problems += [f"{text[:60]!r}: {one}" for one in wrong]
-        ours.append((text, len(spoken.pcm) / 2 / RATE_HZ, spoken.timings.forced_advances))
+        ours.append((text, speech_seconds(np.frombuffer(spoken.pcm, np.int16)), spoken.timings.forced_advances))
     voice = engine.bundle.voices[0].id
     theirs = teacher.speak(arguments.teacher, voice, [front_end.normalise(text) for text, _, _ in ours])
     for (text, seconds, _), samples in zip(ours, theirs, strict=True):
         # Texts of many phrases have pauses that the bare words have not.
         if not any(mark in text.strip()[:-1] for mark in ".,;:!?()-*`#\n"):
-            ratios.append((seconds / (speech_seconds(samples)), text))
+            ratios.append((seconds / speech_seconds(samples), text))
     figures = {
         "texts": len(ours) + refused,
         "refused_by_name": refused,
@@ -128,11 +129,10 @@ def main() -> None:
     (arguments.out / "mixed-texts.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def speech_seconds(samples: np.ndarray, trimmed_s: float = 0.0) -> float:
-    """Length without the teacher's opening silence, which the pupil was taught to cut to about 40 ms."""
-    loud = np.flatnonzero(np.abs(samples.astype(int)) > 200)
-    start = max(0, int(loud[0]) - 640) if len(loud) else 0
-    return (len(samples) - start) / RATE_HZ - trimmed_s
+def speech_seconds(samples: np.ndarray) -> float:
+    """From the first to the last audible sample; how much silence surrounds an utterance is not its length."""
+    loud = np.flatnonzero(np.abs(samples.astype(int)) > LOUD)
+    return float(loud[-1] - loud[0]) / RATE_HZ if len(loud) else 0.0
 
 
 if __name__ == "__main__":

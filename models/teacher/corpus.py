@@ -11,6 +11,7 @@ import glob
 import html
 import random
 import re
+import string
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,8 +122,11 @@ def jobs(voice: str, seconds: float, seed: int) -> Iterator[tuple[str, float, st
         if count:
             text = " ".join(pool[(cursor + i) % len(pool)] for i in range(count))
             cursor += count
-        elif kind < 0.86:
+        elif kind < 0.84:
             text = _phrase(rng)
+        elif kind < 0.90:
+            letters = rng.choices(string.ascii_letters, k=rng.choice([1, 1, 1, 2, 3, 5]))
+            text = " ".join(letters) + rng.choice([".", "", "?", "!"])
         elif kind < 0.96:
             text = ", ".join(rng.sample(words, rng.randint(1, 10))) + rng.choice([".", "", "?", "!"])
         else:

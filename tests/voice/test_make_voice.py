@@ -37,7 +37,8 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
         capture_output=True,
     )
     train("models.train_lm", lm, 4, "--codes", str(codes), "--tokens", "400")
-    finish(codec, lm, ["rms", "slt"], bundle)
+    # Four seconds of training leave F0 at the edge of its range, where last-bit differences grow along the phase.
+    finish(codec, lm, ["rms", "slt"], bundle, tolerance=1e-2)
     engine = Engine(load_bundle(bundle), EngineConfig(slots=1, workers=False))
     assert speak(engine, "Hello.").pcm
     assert speak(engine, "Hello.", voice="slt").pcm
