@@ -144,7 +144,7 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         words = place if place and not named else {"st": "saint", "dr": "doctor"}[low]
         ends = words == place and around.following()[:1].isupper()
         return _reading([words], beyond or (kind if ends or not stopped else None), core, 0)
-    if core == "A" and closing[:1] in (":", ",", ".", ")") and closing:
+    if low == "a" and _names_letter(core, closing, around):
         return _reading(["_a"], kind, core, 0)
     if low in _NUMBERED_SHORT and stopped:
         return _reading([_NUMBERED_SHORT[low]], None, core, 0) if around.following()[:1].isdecimal() else None
@@ -163,6 +163,14 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         if low in FINAL and not (low in ("co", "max", "est", "ch") and not stopped):
             return _stopped(FINAL[low], core, closing, kind, around)
     return _initials(core, closing, kind, around)
+
+
+def _names_letter(core: str, closing: str, around: Around) -> bool:
+    """An article stands before a word; before a mark, at the end or before another capital letter it is the letter."""
+    if closing:
+        return True
+    following = around.following()
+    return not following or (core == "A" and len(following) == 1 and following.isupper() and following != "I")
 
 
 def _is_unit(core: str) -> bool:
