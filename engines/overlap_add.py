@@ -57,14 +57,8 @@ class OverlapAdd:
         windowed = np.fft.irfft(complete, self.size, axis=1) * self._window
         total = np.zeros(frames * self.hop + self.look_back)
         total[: self.look_back] = state
-        # Hop by hop of the windows, oldest frame first: each sample adds up in the order of its frames in any chunking.
-        for start in range((self.size - 1) // self.hop * self.hop, -1, -self.hop):
-            part = windowed[:, start : start + self.hop]
-            summed = total[start : start + frames * self.hop]
-            if part.shape[1] == self.hop:
-                summed.reshape(frames, self.hop)[:] += part
-            else:
-                _add_short(total, start, self.hop, part)
+        for index in range(frames):
+            total[index * self.hop : index * self.hop + self.size] += windowed[index]
         return total[: frames * self.hop], total[frames * self.hop :]
 
 

@@ -18,6 +18,7 @@ from engines.text.pronouncing import Break, Pronouncer, SpokenWord, split_clitic
 from engines.text.reading import Reading, Token, read
 
 _SHOWN_CHARS = 40  # of a refused text
+_MARKS = {PauseType.PLAIN: ",", PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
 
 
 class FrontEnd:
@@ -49,6 +50,13 @@ class FrontEnd:
         stream.end()
         return " ".join(word.replace("_", "") for word in stream.words)
 
+    def script(self, text: str) -> str:
+        """The spoken words with a mark at each pause: what to give another voice that should say the same."""
+        stream = self.open()
+        stream.append(text)
+        stream.end()
+        return " ".join("A" if word == "_a" else word.replace("_", "") for word in stream.script)
+
 
 class TextStream:
     def __init__(self, lexicon: Lexicon) -> None:
@@ -60,6 +68,7 @@ class TextStream:
         self._closing = False
         self._ended = False
         self.words: list[str] = []  # spoken so far; for tests and for the teacher
+        self.script: list[str] = []  # the same, with a mark where a pause follows
 
     @property
     def spoken_any(self) -> bool:
@@ -133,10 +142,13 @@ class TextStream:
             if isinstance(piece, PauseType):
                 at = end if position == len(reading.pieces) else token.start  # phones' starts never go back
                 self._pronouncer.add(Break(kind=piece, at=at))
+                if self.script and self.script[-1][-1] not in _MARKS.values():
+                    self.script[-1] = self.script[-1].replace("_a", "A") + _MARKS[piece]
                 continue
             for part in split_clitic(piece):
                 word = SpokenWord(text=part, word_index=self._spoken_tokens, start=token.start, end=end)
                 self._pronouncer.add(word)
             self.words.append(piece)
+            self.script.append(piece)
             said = True
         self._spoken_tokens += said
