@@ -21,6 +21,8 @@ class OverlapAdd:
     def __init__(self, bundle: Bundle, rate_hz: int) -> None:
         if rate_hz not in RATES_HZ:
             raise BadParameter(f"sample rate {rate_hz} Hz is not offered; valid: {', '.join(map(str, RATES_HZ))}")
+        if any(length * rate_hz % bundle.sample_rate_hz for length in (bundle.window_samples, bundle.hop_length)):
+            raise BadParameter(f"a voice of {bundle.sample_rate_hz} Hz has no whole frames at {rate_hz} Hz")
         self.rate_hz = rate_hz
         self.size = bundle.window_samples * rate_hz // bundle.sample_rate_hz
         self.hop = bundle.hop_length * rate_hz // bundle.sample_rate_hz
@@ -55,11 +57,17 @@ class OverlapAdd:
             # The Nyquist bin stood for both its mirror images; in a longer transform each has a place of its own.
             complete[:, spectrum.shape[2] - 1] *= 0.5
         windowed = np.fft.irfft(complete, self.size, axis=1) * self._window
-        total = np.zeros(frames * self.hop + self.look_back)
+        # Hop k of each window lands k hops after its frame. The last hop (the oldest frames) is added first, so that
+        # a sample sums its frames in the order of time, as it does when they come in several chunks.
+        hops = -(-self.size // self.hop)
+        grid = np.zeros((frames + hops - 1, self.hop))
+        total = grid.reshape(-1)
         total[: self.look_back] = state
-        for index in range(frames):
-            total[index * self.hop : index * self.hop + self.size] += windowed[index]
-        return total[: frames * self.hop], total[frames * self.hop :]
+        for k in range(hops - 1, -1, -1):
+            part = windowed[:, k * self.hop : (k + 1) * self.hop]
+            grid[k : k + frames, : part.shape[1]] += part
+        done = frames * self.hop
+        return total[:done], total[done : done + self.look_back].copy()
 
 
 def to_s16(samples: NDArray[np.float64]) -> bytes:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
+from heapq import nsmallest
 
 LADDER = (1, 2, 4, 8)  # codes a chunk
+MAX_GAP = 3  # a call of the LM costs 0.27 ms, a row in it 0.05 to 0.1 ms (one AVX-512 core)
 CROWD = 4  # from so many running sequences on, a first chunk of one code would run dry before the second
 
 
@@ -25,14 +27,22 @@ class Row:
         return self.lead_s, self.arrived_s
 
 
-def batch_range(ready: Items[Row], max_batch: int) -> tuple[int, int] | None:
-    """The range of slots [first, last) to step: the most urgent row's group of `max_batch` neighbours, trimmed."""
-    if not ready:
-        return None
-    most_urgent = min(ready, key=lambda row: row.urgency)
-    group = most_urgent.slot // max_batch
-    slots = [row.slot for row in ready if row.slot // max_batch == group]
-    return min(slots), max(slots) + 1
+def batch_runs(ready: Items[Row], max_batch: int) -> list[tuple[int, int]]:
+    """Ranges of slots [first, last) to step, disjoint and rising: the `max_batch` most urgent rows, joined over gaps.
+
+    A range is one call of the LM, and rows inside it that nobody chose are computed for nothing.
+
+        slots   0 1 . 3 . . . . . . 10 .  12        . = not wanted
+        runs   [0       4)         [10      13)     a gap of up to MAX_GAP costs less than another call
+    """
+    chosen = sorted(row.slot for row in nsmallest(max_batch, ready, key=lambda row: row.urgency))
+    runs: list[tuple[int, int]] = []
+    for slot in chosen:
+        if runs and slot - runs[-1][1] <= MAX_GAP and slot + 1 - runs[-1][0] <= max_batch:
+            runs[-1] = (runs[-1][0], slot + 1)
+        else:
+            runs.append((slot, slot + 1))
+    return runs
 
 
 def chunk_codes(pending: int, emitted: int, lead_s: float, *, running: int, no_more: bool) -> int:

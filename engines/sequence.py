@@ -4,18 +4,24 @@ text -> phones -> segments        what to say
 segment, pointer, elapsed         where the LM is
 codes [0, vocoded)                spoken, emitted or on their way
 codes [vocoded, len)              wait for the vocoder
+
+Text is read in slices when the loop says so; how it was sliced changes nothing.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from engines.bundle import Bundle, Voice
-from engines.messages import Submit, WordTime
+from engines.errors import UnspeakableText
+from engines.messages import EndText, Flush, Submit, Timings, WordTime
 from engines.segmenter import Segment, Segmenter
 from engines.text import FrontEnd, Phone, TextStream
+
+# One code for 0.6 s outside a pause is a loop: ordinary speech of the shipped voices repeats at most 7 times.
+MAX_SAME_CODES = 16
 
 
 class Phase(Enum):
@@ -44,6 +50,7 @@ class Sequence:
         self.paused = False
 
         self.text: TextStream = front_end.open()
+        self.unread: deque[str | Flush | EndText] = deque()
         self.text_ended = False
         self._segmenter = Segmenter(submit.speed)
         self.segments: deque[Segment] = deque()
@@ -60,6 +67,9 @@ class Sequence:
         self.samples = 0  # emitted
         self.told_waiting = False
 
+        self._same_codes = 0  # steps in a row with the same code, outside pauses
+        self._dry_at_s: float | None = None  # when its listener, playing from the first chunk, has no more to play
+
         self.words: deque[tuple[int, WordTime]] = deque()  # (codes after which it has ended, word)
         self._word: _OpenWord | None = None
 
@@ -74,19 +84,34 @@ class Sequence:
 
     # -- text ------------------------------------------------------------------------------------------------------
 
-    def append(self, text: str, now: float) -> None:
-        if self.first_text_s is None:
-            self.first_text_s = now
-        self._take(self.text.append(text))
+    def add_text(self, step: str | Flush | EndText, now: float) -> None:
+        if isinstance(step, str):
+            if self.first_text_s is None:
+                self.first_text_s = now
+            if not step:
+                return
+        self.unread.append(step)
 
-    def flush(self) -> None:
-        self._take(self.text.flush())
-        self._segmenter.close()
-
-    def end_text(self) -> None:
-        self._take(self.text.end())
-        self._segmenter.close()
-        self.text_ended = True
+    def read(self, max_chars: int) -> int:
+        """Reads the next piece of text, or does the next flush or end. Returns the characters read."""
+        step = self.unread.popleft()
+        match step:
+            case Flush():
+                self._take(self.text.flush())
+                self._segmenter.close()
+            case EndText():
+                self._take(self.text.end())
+                self._segmenter.close()
+                self.text_ended = True
+                if not self.text.spoken_any:
+                    raise UnspeakableText("nothing in the text can be spoken: it needs at least one letter or digit")
+            case str():
+                if len(step) > max_chars:
+                    self.unread.appendleft(step[max_chars:])
+                    step = step[:max_chars]
+                self._take(self.text.append(step))
+                return len(step)
+        return 0
 
     def _take(self, phones: list[Phone]) -> None:
         if phones:
@@ -108,10 +133,17 @@ class Sequence:
         """Every code of every phone has been made."""
         return self.text_ended and not self.segments
 
+    @property
+    def starved(self) -> bool:
+        """All codes of the text so far are spoken, and only more text brings more."""
+        spoken = not self.in_vocoder and self.vocoded == len(self.codes)
+        return spoken and not self.unread and not self.text_ended and not self.ready
+
     def take_code(self, code: int, advance: int) -> None:
         """Commits one LM step: the code, the pointer's move and the guards."""
         adapter = self.bundle.adapter
         segment = self.segments[0]
+        advance = self._guard_repetition(segment, code, advance)
         self.codes.append(code)
         self.previous_code = code
         self.past += 1
@@ -131,13 +163,24 @@ class Sequence:
         else:
             self._enter(segment, min(self.pointer + advance, last))
 
+    def _guard_repetition(self, segment: Segment, code: int, advance: int) -> int:
+        """The advance, made at least 1 once the same code has come too often; silence may repeat in a pause."""
+        in_pause = segment.phones[self.pointer].pause is not None
+        self._same_codes = self._same_codes + 1 if code == self.previous_code and not in_pause else 1
+        if self._same_codes < MAX_SAME_CODES:
+            return advance
+        self._same_codes = 1
+        self.guards.add("repeated_code")
+        self.forced_advances += advance == 0
+        return max(1, advance)
+
     def _longest_hold(self, segment: Segment) -> int:
         pause = segment.phones[self.pointer].pause is not None
         return max(2, round(self.bundle.adapter.max_hold_steps * self.stretch * (2 if pause else 1)))
 
     def _enter(self, segment: Segment, target: int) -> None:
         for position in range(self.pointer + 1, target + 1):
-            self._meet(segment.phones[position])
+            self._meet(segment, position)
         self.pointer, self.elapsed = target, 0
 
     def _finish_segment(self) -> None:
@@ -149,11 +192,14 @@ class Sequence:
 
     # -- words -----------------------------------------------------------------------------------------------------
 
-    def _meet(self, phone: Phone) -> None:
+    def _meet(self, segment: Segment, position: int) -> None:
         """The pointer comes to a phone, after len(codes) codes."""
-        word = self._word
+        phone, word = segment.phones[position], self._word
         if word is not None and word.index == phone.word_index:
             return
+        following = segment.phones[position + 1].word_index if position + 1 < len(segment.phones) else None
+        if word is not None and phone.pause is not None and following == word.index:
+            return  # a token may be read with a pause inside it; the look-ahead has shown what comes behind
         self._end_word()
         if phone.word_index is not None:
             self._word = _OpenWord(phone.word_index, phone.start, phone.end, len(self.codes))
@@ -177,23 +223,38 @@ class Sequence:
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def lead_s(self, now: float, seconds_made: float) -> float:
-        """Seconds made beyond what its listener has heard by now; before the first chunk, minus infinity."""
+    def play(self, samples: int, now: float) -> None:
+        """A chunk was sent. A listener who had run dry, or was waiting for text, plays on from now."""
         if self.first_chunk_s is None:
+            self.first_chunk_s = now
+        self.samples += samples
+        self._dry_at_s = max(self._dry_at_s or now, now) + samples / self.request.sample_rate_hz
+
+    def lead_s(self, now: float, codes: int) -> float:
+        """Seconds left to play once the first `codes` codes are sent; minus infinity before the first chunk.
+
+        Time in which there was no text to speak is not owed: a listener cannot be more than dry.
+        """
+        if self._dry_at_s is None:
             return float("-inf")
-        return seconds_made - (now - self.first_chunk_s)
+        unsent_s = codes * self.bundle.code_s - self.samples / self.request.sample_rate_hz
+        return max(0.0, self._dry_at_s - now) + unsent_s
 
+    def above_cap_s(self, now: float) -> float:
+        """Seconds until its lead is down to its cap again; 0 or less when it may be decoded."""
+        cap = self.request.max_lead_s
+        return float("-inf") if cap is None else self.lead_s(now, len(self.codes)) - cap
 
-@dataclass(slots=True)
-class Counters:
-    """What has happened since the start, for metrics."""
-
-    lm_steps: int = 0
-    lm_rows: int = 0
-    lm_busy_s: float = 0.0
-    vocoder_busy_s: float = 0.0
-    vocoder_rows: int = 0
-    finished: int = 0
-    cancelled: int = 0
-    failed: int = 0
-    guards: dict[str, int] = field(default_factory=dict)
+    def timings(self, now: float) -> Timings:
+        origin = self.submitted_s
+        return Timings(
+            first_text_s=(self.first_text_s or origin) - origin,
+            started_s=self.started_s - origin,
+            first_chunk_s=(self.first_chunk_s or now) - origin,
+            finished_s=now - origin,
+            audio_s=self.samples / self.request.sample_rate_hz,
+            lm_steps=self.lm_steps,
+            segments=self.segments_done,
+            forced_advances=self.forced_advances,
+            guards=tuple(sorted(self.guards)),
+        )

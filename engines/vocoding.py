@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
+from engines.errors import EngineFault
 from engines.overlap_add import OverlapAdd, to_s16
 from engines.randomness import noise
 from engines.runtime.base import VocoderRuntime
+from engines.sequence import Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +37,30 @@ class VocoderRow:
     rate_hz: int
     last: bool
 
+    @classmethod
+    def take(cls, sequence: Sequence, count: int) -> VocoderRow:
+        """The sequence's next `count` codes; they count as handed over from here on."""
+        first, end = sequence.vocoded, sequence.vocoded + count
+        last = sequence.spoken_out and end == len(sequence.codes)
+        sequence.vocoded, sequence.in_vocoder, sequence.flushed_tail = end, True, last
+        return cls(
+            slot=sequence.slot,
+            request_id=sequence.request.request_id,
+            codes=tuple(sequence.codes[first:end]),
+            first_code=first,
+            voice=sequence.voice.index,
+            seed=sequence.request.seed,
+            rate_hz=sequence.request.sample_rate_hz,
+            last=last,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocoded:
-    """A finished job: PCM by row, or the error that took the whole job."""
+    """A finished job: by row its PCM, or what went wrong with it."""
 
     rows: list[VocoderRow]
-    pcm: list[bytes]
-    error: Exception | None
+    pcm: list[bytes | EngineFault]
     busy_s: float
 
 
@@ -95,12 +113,12 @@ class Vocoding:
     def _run(self, rows: list[VocoderRow]) -> Vocoded:
         started = time.perf_counter()
         try:
-            pcm, error = self._synthesise(rows), None
-        except Exception as failure:  # whatever the backend raises belongs to these rows, not to the loop
-            pcm, error = [b""] * len(rows), failure
-        return Vocoded(rows=rows, pcm=pcm, error=error, busy_s=time.perf_counter() - started)
+            pcm = self._synthesise(rows)
+        except Exception as error:  # whatever the backend raises belongs to these rows, not to the loop
+            pcm = [EngineFault(f"the vocoder failed: {error}")] * len(rows)
+        return Vocoded(rows=rows, pcm=pcm, busy_s=time.perf_counter() - started)
 
-    def _synthesise(self, rows: list[VocoderRow]) -> list[bytes]:
+    def _synthesise(self, rows: list[VocoderRow]) -> list[bytes | EngineFault]:
         for row in rows:
             if row.first_code == 0:
                 self._reset(row)
@@ -115,11 +133,15 @@ class Vocoding:
         voices = np.array([row.voice for row in rows], np.int64)
         state = {name: array[slots] for name, array in self._state.items()}
         spectrum, state = self._runtime.run(codes, voices, excitation, state)
-        if not np.isfinite(spectrum).all():
-            raise FloatingPointError("the vocoder returned values that are not finite")
         for name, array in state.items():
             self._state[name][slots] = array
-        return [self._speak(row, spectrum[index]) for index, row in enumerate(rows)]
+        sound = [bool(np.isfinite(frames).all()) for frames in spectrum]
+        return [
+            self._speak(row, spectrum[index])
+            if sound[index]
+            else EngineFault("the vocoder returned values that are not finite")
+            for index, row in enumerate(rows)
+        ]
 
     def _reset(self, row: VocoderRow) -> None:
         for array in self._state.values():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engines.bundle import default_bundle, load_bundle
 from engines.errors import BundleError, IntegrityError
 from engines.kv_blocks import BlockPool
-from engines.scheduler import Row, batch_range, chunk_codes
+from engines.scheduler import MAX_GAP, Row, batch_runs, chunk_codes
 from engines.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segmenter
 from engines.slots import SlotPool
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
@@ -22,14 +25,28 @@ def row(slot: int, lead_s: float) -> Row:
 
 
 def test_first_audio_comes_before_least_lead() -> None:
-    assert batch_range([row(0, 5.0), row(40, float("-inf")), row(41, 9.0)], max_batch=32) == (40, 42)
-    assert batch_range([row(0, 5.0), row(40, 8.0)], max_batch=32) == (0, 1)
-    assert batch_range([], max_batch=32) is None
+    rows = [row(0, 5.0), row(40, float("-inf")), row(80, 9.0)]
+    assert batch_runs(rows, max_batch=1) == [(40, 41)]
+    assert batch_runs(rows, max_batch=2) == [(0, 1), (40, 41)]
+    assert batch_runs([], max_batch=32) == []
 
 
-def test_a_batch_never_exceeds_its_size() -> None:
-    first, last = batch_range([row(slot, 1.0) for slot in range(100)], max_batch=32) or (0, 0)
-    assert last - first == 32
+def test_a_small_gap_is_joined_and_a_large_one_is_not() -> None:
+    assert batch_runs([row(slot, 1.0) for slot in (0, 1, 3, 10, 12)], max_batch=32) == [(0, 4), (10, 13)]
+    assert batch_runs([row(0, 1.0), row(1 + MAX_GAP, 1.0)], max_batch=32) == [(0, MAX_GAP + 2)]
+    assert batch_runs([row(0, 1.0), row(2 + MAX_GAP, 1.0)], max_batch=32) == [(0, 1), (2 + MAX_GAP, 3 + MAX_GAP)]
+
+
+@given(st.sets(st.integers(0, 127)), st.integers(1, 32), st.randoms(use_true_random=False))
+def test_runs_hold_the_most_urgent_rows_once(slots: set[int], max_batch: int, rng: random.Random) -> None:
+    rows = [row(slot, rng.choice([0.0, 1.0, 2.0])) for slot in slots]
+    runs = batch_runs(rows, max_batch)
+    covered = [slot for first, last in runs for slot in range(first, last)]
+    assert covered == sorted(set(covered))
+    assert all(1 <= last - first <= max_batch for first, last in runs)
+    wanted = sorted(rows, key=lambda one: one.urgency)[:max_batch]
+    assert {one.slot for one in wanted} <= set(covered)
+    assert all(first in slots and last - 1 in slots for first, last in runs)
 
 
 def test_chunks_grow_with_the_lead() -> None:

@@ -1,0 +1,45 @@
+"""The engine's settings and what it accepts of a request. Values only; nothing here runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engines.bundle import Bundle, Voice
+from engines.errors import BadParameter, ConfigError
+from engines.messages import Submit
+from engines.overlap_add import RATES_HZ
+
+MIN_SPEED, MAX_SPEED = 0.75, 1.33  # what the shipped LM has heard
+MAX_TEMPERATURE = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    slots: int = 128
+    max_batch: int = 32
+    max_waiting: int = 0  # requests that may wait for a slot; more are refused at once
+    lm_threads: int = 1
+    vocoder_threads: int = 1
+    vocoder_batch: int = 16
+    text_chars: int = 512  # text read per step, so that a long one delays nobody (some 5 us a character)
+    workers: bool = True  # vocode on a thread of its own
+
+    def __post_init__(self) -> None:
+        for name in ("slots", "max_batch", "lm_threads", "vocoder_threads", "vocoder_batch", "text_chars"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_waiting < 0:
+            raise ConfigError(f"max_waiting must be at least 0, got {self.max_waiting}")
+
+
+def check_submit(submit: Submit, bundle: Bundle) -> Voice:
+    """The voice asked for; raises a RequestError that names the value and what is right."""
+    if submit.sample_rate_hz not in RATES_HZ:
+        raise BadParameter(f"sample rate {submit.sample_rate_hz} Hz is not offered; valid: {RATES_HZ}")
+    if not MIN_SPEED <= submit.speed <= MAX_SPEED:
+        raise BadParameter(f"speed {submit.speed} is out of range {MIN_SPEED} to {MAX_SPEED}")
+    if submit.temperature is not None and not 0 <= submit.temperature <= MAX_TEMPERATURE:
+        raise BadParameter(f"temperature {submit.temperature} is out of range 0 to {MAX_TEMPERATURE}")
+    if submit.max_lead_s is not None and not submit.max_lead_s > 0:
+        raise BadParameter(f"max_lead_s {submit.max_lead_s} must be above 0, or absent for no cap")
+    return bundle.voice(submit.voice)

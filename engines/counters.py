@@ -1,0 +1,27 @@
+"""What has happened since the engine started, for metrics. Written by the loop's thread only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Counters:
+    lm_steps: int = 0
+    lm_rows: int = 0  # wanted by a sequence
+    lm_idle_rows: int = 0  # computed because they lay between wanted ones
+    lm_busy_s: float = 0.0
+    vocoder_busy_s: float = 0.0
+    vocoder_rows: int = 0
+    finished: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    guards: Counter[str] = field(default_factory=Counter)
+
+    def named(self) -> dict[str, int]:
+        """Counts by metric name."""
+        names = ("lm_rows", "lm_idle_rows", "vocoder_rows", "finished", "cancelled", "failed")
+        return {name: getattr(self, name) for name in names} | {
+            f"guard_{name}": count for name, count in self.guards.items()
+        }

@@ -1,0 +1,75 @@
+"""One LM step for a batch of sequences: inputs in, picks out. It changes no sequence; the loop commits.
+
+A pick depends on the row's own logits, its seed and its position alone. A row whose values are not finite, or whose
+call failed, gets a fault of its own; its neighbours do not notice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+
+import numpy as np
+
+from engines.adapter_pointer import write_row
+from engines.bundle import Bundle
+from engines.counters import Counters
+from engines.errors import EngineFault
+from engines.randomness import gumbel
+from engines.runtime.base import FloatArray, LmRuntime
+from engines.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """What a row says next: a code and how far the pointer moves."""
+
+    code: int
+    advance: int
+
+
+class Decoding:
+    def __init__(self, bundle: Bundle, runtime: LmRuntime, counters: Counters) -> None:
+        self._bundle, self._runtime, self._counters = bundle, runtime, counters
+
+    def reset(self, slot: int) -> None:
+        """The slot's next step is the first of its cache."""
+        self._runtime.inputs.past[slot] = 0
+
+    def run(
+        self, sequences: dict[int, Sequence], runs: Items[tuple[int, int]]
+    ) -> list[tuple[Sequence, Pick | EngineFault]]:
+        """Steps the slots of `runs`, disjoint ranges [first, last); `sequences` has those to commit, by slot."""
+        outcomes: list[tuple[Sequence, Pick | EngineFault]] = []
+        for first, last in runs:
+            batch = [sequences[slot] for slot in range(first, last) if slot in sequences]
+            for sequence in batch:
+                write_row(self._bundle.adapter, self._runtime.inputs, sequence)
+            started = time.perf_counter()
+            try:
+                code_logits, advance_logits = self._runtime.step(first, last)
+            except Exception as error:  # whatever the backend raises belongs to these rows, not to the loop
+                fault = EngineFault(f"the speech model failed: {error}")
+                outcomes += [(sequence, fault) for sequence in batch]
+                continue
+            self._counters.lm_busy_s += time.perf_counter() - started
+            self._counters.lm_steps += 1
+            self._counters.lm_rows += len(batch)
+            self._counters.lm_idle_rows += last - first - len(batch)
+            codes, advances = code_logits.argmax(axis=1), advance_logits.argmax(axis=1)
+            for sequence in batch:
+                row = sequence.slot - first
+                logits, moves = code_logits[row], advance_logits[row]
+                outcomes.append((sequence, _pick(sequence, logits, moves, int(codes[row]), int(advances[row]))))
+        return outcomes
+
+
+def _pick(sequence: Sequence, logits: FloatArray, moves: FloatArray, code: int, advance: int) -> Pick | EngineFault:
+    """logits [V], moves [A + 1], and where each is largest: argmax stops at the first NaN, so that place tells all."""
+    if not (np.isfinite(logits[code]) and np.isfinite(moves[advance])):
+        return EngineFault("the speech model returned values that are not finite")
+    if sequence.temperature > 0:
+        noise = gumbel(sequence.request.seed, len(sequence.codes), len(logits))
+        code = int((logits / np.float32(sequence.temperature) + noise).argmax())
+    return Pick(code=code, advance=advance)
