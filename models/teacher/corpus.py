@@ -99,45 +99,100 @@ def sentences(seed: int = 0) -> list[str]:
     return ordered
 
 
-def jobs(voice: str, seconds: float, seed: int) -> Iterator[tuple[str, float, str]]:
+def jobs(voice: str, seconds: float, seed: int, twice: bool = False) -> Iterator[tuple[str, float, str]]:
     """(voice, duration stretch, text) for about `seconds` of speech.
 
-    A mix of single sentences, joined sentences up to 30 s, word lists and agent phrases; a part is lower-case and
-    unpunctuated, as a recogniser or a hasty writer would send it, and half is spoken slower or faster.
+    A mix of sentences, joined sentences up to 30 s, agent phrases, and much that is short (fragments, letters, digits,
+    lists, a sentence said again), because a length learned from sentences alone is wrong for a word that stands by
+    itself; a part is lower-case and unpunctuated, as a recogniser or a hasty writer would send it, and half is spoken
+    slower or faster. With `twice` each comes two times in a row: the teacher's noise differs, all else is equal.
     """
     rng = random.Random(f"{voice}-{seed}")
-    pool = sentences(seed)
-    words = _words()
-    cursor = rng.randrange(len(pool))
+    mix = _Mix(rng, sentences(seed), _words())
     made_s = 0.0
     while made_s < seconds:
-        kind = rng.random()
         stretch = round(rng.uniform(0.75, 1.35), 3) if rng.random() < 0.5 else 1.0
-        if kind < 0.52:
-            count = 1
-        elif kind < 0.70:
-            count = rng.randint(2, 5)
-        else:
-            count = 0
-        if count:
-            text = " ".join(pool[(cursor + i) % len(pool)] for i in range(count))
-            cursor += count
-        elif kind < 0.84:
-            text = _phrase(rng)
-        elif kind < 0.90:
-            letters = rng.choices(string.ascii_letters, k=rng.choice([1, 1, 1, 2, 3, 5]))
-            text = " ".join(letters) + rng.choice([".", "", "?", "!"])
-        elif kind < 0.96:
-            text = ", ".join(rng.sample(words, rng.randint(1, 10))) + rng.choice([".", "", "?", "!"])
-        else:
-            text = " ".join(rng.sample(words, rng.randint(1, 4))) + rng.choice([".", "", "?"])
+        text = mix.draw()
         if rng.random() < 0.12:
             text = re.sub(r"[^a-z0-9' ]", "", text.lower())
         length_s = len(text) * 0.068 * stretch
         if length_s > 29.0 or not text.strip():
             continue
-        made_s += length_s
-        yield voice, stretch, text
+        for _ in range(2 if twice else 1):
+            made_s += length_s
+            yield voice, stretch, text
+
+
+class _Mix:
+    """Draws texts of all kinds. Shares are of utterances; long ones fill most of the time all the same."""
+
+    def __init__(self, rng: random.Random, pool: list[str], words: list[str]) -> None:
+        self._rng, self._pool, self._words = rng, pool, words
+        self._cursor = rng.randrange(len(pool))
+        kinds = {
+            self._sentences: 0.38,
+            self._joined: 0.12,
+            lambda: _phrase(rng): 0.13,
+            self._fragment: 0.13,
+            self._list: 0.06,
+            self._some_words: 0.06,
+            self._letters: 0.05,
+            self._digits: 0.05,
+            self._again: 0.02,
+        }
+        self._kinds, self._shares = list(kinds), list(kinds.values())
+
+    def draw(self) -> str:
+        return self._rng.choices(self._kinds, self._shares)[0]()
+
+    def _next(self, count: int) -> str:
+        first = self._cursor
+        self._cursor += count
+        return " ".join(self._pool[(first + i) % len(self._pool)] for i in range(count))
+
+    def _end(self) -> str:
+        return self._rng.choice([".", ".", "", "", "?", "!"])
+
+    def _sentences(self) -> str:
+        return self._next(1)
+
+    def _joined(self) -> str:
+        return self._next(self._rng.randint(2, 5))
+
+    def _fragment(self) -> str:
+        """One to six words from the middle of a sentence, sometimes two such in a row."""
+        pieces = []
+        for _ in range(self._rng.choice([1, 1, 1, 2])):
+            words = self._rng.choice(self._pool).rstrip(".!?").split()
+            start = self._rng.randrange(len(words))
+            piece = " ".join(words[start : start + self._rng.randint(1, 6)])
+            pieces.append((piece[0].upper() + piece[1:] if self._rng.random() < 0.5 else piece) + self._end())
+        return " ".join(pieces)
+
+    def _list(self) -> str:
+        return ", ".join(self._rng.sample(self._words, self._rng.randint(1, 10))) + self._end()
+
+    def _some_words(self) -> str:
+        return " ".join(self._rng.sample(self._words, self._rng.randint(1, 4))) + self._end()
+
+    def _letters(self) -> str:
+        count = self._rng.choice([1, 1, 1, 2, 3, 3, 4, 5])
+        return " ".join(self._rng.choices(string.ascii_letters, k=count)) + self._end()
+
+    def _digits(self) -> str:
+        """As telephone numbers are read: digits in groups with a breath between."""
+        groups = [
+            " ".join(self._rng.choices(_DIGITS, k=self._rng.randint(1, 4))) for _ in range(self._rng.randint(1, 4))
+        ]
+        return self._rng.choice([", ", " ", ". "]).join(groups) + self._end()
+
+    def _again(self) -> str:
+        """Short sentences alike but for a number, which a model of speech may take for a loop."""
+        words = self._rng.choice(self._pool).rstrip(".!?").split()[:4]
+        start = self._rng.randint(1, 4)
+        count = self._rng.randint(2, 6)
+        stem = " ".join(words)
+        return " ".join(f"{stem} {_DIGITS[(start + index) % 10]}." for index in range(count))
 
 
 def _clean(text: str) -> str | None:

@@ -38,7 +38,6 @@ def prepare(raw: Path, out: Path, voice: str) -> float:
     import pyworld  # only here: training from prepared speech does without it
 
     source = np.memmap(raw / f"{voice}.pcm", np.int16, "r")
-    rng = random.Random(voice)
     out.mkdir(parents=True, exist_ok=True)
     written = 0
     with (
@@ -49,7 +48,8 @@ def prepare(raw: Path, out: Path, voice: str) -> float:
         for line in (raw / f"{voice}.jsonl").read_text().splitlines():
             record = json.loads(line)
             samples = np.array(source[record["offset"] : record["offset"] + record["samples"]])
-            trimmed = _trim(record, samples, rng)
+            # By text, so that two renderings of one text are cut at the same place.
+            trimmed = _trim(record, samples, random.Random(f"{voice} {record['stretch']} {record['text']}"))
             if trimmed is None:
                 continue
             samples, segments = trimmed
