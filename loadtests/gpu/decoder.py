@@ -33,7 +33,7 @@ class LayerWeights(NamedTuple):
 class Place(NamedTuple):
     """Where a step of S new tokens per row writes its keys, and what each token may see."""
 
-    rows: Tensor  # int64 [B S], rows of the cache seen as [B T, Hk, D]
+    rows: Tensor  # int64 [B S], rows of the cache
     cosine: Tensor  # [B or 1, S, 1, D]
     sine: Tensor  # [B or 1, S, 1, D], the first half of D negated
     mask: Tensor | None  # [B or 1, 1, S, visible], 0 or -inf; None: every visible column
@@ -42,13 +42,16 @@ class Place(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """Per layer [B, T, Hk, D]. Columns beyond a row's length hold leftovers that nobody sees."""
+    """Per layer [B T, Hk, D]. Columns beyond a row's length hold leftovers that nobody sees.
+
+    Flat, so that a compiler sees an in-place write to an argument and not to a view of one.
+    """
 
     keys: list[Tensor]
     values: list[Tensor]
 
 
-# x [B, S, hidden], weights, shape, place, keys and values [B, T, Hk, D] (written in place) -> [B, S, hidden]
+# x [B, S, hidden], weights, shape, place, keys and values [B T, Hk, D] (written in place) -> [B, S, hidden]
 RunLayer = Callable[[Tensor, LayerWeights, DecoderShape, Place, Tensor, Tensor], Tensor]
 
 
@@ -108,7 +111,7 @@ def _rotary_tables(shape: DecoderShape, positions: int, device: str) -> tuple[Te
 
 def new_cache(shape: DecoderShape, rows: int, columns: int, device: str, dtype: torch.dtype) -> Cache:
     def slabs() -> list[Tensor]:
-        size = (rows, columns, shape.kv_heads, shape.head_dim)
+        size = (rows * columns, shape.kv_heads, shape.head_dim)
         return [torch.zeros(size, device=device, dtype=dtype) for _ in range(shape.layers)]
 
     return Cache(slabs(), slabs())

@@ -30,8 +30,8 @@ def plain_layer(
     key = _spelled_rotary(_spelled_norm(key, weights.head_norms[heads], shape.norm_epsilon), place)
     _write(keys, key, place)
     _write(values, value, place)
-    all_keys = keys[:, : place.visible].transpose(1, 2).repeat_interleave(shape.group, dim=1)
-    all_values = values[:, : place.visible].transpose(1, 2).repeat_interleave(shape.group, dim=1)
+    all_keys = _visible(keys, rows, place).repeat_interleave(shape.group, dim=1)
+    all_values = _visible(values, rows, place).repeat_interleave(shape.group, dim=1)
     seen = F.scaled_dot_product_attention(query.transpose(1, 2), all_keys, all_values, attn_mask=place.mask)
     x = x + F.linear(seen.transpose(1, 2).reshape(rows, tokens, heads * depth), weights.out)
     h = _spelled_norm(x, weights.mlp_norm, shape.norm_epsilon)
@@ -72,8 +72,8 @@ def _merged_layer(
     # The query heads of a group become tokens of their one key head: [B, Hk, G S, D].
     query = turned[:, :, :heads].view(rows, tokens, kv_heads, group, depth).permute(0, 2, 3, 1, 4)
     query = query.reshape(rows, kv_heads, group * tokens, depth)
-    all_keys = keys[:, : place.visible].transpose(1, 2)
-    all_values = values[:, : place.visible].transpose(1, 2)
+    all_keys = _visible(keys, rows, place)
+    all_values = _visible(values, rows, place)
     if is_matmul:
         scores = _widened(torch.matmul(query * depth**-0.5, all_keys.transpose(2, 3)))
         if place.group_mask is not None:
@@ -92,9 +92,13 @@ def _merged_layer(
 
 
 def _write(cache: Tensor, fresh: Tensor, place: Place) -> None:
-    """fresh [B, S, Hk, D] into cache [B, T, Hk, D]: in place, at rows that a tensor names."""
-    flat = cache.view(-1, cache.shape[2], cache.shape[3])
-    flat.index_copy_(0, place.rows, fresh.reshape(-1, cache.shape[2], cache.shape[3]))
+    """fresh [B, S, Hk, D] into cache [B T, Hk, D]: in place, at rows that a tensor names."""
+    cache.index_copy_(0, place.rows, fresh.reshape(-1, cache.shape[1], cache.shape[2]))
+
+
+def _visible(cache: Tensor, rows: int, place: Place) -> Tensor:
+    """cache [B T, Hk, D] -> a view [B, Hk, visible, D]."""
+    return cache.view(rows, -1, cache.shape[1], cache.shape[2])[:, : place.visible].transpose(1, 2)
 
 
 def _widened(x: Tensor) -> Tensor:

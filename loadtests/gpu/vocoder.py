@@ -106,8 +106,10 @@ def random_vocoder(shape: VocoderShape, device: str, dtype: torch.dtype, seed: i
         noise = torch.randn(size, device=device, generator=generator) / math.sqrt(fan_in)
         if "norm" in name and not name.endswith(".b"):
             noise = 1 + 0.1 * noise
-        elif "snake" in name:
+        elif "snake" in name or name.endswith(".b"):
             noise = 0.1 * noise
+        elif name == "last.w":
+            noise = 0.02 * noise  # inside -1..1
         weights[name] = noise.to(dtype)
     return Vocoder(shape, weights)
 

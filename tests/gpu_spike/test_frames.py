@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from loadtests.gpu.decoder import decode, new_cache, place_at, random_decoder
+from loadtests.gpu.decoder import Cache, decode, new_cache, place_at, random_decoder
 from loadtests.gpu.frames import (
     FUSED,
     MATMUL,
@@ -47,7 +47,8 @@ def test_ragged_rows_with_leftovers_equal_whole_sequences(form: Form, chunks: tu
     for slab in (*cache.keys, *cache.values):
         slab.normal_()
     for row in range(rows):  # what a row has behind it, written alone
-        alone = type(cache)([k[row : row + 1] for k in cache.keys], [v[row : row + 1] for v in cache.values])
+        mine = slice(row * columns, (row + 1) * columns)
+        alone = Cache([keys[mine] for keys in cache.keys], [values[mine] for values in cache.values])
         if past[row]:
             place = place_at(decoder, torch.arange(int(past[row]))[None], columns)
             decode(decoder, form.run_layer, whole[row : row + 1, : past[row]], place, alone)
