@@ -57,7 +57,11 @@ def _run_boxed(
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            [*command, *arguments, "--limit-s", str(limit_s)], stderr=errors, start_new_session=True
+            [*command, *arguments, "--limit-s", str(limit_s)],
+            stderr=errors,
+            start_new_session=True,
+            # One thread: on a CPU the shapes are tiny, and on a GPU the host's share is what one thread costs.
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
         is_late = False
         try:
