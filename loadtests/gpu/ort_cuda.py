@@ -18,7 +18,7 @@ from torch import Tensor
 from loadtests.gpu import ort_session
 from loadtests.gpu.decoder import Cache, Decoder, decode, new_cache, place_at, random_decoder, random_matrix
 from loadtests.gpu.layers import fused_layer
-from loadtests.gpu.onnx_graphs import Variant, cache_shape, decoder_graph
+from loadtests.gpu.onnx_graphs import Variant, decoder_graph
 from loadtests.gpu.ort_session import Bound, bind, open_session, require_provider, run_options
 from loadtests.gpu.reference64 import relative_error
 from loadtests.gpu.report import Table
@@ -31,6 +31,7 @@ TINY_COLUMNS, TINY_CONTEXT = 24, 5
 BUCKETS = (1, 4, 16, 64, 128)
 TINY_BUCKETS = (1, 3)
 REPEATS = 50
+IN_PLACE_ERROR = 0.05  # a column that was not written is off by about 1
 
 
 def run_load(setting: Setting, table: Table) -> None:
@@ -115,12 +116,12 @@ class StepJob:
             inputs["mask"] = torch.zeros(rows, 1, tokens, self.columns, dtype=torch.bool, device=device)
         if variant.has_length:
             inputs["length"] = torch.zeros(rows, dtype=torch.int64, device=device)
-        size = [int(extent) for extent in cache_shape(shape, rows, self.columns, variant)]
+        size = (rows, shape.kv_heads, self.columns, shape.head_dim)
         for kind, slabs in (("key", self.history.keys), ("value", self.history.values)):
             for index, slab in enumerate(slabs):
-                cache = slab.view(rows, self.columns, shape.kv_heads, shape.head_dim).transpose(1, 2).reshape(size)
-                inputs[f"past_{kind}{index}"] = cache.clone()
-                outputs[f"present_{kind}{index}"] = inputs[f"past_{kind}{index}"]
+                cache = torch.empty(size, dtype=slab.dtype, device=device)
+                cache.copy_(slab.view(rows, self.columns, shape.kv_heads, shape.head_dim).transpose(1, 2))
+                inputs[f"past_{kind}{index}"] = outputs[f"present_{kind}{index}"] = cache
         self.move(inputs, 0)
         return inputs, outputs
 
@@ -157,7 +158,7 @@ def run_buckets(setting: Setting, table: Table) -> None:
         if setting.is_cuda and variant is Variant.CAUSAL_LENGTH:
             streams = ("own", "torch's")
         for stream in streams:
-            for is_contrib in (False, True):
+            for is_contrib in (False, True) if stream == "own" else (False,):
                 if not setting.has_time(15):
                     table.note(f"out of time before {variant.value}, {stream} stream")
                     return
@@ -173,11 +174,8 @@ def _run_session(
         "operators": "ONNX Runtime's" if is_contrib else "standard",
         "stream": stream,
     }
-    address = torch.cuda.current_stream().cuda_stream or None if stream != "own" else None
-    side = None
-    if stream != "own":
-        side = torch.cuda.Stream()
-        address = side.cuda_stream
+    side = torch.cuda.Stream() if stream != "own" else None
+    address = side.cuda_stream if side is not None else None
     try:
         model = decoder_graph(first.decoder, first.head, first.columns, variant, is_contrib)
         session = open_session(model, setting, is_captured=setting.is_cuda, stream=address)
@@ -214,7 +212,8 @@ def _measure_bucket(
         "error": _error(outputs["logits"], job.torch_logits(twin, 0)),
     }
     _, found["eager_ms"] = _pace(setting, bound, run_options(None, is_synchronous=False) if setting.is_cuda else None)
-    found["in_place"] = bool(torch.equal(_written(job, inputs, variant), twin.keys[0].view(len(job.x), job.columns, -1)))
+    twin_keys = twin.keys[0].view(len(job.x), job.columns, -1)
+    found["in_place"] = _error(_written(job, inputs), twin_keys) < IN_PLACE_ERROR
     if not setting.is_cuda:
         job.move(inputs, 1)
         bound.run()
@@ -233,11 +232,11 @@ def _measure_bucket(
     return found
 
 
-def _written(job: StepJob, inputs: dict[str, Tensor], variant: Variant) -> Tensor:
+def _written(job: StepJob, inputs: dict[str, Tensor]) -> Tensor:
     """The first layer's keys as [B, T, Hk D]; columns behind a row's length are taken from the history."""
     rows = len(job.x)
     cache = inputs["past_key0"]
-    cache = cache if variant is Variant.FLAT_MASK else cache.transpose(1, 2).flatten(2)
+    cache = cache.transpose(1, 2).flatten(2)
     history = job.history.keys[0].view(rows, job.columns, -1)
     is_used = torch.arange(job.columns, device=cache.device) <= job.positions[:, -1:]
     return torch.where(is_used[:, :, None], cache, history)

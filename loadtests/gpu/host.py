@@ -1,0 +1,260 @@
+"""Part 5: what the host does beside a GPU, in plain Python: bookkeeping per step, a neighbour, encoders, a pipe.
+
+The bookkeeping is a small true scheduler: it orders rows by the moment their listener runs dry, fills the arrays of a
+step, commits codes, notices ends, forms chunks and emits frozen events. It runs without any device.
+"""
+
+from __future__ import annotations
+
+import base64
+import gc
+import json
+import multiprocessing
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtests.gpu.report import Table
+from loadtests.gpu.setting import Setting
+
+ROWS = (64, 172, 256)
+CODEBOOKS = 16
+FRAME_S = 0.08
+FRAME_SAMPLES = 1920
+LEAD_CAP_S = 2.0
+END_ID = 2150
+LADDER = (1, 2, 4, 8)
+OUTBOX_CHUNKS = 32
+DEVICE_S = 0.004  # the pretended wait for a device, in which the interpreter is free
+BUSY_SHARE = 0.6  # of the neighbour's time
+SLICE_S = 0.001
+
+
+@dataclass(slots=True)
+class Row:
+    request_id: str
+    slot: int
+    seed: int
+    dry_at_s: float
+    position: int = 40
+    frames: int = 0
+    rung: int = 0
+    codes: list[list[int]] = field(default_factory=list)
+    outbox: deque[Chunk] = field(default_factory=lambda: deque(maxlen=OUTBOX_CHUNKS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    request_id: str
+    first_frame: int
+    num_frames: int
+    is_last: bool
+
+
+class Bookkeeper:
+    """Plan, commit, emit for a batch of rows; every row speaks on, so that the batch keeps its size."""
+
+    def __init__(self, count: int) -> None:
+        self.rows = [Row(f"request-{index}", index, 7919 * index, dry_at_s=LEAD_CAP_S * (index * 7 % count) / (2 * count)) for index in range(count)]
+        self.positions = np.zeros(count, np.int64)
+        self.slots = np.zeros(count, np.int64)
+        self.turns = np.zeros(count, np.int64)
+        self.by_id = {row.request_id: row for row in self.rows}
+        self.now_s = 0.0
+        self.counts = {"frames": 0, "chunks": 0, "ends": 0}
+
+    def plan(self, now_s: float) -> list[Row]:
+        """Least lead first; a row pauses while its lead is long or its outbox full."""
+        ready = [row for row in self.rows if row.dry_at_s - now_s < LEAD_CAP_S and len(row.outbox) < OUTBOX_CHUNKS]
+        ready.sort(key=lambda row: row.dry_at_s)
+        for index, row in enumerate(ready):
+            self.positions[index] = row.position
+            self.slots[index] = row.slot
+            self.turns[index] = row.seed + row.frames
+        return ready
+
+    def commit(self, ready: list[Row], codes: NDArray[np.int64], now_s: float) -> list[Chunk]:
+        """codes [B, Q], in the order of `ready`."""
+        events = []
+        for row, frame in zip(ready, codes.tolist()):
+            row.position += 1
+            row.frames += 1
+            row.codes.append(frame)
+            row.dry_at_s = max(row.dry_at_s, now_s) + FRAME_S
+            is_last = frame[0] == END_ID or row.frames >= 400
+            if is_last or len(row.codes) >= LADDER[row.rung]:
+                chunk = Chunk(
+                    request_id=row.request_id,
+                    first_frame=row.frames - len(row.codes),
+                    num_frames=len(row.codes),
+                    is_last=is_last,
+                )
+                row.outbox.append(chunk)
+                events.append(chunk)
+                row.codes.clear()
+                row.rung = min(row.rung + 1, len(LADDER) - 1)
+                self.counts["chunks"] += 1
+            if is_last:
+                row.position, row.frames, row.rung = 40, 0, 0
+                self.counts["ends"] += 1
+        self.counts["frames"] += len(ready)
+        return events
+
+    def step(self, codes: NDArray[np.int64]) -> list[Chunk]:
+        """One frame later on the listeners' clock, so that every row keeps its lead and the batch its size."""
+        self.now_s += FRAME_S
+        events = self.commit(self.plan(self.now_s), codes, self.now_s)
+        for event in events:
+            self.by_id[event.request_id].outbox.popleft()
+        return events
+
+
+def run_host(setting: Setting, table: Table) -> None:
+    repeats = 40 if setting.is_tiny else 1000
+    gc.collect()
+    gc.freeze()
+    for rows in ROWS:
+        bookkeeper = Bookkeeper(rows)
+        codes = np.random.default_rng(0).integers(0, 2048, (rows, CODEBOOKS))
+        _row(table, "bookkeeping of a step", rows, _times(lambda b=bookkeeper, c=codes: b.step(c), repeats))
+    for rows in ROWS:
+        _measure_encoders(table, rows, max(repeats // 10, 5))
+    for rows in ROWS:
+        _measure_pipe(table, rows, max(repeats // 10, 5))
+    _measure_neighbours(table, 0.3 if setting.is_tiny else 5.0)
+
+
+def _measure_encoders(table: Table, rows: int, repeats: int) -> None:
+    """One frame of every row, from floats as a device hands them over."""
+    samples = np.random.default_rng(1).uniform(-1.2, 1.2, (rows, FRAME_SAMPLES)).astype(np.float32)
+    whole = to_int16(samples)
+    _row(table, "int16, all rows at once", rows, _times(lambda: to_int16(samples), repeats))
+    _row(table, "bytes of each row", rows, _times(lambda: [row.tobytes() for row in whole], repeats))
+    _row(table, "base64 in JSON for each row", rows, _times(lambda: [_as_json(row) for row in whole], repeats))
+    law = mu_law_table()
+    _row(table, "mu-law by table, all rows at once", rows, _times(lambda: law[whole.view(np.uint16)], repeats))
+
+
+def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    return (np.clip(samples, -1, 1) * 32767).astype(np.int16)
+
+
+def mu_law_table() -> NDArray[np.uint8]:
+    """G.711 code of every 16-bit sample, addressed by its bits."""
+    value = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32)
+    magnitude = np.minimum(np.abs(value), 32635) + 132
+    exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
+    mantissa = (magnitude >> (exponent + 3)) & 15
+    sign = np.where(value < 0, 128, 0)
+    return (~(sign | (exponent << 4) | mantissa) & 255).astype(np.uint8)
+
+
+def _as_json(row: NDArray[np.int16]) -> str:
+    return json.dumps({"type": "audio", "audio": base64.b64encode(row.tobytes()).decode("ascii")})
+
+
+def _measure_pipe(table: Table, rows: int, repeats: int) -> None:
+    """Samples and events of one step to another process and an answer back: one message for all rows."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_echo, args=(theirs,), daemon=True)
+    process.start()
+    message = (np.zeros((rows, FRAME_SAMPLES), np.int16).tobytes(), [Chunk(request_id=f"request-{row}", first_frame=0, num_frames=1, is_last=False) for row in range(rows)])  # fmt: skip
+
+    def cross() -> None:
+        ours.send(message)
+        ours.recv()
+
+    cross()
+    _row(table, "there and back over a pipe", rows, _times(cross, repeats))
+    ours.send(None)
+    process.join()
+
+
+def _echo(connection: Connection) -> None:
+    while (message := connection.recv()) is not None:
+        connection.send(len(message))
+
+
+def _measure_neighbours(table: Table, seconds: float) -> None:
+    """How late an engine's step ends when something busy runs beside it, in a thread or in a process."""
+    rows = 64
+    _neighbour_row(table, "alone", rows, _step_times(rows, seconds))
+    stop = threading.Event()
+    thread = threading.Thread(target=_be_busy, args=(stop,))
+    thread.start()
+    try:
+        beside_thread = _step_times(rows, seconds)
+    finally:
+        stop.set()
+        thread.join()
+    _neighbour_row(table, "beside a busy thread", rows, beside_thread)
+    context = multiprocessing.get_context("spawn")
+    started, ended = context.Event(), context.Event()
+    process = context.Process(target=_be_busy, args=(ended, started), daemon=True)
+    process.start()
+    started.wait()
+    try:
+        beside_process = _step_times(rows, seconds)
+    finally:
+        ended.set()
+        process.join()
+    _neighbour_row(table, "beside a busy process", rows, beside_process)
+
+
+def _step_times(rows: int, seconds: float) -> list[float]:
+    """Microseconds of steps: bookkeeping, then a wait as for a device."""
+    bookkeeper = Bookkeeper(rows)
+    codes = np.random.default_rng(0).integers(0, 2048, (rows, CODEBOOKS))
+    device = threading.Event()  # never set: its timeout stands for the device's time
+    end_s = time.monotonic() + seconds
+    taken = []
+    while time.monotonic() < end_s:
+        started = time.perf_counter()
+        bookkeeper.step(codes)
+        device.wait(DEVICE_S)
+        taken.append(1e6 * (time.perf_counter() - started))
+    return taken
+
+
+def _be_busy(stop: Any, started: Any = None) -> None:
+    """What an edge does: encodes chunks for a share of its time."""
+    samples = np.zeros(FRAME_SAMPLES, np.int16)
+    if started is not None:
+        started.set()
+    while not stop.wait(SLICE_S * (1 - BUSY_SHARE)):
+        end_s = time.perf_counter() + SLICE_S * BUSY_SHARE
+        while time.perf_counter() < end_s:
+            _as_json(samples)
+
+
+def _times(call: Callable[[], object], repeats: int) -> list[float]:
+    call()
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        call()
+        taken.append(1e6 * (time.perf_counter() - started))
+    return taken
+
+
+def _row(table: Table, what: str, rows: int, taken_us: list[float]) -> None:
+    median_us = statistics.median(taken_us)
+    p99_us = float(np.percentile(taken_us, 99))
+    table.row(what=what, rows=rows, median_us=median_us, p99_us=p99_us, per_row_us=median_us / rows)
+
+
+def _neighbour_row(table: Table, what: str, rows: int, taken_us: list[float]) -> None:
+    """Only these rows hold a wait of 4 ms: they are read against `alone`."""
+    table.row(
+        what=f"step with a {1e3 * DEVICE_S:.0f} ms wait, {what}", rows=rows, median_us=statistics.median(taken_us),
+        p99_us=float(np.percentile(taken_us, 99)),
+    )  # fmt: skip
