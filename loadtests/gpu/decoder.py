@@ -93,9 +93,7 @@ def random_decoder(
     return Decoder(shape, layers, norm(shape.hidden), cosine.to(dtype), sine.to(dtype))
 
 
-def random_matrix(
-    rows: int, columns: int, device: str, dtype: torch.dtype, generator: torch.Generator
-) -> Tensor:
+def random_matrix(rows: int, columns: int, device: str, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
     noise = torch.randn(rows, columns, device=device, dtype=torch.float32, generator=generator)
     return (noise / math.sqrt(columns)).to(dtype)
 
@@ -135,7 +133,7 @@ def place_at(decoder: Decoder, positions: Tensor, columns: int) -> Place:
 
 
 def place_alike(decoder: Decoder, start: int, tokens: int, rows: int, columns: int, visible: int) -> Place:
-    """The same positions in every row, known before any run: only columns that exist are read, no mask for one token."""
+    """The same positions in every row, known before any run: one token that sees all columns needs no mask."""
     device = decoder.cosine.device
     positions = torch.arange(start, start + tokens, device=device)
     starts = torch.arange(rows, device=device)[:, None] * columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -66,8 +67,8 @@ def _measure_transfers(table: Table) -> None:
     samples = torch.zeros(128, 1920, dtype=torch.int16, device="cuda")
     for name, source in (("codes of 128 rows", codes), ("samples of 128 rows", samples)):
         target = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
-        down = measure(lambda source=source, target=target: target.copy_(source, non_blocking=True), "cuda")
-        up = measure(lambda source=source, target=target: source.copy_(target, non_blocking=True), "cuda")
+        down = measure(partial(target.copy_, source, non_blocking=True), "cuda")
+        up = measure(partial(source.copy_, target, non_blocking=True), "cuda")
         table.row(what=f"{name} to the host", value=1e3 * down.median_ms, unit="us")
         table.row(what=f"{name} to the device", value=1e3 * up.median_ms, unit="us")
     waits_us = []

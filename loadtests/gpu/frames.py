@@ -111,7 +111,7 @@ def random_frame_model(shape: FrameShape, device: str, dtype: torch.dtype, posit
 
 
 def new_state(model: FrameModel, rows: int, columns: int, is_sliced: bool = True, seed: int = 1) -> FrameState:
-    """`is_sliced`: the predictor reads only the columns that exist; else all, under a mask, so that its steps look alike."""
+    """`is_sliced`: the predictor reads only the columns that exist; else all, masked, so that its steps look alike."""
     shape = model.shape
     device, dtype = str(model.tables.device), model.tables.dtype
     generator = torch.Generator(device=device).manual_seed(seed)

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -63,7 +64,10 @@ class Bookkeeper:
     """Plan, commit, emit for a batch of rows; every row speaks on, so that the batch keeps its size."""
 
     def __init__(self, count: int) -> None:
-        self.rows = [Row(f"request-{index}", index, 7919 * index, dry_at_s=LEAD_CAP_S * (index * 7 % count) / (2 * count)) for index in range(count)]
+        self.rows = [
+            Row(f"request-{index}", index, 7919 * index, dry_at_s=LEAD_CAP_S * (index * 7 % count) / (2 * count))
+            for index in range(count)
+        ]
         self.positions = np.zeros(count, np.int64)
         self.slots = np.zeros(count, np.int64)
         self.turns = np.zeros(count, np.int64)
@@ -122,9 +126,8 @@ def run_host(setting: Setting, table: Table) -> None:
     gc.collect()
     gc.freeze()
     for rows in ROWS:
-        bookkeeper = Bookkeeper(rows)
         codes = np.random.default_rng(0).integers(0, 2048, (rows, CODEBOOKS))
-        _row(table, "bookkeeping of a step", rows, _times(lambda b=bookkeeper, c=codes: b.step(c), repeats))
+        _row(table, "bookkeeping of a step", rows, _times(partial(Bookkeeper(rows).step, codes), repeats))
     for rows in ROWS:
         _measure_encoders(table, rows, max(repeats // 10, 5))
     for rows in ROWS:
@@ -167,7 +170,8 @@ def _measure_pipe(table: Table, rows: int, repeats: int) -> None:
     ours, theirs = context.Pipe()
     process = context.Process(target=_echo, args=(theirs,), daemon=True)
     process.start()
-    message = (np.zeros((rows, FRAME_SAMPLES), np.int16).tobytes(), [Chunk(request_id=f"request-{row}", first_frame=0, num_frames=1, is_last=False) for row in range(rows)])  # fmt: skip
+    chunks = [Chunk(request_id=f"request-{row}", first_frame=0, num_frames=1, is_last=False) for row in range(rows)]
+    message = (np.zeros((rows, FRAME_SAMPLES), np.int16).tobytes(), chunks)
 
     def cross() -> None:
         ours.send(message)

@@ -41,7 +41,7 @@ def plain_layer(
 def fused_layer(
     x: Tensor, weights: LayerWeights, shape: DecoderShape, place: Place, keys: Tensor, values: Tensor
 ) -> Tensor:
-    """One matrix for q, k and v, one norm and one rotation for q and k, one matrix for gate and up, no repeated keys."""
+    """One matrix for q, k and v, one norm and rotation for q and k, one matrix for gate and up, no repeated keys."""
     return _merged_layer(x, weights, shape, place, keys, values, is_matmul=False)
 
 

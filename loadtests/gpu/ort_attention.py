@@ -76,7 +76,9 @@ def random_case(
     )
 
 
-def bind_case(setting: Setting, case: Case, variant: Variant, is_poisoned: bool = False, is_blind: bool = False) -> Bound:
+def bind_case(
+    setting: Setting, case: Case, variant: Variant, is_poisoned: bool = False, is_blind: bool = False
+) -> Bound:
     """`is_poisoned`: NaN where no row may look. `is_blind`: row 0 may see nothing (mask variants only)."""
     rows, shape, device = len(case.pasts), case.shape, case.query.device
     dtype, tokens = case.query.dtype, case.tokens
@@ -102,7 +104,9 @@ def bind_case(setting: Setting, case: Case, variant: Variant, is_poisoned: bool 
     if variant.has_mask:
         positions = past[:, None] + torch.arange(tokens, device=device)
         mask = torch.arange(case.columns, device=device) <= positions[:, :, None]
-        inputs["mask"] = mask[:, None] & torch.tensor([not is_blind] + [True] * (rows - 1), device=device).view(-1, 1, 1, 1)
+        inputs["mask"] = mask[:, None] & torch.tensor([not is_blind] + [True] * (rows - 1), device=device).view(
+            -1, 1, 1, 1
+        )
     if variant.has_length:
         inputs["length"] = past + tokens
     presents = caches

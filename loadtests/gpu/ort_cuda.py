@@ -44,8 +44,8 @@ def run_load(setting: Setting, table: Table) -> None:
     else:
         image = np.fromfile(library, dtype=np.uint8)
         table.note(
-            f"CUDA provider: {image.size / 1e6:.0f} MB, {np.count_nonzero(image) / image.size:.0%} of its bytes not zero "
-            "(a slimmed library has many zeros)"
+            f"CUDA provider: {image.size / 1e6:.0f} MB, {np.count_nonzero(image) / image.size:.0%} of its bytes not "
+            "zero (a slimmed library has many zeros)"
         )
     shape = TINY.talker if setting.is_tiny else replace(QWEN_0_6B.talker, layers=2)
     for dtype in (torch.bfloat16, torch.float16) if setting.is_cuda else (torch.float32,):
@@ -66,8 +66,12 @@ def run_load(setting: Setting, table: Table) -> None:
                     continue
                 table.row(
                     **cells, provider=provider, nodes=sum(places.by_provider.values()), memcpy_nodes=places.copies,
-                    on_another_provider=", ".join(f"{name} x{count}" for name, count in places.strays.items()) or "none",
+                    on_another_provider=_listed(places.strays),
                 )  # fmt: skip
+
+
+def _listed(strays: dict[str, int]) -> str:
+    return ", ".join(f"{name} x{count}" for name, count in strays.items()) or "none"
 
 
 @dataclass(frozen=True)

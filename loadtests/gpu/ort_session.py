@@ -15,7 +15,6 @@ from typing import Any
 
 import onnx
 import onnxruntime
-import torch
 from torch import Tensor
 
 from loadtests.gpu.onnx_graphs import ONNX_TYPES
@@ -78,9 +77,7 @@ class Bound:
         self.session.run_with_iobinding(self.binding, options)
 
 
-def bind(
-    session: onnxruntime.InferenceSession, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
-) -> Bound:
+def bind(session: onnxruntime.InferenceSession, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> Bound:
     binding = session.io_binding()
     for is_input, tensors in ((True, inputs), (False, outputs)):
         for name, tensor in tensors.items():
@@ -115,7 +112,9 @@ class NodePlaces:
     copies: int  # Memcpy nodes
 
 
-def node_places(model: onnx.ModelProto, setting: Setting, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> NodePlaces:
+def node_places(
+    model: onnx.ModelProto, setting: Setting, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
+) -> NodePlaces:
     wanted = require_provider(setting)
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(model, setting, profile_prefix=str(Path(folder) / "profile"))

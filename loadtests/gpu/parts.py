@@ -1,6 +1,7 @@
 """The parts, their steps and the time each may take. A step is one table and one process.
 
-All boxes together stay under 20 minutes and each part under 10, so that a short lease of a machine can be used in slices.
+All boxes together stay under 20 minutes and each part under 10, so that a short lease of a machine can be used in
+slices.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def measure_frame(
         )  # fmt: skip
 
     state.rewind(context)
-    eager = measure(call, setting.device, repeats=REPEATS if not setting.is_cuda else 8)
+    eager = measure(call, setting.device, repeats=8)
     add("eager", eager.median_ms, eager.host_ms, eager.worst_ms, None, None)
     if not setting.is_cuda:
         table.row(model=model.shape.name, form=form.name, mode="graph", batch=rows, note=NO_GRAPH)
@@ -101,7 +101,7 @@ def measure_frame(
 
 @torch.inference_mode()
 def run_compiled(setting: Setting, table: Table) -> None:
-    """A layer is compiled once per batch size for talker and predictor; the predictor's steps are made to look alike."""
+    """A layer is compiled once per batch size for talker and predictor, whose steps are made to look alike."""
     rate = copy_bytes_per_s(setting.device)
     columns, _ = _extent(setting)
     modes: tuple[str | None, ...] = (None, "max-autotune-no-cudagraphs")
@@ -116,7 +116,11 @@ def run_compiled(setting: Setting, table: Table) -> None:
                     return
                 torch.compiler.reset()
                 compiled = torch.compile(
-                    fused_layer, fullgraph=True, dynamic=False, mode=mode, backend="inductor" if setting.is_cuda else "eager"
+                    fused_layer,
+                    fullgraph=True,
+                    dynamic=False,
+                    mode=mode,
+                    backend="inductor" if setting.is_cuda else "eager",
                 )
                 form = replace(FUSED, name=f"compiled, {mode or 'default'}", run_layer=compiled)
                 started = time.perf_counter()
@@ -131,7 +135,9 @@ def run_vocoder(setting: Setting, table: Table) -> None:
     shape = TINY_VOCODER if setting.is_tiny else QWEN_VOCODER
     dtype = dtype_for(setting)
     vocoder = random_vocoder(shape, setting.device, dtype)
-    table.note(f"{vocoder.parameters / 1e6:.1f} M weights; an eager and a captured step give {shape.hop_length} samples")
+    table.note(
+        f"{vocoder.parameters / 1e6:.1f} M weights; an eager and a captured step give {shape.hop_length} samples"
+    )
     for rows in TINY_BATCHES if setting.is_tiny else BATCHES:
         state = new_vocoder_state(shape, rows, setting.device, dtype)
         codes = torch.randint(0, shape.codebook_size, (rows, shape.codebooks), device=setting.device)
@@ -170,7 +176,7 @@ def run_prefill(setting: Setting, table: Table) -> None:
                 x = torch.randn(rows, tokens, shape.talker.hidden, device=setting.device).to(dtype)
                 positions = torch.arange(tokens, device=setting.device).repeat(rows, 1)
 
-                def call(x=x, positions=positions, cache=cache) -> torch.Tensor:  # type: ignore[no-untyped-def]
+                def call(talker=talker, x=x, positions=positions, cache=cache) -> torch.Tensor:  # type: ignore[no-untyped-def]
                     place = place_at(talker, positions, columns)
                     return F.normalize(decode(talker, fused_layer, x, place, cache)[:, -1])
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +51,7 @@ def run_parts(command: Sequence[str], parts: Sequence[Part], options: Options) -
     return all(state.startswith(("done", "skipped")) for state in states)
 
 
-def _run_boxed(
-    command: Sequence[str], path: Path, part: Part, step: Step, options: Options, limit_s: float
-) -> str:
+def _run_boxed(command: Sequence[str], path: Path, part: Part, step: Step, options: Options, limit_s: float) -> str:
     arguments = ["--step", step.name, "--out", str(options.out), "--device", options.device, "--size", options.size]
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as errors:
@@ -88,10 +87,8 @@ def _run_boxed(
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     """The process and what it left behind, compilers for one."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

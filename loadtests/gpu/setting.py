@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 
-class Skipped(Exception):  # noqa: N818
+class Skipped(Exception):
     """A step has nothing to run here; the message says why."""
 
 

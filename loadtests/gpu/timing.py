@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch._C._autograd import DeviceType
 
 Call = Callable[[], object]
 
@@ -48,9 +49,7 @@ def measure(call: Call, device: str, repeats: int = 20, warmups: int = 3) -> Tim
         last.record()
         torch.cuda.synchronize()
         device_ms.append(first.elapsed_time(last))
-    return Timing(
-        median_ms=statistics.median(device_ms), worst_ms=max(device_ms), host_ms=statistics.median(host_ms)
-    )
+    return Timing(median_ms=statistics.median(device_ms), worst_ms=max(device_ms), host_ms=statistics.median(host_ms))
 
 
 def copy_bytes_per_s(device: str) -> float:
@@ -73,7 +72,7 @@ def kernels(call: Call) -> Counter[str]:
         torch.cuda.synchronize()
     names: Counter[str] = Counter()
     for event in seen.events() or []:
-        if event.device_type == torch.autograd.DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset")):
+        if event.device_type == DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset")):
             names[event.name] += 1
     return names
 
@@ -87,6 +86,6 @@ def kernel_seconds(call: Call) -> dict[str, float]:
         torch.cuda.synchronize()
     spent: dict[str, float] = {}
     for event in seen.events() or []:
-        if event.device_type == torch.autograd.DeviceType.CUDA:
+        if event.device_type == DeviceType.CUDA:
             spent[event.name] = spent.get(event.name, 0.0) + 1e-6 * event.time_range.elapsed_us()
     return dict(sorted(spent.items(), key=lambda item: -item[1]))

@@ -117,9 +117,7 @@ def random_vocoder(shape: VocoderShape, device: str, dtype: torch.dtype, seed: i
 def new_vocoder_state(shape: VocoderShape, rows: int, device: str, dtype: torch.dtype) -> VocoderState:
     ring = (shape.layers, rows, shape.heads, shape.window, shape.head_dim)
     return VocoderState(
-        tails={
-            name: torch.zeros(rows, *size, device=device, dtype=dtype) for name, size in tail_sizes(shape).items()
-        },
+        tails={name: torch.zeros(rows, *size, device=device, dtype=dtype) for name, size in tail_sizes(shape).items()},
         keys=torch.zeros(ring, device=device, dtype=dtype),
         values=torch.zeros(ring, device=device, dtype=dtype),
         frame=torch.zeros(1, dtype=torch.int64, device=device),
@@ -149,7 +147,9 @@ def vocode_frame(vocoder: Vocoder, state: VocoderState, codes: Tensor) -> Tensor
     return x[:, 0].clamp(-1, 1)
 
 
-def _convolve(vocoder: Vocoder, state: VocoderState, name: str, x: Tensor, dilation: int = 1, groups: int = 1) -> Tensor:
+def _convolve(
+    vocoder: Vocoder, state: VocoderState, name: str, x: Tensor, dilation: int = 1, groups: int = 1
+) -> Tensor:
     """Causal convolution of [B, C, S]: what came before stands in for padding."""
     joined = torch.cat([state.tails[name], x], dim=2)
     state.tails[name].copy_(joined[:, :, -state.tails[name].shape[2] :])

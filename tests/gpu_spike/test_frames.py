@@ -42,7 +42,9 @@ def test_ragged_rows_with_leftovers_equal_whole_sequences(form: Form, chunks: tu
     decoder = random_decoder(TINY.talker, "cpu", torch.float64, 16, torch.Generator().manual_seed(0))
     rows, columns = 3, 16
     past = torch.tensor([0, 2, 5])
-    whole = torch.randn(rows, 5 + 7, TINY.talker.hidden, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    whole = torch.randn(
+        rows, 5 + 7, TINY.talker.hidden, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     cache = new_cache(TINY.talker, rows, columns, "cpu", torch.float64)
     for slab in (*cache.keys, *cache.values):
         slab.normal_()
