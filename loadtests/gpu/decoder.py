@@ -120,7 +120,7 @@ def place_at(decoder: Decoder, positions: Tensor, columns: int) -> Place:
     rows, tokens = positions.shape
     starts = torch.arange(rows, device=positions.device)[:, None] * columns
     seen = torch.arange(columns, device=positions.device) <= positions[:, :, None]
-    mask = torch.where(seen, 0.0, -torch.inf).to(decoder.cosine.dtype)[:, None]
+    mask = _additive(seen, decoder.cosine.dtype)[:, None]
     flat = positions.flatten()
     return Place(
         rows=(starts + positions).flatten(),
@@ -132,15 +132,19 @@ def place_at(decoder: Decoder, positions: Tensor, columns: int) -> Place:
     )
 
 
-def place_alike(decoder: Decoder, start: int, tokens: int, rows: int, columns: int, visible: int) -> Place:
-    """The same positions in every row, known before any run: one token that sees all columns needs no mask."""
+def place_alike(decoder: Decoder, start: int, tokens: int, rows: int, columns: int, is_sliced: bool) -> Place:
+    """The same positions in every row, known before any run.
+
+    `is_sliced`: only the columns that exist are read, so one token needs no mask. Else all are, under a mask.
+    """
+    visible = start + tokens if is_sliced else columns
     device = decoder.cosine.device
     positions = torch.arange(start, start + tokens, device=device)
     starts = torch.arange(rows, device=device)[:, None] * columns
     mask = None
-    if tokens > 1 or visible > start + tokens:
+    if tokens > 1 or not is_sliced:
         seen = torch.arange(visible, device=device) <= positions[:, None]
-        mask = torch.where(seen, 0.0, -torch.inf).to(decoder.cosine.dtype)[None, None]
+        mask = _additive(seen, decoder.cosine.dtype)[None, None]
     return Place(
         rows=(starts + positions).flatten(),
         cosine=decoder.cosine[positions][None, :, None],
@@ -149,6 +153,11 @@ def place_alike(decoder: Decoder, start: int, tokens: int, rows: int, columns: i
         group_mask=None if mask is None else mask.repeat(1, 1, decoder.shape.group, 1),
         visible=visible,
     )
+
+
+def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where seen, -inf elsewhere, by operators that a capture allows."""
+    return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, -torch.inf)
 
 
 def decode(decoder: Decoder, run_layer: RunLayer, x: Tensor, place: Place, cache: Cache) -> Tensor:

@@ -122,8 +122,7 @@ def new_state(model: FrameModel, rows: int, columns: int, is_sliced: bool = True
     places = []
     for step in range(shape.predictor_steps):
         start, tokens = (0, 2) if step == 0 else (step + 1, 1)
-        visible = start + tokens if is_sliced else shape.codebooks
-        places.append(place_alike(model.predictor, start, tokens, rows, shape.codebooks, visible))
+        places.append(place_alike(model.predictor, start, tokens, rows, shape.codebooks, is_sliced))
     return FrameState(
         positions=torch.zeros(rows, 1, dtype=torch.int64, device=device),
         frame=torch.zeros(1, dtype=torch.int64, device=device),
@@ -176,7 +175,8 @@ def sample(logits: Tensor, noise: Tensor, top_k: int, is_merged: bool) -> Tensor
     best, ids = (logits / TEMPERATURE).topk(top_k, dim=1)
     if is_merged:
         return ids.gather(1, (best + noise.gather(1, ids)).argmax(dim=1, keepdim=True))
-    kept = torch.where(logits / TEMPERATURE < best[:, -1:], -torch.inf, logits / TEMPERATURE)
+    scaled = logits / TEMPERATURE
+    kept = scaled.masked_fill(scaled < best[:, -1:], -torch.inf)
     return (kept + noise).argmax(dim=1, keepdim=True)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from loadtests.gpu.onnx_graphs import Variant, attention_graph, cache_shape
-from loadtests.gpu.ort_session import Bound, bind, open_session, require_provider
+from loadtests.gpu.ort_session import ALL_REFUSED, Bound, bind, open_session, require_provider
 from loadtests.gpu.reference64 import Array, attention64, relative_error
 from loadtests.gpu.report import Table
 from loadtests.gpu.setting import Setting
@@ -124,6 +124,7 @@ def run_attention(setting: Setting, table: Table) -> None:
     require_provider(setting)
     shape = TINY.talker if setting.is_tiny else QWEN_0_6B.talker
     dtypes = (torch.bfloat16, torch.float16) if setting.is_cuda else (torch.float32, torch.float16)
+    is_any_done = False
     for dtype in dtypes:
         for variant in Variant:
             for tokens in TOKENS:
@@ -133,8 +134,11 @@ def run_attention(setting: Setting, table: Table) -> None:
                 cells = {"variant": variant.value, "type": str(dtype).removeprefix("torch."), "S": tokens}
                 try:
                     table.row(**cells, **judge(setting, shape, dtype, variant, tokens))
+                    is_any_done = True
                 except Exception as error:  # what one variant refuses is a result
                     table.row(**cells, note=f"refused: {str(error).strip()[:200]}")
+    if not is_any_done:
+        raise RuntimeError(ALL_REFUSED)
 
 
 def judge(

@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from loadtests.gpu import ort_session
-from loadtests.gpu.decoder import Cache, Decoder, decode, new_cache, place_at, random_decoder, random_matrix
-from loadtests.gpu.layers import fused_layer
+from loadtests.gpu.decoder import Cache
 from loadtests.gpu.onnx_graphs import Variant, decoder_graph
 from loadtests.gpu.ort_session import Bound, bind, open_session, require_provider, run_options
+from loadtests.gpu.ort_step import StepJob
 from loadtests.gpu.reference64 import relative_error
 from loadtests.gpu.report import Table
 from loadtests.gpu.setting import Setting
-from loadtests.gpu.shapes import QWEN_0_6B, TINY, DecoderShape
+from loadtests.gpu.shapes import QWEN_0_6B, TINY
 
 VARIANTS = (Variant.CAUSAL_LENGTH, Variant.MASK, Variant.GROUP_QUERY)
-COLUMNS, CONTEXT = 512, 375
-TINY_COLUMNS, TINY_CONTEXT = 24, 5
 BUCKETS = (1, 4, 16, 64, 128)
 TINY_BUCKETS = (1, 3)
 REPEATS = 50
@@ -48,6 +45,7 @@ def run_load(setting: Setting, table: Table) -> None:
             "zero (a slimmed library has many zeros)"
         )
     shape = TINY.talker if setting.is_tiny else replace(QWEN_0_6B.talker, layers=2)
+    is_any_done = False
     for dtype in (torch.bfloat16, torch.float16) if setting.is_cuda else (torch.float32,):
         for variant in VARIANTS:
             for is_contrib in (False, True):
@@ -59,94 +57,26 @@ def run_load(setting: Setting, table: Table) -> None:
                 try:
                     job = StepJob.random(setting, shape, dtype, rows=2, tokens=1)
                     inputs, outputs = job.buffers(variant)
+                    _wait(setting)
                     model = decoder_graph(job.decoder, job.head, job.columns, variant, is_contrib)
                     places = ort_session.node_places(model, setting, inputs, outputs)
                 except Exception as error:  # a graph that does not load is a result
                     table.row(**cells, note=f"refused: {str(error).strip()[:200]}")
                     continue
                 table.row(
-                    **cells, provider=provider, nodes=sum(places.by_provider.values()), memcpy_nodes=places.copies,
+                    **cells,
+                    provider=provider,
+                    nodes=sum(places.by_provider.values()),
+                    memcpy_nodes=places.copies,
                     on_another_provider=_listed(places.strays),
-                )  # fmt: skip
+                )
+                is_any_done = True
+    if not is_any_done:
+        raise RuntimeError(ort_session.ALL_REFUSED)
 
 
 def _listed(strays: dict[str, int]) -> str:
     return ", ".join(f"{name} x{count}" for name, count in strays.items()) or "none"
-
-
-@dataclass(frozen=True)
-class StepJob:
-    """A decoder, its head and the inputs of one step, at a fixed context in every row."""
-
-    decoder: Decoder
-    head: Tensor  # [V, hidden]
-    columns: int
-    x: Tensor  # [B, S, hidden]
-    positions: Tensor  # int64 [B, S]
-    history: Cache  # the torch layout, random in every column
-
-    @classmethod
-    def random(cls, setting: Setting, shape: DecoderShape, dtype: torch.dtype, rows: int, tokens: int) -> StepJob:
-        columns = TINY_COLUMNS if setting.is_tiny else COLUMNS
-        generator = torch.Generator(device=setting.device).manual_seed(0)
-        decoder = random_decoder(shape, setting.device, dtype, columns, generator)
-        vocab = 64 if setting.is_tiny else 3072
-        head = random_matrix(vocab, shape.hidden, setting.device, dtype, generator)
-        return cls.over(setting, decoder, head, rows, tokens)
-
-    @classmethod
-    def over(cls, setting: Setting, decoder: Decoder, head: Tensor, rows: int, tokens: int) -> StepJob:
-        columns, context = (TINY_COLUMNS, TINY_CONTEXT) if setting.is_tiny else (COLUMNS, CONTEXT)
-        device, dtype, shape = setting.device, decoder.final_norm.dtype, decoder.shape
-        history = new_cache(shape, rows, columns, device, dtype)
-        for slab in (*history.keys, *history.values):
-            slab.normal_()
-        starts = context + torch.arange(rows, device=device).remainder(4)  # ragged
-        x = torch.randn(rows, tokens, shape.hidden, device=device).to(dtype)
-        return cls(decoder, head, columns, x, starts[:, None] + torch.arange(tokens, device=device), history)
-
-    def buffers(self, variant: Variant) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Inputs and outputs of the ONNX graph; caches are one buffer for both."""
-        rows, tokens, _ = self.x.shape
-        shape, device = self.decoder.shape, self.x.device
-        inputs = {"x": self.x.clone(), "positions": self.positions.clone()}
-        outputs = {"logits": torch.zeros(rows, tokens, self.head.shape[0], device=device)}
-        if variant is Variant.GROUP_QUERY:
-            inputs["last"] = torch.zeros(rows, dtype=torch.int32, device=device)
-            inputs["total"] = torch.tensor(self.columns, dtype=torch.int32)
-        else:
-            inputs["write"] = torch.zeros(rows, dtype=torch.int64, device=device)
-        if variant.has_mask:
-            inputs["mask"] = torch.zeros(rows, 1, tokens, self.columns, dtype=torch.bool, device=device)
-        if variant.has_length:
-            inputs["length"] = torch.zeros(rows, dtype=torch.int64, device=device)
-        size = (rows, shape.kv_heads, self.columns, shape.head_dim)
-        for kind, slabs in (("key", self.history.keys), ("value", self.history.values)):
-            for index, slab in enumerate(slabs):
-                cache = torch.empty(size, dtype=slab.dtype, device=device)
-                cache.copy_(slab.view(rows, self.columns, shape.kv_heads, shape.head_dim).transpose(1, 2))
-                inputs[f"past_{kind}{index}"] = outputs[f"present_{kind}{index}"] = cache
-        self.move(inputs, 0)
-        return inputs, outputs
-
-    def move(self, inputs: dict[str, Tensor], by: int) -> None:
-        """The same step `by` positions later, written into the bound buffers."""
-        positions = self.positions + by
-        inputs["positions"].copy_(positions)
-        columns = torch.arange(self.columns, device=positions.device)
-        if "write" in inputs:
-            inputs["write"].copy_(positions[:, 0])
-        if "mask" in inputs:
-            inputs["mask"].copy_((columns <= positions[:, :, None])[:, None])
-        if "length" in inputs:
-            inputs["length"].copy_(positions[:, -1] + 1)
-        if "last" in inputs:
-            inputs["last"].copy_(positions[:, -1])
-
-    def torch_logits(self, cache: Cache, by: int) -> Tensor:
-        """The same step by the torch decoder, whose cache it moves on."""
-        place = place_at(self.decoder, self.positions + by, self.columns)
-        return F.linear(decode(self.decoder, fused_layer, self.x, place, cache), self.head).float()
 
 
 @torch.inference_mode()
@@ -157,6 +87,7 @@ def run_buckets(setting: Setting, table: Table) -> None:
     first = StepJob.random(setting, shape, dtype, rows=1, tokens=1)
     if not setting.is_cuda:
         table.note("capture: skipped, it needs CUDA; the rows run the same graph plainly on the CPU provider")
+    steps_done = 0
     for variant in VARIANTS:
         streams: tuple[str, ...] = ("own",)
         if setting.is_cuda and variant is Variant.CAUSAL_LENGTH:
@@ -166,13 +97,15 @@ def run_buckets(setting: Setting, table: Table) -> None:
                 if not setting.has_time(15):
                     table.note(f"out of time before {variant.value}, {stream} stream")
                     return
-                _run_session(setting, table, first, variant, stream, is_contrib)
+                steps_done += _run_session(setting, table, first, variant, stream, is_contrib)
+    if not steps_done:
+        raise RuntimeError(ort_session.ALL_REFUSED)
 
 
 def _run_session(
     setting: Setting, table: Table, first: StepJob, variant: Variant, stream: str, is_contrib: bool
-) -> None:
-    """One session serves every bucket, each with a graph id of its own."""
+) -> int:
+    """One session serves every bucket, each with a graph id of its own. Returns how many steps ran."""
     cells = {
         "variant": variant.value,
         "operators": "ONNX Runtime's" if is_contrib else "standard",
@@ -185,22 +118,24 @@ def _run_session(
         session = open_session(model, setting, is_captured=setting.is_cuda, stream=address)
     except Exception as error:  # a provider that refuses to capture a graph is a result
         table.row(**cells, note=f"refused: {str(error).strip()[:200]}")
-        return
+        return 0
     del model
     tokens_wanted = (1,) if variant is Variant.GROUP_QUERY or stream != "own" else (1, 4)
-    graph_id = 0
+    graph_id = steps_done = 0
     for rows in TINY_BUCKETS if setting.is_tiny else BUCKETS:
         for tokens in tokens_wanted:
             graph_id += 1
             if not setting.has_time(4):
                 table.note(f"out of time before batch {rows}, S {tokens}")
-                return
+                return steps_done
             job = StepJob.over(setting, first.decoder, first.head, rows, tokens)
             try:
                 found = _measure_bucket(setting, job, session, variant, graph_id, side)
+                steps_done += 1
             except Exception as error:
                 found = {"note": f"refused: {str(error).strip()[:200]}"}
             table.row(**cells, batch=rows, S=tokens, **found)
+    return steps_done
 
 
 def _measure_bucket(

@@ -23,6 +23,7 @@ from loadtests.gpu.setting import Setting, Skipped
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
 QUIET = 3
+ALL_REFUSED = "every variant was refused; the rows say why"
 
 
 def require_provider(setting: Setting) -> str:

@@ -70,7 +70,7 @@ def codes_call(setting: Setting, model: FrameModel, frames: int) -> Call:
     device, dtype = setting.device, dtype_for(setting)
     x = torch.randn(frames, shape.codebooks, shape.predictor.hidden, device=device).to(dtype)
     cache = new_cache(shape.predictor, frames, shape.codebooks, device, dtype)
-    place = place_alike(model.predictor, 0, shape.codebooks, frames, shape.codebooks, shape.codebooks)
+    place = place_alike(model.predictor, 0, shape.codebooks, frames, shape.codebooks, is_sliced=True)
 
     def call() -> torch.Tensor:
         hidden = decode(model.predictor, fused_layer, x, place, cache)[:, 1:]

@@ -191,7 +191,7 @@ def _transform(vocoder: Vocoder, state: VocoderState, x: Tensor) -> Tensor:
     sine = torch.cat([-sine, sine])
     slot = state.frame.remainder(shape.window)
     columns = torch.arange(shape.window, device=x.device)
-    mask = torch.where(columns <= state.frame, 0.0, -torch.inf).to(x.dtype)[None, None, None]
+    mask = torch.zeros_like(columns, dtype=x.dtype).masked_fill_(columns > state.frame, -torch.inf)[None, None, None]
     h = F.linear(x, w["narrow"])
     for layer in range(shape.layers):
         name = f"layer{layer}"
