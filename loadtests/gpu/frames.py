@@ -25,7 +25,7 @@ from loadtests.gpu.decoder import (
     random_decoder,
     random_matrix,
 )
-from loadtests.gpu.layers import fused_layer, matmul_layer, plain_layer
+from loadtests.gpu.layers import cudnn_layer, fused_layer, matmul_layer, plain_layer
 from loadtests.gpu.shapes import FrameShape
 
 TEMPERATURE = 0.9
@@ -80,6 +80,7 @@ class Form:
 PLAIN = Form("plain", plain_layer, is_merged=False)
 FUSED = Form("fused", fused_layer, is_merged=True)
 MATMUL = Form("fused, attention as matmul", matmul_layer, is_merged=True)
+CUDNN = Form("fused, attention of cuDNN", cudnn_layer, is_merged=True)  # on a GPU only
 
 
 def random_frame_model(shape: FrameShape, device: str, dtype: torch.dtype, positions: int, seed: int = 0) -> FrameModel:

@@ -9,9 +9,15 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loadtests.gpu.decoder import LayerWeights, Place
 from loadtests.gpu.shapes import DecoderShape
+
+
+def use_ready_kernels() -> None:
+    """Keeps torch's attention off cuDNN, which builds a kernel for every new shape: that would fill a time box."""
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def plain_layer(
@@ -50,6 +56,14 @@ def matmul_layer(
 ) -> Tensor:
     """As fused, with attention as two batched products around a softmax."""
     return _merged_layer(x, weights, shape, place, keys, values, is_matmul=True)
+
+
+def cudnn_layer(
+    x: Tensor, weights: LayerWeights, shape: DecoderShape, place: Place, keys: Tensor, values: Tensor
+) -> Tensor:
+    """As fused, with cuDNN's attention and no other: it raises where cuDNN has none."""
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+        return _merged_layer(x, weights, shape, place, keys, values, is_matmul=False)
 
 
 def _merged_layer(

@@ -6,15 +6,19 @@ runs on a GPU. A cache bound to the same tensor as input and output is updated i
 
 from __future__ import annotations
 
+import ctypes
 import json
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnxruntime
+import torch
 from torch import Tensor
 
 from loadtests.gpu.onnx_graphs import ONNX_TYPES
@@ -22,6 +26,7 @@ from loadtests.gpu.setting import Setting, Skipped
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
+CUDA_LIBRARIES = ("libcudart", "libcublasLt", "libcublas", "libcurand", "libnvrtc", "libcufft", "libcudnn")
 QUIET = 3
 ALL_REFUSED = "every variant was refused; the rows say why"
 
@@ -36,9 +41,29 @@ def require_provider(setting: Setting) -> str:
             f"this onnxruntime {onnxruntime.__version__} has only {', '.join(available)}; onnxruntime-gpu is needed, "
             "in the environment or in a folder named by PYTHONPATH"
         )
-    if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()
+    _load_cuda_libraries()
     return CUDA_PROVIDER
+
+
+@cache
+def _load_cuda_libraries() -> None:
+    """Those that torch brought: the provider finds what is already in the process, wherever its package lies."""
+    for name in CUDA_LIBRARIES:
+        for library in sorted((Path(torch.__file__).parents[1] / "nvidia").glob(f"**/{name}.so.*")):
+            with suppress(OSError):
+                ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
+
+
+def _why_not_loaded() -> str:
+    library = provider_library()
+    if library is None:
+        return "the package has no CUDA provider"
+    try:
+        ctypes.CDLL(str(library.with_name("libonnxruntime_providers_shared.so")), ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return str(error)
+    return "the provider's library loads, but found no device that it can use"
 
 
 def open_session(
@@ -62,7 +87,7 @@ def open_session(
         model.SerializeToString(), options, providers=[(provider, settings), CPU_PROVIDER][: 1 + setting.is_cuda]
     )
     if provider not in session.get_providers():
-        raise RuntimeError(f"the session fell back to {session.get_providers()}: libraries of {provider} did not load")
+        raise RuntimeError(f"the session fell back to {', '.join(session.get_providers())}: {_why_not_loaded()}")
     return session
 
 

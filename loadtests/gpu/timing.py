@@ -52,6 +52,24 @@ def measure(call: Call, device: str, repeats: int = 20, warmups: int = 3) -> Tim
     return Timing(median_ms=statistics.median(device_ms), worst_ms=max(device_ms), host_ms=statistics.median(host_ms))
 
 
+def in_a_row_ms(call: Call, device: str, count: int = 20) -> float:
+    """Per call, of calls made without a wait between them: the launch of one hides behind the run of the one before."""
+    call()
+    if device != "cuda":
+        started = time.perf_counter()
+        for _ in range(count):
+            call()
+        return 1e3 * (time.perf_counter() - started) / count
+    first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    first.record()
+    for _ in range(count):
+        call()
+    last.record()
+    torch.cuda.synchronize()
+    return float(first.elapsed_time(last)) / count
+
+
 def copy_bytes_per_s(device: str) -> float:
     """Bytes read and written per second by a copy far larger than any cache (on a CPU: small, a smoke test)."""
     count = 2**31 if device == "cuda" else 2**22
