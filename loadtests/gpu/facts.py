@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "triton", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "transformers")
 
 
-def machine_facts() -> dict[str, Cell]:
-    """Needs no package beside Python."""
+def machine_facts(commit: str | None = None) -> dict[str, Cell]:
+    """Needs no package beside Python. `commit` is for a copy of the code without its history."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": _commit(),
+        "commit": commit or _commit(),
         "GPU": _first_line(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]) or "none",
         "driver": _driver(),
         "python": platform.python_version(),

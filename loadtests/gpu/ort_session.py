@@ -84,10 +84,15 @@ def open_session(
         if stream is not None:
             settings["user_compute_stream"] = str(stream)
     session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=[(provider, settings), CPU_PROVIDER][: 1 + setting.is_cuda]
+        model.SerializeToString(),
+        options,
+        providers=[(provider, settings), CPU_PROVIDER][: 1 + setting.is_cuda],
+        enable_fallback=0,  # else a refused capture comes back as a session that captures nothing
     )
     if provider not in session.get_providers():
         raise RuntimeError(f"the session fell back to {', '.join(session.get_providers())}: {_why_not_loaded()}")
+    if is_captured and session.get_provider_options()[provider].get("enable_cuda_graph") != "1":
+        raise RuntimeError(f"the session captures nothing: {session.get_provider_options()[provider]}")
     return session
 
 

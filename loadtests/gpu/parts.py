@@ -60,7 +60,7 @@ PARTS = (
             _step("frames", "One frame: talker, predictor, sampling, embeddings", 150, "qwen_frames", "run_frames"),
             _step("vocoder", "The causal vocoder, one frame", 45, "qwen_frames", "run_vocoder"),
             _step("prefill", "Prefill of the talker", 45, "qwen_frames", "run_prefill"),
-            _step("compiled", "One frame with compiled layers", 240, "qwen_frames", "run_compiled"),
+            _step("compiled", "One frame with compiled layers", 180, "qwen_frames", "run_compiled"),
         ),
     ),
     Part(
@@ -68,9 +68,11 @@ PARTS = (
         name="ort-cuda",
         title="ONNX Runtime CUDA",
         steps=(
-            _step("load", "Does it load, and which nodes run where", 60, "ort_cuda", "run_load"),
+            _step("load", "Does it load, and which nodes run where", 60, "ort_load", "run_load"),
             _step("attention", "Attention over a cache against float64", 90, "ort_attention", "run_attention"),
-            _step("buckets", "Captured graphs per bucket, cache in place", 150, "ort_cuda", "run_buckets"),
+            _step("buckets-causal", "Captured steps: causal and length", 90, "ort_buckets", "run_causal_buckets"),
+            _step("buckets-mask", "Captured steps: bool mask", 75, "ort_buckets", "run_mask_buckets"),
+            _step("buckets-group", "Captured steps: GroupQueryAttention", 45, "ort_buckets", "run_group_buckets"),
         ),
     ),
     Part(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from loadtests.gpu.facts import machine_facts
 from loadtests.gpu.parts import Part, Step, find_step
-from loadtests.gpu.report import Report, Table
+from loadtests.gpu.report import Cell, Report, Table
 from loadtests.gpu.setting import Setting, Skipped
 
 FINISH_S = 8.0  # a step is asked to stop this long before it is killed
@@ -34,9 +34,8 @@ class Options:
     limit_s: float | None = None  # in place of every step's own box
 
 
-def run_parts(command: Sequence[str], parts: Sequence[Part], options: Options) -> bool:
+def run_parts(command: Sequence[str], parts: Sequence[Part], options: Options, facts: dict[str, Cell]) -> bool:
     """`command` starts the process of a step. Returns whether every table is done or skipped with a reason."""
-    facts = machine_facts()
     states = []
     for part in parts:
         report = Report(options.out / part.file_name, part.title)

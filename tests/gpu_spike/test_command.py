@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from loadtests.gpu.parts import PARTS, Part, Step
 from loadtests.gpu.report import Report, Table
 from loadtests.gpu.runner import Options, run_parts
+from loadtests.gpu_spike import table_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 BARE_PACKAGES = {"torch", "numpy", "onnx", "onnxruntime", "transformers", "loadtests"}
@@ -57,7 +59,7 @@ def test_a_step_keeps_its_rows_however_it_ends(tmp_path: Path, how: str, state: 
     earlier = Report(tmp_path / "9-trial.json", "Trial")
     earlier.begin("other", "Measured before", {})
     earlier.end("other", "done")
-    is_whole = run_parts([sys.executable, str(child)], [part], Options(out=tmp_path))
+    is_whole = run_parts([sys.executable, str(child)], [part], Options(out=tmp_path), {"commit": "abc"})
     table = _table(tmp_path, "trial")
     assert table["state"] == state
     assert reason in table["reason"]
@@ -79,6 +81,11 @@ def test_a_markdown_table_has_every_column_and_no_stray_bar(tmp_path: Path) -> N
     assert lines[3] == "| c |  | yes |  |"
 
 
+def test_a_run_on_a_cpu_overwrites_no_tables_of_a_gpu() -> None:
+    assert table_folder("none") == "cpu"
+    assert table_folder("NVIDIA GeForce RTX 4090 (24 GB)") == "nvidia-geforce-rtx-4090-24-gb"
+
+
 def test_boxes_fit_a_lease() -> None:
     boxes = [sum(step.limit_s for step in part.steps) for part in PARTS]
     assert sum(boxes) < 20 * 60
@@ -98,6 +105,7 @@ def test_the_measurements_need_a_bare_machine_only() -> None:
                 assert top in BARE_PACKAGES or top in sys.stdlib_module_names, f"{path.name} imports {name}"
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="the measurements need torch")
 def test_the_command_runs_every_part_without_a_gpu(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "loadtests" / "gpu_spike.py"), "--device", "cpu", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -117,10 +125,11 @@ def test_the_command_runs_every_part_without_a_gpu(tmp_path: Path) -> None:
     graphs = [row for row in tables["frames"] if row["mode"] == "graph"]
     assert graphs
     assert all(row["note"] == "skipped: a graph needs CUDA" for row in graphs)
-    refused = [row for name in ("load", "attention", "buckets") for row in tables[name] if "note" in row]
+    buckets = [row for name in ("causal", "mask", "group") for row in tables[f"buckets-{name}"]]
+    refused = [row for row in (*tables["load"], *tables["attention"], *buckets) if "note" in row]
     assert {(row["variant"], row["S"]) for row in refused} == {("GroupQueryAttention", 4)}
     assert all(row["memcpy_nodes"] == 0 for row in tables["load"])
-    assert all(row["in_place"] and row["error_after_move"] < 1e-4 for row in tables["buckets"])
+    assert all(row["in_place"] and row["error_after_move"] < 1e-4 for row in buckets)
     assert {row["S"] for row in tables["verification"]} == set(range(1, 9))
     assert {row["rows"] for row in tables["host"]} == {64, 172, 256}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="the measurements need torch")
+
 import torch.nn.functional as F
 
 from loadtests.gpu.decoder import Cache, decode, new_cache, place_at, random_decoder

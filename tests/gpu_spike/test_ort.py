@@ -6,9 +6,10 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import onnx
 import pytest
-import torch
+
+torch = pytest.importorskip("torch", reason="the measurements need torch")
+onnx = pytest.importorskip("onnx", reason="the measurements need onnx")
 
 from loadtests.gpu.decoder import Cache
 from loadtests.gpu.onnx_graphs import Variant, decoder_graph
