@@ -1,8 +1,4 @@
-"""Part 5: what the host does beside a GPU, in plain Python: bookkeeping per step, a neighbour, encoders, a pipe.
-
-The bookkeeping is a small true scheduler: it orders rows by the moment their listener runs dry, fills the arrays of a
-step, commits codes, notices ends, forms chunks and emits frozen events. It runs without any device.
-"""
+"""Part 5: what the host does beside a GPU, in plain Python: bookkeeping per step, a neighbour, encoders, a pipe."""
 
 from __future__ import annotations
 
@@ -13,9 +9,7 @@ import multiprocessing
 import statistics
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -23,102 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtests.gpu.bookkeeping import CODEBOOKS, Bookkeeper, Chunk
 from loadtests.gpu.report import Table
 from loadtests.gpu.setting import Setting
 
 ROWS = (64, 172, 256)
-CODEBOOKS = 16
-FRAME_S = 0.08
 FRAME_SAMPLES = 1920
-LEAD_CAP_S = 2.0
-END_ID = 2150
-LADDER = (1, 2, 4, 8)
-OUTBOX_CHUNKS = 32
 DEVICE_S = 0.004  # the pretended wait for a device, in which the interpreter is free
 BUSY_SHARE = 0.6  # of the neighbour's time
 SLICE_S = 0.001
-
-
-@dataclass(slots=True)
-class Row:
-    request_id: str
-    slot: int
-    seed: int
-    dry_at_s: float
-    position: int = 40
-    frames: int = 0
-    rung: int = 0
-    codes: list[list[int]] = field(default_factory=list)
-    outbox: deque[Chunk] = field(default_factory=lambda: deque(maxlen=OUTBOX_CHUNKS))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    request_id: str
-    first_frame: int
-    num_frames: int
-    is_last: bool
-
-
-class Bookkeeper:
-    """Plan, commit, emit for a batch of rows; every row speaks on, so that the batch keeps its size."""
-
-    def __init__(self, count: int) -> None:
-        self.rows = [
-            Row(f"request-{index}", index, 7919 * index, dry_at_s=LEAD_CAP_S * (index * 7 % count) / (2 * count))
-            for index in range(count)
-        ]
-        self.positions = np.zeros(count, np.int64)
-        self.slots = np.zeros(count, np.int64)
-        self.turns = np.zeros(count, np.int64)
-        self.by_id = {row.request_id: row for row in self.rows}
-        self.now_s = 0.0
-        self.counts = {"frames": 0, "chunks": 0, "ends": 0}
-
-    def plan(self, now_s: float) -> list[Row]:
-        """Least lead first; a row pauses while its lead is long or its outbox full."""
-        ready = [row for row in self.rows if row.dry_at_s - now_s < LEAD_CAP_S and len(row.outbox) < OUTBOX_CHUNKS]
-        ready.sort(key=lambda row: row.dry_at_s)
-        for index, row in enumerate(ready):
-            self.positions[index] = row.position
-            self.slots[index] = row.slot
-            self.turns[index] = row.seed + row.frames
-        return ready
-
-    def commit(self, ready: list[Row], codes: NDArray[np.int64], now_s: float) -> list[Chunk]:
-        """codes [B, Q], in the order of `ready`."""
-        events = []
-        for row, frame in zip(ready, codes.tolist()):
-            row.position += 1
-            row.frames += 1
-            row.codes.append(frame)
-            row.dry_at_s = max(row.dry_at_s, now_s) + FRAME_S
-            is_last = frame[0] == END_ID or row.frames >= 400
-            if is_last or len(row.codes) >= LADDER[row.rung]:
-                chunk = Chunk(
-                    request_id=row.request_id,
-                    first_frame=row.frames - len(row.codes),
-                    num_frames=len(row.codes),
-                    is_last=is_last,
-                )
-                row.outbox.append(chunk)
-                events.append(chunk)
-                row.codes.clear()
-                row.rung = min(row.rung + 1, len(LADDER) - 1)
-                self.counts["chunks"] += 1
-            if is_last:
-                row.position, row.frames, row.rung = 40, 0, 0
-                self.counts["ends"] += 1
-        self.counts["frames"] += len(ready)
-        return events
-
-    def step(self, codes: NDArray[np.int64]) -> list[Chunk]:
-        """One frame later on the listeners' clock, so that every row keeps its lead and the batch its size."""
-        self.now_s += FRAME_S
-        events = self.commit(self.plan(self.now_s), codes, self.now_s)
-        for event in events:
-            self.by_id[event.request_id].outbox.popleft()
-        return events
 
 
 def run_host(setting: Setting, table: Table) -> None:
@@ -127,7 +34,8 @@ def run_host(setting: Setting, table: Table) -> None:
     gc.freeze()
     for rows in ROWS:
         codes = np.random.default_rng(0).integers(0, 2048, (rows, CODEBOOKS))
-        _row(table, "bookkeeping of a step", rows, _times(partial(Bookkeeper(rows).step, codes), repeats))
+        bookkeeper = Bookkeeper(rows, is_staggered=True)
+        _row(table, "bookkeeping of a step", rows, _times(partial(bookkeeper.step, codes), repeats))
     for rows in ROWS:
         _measure_encoders(table, rows, max(repeats // 10, 5))
     for rows in ROWS:
@@ -216,7 +124,7 @@ def _measure_neighbours(table: Table, seconds: float) -> None:
 
 def _step_times(rows: int, seconds: float) -> list[float]:
     """Microseconds of steps: bookkeeping, then a wait as for a device."""
-    bookkeeper = Bookkeeper(rows)
+    bookkeeper = Bookkeeper(rows, is_staggered=True)
     codes = np.random.default_rng(0).integers(0, 2048, (rows, CODEBOOKS))
     device = threading.Event()  # never set: its timeout stands for the device's time
     end_s = time.monotonic() + seconds
@@ -253,12 +161,15 @@ def _times(call: Callable[[], object], repeats: int) -> list[float]:
 def _row(table: Table, what: str, rows: int, taken_us: list[float]) -> None:
     median_us = statistics.median(taken_us)
     p99_us = float(np.percentile(taken_us, 99))
-    table.row(what=what, rows=rows, median_us=median_us, p99_us=p99_us, per_row_us=median_us / rows)
+    mean_us = statistics.fmean(taken_us)
+    table.row(
+        what=what, rows=rows, median_us=median_us, mean_us=mean_us, p99_us=p99_us, per_row_us=mean_us / rows
+    )  # fmt: skip
 
 
 def _neighbour_row(table: Table, what: str, rows: int, taken_us: list[float]) -> None:
     """Only these rows hold a wait of 4 ms: they are read against `alone`."""
     table.row(
         what=f"step with a {1e3 * DEVICE_S:.0f} ms wait, {what}", rows=rows, median_us=statistics.median(taken_us),
-        p99_us=float(np.percentile(taken_us, 99)),
+        mean_us=statistics.fmean(taken_us), p99_us=float(np.percentile(taken_us, 99)),
     )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtests.gpu.host import END_ID, Bookkeeper, mu_law_table, to_int16
+from loadtests.gpu.bookkeeping import END_ID, TEXT_PAD_ID, Bookkeeper
+from loadtests.gpu.host import mu_law_table, to_int16
 
 
 def test_every_row_steps_and_chunks_hold_every_frame_once() -> None:
@@ -17,6 +18,26 @@ def test_every_row_steps_and_chunks_hold_every_frame_once() -> None:
     assert bookkeeper.counts["frames"] == 8 * 50
     for row in bookkeeper.rows:
         assert seen[row.request_id] == list(range(row.frames - len(row.codes)))
+
+
+def test_staggered_rows_all_step_and_chunk_in_turn() -> None:
+    bookkeeper = Bookkeeper(64, is_staggered=True)
+    codes = np.zeros((64, 16), np.int64)
+    chunks = [len(bookkeeper.step(codes)) for _ in range(40)]
+    assert bookkeeper.counts["frames"] == 64 * 40
+    assert all(4 <= count <= 20 for count in chunks)  # one row in eight, and rows that begin anew
+    assert all(len(row.codes) < 8 for row in bookkeeper.rows)
+
+
+def test_text_is_spoken_once_in_its_order_then_padded() -> None:
+    bookkeeper = Bookkeeper(2)
+    bookkeeper.feed([("request-1", [5, 6]), ("request-0", [7])])
+    seen: dict[int, list[int]] = {0: [], 1: []}
+    for _ in range(3):
+        ready = bookkeeper.plan(0.0)
+        for index, row in enumerate(ready):
+            seen[row.slot].append(int(bookkeeper.texts[index]))
+    assert seen == {0: [7, TEXT_PAD_ID, TEXT_PAD_ID], 1: [5, 6, TEXT_PAD_ID]}
 
 
 def test_least_lead_goes_first_and_a_long_lead_pauses() -> None:
