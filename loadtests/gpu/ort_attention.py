@@ -15,7 +15,7 @@ from torch import Tensor
 from loadtests.gpu.onnx_graphs import Variant, attention_graph, cache_shape
 from loadtests.gpu.ort_session import ALL_REFUSED, Bound, bind, open_session, require_provider
 from loadtests.gpu.reference64 import Array, attention64, relative_error
-from loadtests.gpu.report import Table
+from loadtests.gpu.report import Table, short
 from loadtests.gpu.setting import Setting
 from loadtests.gpu.shapes import QWEN_0_6B, TINY, DecoderShape
 from loadtests.gpu.timing import kernel_seconds
@@ -136,7 +136,7 @@ def run_attention(setting: Setting, table: Table) -> None:
                     table.row(**cells, **judge(setting, shape, dtype, variant, tokens))
                     is_any_done = True
                 except Exception as error:  # what one variant refuses is a result
-                    table.row(**cells, note=f"refused: {str(error).strip()[:200]}")
+                    table.row(**cells, note=f"refused: {short(error)}")
     if not is_any_done:
         raise RuntimeError(ALL_REFUSED)
 

@@ -19,7 +19,7 @@ from loadtests.gpu.onnx_graphs import Variant, decoder_graph
 from loadtests.gpu.ort_session import ALL_REFUSED, Bound, bind, open_session, require_provider, run_options
 from loadtests.gpu.ort_step import StepJob
 from loadtests.gpu.reference64 import relative_error
-from loadtests.gpu.report import Cell, Table
+from loadtests.gpu.report import Cell, Table, short
 from loadtests.gpu.setting import Setting
 from loadtests.gpu.shapes import QWEN_0_6B, TINY
 
@@ -90,7 +90,7 @@ def _run_ways(setting: Setting, table: Table, ways: list[Way]) -> None:
             try:
                 steps_done += _run_session(setting, table, first, way)
             except CaptureError as error:
-                table.note(f"the step ends here, a capture broke: {str(error)[:300]}")
+                table.note(f"the step ends here, a capture broke: {short(error)}")
                 return
         if steps_done:
             return
@@ -108,14 +108,14 @@ def _run_session(setting: Setting, table: Table, first: StepJob, way: Way) -> in
     try:
         session = open_session(model, setting, is_captured, address)
     except Exception as error:  # a provider that refuses to capture a graph is a result; it may still run it
-        table.row(**cells, note=f"refused: {str(error).strip()[:200]}")
+        table.row(**cells, note=f"refused: {short(error)}")
         if not is_captured:
             return 0
         is_captured = False
         try:
             session = open_session(model, setting, is_captured, address)
         except Exception as second:
-            table.row(**cells, note=f"refused without capture too: {str(second).strip()[:200]}")
+            table.row(**cells, note=f"refused without capture too: {short(second)}")
             return 0
     del model
     graph_id = steps_done = 0
@@ -131,10 +131,10 @@ def _run_session(setting: Setting, table: Table, first: StepJob, way: Way) -> in
                 found = _measure_bucket(setting, job, session, way.variant, graph_id if is_captured else None, side)
                 steps_done += 1
             except CaptureError as error:
-                table.row(**cells, **error.found, note=f"capture: {str(error).strip()[:200]}")
+                table.row(**cells, **error.found, note=f"capture: {short(error)}")
                 raise
             except Exception as error:
-                found = {"note": f"refused: {str(error).strip()[:200]}"}
+                found = {"note": f"refused: {short(error)}"}
             table.row(**cells, **found)
     return steps_done
 

@@ -14,7 +14,7 @@ from loadtests.gpu import ort_session
 from loadtests.gpu.onnx_graphs import Variant, decoder_graph
 from loadtests.gpu.ort_session import require_provider
 from loadtests.gpu.ort_step import StepJob
-from loadtests.gpu.report import Table
+from loadtests.gpu.report import Table, short
 from loadtests.gpu.setting import Setting
 from loadtests.gpu.shapes import QWEN_0_6B, TINY
 
@@ -50,7 +50,7 @@ def run_load(setting: Setting, table: Table) -> None:
                     model = decoder_graph(job.decoder, job.head, job.columns, variant, is_contrib)
                     places = ort_session.node_places(model, setting, inputs, outputs)
                 except Exception as error:  # a graph that does not load is a result
-                    table.row(**cells, note=f"refused: {str(error).strip()[:200]}")
+                    table.row(**cells, note=f"refused: {short(error)}")
                     continue
                 table.row(
                     **cells,

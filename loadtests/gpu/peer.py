@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from loadtests.gpu.report import Table
+from loadtests.gpu.report import Table, short
 from loadtests.gpu.setting import Setting, Skipped
 from loadtests.gpu.shapes import QWEN_0_6B, QWEN_1_7B, TINY, FrameShape
 
@@ -85,13 +85,13 @@ def _measure(setting: Setting, table: Table, transformers: Any, model: Any, shap
     try:
         first_s, done = generate()
     except Exception as error:  # a peer that cannot is a result
-        table.row(model=shape.name, batch=rows, note=f"refused: {type(error).__name__}: {str(error).strip()[:200]}")
+        table.row(model=shape.name, batch=rows, note=f"refused: {type(error).__name__}: {short(error)}")
         return
     if setting.has_time(1.5 * first_s):
         try:
             seconds, done = generate()
         except Exception as error:
-            note = f"second run: {type(error).__name__}: {str(error).strip()[:200]}"
+            note = f"second run: {type(error).__name__}: {short(error)}"
     made = sum(len(output.generated_tokens) for output in done.values())
     gaps_ms = _gaps_ms(done)
     table.row(

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from loadtests.gpu.decoder import decode, new_cache, place_at, random_decoder
 from loadtests.gpu.frames import CUDNN, FUSED, MATMUL, PLAIN, Form, FrameModel, new_state, random_frame_model, run_frame
 from loadtests.gpu.layers import fused_layer, use_ready_kernels
-from loadtests.gpu.report import Table
+from loadtests.gpu.report import Table, short
 from loadtests.gpu.setting import Setting
 from loadtests.gpu.shapes import QWEN_0_6B, QWEN_1_7B, QWEN_VOCODER, TINY, TINY_VOCODER, FrameShape
 from loadtests.gpu.timing import copy_bytes_per_s, in_a_row_ms, kernels, measure
@@ -64,7 +64,7 @@ def run_frames(setting: Setting, table: Table) -> None:
                 measure_frame(setting, table, model, rows, form, rate)
                 measured += 1
             except RuntimeError as error:  # no memory for this batch, no kernel for this form: the next may do
-                table.row(model=shape.name, form=form.name, batch=rows, note=f"refused: {str(error).strip()[:200]}")
+                table.row(model=shape.name, form=form.name, batch=rows, note=f"refused: {short(error)}")
     if not setting.is_cuda:
         table.note("attention of cuDNN: skipped, it needs CUDA")
     if not measured:

@@ -86,6 +86,12 @@ class Table:
         self._report.add_note(self._name, text)
 
 
+def short(error: Exception) -> str:
+    """One line; of a long message its beginning and its end, where libraries say what was wrong."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:100]} ... {text[-195:]}"
+
+
 def _rounded(value: Cell) -> Cell:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 

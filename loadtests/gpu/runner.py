@@ -20,7 +20,7 @@ from pathlib import Path
 
 from loadtests.gpu.facts import machine_facts
 from loadtests.gpu.parts import Part, Step, find_step
-from loadtests.gpu.report import Cell, Report, Table
+from loadtests.gpu.report import Cell, Report, Table, short
 from loadtests.gpu.setting import Setting, Skipped
 
 FINISH_S = 8.0  # a step is asked to stop this long before it is killed
@@ -114,7 +114,7 @@ def run_step(name: str, options: Options) -> int:
         report.end(step.name, "skipped", f"{error.name} is not installed")
     except Exception as error:
         traceback.print_exc()
-        report.end(step.name, "failed", f"{type(error).__name__}: {str(error).strip()[:400]}")
+        report.end(step.name, "failed", f"{type(error).__name__}: {short(error)}")
         return 1
     else:
         report.end(step.name, "done")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loadtests.gpu.parts import PARTS, Part, Step
-from loadtests.gpu.report import Report, Table
+from loadtests.gpu.report import Report, Table, short
 from loadtests.gpu.runner import Options, run_parts
 from loadtests.gpu_spike import table_folder
 
@@ -29,7 +29,7 @@ CHILD = """
 import os, signal, sys, threading
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from loadtests.gpu.report import Report, Table
+from loadtests.gpu.report import Report, Table, short
 name = sys.argv[sys.argv.index("--step") + 1]
 report = Report(Path(sys.argv[sys.argv.index("--out") + 1]) / "9-trial.json", "Trial")
 Table(report, name).row(what="before the end", ms=1.23456)
@@ -79,6 +79,15 @@ def test_a_markdown_table_has_every_column_and_no_stray_bar(tmp_path: Path) -> N
     assert lines[0] == "| what | ms | is right | note |"
     assert lines[2] == "| a/b | 12350 |  |  |"
     assert lines[3] == "| c |  | yes |  |"
+
+
+def test_a_long_message_keeps_its_end() -> None:
+    assert short(ValueError("two\nlines")) == "two lines"
+    assert short(KeyError()) == "KeyError"
+    said = short(RuntimeError("FAIL: " + "signature " * 100 + "no such kernel"))
+    assert said.startswith("FAIL: signature")
+    assert said.endswith("no such kernel")
+    assert len(said) <= 300
 
 
 def test_a_run_on_a_cpu_overwrites_no_tables_of_a_gpu() -> None:

@@ -1,4 +1,4 @@
-"""What a session on a GPU is asked for, and that one which does something else is refused: no GPU is needed to see it."""
+"""What a session on a GPU is asked for; one that does something else is refused. No GPU is needed to see it."""
 
 from __future__ import annotations
 
