@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 
-.PHONY: all serve test lint types contracts units voice judge bench clean
+.PHONY: all serve test lint types contracts units voice judge bench gpu-spike clean
 
 all: lint types contracts units
 
@@ -48,6 +48,12 @@ judge: .venv-dev/ready
 
 bench: .venv/ready
 	.venv/bin/python loadtests/words.py $(BENCH_ARGS)
+
+# A bare CUDA machine brings torch, onnx and onnxruntime: its own Python is taken, so that nothing is installed there.
+gpu-spike:
+	@if $(PYTHON) -c "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('torch', 'numpy', 'onnx', 'onnxruntime'))))"; \
+	then python=$(PYTHON); else $(MAKE) .venv-dev/ready && python=.venv-dev/bin/python; fi && \
+	$$python loadtests/gpu_spike.py $(SPIKE_ARGS)
 
 clean:
 	rm -rf .venv .venv-dev build *.egg-info .mypy_cache .ruff_cache .pytest_cache
