@@ -22,8 +22,6 @@ from engines.text.words import is_numeral, read_words
 
 _KINDS = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
 _PLAIN_STOPS = frozenset(',;:)]}"—')
-_LINK = re.compile(r"\]\([^)\s]*\)?")
-_TAG = re.compile(r"</?[A-Za-z][^<>\s]*>")
 _RULE = re.compile(r"([-*_=~—])\1{2,}")
 _INNER_BREAK = re.compile(
     r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|(?<=\d)[,;!?](?=[A-Za-z])"
@@ -57,7 +55,7 @@ class Reading:
 
 
 def read(token: Token, around: Around) -> Reading:
-    text = _TAG.sub("", _LINK.sub("", token.text))
+    text = token.text
     body = text.lstrip(OPENING)
     core = body.rstrip(CLOSING + STOPS)
     closing = body[len(core) :]

@@ -107,7 +107,8 @@ class TextStream:
         while self._tokens:
             token = self._tokens[0]
             if isinstance(token, Paragraph):
-                self._pronouncer.add(Break(kind=PauseType.PERIOD, at=token.at))
+                self._pronouncer.add(Break(kind=token.kind, at=token.at))
+                self._mark_script(token.kind)
                 self._left = Left()
                 self._tokens.popleft()
                 continue
@@ -142,8 +143,7 @@ class TextStream:
             if isinstance(piece, PauseType):
                 at = end if position == len(reading.pieces) else token.start  # phones' starts never go back
                 self._pronouncer.add(Break(kind=piece, at=at))
-                if self.script and self.script[-1][-1] not in _MARKS.values():
-                    self.script[-1] = self.script[-1].replace("_a", "A") + _MARKS[piece]
+                self._mark_script(piece)
                 continue
             for part in split_clitic(piece):
                 word = SpokenWord(text=part, word_index=self._spoken_tokens, start=token.start, end=end)
@@ -152,3 +152,7 @@ class TextStream:
             self.script.append(piece)
             said = True
         self._spoken_tokens += said
+
+    def _mark_script(self, kind: PauseType) -> None:
+        if self.script and self.script[-1][-1] not in _MARKS.values():
+            self.script[-1] = self.script[-1].replace("_a", "A") + _MARKS[kind]
