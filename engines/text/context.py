@@ -51,6 +51,11 @@ class Around:
         token = self.peek(count)
         return "" if token is None else token.lstrip(OPENING).rstrip(CLOSING + STOPS)
 
+    def goes_on(self, count: int) -> bool:
+        """Whether the nth following token has no mark behind it."""
+        token = self.peek(count) or ""
+        return token != "" and token[-1] not in STOPS + CLOSING
+
     def following_unit(self) -> str:
         return re.sub(r"[^a-z/°%.²³µ]", "", self.following().lower())
 

@@ -9,17 +9,30 @@ from engines.text import numbers
 from engines.text.abbreviations import UNITS
 from engines.text.calendar_tokens import is_day_of_month, read_calendar
 from engines.text.context import Around, Said
+from engines.text.marks import MARKS
 from engines.text.money import read_money
 
 _ORDINAL = re.compile(r"(\d[\d,]*)(?:st|nd|rd|th)", re.IGNORECASE)
 _FRACTION = re.compile(r"(\d{1,3})/(\d{1,3})")
-_MIXED = re.compile(r"(\d+)([½¼¾⅓⅔])")
+_MIXED = re.compile(r"(\d+)([½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚])")
 _RANGE = re.compile(r"(\d[\d,]*(?:\.\d+)?)[-–](\d[\d,]*(?:\.\d+)?)(%|°?[A-Za-z]+)?")
 _TELEPHONE = re.compile(
     r"(?:\+?\d{1,3}[-.])?\(?\d{3}\)?[-.]?\d{3}[-.]\d{4}|\d{3}[-.]\d{4}|\+\d{7,15}|\+\d{1,3}-\d{2,4}-\d{3,}(?:-\d+)*"
     r"|1-\d{3}-\d{3}-\d{4}"
 )
 _AREA_CODE = re.compile(r"\d{3}")
+_GROUPED = (  # a telephone number's first groups, each a token, and what must follow
+    (re.compile(r"\(?0\d{1,4}\)?"), (r"\d{3,8}",)),
+    (re.compile(r"0\d"), (r"\d\d", r"\d\d")),
+    (re.compile(r"\(?[2-9]\d\d\)?"), (r"\d{3}", r"\d{4}")),
+    (re.compile(r"1"), (r"\(?\d{3}\)?", r"\d{3}", r"\d{4}")),
+    (re.compile(r"\+\d{1,3}"), (r"(?:\(?0\)?)?\d{1,5}[-.\d]*",)),
+)
+_NEXT_GROUP = re.compile(r"(?:\(?0\))?\(?\d{2,8}\)?(?:[-.]\d{2,5})*")
+_UNDERSCORED = re.compile(r"\d{1,3}(?:[_']\d{3})+")
+_SPACED_GROUP = re.compile(r"\d{3}")
+_IPV6 = re.compile(r"(?=.*::|(?:[^:]*:){3})[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:/\d+)?")
+_HOURS = re.compile(r"(?:(\d+)h)?(\d+)m(?:in)?(?:(\d+)s)?|(\d+)m(\d+)s")
 _LOCAL_NUMBER = re.compile(r"\d{3}[-.]\d{4}")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
 _VERSION = re.compile(r"v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)?", re.IGNORECASE)
@@ -44,7 +57,7 @@ _SIGNS = {
 }
 _SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
 _SCALE_LETTERS = {unit: (name, name) for unit, name in (("K", "k"), ("k", "k"), ("M", "million"), ("bn", "billion"))}
-_NAMED_PARTS = {"½": "half", "¼": "quarter", "¾": "three quarters", "⅓": "third", "⅔": "two thirds"}
+_NAMED_PARTS = {sign: MARKS[sign].removeprefix("one ") for sign in "½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚"}
 
 _Reader = Callable[[str, Around], Said | None]
 
@@ -78,7 +91,8 @@ def _fraction(core: str, around: Around) -> Said | None:
     mixed = _MIXED.fullmatch(core)
     if mixed:
         part = _NAMED_PARTS[mixed[2]].split()
-        return Said(words=[*numbers.cardinal(int(mixed[1])), "and", *(["a", *part] if len(part) == 1 else part)])
+        one = ["an" if part[0] == "eighth" else "a"] if len(part) == 1 else []
+        return Said(words=[*numbers.cardinal(int(mixed[1])), "and", *one, *part])
     match = _FRACTION.fullmatch(core)
     if not match or int(match[2]) == 0:
         return None
@@ -92,14 +106,37 @@ def _fraction(core: str, around: Around) -> Said | None:
 def _telephone(core: str, around: Around) -> Said | None:
     if core in _SHORT_NUMBERS and around.left.lower in ("call", "dial", "called", "calling", "dialed"):
         return Said(words=numbers.digits(core))
-    if _TELEPHONE.fullmatch(core) or (around.left.telephone and re.fullmatch(r"\d{2,5}(?:[-.]\d{2,5})*", core)):
+    if _TELEPHONE.fullmatch(core) or (around.left.telephone and _NEXT_GROUP.fullmatch(core)):
         plus = ["plus"] if core.startswith("+") else []
         return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
-    if re.fullmatch(r"\+\d{1,3}", core) and re.fullmatch(r"\d{2,5}[-.\d]*", around.following()):
-        return Said(words=["plus", *numbers.digits(core[1:])], telephone=True)
+    if any(first.fullmatch(core) and _follow(around, then) for first, then in _GROUPED):
+        plus = ["plus"] if core.startswith("+") else []
+        return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
     if _AREA_CODE.fullmatch(core) and _LOCAL_NUMBER.fullmatch(around.following()):
         return Said(words=numbers.digits(core), telephone=True)
     return None
+
+
+def _follow(around: Around, patterns: tuple[str, ...]) -> bool:
+    """Asks for no more of what follows than it must."""
+    return all(re.fullmatch(pattern, around.following(count)) for count, pattern in enumerate(patterns, 1))
+
+
+def _thousands(core: str, around: Around) -> Said | None:
+    """Thousands parted by underscores, apostrophes or blanks: 1_000, 1'000, 1 000 000."""
+    if _UNDERSCORED.fullmatch(core):
+        return Said(words=numbers.cardinal(int(re.sub(r"\D", "", core))))
+    if not re.fullmatch(r"[1-9]\d{0,2}", core) or around.left.number is not None:
+        return None
+    taken = 0
+    while taken < 4 and _SPACED_GROUP.fullmatch(around.following(taken + 1)):
+        taken += 1
+        if not around.goes_on(taken):
+            break
+    groups = [around.following(count) for count in range(1, taken + 1)]
+    if taken < 2 and groups != ["000"]:
+        return None
+    return Said(words=numbers.cardinal(int(core + "".join(groups))), taken=taken)
 
 
 def _range(core: str, around: Around) -> Said | None:
@@ -122,6 +159,17 @@ def _is_code(digits: str) -> bool:
     return (len(digits.partition(".")[0]) > 4 and "," not in digits) or (
         digits.startswith("0") and digits[1:2].isdecimal()
     )
+
+
+def _colons(core: str, around: Around) -> Said | None:
+    if not _IPV6.fullmatch(core) or not re.search(r"\d", core):
+        return None
+    words: list[str] = []
+    for mark in core:
+        words += [mark.lower().replace("a", "_a")] if mark.isalpha() else ["colon"] if mark == ":" else (
+            ["slash"] if mark == "/" else numbers.digits(mark)
+        )
+    return Said(words=words)
 
 
 def _dotted(core: str, around: Around) -> Said | None:
@@ -159,6 +207,18 @@ def _pairs(core: str, around: Around) -> Said | None:
             *_sign(match[3]),
         ]
         return Said(words=[*words, *numbers.cardinal(int(match[4]))])
+    match = _HOURS.fullmatch(core)
+    if match and (sum(part is not None for part in match.groups()) > 1 or re.fullmatch(r"\d+h", around.left.core)):
+        hours, minutes, seconds = match[1], match[2] or match[4], match[3] or match[5]
+        named = ((hours, "hour"), (minutes, "minute"), (seconds, "second"))
+        return Said(
+            words=[
+                word
+                for amount, unit in named
+                if amount is not None
+                for word in (*numbers.cardinal(int(amount)), unit if amount == "1" else unit + "s")
+            ]
+        )
     match = _FEET.fullmatch(core)
     if match:
         return Said(words=[*numbers.cardinal(int(match[1])), "foot", *numbers.cardinal(int(match[2]))])
@@ -224,6 +284,8 @@ _READERS: tuple[_Reader, ...] = (
     read_money,
     _telephone,
     read_calendar,
+    _thousands,
+    _colons,
     _ordinal,
     _fraction,
     _range,

@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from engines.text.abbreviations import ALWAYS, FINAL, GLUED_ONLY, INNER, LETTER_UNITS, TITLES, UNITS, WHOLE
+from engines.text.abbreviations import ALWAYS, FINAL, GLUED_ONLY, INNER, LETTER_UNITS, MONTHS, TITLES, UNITS, WHOLE
 from engines.text.acronyms import spell
 from engines.text.addresses import read_address
 from engines.text.calendar_tokens import day_name, month_name
 from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
-from engines.text.marks import CURRENCY_CODES, MARKS, OPERATORS
+from engines.text.marks import CURRENCY_CODES, MARKS, OPERATORS, SCALES
+from engines.text.money import read_sign
 from engines.text.number_tokens import is_measurable, is_plain_number, read_number
 from engines.text.phones import PauseType
 from engines.text.word_lists import word_list
-from engines.text.words import is_numeral, read_words
+from engines.text.words import TIME_ZONES, is_numeral, read_words
 
 _KINDS = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
 _PLAIN_STOPS = frozenset(',;:)]}"—')
@@ -27,6 +28,7 @@ _INNER_BREAK = re.compile(
     r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|(?<=\d)[,;!?](?=[A-Za-z])"
 )
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 _NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
 _SENTENCE_STARTS = frozenset(
     word_list(
@@ -59,10 +61,17 @@ def read(token: Token, around: Around) -> Reading:
     body = text.lstrip(OPENING)
     core = body.rstrip(CLOSING + STOPS)
     closing = body[len(core) :]
-    kind = _closing_kind(core, closing)
+    kind = _closing_kind(core, closing[1:] if _FEET_INCHES.fullmatch(core + closing[:1]) else closing)
+    if closing == "." and core.isdecimal() and _is_day_before_month(core, around):
+        kind = None
+    elif token.opens_line and re.fullmatch(r"\d{1,3}\.", text):
+        kind = PauseType.PLAIN
     whole = WHOLE.get(text.rstrip(CLOSING + STOPS).lower()) or WHOLE.get(text.lower())
     if whole is not None:
         return _reading(list(whole.split()), kind, core, 0)
+    sign = read_sign(text, around)
+    if sign is not None:
+        return _said(sign, core, kind, around)
     if text in OPERATORS or not any(mark.isalnum() for mark in core):
         return _read_marks(text, kind, token, around)
     short = _abbreviation(core, closing, kind, around)
@@ -70,11 +79,23 @@ def read(token: Token, around: Around) -> Reading:
         return short
     said = _read_said(core, text, around)
     if said is not None:
-        if said.taken:
-            last = around.peek(said.taken) or ""
-            kind = _closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
-        return _reading(list(said.words), kind, core, said.taken, telephone=said.telephone)
+        return _said(said, core, None if said.telephone and closing == ")" else kind, around)
     return _reading(_broken_words(core, around.left), kind, core, 0)
+
+
+def _said(said: Said, core: str, kind: PauseType | None, around: Around) -> Reading:
+    """The marks behind the last token taken close the reading."""
+    if said.taken:
+        last = around.peek(said.taken) or ""
+        kind = _closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
+    return _reading(list(said.words), kind, core, said.taken, telephone=said.telephone)
+
+
+def _is_day_before_month(core: str, around: Around) -> bool:
+    """21. November 2026, as some write it."""
+    if not 1 <= int(core[:3]) <= 31 or around.following().lower() not in MONTHS:
+        return False
+    return re.fullmatch(r"\d{4}", around.following(2)) is not None
 
 
 def _reading(pieces: list[Piece], kind: PauseType | None, core: str, taken: int, *, telephone: bool = False) -> Reading:
@@ -111,6 +132,8 @@ def _read_marks(text: str, kind: PauseType | None, token: Token, around: Around)
         return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left(core=left.core, starts_sentence=False))
     if text in OPERATORS and not token.opens_line and _operates(text, left) and around.following():
         return _reading(list(OPERATORS[text].split()), None, "", 0)
+    if text == "|":  # between the cells of a table
+        return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left())
     named = [word for mark in text for word in MARKS.get(mark, "").split() if mark not in "#<>^*"]
     if named:
         return _reading(list(named), kind, text, 0)
@@ -148,7 +171,7 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         return _reading([_NUMBERED_SHORT[low]], None, core, 0) if around.following()[:1].isdecimal() else None
     if left.number is not None and _is_unit(core):
         return _stopped(UNITS[low][left.number != "1"], core, closing, kind, around)
-    if left.number is not None and low in CURRENCY_CODES and core.isupper():
+    if (left.number is not None or left.lower in SCALES) and low in CURRENCY_CODES and core.isupper():
         return _reading(list(CURRENCY_CODES[low].split()), kind, core, 0)
     day = day_name(core, stopped=stopped)
     if day is not None and (closing != "." or around.following()):
@@ -181,7 +204,7 @@ def _stopped(words: str, core: str, closing: str, kind: PauseType | None, around
     """The full stop belongs to the abbreviation, unless a capital or nothing follows."""
     if closing == ".":
         following = around.following()
-        kind = kind if not following or following[0].isupper() else None
+        kind = kind if not following or (following[0].isupper() and following not in TIME_ZONES) else None
     elif closing.startswith("."):
         kind = _closing_kind("", closing[1:]) or kind
     return _reading(list(words.split()), kind, core, 0)
@@ -228,13 +251,14 @@ def _broken_words(core: str, left: Left) -> list[Piece]:
 
 def _expression(text: str, left: Left) -> list[str]:
     """ "2+2=4" is arithmetic; anything else is words."""
-    parts = re.split(r"([+*×÷=^]|[<>!=]=|(?<=\d)/(?=\d))", text)
-    if len(parts) < 3 or not all(re.fullmatch(r"\d+(?:\.\d+)?|[A-Za-z]|", part) for part in parts[::2]):
+    parts = re.split(r"([+*×÷=]|\^\+?|[<>!=]=|(?<=\d)/(?=\d))", text)
+    if len(parts) < 3 or not all(re.fullmatch(r"-?\d+(?:\.\d+)?|[A-Za-z]|", part) for part in parts[::2]):
         return read_words(text, left)
     words: list[str] = []
     for index, part in enumerate(parts):
         if index % 2:
-            words += OPERATORS[part].split()
+            words += OPERATORS[part[0] if part[0] == "^" else part].split()
         elif part:
-            words += spell(part) if part.isalpha() else read_words(part, left)
+            words += ["minus"] if part[0] == "-" else []
+            words += spell(part) if part.isalpha() else read_words(part.lstrip("-"), left)
     return words

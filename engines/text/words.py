@@ -26,7 +26,7 @@ _ROMAN = re.compile(r"(?=[ivxl])(xl|l?x{0,3})(ix|iv|v?i{0,3})")
 _ROMAN_VALUES = {"i": 1, "v": 5, "x": 10, "l": 50}
 _NUMBERED = frozenset(
     word_list(
-        "chapter part volume act section book phase type level title appendix figure table step article mark grade "
+        "chapter episode season round scenario part volume act section book phase type level title appendix figure table step article mark grade "
         "stage bowl tier class scene canto psalm lesson unit war"
     )
 )
@@ -42,6 +42,8 @@ _RULERS = frozenset(
         "innocent clement urban ramses ptolemy ivan carl gustav christian"
     )
 )
+
+TIME_ZONES = frozenset(word_list("CET CEST EST EDT CST CDT MST MDT PST PDT BST IST JST AEST GMT UTC"))
 
 
 def read_words(text: str, left: Left) -> list[str]:
@@ -83,6 +85,8 @@ def _part(part: str, left: Left) -> list[str]:
             words += spell(piece) if glued and piece.isupper() else _word(piece, left)
         elif piece == "." and words:
             words.append("dot")
+        elif piece == "$" and not words:
+            words.append("dollar")
         elif piece in MARKS and piece not in "#^*":
             words += MARKS[piece].split()
     if words and words[-1] == "dot":
@@ -106,6 +110,8 @@ def _word(word: str, left: Left) -> list[str]:
     roman = _roman(word, left)
     if roman is not None:
         return roman
+    if word in TIME_ZONES and re.search(r"\d$|^[ap]\.?m$", left.lower):
+        return spell(word)
     stem, ending = _stem(word)
     if stem.isupper() and len(stem) > 1:
         if not stem.isalpha():
@@ -134,6 +140,9 @@ def is_numeral(word: str, left: Left) -> bool:
 
 
 def _roman(word: str, left: Left) -> list[str] | None:
+    if word.endswith(("'s", "’s")):
+        said = _roman(word[:-2], left)
+        return None if said is None else [*said[:-1], said[-1] + "'s"]
     low = word.lower()
     if not word.isupper() or not left.capitalised or left.shouted or not _ROMAN.fullmatch(low):
         return None
