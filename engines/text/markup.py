@@ -14,10 +14,10 @@ from engines.text.word_lists import word_list
 
 _TAGS = "|".join(
     word_list(
-        "a abbr audio b blockquote body br break button center code dd del details div dl dt em emphasis font form h1 h2 "
-        "h3 h4 h5 h6 head header hr html i iframe img input ins kbd label li link main mark meta nav ol option p phoneme "
-        "pre prosody q s say-as script section select small span speak strike strong style sub summary sup svg table "
-        "tbody td textarea tfoot th thead title tr tt u ul var video"
+        "a abbr audio b blockquote body br break button center code dd del details div dl dt em emphasis font form h1 "
+        "h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label li link main mark meta nav ol option p "
+        "phoneme pre prosody q s say-as script section select small span speak strike strong style sub summary sup svg "
+        "table tbody td textarea tfoot th thead title tr tt u ul var video"
     )
 )
 _TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>|<!--|-->", re.IGNORECASE)
@@ -29,6 +29,23 @@ _CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}\](?:\([^)\s]*\)?)?
 _FENCE = re.compile(r"(?:`{3,}|~{3,})[^`~]*")
 _TABLE_RULE = re.compile(r"\|?:?-+:?(?:\|:?-*:?)+")
 _ITEM = re.compile(r"[-*+•‣◦·]|\(?\d{1,3}[.)]")
+_ESCAPED = re.compile(r"\\([*_#`\[\]()$~|>+!-])")
+_FORMULA = re.compile(
+    r"^\${1,2}(?=[A-Za-z\\].*[$])(.*?)\${1,2}([.,;:!?)]*)$|^\$\$|(?<=[A-Za-z\])}])\$(?=[.,;:!?)]*$)|\$\$(?=[.,;:!?)]*$)"
+)
+_INNER_FORMULA = re.compile(r"^\$(?=[A-Za-z]?[\^_\\]|[a-z]$)|(?<=[\^_][A-Za-z0-9])\$(?=[.,;:!?)]*$)")
+_FRACTION = re.compile(r"\\d?frac\{([^{}]+)\}\{([^{}]+)\}")
+_COMMAND = re.compile(r"(?<![\w:\\])\\([A-Za-z]{2,9})\b")
+_COMMANDS = dict(
+    zip(
+        word_list(
+            "times cdot div pm le leq ge geq ne neq approx infty to rightarrow sqrt sum int in deg left right text "
+            "mathrm"
+        ),
+        ("×", "×", "÷", "±", "≤", "≤", "≥", "≥", "≠", "≠", "≈", "∞", "→", "→", "√", "∑", "∫", "∈", "°", "", "", "", ""),
+        strict=True,
+    )
+)
 _BOX = {"[x]": "checked", "[X]": "checked", "[": "", "[]": ""}
 
 
@@ -76,6 +93,7 @@ class Markup:
             text = self._end_tag(text)
         if "`" in text:
             return text
+        text = _plain_formula(text)
         text = _ENTITY.sub(lambda match: html.unescape(match.group()), _TAG.sub("", text))
         if _TAG_BEGUN.search(text):
             self._in_tag, text = True, _TAG_BEGUN.sub("", text)
@@ -99,3 +117,15 @@ def _line_end(text: str) -> LineEnd:
     if text.strip("#") == "" and len(text) < 7:
         return LineEnd.FULL_STOP
     return LineEnd.PAUSE if _ITEM.fullmatch(text) or text.startswith("|") else LineEnd.NOTHING
+
+
+def _plain_formula(text: str) -> str:
+    """LaTeX as far as chat models write it in running text, and the backslash before a mark of Markdown."""
+    if "$" in text:
+        text = _FORMULA.sub(lambda match: (match[1] or "") + (match[2] or ""), text)
+        text = _INNER_FORMULA.sub("", text)
+    if "\\" not in text:
+        return text
+    text = _FRACTION.sub(r"\1/\2", text)
+    text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[1]), text)
+    return _ESCAPED.sub(r"\1", text)

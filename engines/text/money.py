@@ -11,13 +11,15 @@ from engines.text.marks import CURRENCIES, CURRENCY_CODES, SCALE_SHORT, SCALES
 _SIGNS = "".join(CURRENCIES)
 _AMOUNT = r"(\d[\d,]*)(?:\.(\d+))?"
 _MONEY = re.compile(
-    rf"([-+]?)(?:us|u\.s\.|a|c|nz|hk)?([{_SIGNS}])([-+]?){_AMOUNT}(k|m|mn|bn|b|t|-?(?:thousand|million|billion|trillion))?(/[a-z]+)?", re.IGNORECASE
+    rf"([-+]?)(?:us|u\.s\.|a|c|nz|hk)?([{_SIGNS}])([-+]?){_AMOUNT}(k|m|mn|bn|b|t|-?(?:thousand|million|billion|trillion))?(/[a-z]+)?",
+    re.IGNORECASE,
 )
 _TRAILING = re.compile(rf"([-+]?){_AMOUNT}([{_SIGNS}])(/[A-Za-z]+)?")
 _CODED = re.compile(rf"({'|'.join(CURRENCY_CODES)}){_AMOUNT}", re.IGNORECASE)
 _ALONE = re.compile(rf"[A-Z]{{3}}|[Rr]s\.?|[{_SIGNS}]")
 _RANGE = re.compile(rf"([{_SIGNS}])([\d.,]*\d)[-–][{_SIGNS}]?([\d.,]*\d)(k|m|mn|bn|b|t)?", re.IGNORECASE)
 _PERIODS = {"hr": "hour", "h": "hour", "mo": "month", "yr": "year", "wk": "week", "min": "minute", "gb": "gigabyte"}
+_BARE_CENTS = re.compile(rf"([-+]?[{_SIGNS}])(\.\d\d)")
 _COMMA_CENTS = re.compile(r"(.*\d),(\d\d)(\D?)")
 
 
@@ -28,6 +30,9 @@ def read_money(core: str, around: Around) -> Said | None:
         upper = read_money(f"{sign}{high}{scale or ''}", around)
         lower = numbers.decimal(low.replace(",", "").rstrip("."))
         return None if upper is None else Said(words=[*lower, "to", *upper.words], taken=upper.taken)
+    bare = _BARE_CENTS.fullmatch(core)
+    if bare:
+        core = f"{bare[1]}0{bare[2]}"
     comma = _COMMA_CENTS.fullmatch(core)
     if comma:  # 3,50 is three and fifty hundredths; 3,500 is not
         core = f"{comma[1].replace(',', '')}.{comma[2]}{comma[3]}"

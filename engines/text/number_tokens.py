@@ -1,4 +1,4 @@
-"""Every other token with digits: ordinals, fractions, ranges, telephone numbers, versions, measures, plain numbers."""
+"""Every other token with digits: ordinals, fractions, ranges, versions, measures, plain numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from engines.text import numbers
 from engines.text.abbreviations import UNITS
 from engines.text.calendar_tokens import is_day_of_month, read_calendar
 from engines.text.context import Around, Said
+from engines.text.digit_strings import read_identifier, read_network_address, read_telephone
 from engines.text.marks import MARKS
 from engines.text.money import read_money
 
@@ -16,25 +17,11 @@ _ORDINAL = re.compile(r"(\d[\d,]*)(?:st|nd|rd|th)", re.IGNORECASE)
 _FRACTION = re.compile(r"(\d{1,3})/(\d{1,3})")
 _MIXED = re.compile(r"(\d+)([½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚])")
 _RANGE = re.compile(r"(\d[\d,]*(?:\.\d+)?)[-–](\d[\d,]*(?:\.\d+)?)(%|°?[A-Za-z]+)?")
-_TELEPHONE = re.compile(
-    r"(?:\+?\d{1,3}[-.])?\(?\d{3}\)?[-.]?\d{3}[-.]\d{4}|\d{3}[-.]\d{4}|\+\d{7,15}|\+\d{1,3}-\d{2,4}-\d{3,}(?:-\d+)*"
-    r"|1-\d{3}-\d{3}-\d{4}"
-)
-_AREA_CODE = re.compile(r"\d{3}")
-_GROUPED = (  # a telephone number's first groups, each a token, and what must follow
-    (re.compile(r"\(?0\d{1,4}\)?"), (r"\d{3,8}",)),
-    (re.compile(r"0\d"), (r"\d\d", r"\d\d")),
-    (re.compile(r"\(?[2-9]\d\d\)?"), (r"\d{3}", r"\d{4}")),
-    (re.compile(r"1"), (r"\(?\d{3}\)?", r"\d{3}", r"\d{4}")),
-    (re.compile(r"\+\d{1,3}"), (r"(?:\(?0\)?)?\d{1,5}[-.\d]*",)),
-)
-_NEXT_GROUP = re.compile(r"(?:\(?0\))?\(?\d{2,8}\)?(?:[-.]\d{2,5})*")
 _UNDERSCORED = re.compile(r"\d{1,3}(?:[_']\d{3})+")
+_OPEN_AMOUNT = re.compile(r"(.*\d[A-Za-z%]*)\+")
+_TWICE = re.compile(r"([\d.,]+)(%|°[CF]?|[A-Za-z]+)([-–][\d.,]+)\2")
 _SPACED_GROUP = re.compile(r"\d{3}")
-_IPV6 = re.compile(r"(?=.*::|(?:[^:]*:){3})[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:/\d+)?")
 _HOURS = re.compile(r"(?:(\d+)h)?(\d+)m(?:in)?(?:(\d+)s)?|(\d+)m(\d+)s")
-_LOCAL_NUMBER = re.compile(r"\d{3}[-.]\d{4}")
-_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
 _VERSION = re.compile(r"v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)?", re.IGNORECASE)
 _DOTTED_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}")
 _EXPONENT = re.compile(r"([-+]?)(\d+(?:\.\d+)?)[eE]([-+]?)(\d{1,3})")
@@ -55,7 +42,6 @@ _SIGNS = {
     "≤": "at most",
     "≥": "at least",
 }
-_SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
 _SCALE_LETTERS = {unit: (name, name) for unit, name in (("K", "k"), ("k", "k"), ("M", "million"), ("bn", "billion"))}
 _NAMED_PARTS = {sign: MARKS[sign].removeprefix("one ") for sign in "½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚"}
 
@@ -98,28 +84,9 @@ def _fraction(core: str, around: Around) -> Said | None:
         return None
     top, bottom = int(match[1]), int(match[2])
     and_before = ["and"] if around.left.number is not None and top < bottom else []
-    if bottom == 1 or top > bottom * 4:
+    if bottom == 1 or top > bottom * 4 or (bottom > 20 and top > 1):
         return Said(words=[*numbers.cardinal(top), "over", *numbers.cardinal(bottom)])
     return Said(words=and_before + numbers.fraction(top, bottom))
-
-
-def _telephone(core: str, around: Around) -> Said | None:
-    if core in _SHORT_NUMBERS and around.left.lower in ("call", "dial", "called", "calling", "dialed"):
-        return Said(words=numbers.digits(core))
-    if _TELEPHONE.fullmatch(core) or (around.left.telephone and _NEXT_GROUP.fullmatch(core)):
-        plus = ["plus"] if core.startswith("+") else []
-        return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
-    if any(first.fullmatch(core) and _follow(around, then) for first, then in _GROUPED):
-        plus = ["plus"] if core.startswith("+") else []
-        return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
-    if _AREA_CODE.fullmatch(core) and _LOCAL_NUMBER.fullmatch(around.following()):
-        return Said(words=numbers.digits(core), telephone=True)
-    return None
-
-
-def _follow(around: Around, patterns: tuple[str, ...]) -> bool:
-    """Asks for no more of what follows than it must."""
-    return all(re.fullmatch(pattern, around.following(count)) for count, pattern in enumerate(patterns, 1))
 
 
 def _thousands(core: str, around: Around) -> Said | None:
@@ -140,7 +107,7 @@ def _thousands(core: str, around: Around) -> Said | None:
 
 
 def _range(core: str, around: Around) -> Said | None:
-    match = _RANGE.fullmatch(core)
+    match = _RANGE.fullmatch(_TWICE.sub(r"\1\3\2", core))  # 10%-20% is 10-20%
     if not match:
         return None
     first, second, unit = match[1], match[2], match[3] or ""
@@ -161,23 +128,14 @@ def _is_code(digits: str) -> bool:
     )
 
 
-def _colons(core: str, around: Around) -> Said | None:
-    if not _IPV6.fullmatch(core) or not re.search(r"\d", core):
-        return None
-    words: list[str] = []
-    for mark in core:
-        words += [mark.lower().replace("a", "_a")] if mark.isalpha() else ["colon"] if mark == ":" else (
-            ["slash"] if mark == "/" else numbers.digits(mark)
-        )
-    return Said(words=words)
+def _open_amount(core: str, around: Around) -> Said | None:
+    """ "5+ years" and "$1M+"."""
+    match = _OPEN_AMOUNT.fullmatch(core)
+    said = read_number(match[1], around) if match else None
+    return None if said is None or said.taken else Said(words=[*said.words, "plus"])
 
 
 def _dotted(core: str, around: Around) -> Said | None:
-    if _ADDRESS.fullmatch(core):
-        words = []
-        for part in re.findall(r"\d+|[.:]", core):
-            words += numbers.cardinal(int(part)) if part.isdecimal() else ["dot" if part == "." else "colon"]
-        return Said(words=words)
     if _DOTTED_THOUSANDS.fullmatch(core):
         return Said(words=numbers.cardinal(int(core.replace(".", ""))))
     if not _VERSION.fullmatch(core):
@@ -237,6 +195,9 @@ def _measure(core: str, around: Around) -> Said | None:
     words = _SIGNS[sign].split() if sign else []
     if not unit:
         return Said(words=words + _plain(amount, around, bare=sign is None))
+    if unit == "s" and amount.endswith(",000"):
+        spoken = numbers.quantity(amount)
+        return Said(words=[*words, *spoken[:-1], spoken[-1] + "s"])
     names = UNITS.get(unit.lower().rstrip("."))
     if names is None and re.fullmatch(r"[A-Za-z]+/[a-z]+", unit):  # kg/day
         top, _, bottom = unit.lower().partition("/")
@@ -282,10 +243,12 @@ def _group(digits: str) -> list[str]:
 
 _READERS: tuple[_Reader, ...] = (
     read_money,
-    _telephone,
+    read_telephone,
     read_calendar,
+    _open_amount,
+    read_identifier,
     _thousands,
-    _colons,
+    read_network_address,
     _ordinal,
     _fraction,
     _range,

@@ -1,7 +1,8 @@
 """Spoken words to phones, left to right, as the teacher says them in running speech.
 
 Three things look beyond the word itself: homographs (two words ahead at most), "the" before a vowel (one), and clitics
-(the phone before). A word goes out as soon as what it looks at is there. A pause ends every look ahead.
+(the phone before). A word goes out as soon as what it looks at is there, the phones that all its readings begin with
+even before. A pause ends every look ahead.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Pronouncer:
         self._before: tuple[str | None, str | None] = (None, None)  # two words back, one word back
         self._last_symbol: str | None = None
         self._closed = False
+        self._begun = 0  # phones of the first word waiting that are out already
 
     @property
     def spoken_any(self) -> bool:
@@ -78,8 +80,12 @@ class Pronouncer:
                 try:
                     sounds = self._sounds(0)
                 except NotYet:
+                    phones += self._say(item, self._sure_sounds(item.text))
                     break
                 phones += self._say(item, sounds)
+                self._begun = 0
+                if sounds:
+                    self._before = (self._before[1], item.text)
             self._waiting.popleft()
         return phones
 
@@ -94,19 +100,32 @@ class Pronouncer:
         return phones
 
     def _say(self, word: SpokenWord, sounds: tuple[str, ...]) -> list[Phone]:
+        """The sounds that are not out yet."""
         phones: list[Phone] = []
-        if not sounds:  # no letter at all: never so, if the reading is right
+        if self._begun >= len(sounds):
             return phones
         if self._last_symbol is None:
             phones.append(pause(PauseType.PLAIN, word.start))
-        for index, marked in enumerate(sounds):
+        for index, marked in enumerate(sounds[self._begun :], self._begun):
             symbol = marked.rstrip("012")
             stressed = marked[-1] == "1" and symbol in VOWELS
             identity = phone_id(symbol, stressed=stressed, word_start=index == 0)
             phones.append(Phone(identity, symbol, word.word_index, word.start, word.end, None))
         self._last_symbol = phones[-1].symbol
-        self._before = (self._before[1], word.text)
+        self._begun = len(sounds)
         return phones
+
+    def _sure_sounds(self, word: str) -> tuple[str, ...]:
+        """What every reading of a word begins with."""
+        if word == "the":
+            return ("dh",)
+        readings = self._lexicon.readings(word)
+        if word in _INFINITIVES:
+            readings.append(_INFINITIVES[word])
+        same = 0
+        while all(len(reading) > same and reading[same] == readings[0][same] for reading in readings):
+            same += 1
+        return readings[0][:same]
 
     def _pause(self, item: Break) -> Phone:
         self._last_symbol = "pau"

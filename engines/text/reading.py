@@ -17,9 +17,10 @@ from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
 from engines.text.marks import CURRENCY_CODES, MARKS, OPERATORS, SCALES
 from engines.text.money import read_sign
 from engines.text.number_tokens import is_measurable, is_plain_number, read_number
+from engines.text.numbers import ordinal
 from engines.text.phones import PauseType
 from engines.text.word_lists import word_list
-from engines.text.words import TIME_ZONES, is_numeral, read_words
+from engines.text.words import TIME_ZONES, is_numeral, read_words, roman_value
 
 _KINDS = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
 _PLAIN_STOPS = frozenset(',;:)]}"—')
@@ -28,6 +29,9 @@ _INNER_BREAK = re.compile(
     r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|(?<=\d)[,;!?](?=[A-Za-z])"
 )
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_EMOTICON = re.compile(r"[:;=]['-]?[()DPpOo|*\]\[]+")
+_GLUED_SHORT = re.compile(r"(No|Nos|Fig|Vol|Ch|Sec|p|pp|Eq)\.(\d.*)")
+_CENTURY = re.compile(r"[XVI]{2,5}")
 _FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 _NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
 _SENTENCE_STARTS = frozenset(
@@ -69,6 +73,8 @@ def read(token: Token, around: Around) -> Reading:
     whole = WHOLE.get(text.rstrip(CLOSING + STOPS).lower()) or WHOLE.get(text.lower())
     if whole is not None:
         return _reading(list(whole.split()), kind, core, 0)
+    if _EMOTICON.fullmatch(text):
+        return Reading(pieces=[], taken=0, left=around.left)
     sign = read_sign(text, around)
     if sign is not None:
         return _said(sign, core, kind, around)
@@ -123,7 +129,7 @@ def _read_marks(text: str, kind: PauseType | None, token: Token, around: Around)
     left = around.left
     if _RULE.fullmatch(text):
         return Reading(pieces=[PauseType.PERIOD if token.opens_line else PauseType.PLAIN], taken=0, left=Left())
-    if token.opens_line and text.strip("-*+>#|`") == "":  # bullets, headings, quotes, fences
+    if token.opens_line and text.strip("-=*+>#|`") == "":  # bullets, headings, quotes, arrows
         return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left())
     if text in ("-", "–", "—", "--"):
         words = _between_numbers(text, around)
@@ -173,6 +179,14 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         return _stopped(UNITS[low][left.number != "1"], core, closing, kind, around)
     if (left.number is not None or left.lower in SCALES) and low in CURRENCY_CODES and core.isupper():
         return _reading(list(CURRENCY_CODES[low].split()), kind, core, 0)
+    glued = _GLUED_SHORT.fullmatch(core)
+    if glued:
+        low = glued[1].lower()
+        name = _NUMBERED_SHORT.get(low) or INNER.get(low) or FINAL[low]
+        return _reading([name, *read_words(glued[2], Left(core=name))], kind, core, 0)
+    if _CENTURY.fullmatch(core) and around.following().lower() in ("century", "centuries"):
+        value = roman_value(core)
+        return None if value is None else _reading([*ordinal(value)], kind, core, 0)
     day = day_name(core, stopped=stopped)
     if day is not None and (closing != "." or around.following()):
         return _reading([day], beyond, core, 0)
@@ -187,9 +201,11 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
 
 
 def _names_letter(core: str, closing: str, around: Around) -> bool:
-    """An article stands before a word; before a mark, at the end or before another capital letter it is the letter."""
+    """An article stands before a word; before a mark or another capital letter, or alone, it is the letter."""
     if closing:
         return True
+    if core == "a" and around.left.core:  # nothing is worth the wait
+        return False
     following = around.following()
     return not following or (core == "A" and len(following) == 1 and following.isupper() and following != "I")
 
@@ -252,7 +268,8 @@ def _broken_words(core: str, left: Left) -> list[Piece]:
 def _expression(text: str, left: Left) -> list[str]:
     """ "2+2=4" is arithmetic; anything else is words."""
     parts = re.split(r"([+*×÷=]|\^\+?|[<>!=]=|(?<=\d)/(?=\d))", text)
-    if len(parts) < 3 or not all(re.fullmatch(r"-?\d+(?:\.\d+)?|[A-Za-z]|", part) for part in parts[::2]):
+    operand = r"-?\d+(?:\.\d+)?|[A-Za-z]{1,2}|" if "^" in text else r"-?\d+(?:\.\d+)?|[A-Za-z]|"
+    if len(parts) < 3 or not all(re.fullmatch(operand, part) for part in parts[::2]):
         return read_words(text, left)
     words: list[str] = []
     for index, part in enumerate(parts):

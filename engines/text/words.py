@@ -26,8 +26,8 @@ _ROMAN = re.compile(r"(?=[ivxl])(xl|l?x{0,3})(ix|iv|v?i{0,3})")
 _ROMAN_VALUES = {"i": 1, "v": 5, "x": 10, "l": 50}
 _NUMBERED = frozenset(
     word_list(
-        "chapter episode season round scenario part volume act section book phase type level title appendix figure table step article mark grade "
-        "stage bowl tier class scene canto psalm lesson unit war"
+        "episode season round scenario chapter part volume act section book phase type level title appendix figure "
+        "table step article mark grade stage bowl tier class scene canto psalm lesson unit war"
     )
 )
 _LETTERED = frozenset(
@@ -144,15 +144,22 @@ def _roman(word: str, left: Left) -> list[str] | None:
         said = _roman(word[:-2], left)
         return None if said is None else [*said[:-1], said[-1] + "'s"]
     low = word.lower()
-    if not word.isupper() or not left.capitalised or left.shouted or not _ROMAN.fullmatch(low):
+    value = roman_value(word)
+    if value is None or not left.capitalised or left.shouted:
         return None
-    values = [_ROMAN_VALUES[letter] for letter in low]
-    value = sum(-one if one < other else one for one, other in zip(values, [*values[1:], 0], strict=True))
     if left.lower in _NUMBERED:
         return numbers.cardinal(value)
     if left.lower in _RULERS:
         return None if low == "i" else ["the", *numbers.ordinal(value)]
     return numbers.cardinal(value) if len(word) > 1 and low not in ("xl", "xx", "li", "mi") else None
+
+
+def roman_value(word: str) -> int | None:
+    low = word.lower()
+    if not word.isupper() or not _ROMAN.fullmatch(low):
+        return None
+    values = [_ROMAN_VALUES[letter] for letter in low]
+    return sum(-one if one < other else one for one, other in zip(values, [*values[1:], 0], strict=True))
 
 
 def _stem(word: str) -> tuple[str, str]:
