@@ -21,6 +21,9 @@ _TAGS = "|".join(
     )
 )
 _TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>|<!--|-->", re.IGNORECASE)
+_BLOCK_END = re.compile(
+    r"(?<![.,;:!?\s])(?:<br\s*/?>|</(?:p|div|li|tr|td|th|h[1-6]|dt|dd|blockquote)>)+", re.IGNORECASE
+)
 _TAG_BEGUN = re.compile(rf"<(?:{_TAGS})$", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"[\w:-]+(?:=\S*)?/?|/")
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9A-Fa-f]{1,5}|[A-Za-z]{2,30}\d{0,2});")
@@ -94,7 +97,7 @@ class Markup:
         if "`" in text:
             return text
         text = _plain_formula(text)
-        text = _ENTITY.sub(lambda match: html.unescape(match.group()), _TAG.sub("", text))
+        text = _ENTITY.sub(lambda match: html.unescape(match.group()), _TAG.sub("", _BLOCK_END.sub("—", text)))
         if _TAG_BEGUN.search(text):
             self._in_tag, text = True, _TAG_BEGUN.sub("", text)
         return _LINK.sub("", _CITATION.sub("", text))

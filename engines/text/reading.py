@@ -20,13 +20,13 @@ from engines.text.number_tokens import is_measurable, is_plain_number, read_numb
 from engines.text.numbers import ordinal
 from engines.text.phones import PauseType
 from engines.text.word_lists import word_list
-from engines.text.words import TIME_ZONES, is_numeral, read_words, roman_value
+from engines.text.words import LETTERED, TIME_ZONES, is_numeral, read_words, roman_value
 
 _KINDS = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
 _PLAIN_STOPS = frozenset(',;:)]}"—')
 _RULE = re.compile(r"([-*_=~—])\1{2,}")
 _INNER_BREAK = re.compile(
-    r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|(?<=\d)[,;!?](?=[A-Za-z])"
+    r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|\|+|(?<=\d)[,;!?](?=[A-Za-z])"
 )
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
 _EMOTICON = re.compile(r"[:;=]['-]?[()DPpOo|*\]\[]+")
@@ -171,6 +171,9 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         words = place if place and not named else {"st": "saint", "dr": "doctor"}[low]
         ends = words == place and around.following()[:1].isupper()
         return _reading([words], beyond or (kind if ends or not stopped else None), core, 0)
+    initial = _initials(core, closing, kind, around) if core == "A" else None
+    if initial is not None:
+        return initial
     if low == "a" and _names_letter(core, closing, around):
         return _reading(["_a"], kind, core, 0)
     if low in _NUMBERED_SHORT and stopped:
@@ -228,7 +231,7 @@ def _stopped(words: str, core: str, closing: str, kind: PauseType | None, around
 
 def _initials(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
     if len(core) == 1 and core.isupper() and core.isalpha() and closing == ".":
-        if is_numeral(core, around.left):
+        if is_numeral(core, around.left) or around.left.lower in LETTERED:
             return None
         name = (around.left.starts_sentence or around.left.capitalised) and around.following()[:1].isupper()
         return _reading(list(spell(core)), None, core, 0) if name else None

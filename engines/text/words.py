@@ -30,7 +30,7 @@ _NUMBERED = frozenset(
         "table step article mark grade stage bowl tier class scene canto psalm lesson unit war"
     )
 )
-_LETTERED = frozenset(
+LETTERED = frozenset(
     word_list(
         "an plan vitamin group option team point hepatitis model exhibit side category serie letter grade variant"
     )
@@ -43,6 +43,7 @@ _RULERS = frozenset(
     )
 )
 
+_SHORT_KEYS = {"ctrl": "control", "cmd": "command", "msg": "message"}
 TIME_ZONES = frozenset(word_list("CET CEST EST EDT CST CDT MST MDT PST PDT BST IST JST AEST GMT UTC"))
 
 
@@ -107,6 +108,8 @@ def _word(word: str, left: Left) -> list[str]:
         return _letter(word, left)
     if low in ADDED_WORDS:
         return [low]
+    if low in _SHORT_KEYS:
+        return [_SHORT_KEYS[low]]
     roman = _roman(word, left)
     if roman is not None:
         return roman
@@ -129,7 +132,7 @@ def _word(word: str, left: Left) -> list[str]:
 
 def _letter(letter: str, left: Left) -> list[str]:
     """The article "a", or the letter: "Plan A", but "A plan"."""
-    named = letter == "A" and (left.lower in _LETTERED or left.lower in _NUMBERED)
+    named = letter == "A" and (left.lower in LETTERED or left.lower in _NUMBERED)
     roman = _roman(letter, left)
     return roman if roman is not None else spell(letter) if named else [letter.lower()]
 
