@@ -7,6 +7,7 @@ empty line, a heading's end and the like are breaks. Markup is taken away here; 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 from engines.text.folding import fold
@@ -17,6 +18,7 @@ from engines.text.reading import Token
 MAX_TOKEN_CHARS = 120
 _RUNS = re.compile(r"\s+|\S+")
 _HARD_BLANK = re.compile(r"&nbsp;|&#160;|&#x[aA]0;|&(?:thin|en|em)sp;")
+_CORE = re.compile(r"(\W*)(.*?)(\W*)", re.DOTALL)
 _LONG_LINK = re.compile(r"\]\([^)\s]*$")
 
 
@@ -29,7 +31,9 @@ class Paragraph:
 
 
 class Cutter:
-    def __init__(self) -> None:
+    def __init__(self, kept: Container[str] = ()) -> None:
+        """`kept` are words, in small letters, that someone can say though their letters are of other scripts."""
+        self._kept = kept
         self.position = 0  # characters seen
         self.lost: dict[str, None] = {}  # characters that cannot be spoken, in order of appearance
         self._markup = Markup()
@@ -75,12 +79,20 @@ class Cutter:
         if not written:
             return []
         opens_line = self._opens_line
-        text, lost = fold(self._markup.read(written, opens_line=opens_line))
+        text, lost = self._fold(self._markup.read(written, opens_line=opens_line))
         if lost and len(self.lost) < MAX_TOKEN_CHARS:
             self.lost.update(dict.fromkeys(lost))
         self._opens_line = False
         self._last_end = start + len(written)
         return [Token(text=text, start=start, end=self._last_end, opens_line=opens_line)] if text else []
+
+    def _fold(self, text: str) -> tuple[str, str]:
+        folded, lost = fold(text)
+        if lost and self._kept:
+            before, core, behind = _CORE.fullmatch(text).groups()  # type: ignore[union-attr]
+            if core.lower() in self._kept:
+                return fold(before)[0] + core + fold(behind)[0], ""
+        return folded, lost
 
     def _space(self, run: str) -> list[Token | Paragraph]:
         before = self._line_ends

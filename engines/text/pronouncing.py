@@ -17,7 +17,7 @@ from engines.text.word_lists import word_list
 
 _SIBILANTS = frozenset(["s", "z", "sh", "zh", "ch", "jh"])
 _VOICELESS = frozenset(["p", "t", "k", "f", "th"])
-_CLITICS = {"'s": "z", "'d": "d", "'ll": "l", "'ve": "v"}
+CLITICS = {"'s": "z", "'d": "d", "'ll": "l", "'ve": "v"}
 # After these "read" and "lead" are said as in "to read"; elsewhere "read" is the past and "lead" the metal or the past.
 _BEFORE_INFINITIVES = frozenset(
     word_list("to will can shall could would should may might must do did does not please cannot cant dont wont didnt")
@@ -34,6 +34,7 @@ class SpokenWord:
     word_index: int
     start: int
     end: int
+    sounds: tuple[str, ...] = ()  # as the caller wants it said; empty: as the lexicon says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Break:
 def split_clitic(word: str) -> list[str]:
     """it's -> it, 's; isn't -> isnt; o'clock -> oclock."""
     stem, mark, tail = word.rpartition("'")
-    if mark and stem and f"'{tail}" in _CLITICS:
+    if mark and stem and f"'{tail}" in CLITICS:
         return [*split_clitic(stem), f"'{tail}"]
     return [word.replace("'", "")]
 
@@ -150,7 +151,10 @@ class Pronouncer:
         """Phones, with stress digits, of the word `place` after the first one waiting."""
         word = self._word_at(place)
         assert word is not None
-        if word in _CLITICS:
+        item = self._waiting[place]
+        if isinstance(item, SpokenWord) and item.sounds:
+            return item.sounds
+        if word in CLITICS:
             return self._clitic(word)
         if word == "the":
             return ("dh", "iy0" if self._vowel_follows(place) else "ax0")
@@ -162,7 +166,7 @@ class Pronouncer:
 
     def _vowel_follows(self, place: int) -> bool:
         following = self._word_at(place + 1)
-        if following is None or following in _CLITICS:
+        if following is None or following in CLITICS:
             return False
         first = "dh" if following == "the" else self._sounds(place + 1)[0]
         return first.rstrip("012") in VOWELS
@@ -170,9 +174,9 @@ class Pronouncer:
     def _clitic(self, clitic: str) -> tuple[str, ...]:
         last = self._last_symbol
         if last is None or last == "pau":
-            return (_CLITICS[clitic],)
+            return (CLITICS[clitic],)
         if clitic != "'s":
-            return (_CLITICS[clitic],) if last in VOWELS else ("ax0", _CLITICS[clitic])
+            return (CLITICS[clitic],) if last in VOWELS else ("ax0", CLITICS[clitic])
         if last in _SIBILANTS:
             return ("ax0", "z")
         return ("s",) if last in _VOICELESS else ("z",)

@@ -18,6 +18,7 @@ from engines.text.marks import CURRENCY_CODES, MARKS, OPERATORS, SCALES
 from engines.text.money import read_sign
 from engines.text.number_tokens import is_measurable, is_plain_number, read_number
 from engines.text.numbers import ordinal
+from engines.text.overriding import Override, override
 from engines.text.phones import PauseType
 from engines.text.word_lists import word_list
 from engines.text.words import LETTERED, TIME_ZONES, is_numeral, read_words, roman_value
@@ -40,7 +41,7 @@ _SENTENCE_STARTS = frozenset(
     )
 )
 
-Piece = str | PauseType
+Piece = str | PauseType | Override
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,9 @@ def read(token: Token, around: Around) -> Reading:
         kind = None
     elif token.opens_line and re.fullmatch(r"\d{1,3}\.", text):
         kind = PauseType.PLAIN
+    own = override(core, closing, around)
+    if own is not None:
+        return _reading(own.pieces, _closing_kind("", own.closing), core, own.taken)
     whole = WHOLE.get(text.rstrip(CLOSING + STOPS).lower()) or WHOLE.get(text.lower())
     if whole is not None:
         return _reading(list(whole.split()), kind, core, 0)
