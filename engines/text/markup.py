@@ -77,6 +77,9 @@ class Markup:
 
     def read(self, text: str, *, opens_line: bool) -> str:
         """What is left of a token to read; nothing, when it is markup alone."""
+        if text.isalpha() and not (opens_line or self._in_tag or self._skips_line):
+            self._in_item = False
+            return text
         if opens_line:
             self._skips_line = False
             if self._fence(text):
