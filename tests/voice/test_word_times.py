@@ -7,18 +7,28 @@ import pytest
 
 from engines.bundle import load_bundle
 from engines.loop import Engine, EngineConfig
+from engines.text import FrontEnd
 from models.judge.aligner import Aligner
 from models.judge.teacher import word_spans
-from models.judge.word_times import MEDIAN_BAR_MS, P95_BAR_MS, errors_ms, figures, of_engine, sentences
+from models.judge.word_times import (
+    MEDIAN_BAR_MS,
+    P95_BAR_MS,
+    errors_ms,
+    figures,
+    of_engine,
+    read_sentence,
+    sentences,
+    spans_of_tokens,
+)
 
 
 @pytest.mark.parametrize("voice", ["rms", "slt"])
 def test_live_times_agree_with_the_alignment(voice: str) -> None:
     aligner = Aligner()
     engine = Engine(load_bundle(), EngineConfig(workers=False))
-    row, failed = of_engine(engine, aligner, voice, sentences(aligner, ["everyday"], limit=4))
+    row = of_engine(engine, aligner, voice, sentences(aligner, ["everyday", "figures"], limit=3))
     engine.close()
-    assert failed == 0
+    assert row["not_aligned"] == 0
     assert row["words"] > 30
     assert row["both_median_ms"] <= MEDIAN_BAR_MS
     assert row["both_p95_ms"] <= P95_BAR_MS
@@ -29,6 +39,14 @@ def test_wrong_times_would_be_seen() -> None:
     row = figures([late])
     assert row["both_median_ms"] == row["start_offset_ms"] == pytest.approx(100)
     assert np.allclose(late, 100)
+
+
+def test_words_of_one_token_are_one_span() -> None:
+    one = read_sentence(FrontEnd.load(), "It costs $12.50 today.")
+    assert one is not None
+    assert (one.words, one.counts) == ("it costs twelve dollars and fifty cents today".split(), [1, 1, 5, 1])
+    spans = [(float(start), start + 1.0) for start in range(8)]
+    assert spans_of_tokens(spans, one.counts) == [(0, 1), (1, 2), (2, 7), (7, 8)]
 
 
 def test_a_clitic_belongs_to_its_word() -> None:
