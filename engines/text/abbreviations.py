@@ -111,6 +111,7 @@ WHOLE = {
     "and/or": "and or",
     "c/o": "care of",
     "n/a": "not applicable",
+    "km/h": "kilometers per hour",
     "a/c": "_a c",
     "b/c": "because",
     "c++": "c plus plus",

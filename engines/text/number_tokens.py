@@ -20,6 +20,9 @@ _RANGE = re.compile(r"(\d[\d,]*(?:\.\d+)?)[-–](\d[\d,]*(?:\.\d+)?)(%|°?[A-Za-
 _UNDERSCORED = re.compile(r"\d{1,3}(?:[_']\d{3})+")
 _OPEN_AMOUNT = re.compile(r"(.*\d[A-Za-z%]*)\+")
 _TWICE = re.compile(r"([\d.,]+)(%|°[CF]?|[A-Za-z]+)([-–][\d.,]+)\2")
+_COUNTED = frozenset({"step", "page", "part", "slide", "round", "question", "episode", "attempt"})
+_LIST = re.compile(r"\d+(?:,\d+){2,}|\d+,\d{4,}")
+_GROUPS_OF_DIGITS = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")
 _SPACED_GROUP = re.compile(r"\d{3}")
 _HOURS = re.compile(r"(?:(\d+)h)?(\d+)m(?:in)?(?:(\d+)s)?|(\d+)m(\d+)s")
 _VERSION = re.compile(r"v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)?", re.IGNORECASE)
@@ -83,10 +86,19 @@ def _fraction(core: str, around: Around) -> Said | None:
     if not match or int(match[2]) == 0:
         return None
     top, bottom = int(match[1]), int(match[2])
+    if around.left.lower in _COUNTED and 0 < top <= bottom:
+        return Said(words=[*numbers.cardinal(top), "of", *numbers.cardinal(bottom)])
     and_before = ["and"] if around.left.number is not None and top < bottom else []
     if bottom == 1 or top > bottom * 4 or (bottom > 20 and top > 1):
         return Said(words=[*numbers.cardinal(top), "over", *numbers.cardinal(bottom)])
     return Said(words=and_before + numbers.fraction(top, bottom))
+
+
+def _listed(core: str, around: Around) -> Said | None:
+    """1,2,3 is no number."""
+    if not _LIST.fullmatch(core) or _GROUPS_OF_DIGITS.fullmatch(core):
+        return None
+    return Said(words=[word for part in core.split(",") for word in numbers.quantity(part)])
 
 
 def _thousands(core: str, around: Around) -> Said | None:
@@ -247,6 +259,7 @@ _READERS: tuple[_Reader, ...] = (
     read_calendar,
     _open_amount,
     read_identifier,
+    _listed,
     _thousands,
     read_network_address,
     _ordinal,

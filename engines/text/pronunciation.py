@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from engines.text.context import CLOSING, OPENING, STOPS
@@ -17,7 +19,7 @@ from engines.text.errors import BadPronunciation
 from engines.text.folding import fold
 from engines.text.phone_alphabets import Word, words_from_arpabet, words_from_ipa, words_from_ours
 
-MAX_ENTRIES = 20_000
+MAX_ENTRIES = 10_000
 MAX_WORDS = 8  # of an entry: a token that may begin one waits for at most seven more
 MAX_SAY_CHARS = 200
 _ALPHABETS = {"phones": words_from_ours, "arpabet": words_from_arpabet, "ipa": words_from_ipa}
@@ -54,6 +56,10 @@ class PronunciationDictionary:
     by_first: dict[str, tuple[Entry, ...]] = field(init=False, repr=False, compare=False)
     foreign: frozenset[str] = field(init=False, repr=False, compare=False)  # words that only an entry can say
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Crossing to another process costs its bytes; the other side makes objects of them once per dictionary."""
+        return _restored, (self.name, self.version, _packed(self.entries))
+
     def __post_init__(self) -> None:
         """More words first, then those that heed case, then as listed."""
         index: dict[str, list[Entry]] = {}
@@ -66,6 +72,16 @@ class PronunciationDictionary:
         object.__setattr__(self, "by_first", ordered)
         words = {word.lower() for entry in self.entries for word in entry.words if not word.isascii()}
         object.__setattr__(self, "foreign", frozenset(word for word in words if fold(word)[1]))
+
+
+@lru_cache(maxsize=64)
+def _packed(entries: tuple[Entry, ...]) -> bytes:
+    return pickle.dumps(entries)
+
+
+@lru_cache(maxsize=64)
+def _restored(name: str, version: str, packed: bytes) -> PronunciationDictionary:
+    return PronunciationDictionary(name=name, entries=pickle.loads(packed), version=version)
 
 
 def parse_dictionary(data: Mapping[str, Any], name: str) -> PronunciationDictionary:

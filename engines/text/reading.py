@@ -9,7 +9,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from engines.text.abbreviations import ALWAYS, FINAL, GLUED_ONLY, INNER, LETTER_UNITS, MONTHS, TITLES, UNITS, WHOLE
+from engines.text.abbreviations import (
+    ALWAYS,
+    DAY_SHORT,
+    FINAL,
+    GLUED_ONLY,
+    INNER,
+    LETTER_UNITS,
+    MONTH_SHORT,
+    MONTHS,
+    TITLES,
+    UNITS,
+    WHOLE,
+)
 from engines.text.acronyms import spell
 from engines.text.addresses import read_address
 from engines.text.calendar_tokens import day_name, month_name
@@ -33,6 +45,7 @@ _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
 _EMOTICON = re.compile(r"[:;=]['-]?[()DPpOo|*\]\[]+")
 _GLUED_SHORT = re.compile(r"(No|Nos|Fig|Vol|Ch|Sec|p|pp|Eq)\.(\d.*)")
 _CENTURY = re.compile(r"[XVI]{2,5}")
+_SPAN = re.compile(r"([A-Z][a-z]{2,4})[-–]([A-Z][a-z]{2,4})")
 _FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 _NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
 _SENTENCE_STARTS = frozenset(
@@ -181,7 +194,9 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
     if low == "a" and _names_letter(core, closing, around):
         return _reading(["_a"], kind, core, 0)
     if low in _NUMBERED_SHORT and stopped:
-        return _reading([_NUMBERED_SHORT[low]], None, core, 0) if around.following()[:1].isdecimal() else None
+        following = around.following()
+        if following[:1].isdecimal() or (low in ("no", "nos") and following == "of"):
+            return _reading([_NUMBERED_SHORT[low]], None, core, 0)
     if left.number is not None and _is_unit(core):
         return _stopped(UNITS[low][left.number != "1"], core, closing, kind, around)
     if (left.number is not None or left.lower in SCALES) and low in CURRENCY_CODES and core.isupper():
@@ -194,6 +209,12 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
     if _CENTURY.fullmatch(core) and around.following().lower() in ("century", "centuries"):
         value = roman_value(core)
         return None if value is None else _reading([*ordinal(value)], kind, core, 0)
+    span = _SPAN.fullmatch(core)
+    for names in (DAY_SHORT, MONTH_SHORT):
+        if span and span[1].lower() in names and span[2].lower() in names:
+            return _reading([names[span[1].lower()], "to", names[span[2].lower()]], kind, core, 0)
+    if low in ("sr", "jr") and stopped and not left.capitalised:  # before a name, as a title
+        return _reading([FINAL[low]], beyond, core, 0)
     day = day_name(core, stopped=stopped)
     if day is not None and (closing != "." or around.following()):
         return _reading([day], beyond, core, 0)
@@ -237,7 +258,10 @@ def _initials(core: str, closing: str, kind: PauseType | None, around: Around) -
     if len(core) == 1 and core.isupper() and core.isalpha() and closing == ".":
         if is_numeral(core, around.left) or around.left.lower in LETTERED:
             return None
-        name = (around.left.starts_sentence or around.left.capitalised) and around.following()[:1].isupper()
+        following = around.following()
+        name = following[:1].isupper() and (
+            around.left.starts_sentence or around.left.capitalised or len(following.rstrip(".")) == 1
+        )
         return _reading(list(spell(core)), None, core, 0) if name else None
     if not _DOTTED.fullmatch(core):
         return None
@@ -274,7 +298,7 @@ def _broken_words(core: str, left: Left) -> list[Piece]:
 
 def _expression(text: str, left: Left) -> list[str]:
     """ "2+2=4" is arithmetic; anything else is words."""
-    parts = re.split(r"([+*×÷=]|\^\+?|[<>!=]=|(?<=\d)/(?=\d))", text)
+    parts = re.split(r"([+*×÷=]|\^\+?|[<>!=]=|[<>]|(?<=\d)/(?=\d))", text)
     operand = r"-?\d+(?:\.\d+)?|[A-Za-z]{1,2}|" if "^" in text else r"-?\d+(?:\.\d+)?|[A-Za-z]|"
     if len(parts) < 3 or not all(re.fullmatch(operand, part) for part in parts[::2]):
         return read_words(text, left)

@@ -86,6 +86,8 @@ def _part(part: str, left: Left) -> list[str]:
             words += spell(piece) if glued and piece.isupper() else _word(piece, left)
         elif piece == "." and words:
             words.append("dot")
+        elif piece == "^" and words:
+            words += ["to", "the", "power", "of"]
         elif piece == "$" and not words:
             words.append("dollar")
         elif piece in MARKS and piece not in "#^*":
