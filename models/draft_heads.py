@@ -26,6 +26,11 @@ class DraftConfig:
     sequential: bool = True
 
 
+def offsets(config: DraftConfig) -> int:
+    """Places of the pointer that the guesses need: its own, and every one that the moves before the last can reach."""
+    return 1 + MAX_ADVANCE * (config.length - 1)
+
+
 class DraftHeads(nn.Module):
     def __init__(self, config: DraftConfig, width: int) -> None:
         super().__init__()
@@ -74,11 +79,6 @@ class DraftProposer(nn.Module):
         super().__init__()
         self.lm, self.heads = lm, heads
 
-    @property
-    def offsets(self) -> int:
-        """Rows of the layout: the pointer's place, and every place that the moves can reach."""
-        return 1 + MAX_ADVANCE * (self.heads.config.length - 1)
-
     def forward(
         self,
         hidden: Tensor,
@@ -105,7 +105,7 @@ class DraftProposer(nn.Module):
             codes.append(code)
             advances.append(advance)
             if index + 1 < self.heads.config.length and self.heads.config.sequential:
-                offset = torch.clamp(offset + advance, max=self.offsets - 1)
+                offset = torch.clamp(offset + advance, max=offsets(self.heads.config) - 1)
                 elapsed = torch.where(advance > 0, 0, torch.clamp(elapsed + 1, max=MAX_ELAPSED))
                 x = self._embed(code, elapsed, offset, phones, to_pause, pause_type, speaker, speed)
         return torch.cat(codes), torch.cat(advances)
@@ -135,15 +135,15 @@ class DraftProposer(nn.Module):
 
     def example_inputs(self) -> dict[str, Tensor]:
         """Zero inputs of the serving form, by name."""
-        width, vocabulary = self.lm.config.width, self.lm.to_code.out_features
+        width, vocabulary, places = self.lm.config.width, self.lm.to_code.out_features, offsets(self.heads.config)
         one = torch.zeros(1, dtype=torch.long)
         return {
             "hidden": torch.zeros(1, width),
             "code": one,
             "elapsed": one.clone(),
-            "phones": torch.zeros(self.offsets, len(WINDOW), dtype=torch.long),
-            "to_pause": torch.full((self.offsets,), LOOK_AHEAD_PHONES),
-            "pause_type": torch.zeros(self.offsets, dtype=torch.long),
+            "phones": torch.zeros(places, len(WINDOW), dtype=torch.long),
+            "to_pause": torch.full((places,), LOOK_AHEAD_PHONES),
+            "pause_type": torch.zeros(places, dtype=torch.long),
             "speaker": one.clone(),
             "speed": torch.zeros(1),
             "scale": torch.ones(1),

@@ -19,21 +19,50 @@ from torch import Tensor
 from models.checkpoint import TrainingState
 from models.draft_heads import DraftConfig, DraftHeads
 from models.finish import load_lm
-from models.lm_data import IGNORED, Example, collate
-from models.speech_lm import SpeechLm
-from models.train_lm import Batches
+from models.lm_data import IGNORED, collate
+from models.own_samples import OwnSample
+from models.speech_lm import LmInputs, SpeechLm
 
+HELD_OUT = 40
 DECAY = 0.8  # weight of a guess against the one before it, which it needs to be right
 
 
-def losses(lm: SpeechLm, heads: DraftHeads, batch: tuple[object, Tensor, Tensor]) -> tuple[Tensor, list[Tensor]]:
+Batch = tuple[LmInputs, Tensor, Tensor, Tensor]  # inputs, codes [B, T], advances [B, T], hidden [B, T, D]
+
+
+class SampleBatches:
+    """Samples of similar length together, about `tokens` steps a batch."""
+
+    def __init__(self, samples: list[OwnSample], tokens: int, rng: np.random.Generator) -> None:
+        self.rng, self.tokens = rng, tokens
+        order = rng.permutation(len(samples))
+        kept = min(HELD_OUT, len(samples) // 4)
+        self.held_out = [samples[index] for index in order[:kept]]
+        self.train = sorted((samples[index] for index in order[kept:]), key=lambda one: len(one.example.codes))
+        self._ends = np.cumsum([len(one.example.codes) for one in self.train])
+
+    def draw(self) -> Batch:
+        end = int(np.searchsorted(self._ends, self.rng.integers(self._ends[-1]), side="right")) + 1
+        rows = max(1, self.tokens // len(self.train[end - 1].example.codes))
+        return batch(self.train[max(0, end - rows) : end])
+
+
+def batch(samples: list[OwnSample]) -> Batch:
+    inputs, codes, advances = collate([one.example for one in samples])
+    hidden = np.zeros((*codes.shape, samples[0].hidden.shape[1]), np.float32)
+    for row, one in enumerate(samples):
+        hidden[row, : len(one.hidden)] = one.hidden
+    return inputs, codes, advances, torch.from_numpy(hidden)
+
+
+def losses(lm: SpeechLm, heads: DraftHeads, given: Batch) -> tuple[Tensor, list[Tensor]]:
     """The loss and, for each guess, where both code and advance are the LM's picks [B, T - k]."""
-    inputs, codes, advances = batch
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        hidden, embedded = lm(inputs), lm.embed(inputs)  # type: ignore[arg-type]
+    inputs, codes, advances, hidden = given
+    with torch.no_grad():
+        embedded = lm.embed(inputs)
     total, right = torch.zeros(()), []
     with torch.autocast("cpu", torch.bfloat16):
-        states = heads.unrolled(hidden.to(torch.bfloat16), embedded.to(torch.bfloat16))
+        states = heads.unrolled(hidden, embedded)
         for index, state in enumerate(states):
             code, advance = codes[:, 1 + index :], advances[:, 1 + index :]
             known = code != IGNORED
@@ -47,11 +76,11 @@ def losses(lm: SpeechLm, heads: DraftHeads, batch: tuple[object, Tensor, Tensor]
 
 
 @torch.no_grad()
-def evaluate(lm: SpeechLm, heads: DraftHeads, examples: list[Example]) -> dict[str, float]:
+def evaluate(lm: SpeechLm, heads: DraftHeads, samples: list[OwnSample]) -> dict[str, float]:
     """Acceptance as `_live` would see it, over all positions."""
     reached, kept = np.zeros(heads.config.length), np.zeros(heads.config.length)
-    for start in range(0, len(examples), 8):
-        _, right = losses(lm, heads, collate(examples[start : start + 8]))
+    for start in range(0, len(samples), 8):
+        _, right = losses(lm, heads, batch(samples[start : start + 8]))
         alive = torch.ones_like(right[0])
         for index, found in enumerate(right):
             alive = alive[:, : found.shape[1]]
@@ -66,7 +95,7 @@ def evaluate(lm: SpeechLm, heads: DraftHeads, examples: list[Example]) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lm", type=Path, required=True)
-    parser.add_argument("--samples", type=Path, required=True, help="pickled examples with the LM's own codes")
+    parser.add_argument("--samples", type=Path, required=True, help="what models.own_samples wrote")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-minutes", type=float, default=20)
     parser.add_argument("--length", type=int, default=3)
@@ -82,7 +111,7 @@ def main() -> None:
     lm, _ = load_lm(arguments.lm)
     lm.requires_grad_(False)
     rng = np.random.default_rng(0)
-    batches = Batches(pickle.loads(arguments.samples.read_bytes()), arguments.tokens, rng)
+    batches = SampleBatches(pickle.loads(arguments.samples.read_bytes()), arguments.tokens, rng)
     config = DraftConfig(length=arguments.length, hidden=arguments.hidden, sequential=arguments.kind == "sequential")
     heads = DraftHeads(config, lm.config.width)
     optimiser = torch.optim.AdamW(heads.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02)
@@ -94,7 +123,7 @@ def main() -> None:
     while not state.done:
         for group in optimiser.param_groups:
             group["lr"] = arguments.peak * min(1.0, state.step / 60 + 0.02) * max(0.03, 1 - state.progress)
-        loss, _ = losses(lm, heads, batches.draw_clean())
+        loss, _ = losses(lm, heads, batches.draw())
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(heads.parameters(), 1.0)

@@ -35,17 +35,10 @@ class Batches:
         self._ends = np.cumsum([len(one.codes) for one in self.train])
 
     def draw(self) -> tuple[object, Tensor, Tensor]:
-        """A batch with a few codes of the history disturbed."""
-        return collate(self._rows(), self.rng)
-
-    def draw_clean(self) -> tuple[object, Tensor, Tensor]:
-        return collate(self._rows())
-
-    def _rows(self) -> list[Example]:
         # A place drawn by token, not by utterance, so that long ones are seen as often as their share of speech.
         end = int(np.searchsorted(self._ends, self.rng.integers(self._ends[-1]), side="right")) + 1
         rows = max(1, self.tokens // len(self.train[end - 1].codes))
-        return self.train[max(0, end - rows) : end]
+        return collate(self.train[max(0, end - rows) : end], self.rng)
 
 
 def losses(network: SpeechLm, inputs: object, codes: Tensor, advances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
