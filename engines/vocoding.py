@@ -7,7 +7,6 @@ arrays need no lock. A slot is not given away while its row is in a job.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -65,9 +64,16 @@ class Vocoded:
 
 
 class Vocoding:
-    def __init__(self, bundle: Bundle, runtime: VocoderRuntime, slots: int, wake: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        runtime: VocoderRuntime,
+        slots: int,
+        wake: Callable[[], None] | None,
+        clock: Callable[[], float],
+    ) -> None:
         """With `wake`, jobs run on a worker thread that calls it after each; without, inside `start`."""
-        self._bundle, self._runtime, self._wake = bundle, runtime, wake
+        self._bundle, self._runtime, self._wake, self._clock = bundle, runtime, wake, clock
         self._state = runtime.initial_state(slots)
         self._sums: dict[int, NDArray[np.float64]] = {}
         self._rates: dict[int, OverlapAdd] = {}
@@ -111,12 +117,12 @@ class Vocoding:
             self._wake()
 
     def _run(self, rows: list[VocoderRow]) -> Vocoded:
-        started = time.perf_counter()
+        started_s = self._clock()
         try:
             pcm = self._synthesise(rows)
         except Exception as error:  # whatever the backend raises belongs to these rows, not to the loop
             pcm = [EngineFault(f"the vocoder failed: {error}")] * len(rows)
-        return Vocoded(rows=rows, pcm=pcm, busy_s=time.perf_counter() - started)
+        return Vocoded(rows=rows, pcm=pcm, busy_s=self._clock() - started_s)
 
     def _synthesise(self, rows: list[VocoderRow]) -> list[bytes | EngineFault]:
         for row in rows:
