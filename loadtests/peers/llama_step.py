@@ -8,7 +8,6 @@ sequence; a step counts until all logits are computed. All rows grow from contex
 from __future__ import annotations
 
 import ctypes
-import functools
 import json
 import statistics
 import sys
@@ -17,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 RUN_STEPS = 32
-_TRAINED_CONTEXT = 1024
+_KEPT = 4
 
 
 class Decoder:
     """A context of llama.cpp with `batch` sequences."""
 
-    def __init__(self, file: Path, batch: int, threads: int, flash: bool, unified: bool, cache: str) -> None:
+    def __init__(self, file: Path, batch: int, flash: bool, unified: bool, cache: str) -> None:
         import llama_cpp
 
         self._llama: Any = llama_cpp
@@ -34,7 +33,6 @@ class Decoder:
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx, settings.n_batch, settings.n_ubatch = batch * 512, 512, 512
         settings.n_seq_max = batch
-        settings.n_threads = settings.n_threads_batch = threads
         settings.flash_attn_type = 1 if flash else 0
         settings.kv_unified = unified
         settings.type_k = settings.type_v = {"f32": 0, "f16": 1, "q8_0": 8}[cache]
@@ -45,14 +43,17 @@ class Decoder:
         self._tokens = llama_cpp.llama_batch_init(512, 0, 1)
         self.batch, self.filled = batch, 0
 
-    def _decode(self, rows: list[tuple[int, int]]) -> None:
-        """One token per (sequence, position), logits for all of them."""
+    def use_threads(self, threads: int) -> None:
+        self._llama.llama_set_n_threads(self._context, threads, threads)
+
+    def _decode(self, rows: list[tuple[int, int]], logits: bool = True) -> None:
+        """One token per (sequence, position)."""
         tokens = self._tokens
         tokens.n_tokens = len(rows)
         for index, (sequence, position) in enumerate(rows):
             tokens.token[index] = 300 + (7 * position + sequence) % 700
             tokens.pos[index], tokens.n_seq_id[index] = position, 1
-            tokens.seq_id[index][0], tokens.logits[index] = sequence, 1
+            tokens.seq_id[index][0], tokens.logits[index] = sequence, logits
         code = self._llama.llama_decode(self._context, tokens)
         if code != 0:
             raise RuntimeError(f"llama_decode answered {code}")
@@ -68,8 +69,10 @@ class Decoder:
         for sequence in range(self.batch):
             if not self._llama.llama_memory_seq_rm(memory, sequence, length, -1):
                 raise RuntimeError("llama.cpp cannot cut the sequence")
-        for position in range(min(self.filled, length), length):
-            self._decode([(sequence, position) for sequence in range(self.batch)])
+        missing = range(min(self.filled, length), length)
+        rows = [(sequence, position) for position in missing for sequence in range(self.batch)]
+        for start in range(0, len(rows), 512):
+            self._decode(rows[start : start + 512], logits=False)
         self.filled = length
 
     def close(self) -> None:
@@ -95,15 +98,18 @@ def step_times_s(decoder: Decoder, context: int, seconds: float) -> list[float]:
 def main() -> None:
     folder = Path(sys.argv[1])
 
-    @functools.lru_cache(maxsize=8)
-    def decoder(weights: str, batch: int, threads: int, flash: bool, unified: bool, cache: str) -> Decoder:
-        return Decoder(folder / f"{weights}.gguf", batch, threads, flash, unified, cache)
-
+    kept: dict[tuple[Any, ...], Decoder] = {}  # oldest first; a context takes tens of megabytes
     for line in sys.stdin:
         job = json.loads(line)
-        names = ("weights", "batch", "threads", "flash", "unified", "cache")
+        names = ("weights", "batch", "flash", "unified", "cache")
+        wanted = tuple(job[name] for name in names)
         try:
-            one = decoder(*(job[name] for name in names))
+            if wanted not in kept:
+                if len(kept) == _KEPT:
+                    kept.pop(next(iter(kept))).close()
+                kept[wanted] = Decoder(folder / f"{wanted[0]}.gguf", *wanted[1:])
+            one = kept[wanted]
+            one.use_threads(job["threads"])
             step_times_s(one, job["context"], seconds=0.05)
             times = step_times_s(one, job["context"], job["seconds"])
         except RuntimeError as error:
