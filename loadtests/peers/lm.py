@@ -12,6 +12,7 @@ import json
 import math
 import statistics
 import subprocess
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,7 @@ _CACHES = (("f16", False), ("f16", True), ("q8_0", True), ("f32", True))  # cach
 Job = dict[str, Any]
 
 
-def best_settings(llama: Worker, job: Job, seconds: float) -> Job:
+def search(llama: Worker, job: Job, seconds: float) -> tuple[float, Job]:
     """Cache type and flash attention together, then, with several sequences, whether they share one cache."""
 
     def step_ms(settings: Job) -> float:
@@ -41,13 +42,18 @@ def best_settings(llama: Worker, job: Job, seconds: float) -> Job:
         return min(llama.ask(asked).get("step_ms", math.inf) for _ in range(2))
 
     kinds: list[Job] = [{"cache": cache, "flash": flash, "unified": False} for cache, flash in _CACHES]
-    times = [step_ms(one) for one in kinds]
-    best = kinds[times.index(min(times))]
-    if job["batch"] > 1 and step_ms(best | {"unified": True}) < min(times):
-        best = best | {"unified": True}
-    if math.isinf(min(times)):
+    tried = [(step_ms(one), one) for one in kinds]
+    if job["batch"] > 1:
+        shared = min(tried, key=_time)[1] | {"unified": True}
+        tried.append((step_ms(shared), shared))
+    best = min(tried, key=_time)
+    if math.isinf(best[0]):
         raise RuntimeError(f"llama.cpp ran with no setting at {job}")
     return best
+
+
+def _time(tried: tuple[float, Job]) -> float:
+    return tried[0]
 
 
 def write_files(places: Places, shape: Shape, folder: Path) -> Job:
@@ -104,7 +110,6 @@ def table_row(batch: int, times: dict[str, list[float]]) -> dict[str, Any]:
 
 def measure(places: Places, shape: Shape, folder: Path) -> dict[str, Any]:
     described = write_files(places, shape, folder)
-    rounds, seconds = (3, 0.15) if places.quick else (7, 0.4)
     cells = []
     with contextlib.ExitStack() as stack:
         llama = stack.enter_context(Worker([places.peers, "-m", "loadtests.peers.llama_step", str(folder)]))
@@ -113,20 +118,26 @@ def measure(places: Places, shape: Shape, folder: Path) -> dict[str, Any]:
         for batch in BATCHES:
             for context in CONTEXTS:
                 job: Job = {"batch": batch, "context": context}
-                settings = {}
-                rivals: dict[str, tuple[Worker, Job]] = {}
-                for weights in gguf_file.WEIGHTS:
-                    settings[weights] = best_settings(llama, job | {"weights": weights}, seconds / 4)
-                for threads in THREADS:
-                    at = job | {"threads": threads}
-                    rivals |= {f"{name}, {threads} threads": (worker, at) for name, worker in ours.items()}
-                    for weights, chosen in settings.items():
-                        words = " ".join(f"{key}={value}" for key, value in chosen.items())
-                        name = f"llama {weights}, {threads} threads {words}"
-                        rivals[name] = (llama, at | chosen | {"weights": weights})
-                times = take_turns(rivals, rounds, seconds)
-                cells.append({"batch": batch, "context": context} | table_row(batch, times))
+                print(f"peers: {shape.width} wide, {job}", file=sys.stderr)
+                cells.append(job | cell(llama, ours, job, places.quick))
     return {"shape": asdict(shape), "parameters": shape.parameters, "our_parameters": described, "cells": cells}
+
+
+def cell(llama: Worker, ours: dict[str, Worker], job: Job, quick: bool) -> Job:
+    """One batch size and context: llama.cpp's settings, then the turns of ours, float32 and its fastest weights."""
+    rounds, seconds = (3, 0.15) if quick else (7, 0.4)
+    found = {one: search(llama, job | {"weights": one}, seconds / 3) for one in gguf_file.WEIGHTS}
+    fastest = min((one for one in found if one != "f32"), key=lambda one: found[one][0])
+    rivals: dict[str, tuple[Worker, Job]] = {}
+    for threads in THREADS:
+        at = job | {"threads": threads}
+        rivals |= {f"{name}, {threads} threads": (worker, at) for name, worker in ours.items()}
+        for weights in ("f32", fastest):
+            chosen = found[weights][1]
+            words = " ".join(f"{key}={value}" for key, value in chosen.items())
+            rivals[f"llama {weights}, {threads} threads {words}"] = (llama, at | chosen | {"weights": weights})
+    searched = {weights: round(step_ms, 4) for weights, (step_ms, _) in found.items()}
+    return {"searched_ms": searched} | table_row(job["batch"], take_turns(rivals, rounds, seconds))
 
 
 def run(places: Places) -> dict[str, Any]:
