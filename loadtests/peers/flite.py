@@ -2,7 +2,7 @@
 
 Both servers are pinned to one core and the listeners to another, where there are two. Measured in turns: time to first
 audio with the whole text at once and with a word every 50 ms, CPU seconds per audio second of all the server's
-processes, and how many listeners are served without running dry. Word errors are those of a recogniser on what was heard.
+processes, and how many listeners are served without running dry. Word errors are a recogniser's, on what was heard.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Part (a): decode steps of our LM graph on ONNX Runtime against llama.cpp at one shape, taking turns.
 
 llama.cpp's settings are searched first (flash attention, shared or separate caches, cache type); then both sides run in
-turns at one and at two threads, several rounds, and each side's best thread count stands in the table. A ratio is that of
-the two medians; `rounds` keeps the ratio of every round. Like is compared with like (float32), and best with best.
+turns at one and at two threads, several rounds, and each side's best thread count stands in the table. A ratio is that
+of the two medians; `rounds` keeps the ratio of every round. Like is compared with like (float32), and best with best.
 """
 
 from __future__ import annotations
@@ -151,5 +151,3 @@ def run(places: Places) -> dict[str, Any]:
         places.peers, ["llama-cpp-python", "gguf"]
     )
     return figures
-
-

@@ -49,7 +49,9 @@ def summary(runs: list[Job]) -> Job:
 
 def cheapest(figures: dict[str, Job], model: str) -> str:
     """The form of a size with the least CPU time for a second of audio."""
-    named = [name for name in figures if name.startswith(f"pocket-tts {model},") and "cpu_s_per_audio_s" in figures[name]]
+    named = [
+        name for name in figures if name.startswith(f"pocket-tts {model},") and "cpu_s_per_audio_s" in figures[name]
+    ]
     return min(named, key=lambda name: figures[name]["cpu_s_per_audio_s"]["median"])
 
 

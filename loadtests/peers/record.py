@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 MEASUREMENTS = Path("docs/measurements")
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """The shipped bundle without a server, one request at a time or all at once: python -m models.bench.batching
 
-A worker: each line of stdin is a job {"way": "naive" or "batched", "requests", "first" (which text to begin with)},
-each answer a line of JSON with the CPU time of the process, the wall time and every request's wait for its first audio. All requests arrive in the same moment.
-`naive` speaks them one after another through `engines.synth`, `batched` gives them to one engine. The digest of the audio
-lets the caller see that both ways gave the same bytes.
+A worker: each line of stdin is a job {"way": "naive" or "batched", "requests", "first"}, where `first` is the text to
+begin with; each answer is a line of JSON with the CPU time of the process, the wall time and every request's wait for
+its first audio. All requests arrive in the same moment.
+`naive` speaks them one after another through `engines.synth`, `batched` gives them to one engine. The digest of the
+audio lets the caller see that both ways gave the same bytes.
 """
 
 from __future__ import annotations
@@ -91,10 +92,8 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         asked = requests(job.get("first", 0), job["requests"], bundle.voices[0].id)
-        if job["way"] == "naive":
-            outcome = naive(engine(1), asked)
-        else:
-            outcome = batched(engine(job["requests"]), asked)
+        one_by_one = job["way"] == "naive"
+        outcome = naive(engine(1), asked) if one_by_one else batched(engine(job["requests"]), asked)
         pcm = [outcome.pcm[submit.request_id] for submit, _ in asked]
         answer = {
             "audio_s": sum(map(len, pcm)) / 2 / bundle.sample_rate_hz,
