@@ -34,13 +34,16 @@ def _origin(figures: Figures) -> str:
     )
 
 
+_SHAPES = {"peer": "The peer shape", "shipped": "Our shipped shape"}
+
+
 def lm(figures: Figures) -> list[str]:
     parts = [f"Weights: {figures['weights']}. Context grows by 32 around the one named; sampling is not included."]
-    for name in ("peer", "shipped"):
+    for name in _SHAPES:
         one = figures[name]
         shape, ours = one["shape"], one["our_parameters"]
         parts.append(
-            f"**{'The peer shape' if name == 'peer' else 'Our shipped shape'}**: width {shape['width']}, "
+            f"**{_SHAPES[name]}**: width {shape['width']}, "
             f"{shape['layers']} layers, {shape['heads']}/{shape['kv_heads']} heads of {shape['head_dim']}, hidden {shape['hidden']}, "
             f"vocabulary {shape['vocabulary']}: {one['parameters'] / 1e6:.2f}M; ours has "
             f"{ours['input_table_parameters'] / 1e6:.2f}M more in its input tables."

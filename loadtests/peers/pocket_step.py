@@ -2,7 +2,7 @@
 
 A worker: a job is {"model", "int8", "threads", "audio_s", "words"}. The configuration is one that the package
 ships, without its weights and with a made-up word list as tokenizer, so nothing is fetched. The end-of-speech threshold
-is out of reach and the length fixed, so that every run makes the audio asked for. Speed is measured; the audio is noise.
+is out of reach and the length fixed, so that every run makes the audio asked for. Only speed counts; the audio is noise.
 """
 
 from __future__ import annotations
