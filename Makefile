@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 
-.PHONY: all serve test lint types contracts units voice judge bench clean
+.PHONY: all serve test lint types contracts units voice judge bench bench-peers clean
 
 all: lint types contracts units
 
@@ -49,5 +49,15 @@ judge: .venv-dev/ready
 bench: .venv/ready
 	.venv/bin/python loadtests/words.py $(BENCH_ARGS)
 
+# Side by side with peers, which live in an environment of their own; llama.cpp is built from source (5 to 10 minutes).
+PEERS ?= all
+.venv-peers/ready: loadtests/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	CMAKE_ARGS="-DGGML_NATIVE=ON" .venv-peers/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) -r $<
+	touch $@
+
+bench-peers: .venv/ready .venv-dev/ready .venv-peers/ready
+	.venv-peers/bin/python -m loadtests.peers $(PEERS) $(PEERS_ARGS)
+
 clean:
-	rm -rf .venv .venv-dev build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache
