@@ -39,7 +39,7 @@ def search(llama: Worker, job: Job, seconds: float) -> tuple[float, Job]:
 
     def step_ms(settings: Job) -> float:
         asked = job | settings | {"threads": max(THREADS), "seconds": seconds}
-        return min(llama.ask(asked).get("step_ms", math.inf) for _ in range(2))
+        return float(min(llama.ask(asked).get("step_ms", math.inf) for _ in range(2)))
 
     kinds: list[Job] = [{"cache": cache, "flash": flash, "unified": False} for cache, flash in _CACHES]
     tried = [(step_ms(one), one) for one in kinds]

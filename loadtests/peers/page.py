@@ -44,8 +44,8 @@ def lm(figures: Figures) -> list[str]:
         shape, ours = one["shape"], one["our_parameters"]
         parts.append(
             f"**{_SHAPES[name]}**: width {shape['width']}, "
-            f"{shape['layers']} layers, {shape['heads']}/{shape['kv_heads']} heads of {shape['head_dim']}, hidden {shape['hidden']}, "
-            f"vocabulary {shape['vocabulary']}: {one['parameters'] / 1e6:.2f}M; ours has "
+            f"{shape['layers']} layers, {shape['heads']}/{shape['kv_heads']} heads of {shape['head_dim']}, "
+            f"hidden {shape['hidden']}, vocabulary {shape['vocabulary']}: {one['parameters'] / 1e6:.2f}M; ours has "
             f"{ours['input_table_parameters'] / 1e6:.2f}M more in its input tables."
         )
         rows = [
