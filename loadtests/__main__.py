@@ -1,9 +1,14 @@
-"""python -m loadtests: without a mode one stream, a ladder to the knee, overload, cancels. See docs/load-tests.md."""
+"""python -m loadtests: without a mode one stream, a ladder to the knee, overload, cancels. See docs/load-tests.md.
+
+It ends with 1 if what was asked for was not kept, and says why. A level of the ladder that fails is a finding.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -31,13 +36,14 @@ def parser() -> argparse.ArgumentParser:
     modes.add_argument("--streams", type=int, choices=(1,), help="latency of one stream at a time")
     modes.add_argument("--level", type=float, nargs="+", default=[], metavar="N", help="these levels and no search")
     modes.add_argument("--arrivals", type=Arrivals, choices=list(Arrivals), default=Arrivals.POISSON)
-    modes.add_argument("--times", type=float, default=1.0, help="multiplies the rate of --level: 3 for overload")
     modes.add_argument("--trace", type=Path, help="arrivals from a file of JSON lines")
-    modes.add_argument("--soak", type=float, metavar="MINUTES", help="holds --level, samples memory")
+    modes.add_argument("--overload", action="store_true", help="--level, else the last knee, then --times its arrivals")
+    modes.add_argument("--times", type=float, default=3.0)
+    modes.add_argument("--soak", type=float, metavar="MINUTES", help="holds --level, else half the last knee")
     modes.add_argument("--cancels", type=int, metavar="N", help="N cancels at random moments")
     how = words.add_argument_group("how")
     how.add_argument("--seconds", type=float, default=20.0, help="measured, for each level")
-    how.add_argument("--warm-up", type=float, default=10.0, help="before that; judged, but not in the percentiles")
+    how.add_argument("--warm-up", type=float, default=15.0, help="before that; judged, but not in the percentiles")
     how.add_argument("--start", type=int, default=16, help="first level of the ladder")
     how.add_argument("--top", type=int, default=512, help="last level of the ladder")
     how.add_argument("--max-levels", type=int, default=10)
@@ -56,10 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     options = parser().parse_args()
-    if options.soak is not None and len(options.level) != 1:
-        raise SystemExit("--soak needs one --level N to hold")
-    console = Console()
-    server = None
+    console, began_s, server = Console(), time.monotonic(), None
     try:
         machine = report.machine()
         server = _server(options, console)
@@ -76,15 +79,20 @@ def main() -> None:
         session.learn()
         found = report.Report(session=session, command=report.command(), machine=machine)
         whole = _run(options, found)
+        found.done_s = time.monotonic() - began_s
         folder = options.out or (_PLACE if whole and not options.quick else _SCRATCH)
         for path in found.write(folder, options.name):
             console.print(f"wrote {path}", highlight=False)
+        against = found.against
     except (ServerTrouble, Unusable, GeneratorDied, ValueError, OSError) as error:
         console.print(f"[red]error[/red] {error}", highlight=False)
         raise SystemExit(1) from error
     finally:
         if server is not None:
             server.stop()
+    for reason in against:
+        console.print(f"[red]not kept[/red] {reason}", highlight=False)
+    raise SystemExit(1 if against else 0)
 
 
 def _server(options: argparse.Namespace, console: Console) -> Server:
@@ -116,13 +124,13 @@ def _run(options: argparse.Namespace, found: report.Report) -> bool:
         )
         chosen = True
     if options.soak is not None:
-        found.soak, chosen = scenarios.soak(session, options.level[0], options.soak), True
+        level = options.level[0] if options.level else max(1, _last_knee() // 2)
+        found.soak, chosen = scenarios.soak(session, level, options.soak), True
+    elif options.overload:
+        at_knee = session.level(options.level[0] if options.level else _last_knee())
+        found.overload, chosen = scenarios.overload(session, at_knee, options.times), True
     elif options.level:
-        for level in options.level:
-            if options.arrivals is Arrivals.STEADY:
-                found.levels.append(scenarios.overload(session, level, options.times, _seconds(session)))
-            else:
-                found.levels.append(session.level(level * options.times, options.arrivals))
+        found.levels += [session.level(level, options.arrivals) for level in options.level]
         chosen = True
     if options.cancels is not None:
         found.cancels, chosen = scenarios.cancels(session, options.cancels, options.cancels_per_s), True
@@ -141,15 +149,20 @@ def _whole(options: argparse.Namespace, found: report.Report) -> None:
         max_levels=4 if options.quick else options.max_levels,
         confirm=0 if options.quick else options.confirm,
     )
-    knee = found.ladder.knee.passes
-    if knee is not None:
-        found.overload = scenarios.overload(session, knee, 3.0, _seconds(session))
-        rate = min(options.cancels_per_s, math.ceil(rate_hz(knee, session.audio_s)))
+    at_knee = found.ladder.at_knee
+    if at_knee is not None:
+        found.overload = scenarios.overload(session, at_knee, 3.0)
+        rate = min(options.cancels_per_s, math.ceil(rate_hz(at_knee.level, session.audio_s)))
         found.cancels = scenarios.cancels(session, 50 if options.quick else 150, rate)
 
 
-def _seconds(session: Session) -> float:
-    return session.warm_up_s + session.measure_s
+def _last_knee() -> int:
+    """Of the last whole run."""
+    path = _PLACE / "load.json"
+    try:
+        return int(json.loads(path.read_text())["ladder"]["knee"]["passes"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} knows no knee; say --level N, or run the whole bench first") from error
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import resource
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -35,7 +35,8 @@ class Plan:
     url: str  # ws://host:port
     streams: tuple[Planned, ...]
     connect_ahead_s: float = 0.25  # the handshake is measured apart
-    give_up_s: float = 45.0  # after a stream's schedule
+    give_up_s: float = 45.0  # after the last stream's schedule
+    one_by_one: bool = False  # each is sent when the one before has ended, whatever its schedule
 
 
 @dataclass(slots=True)
@@ -128,10 +129,14 @@ class _Generator:
         loop = asyncio.get_running_loop()
         while self._waiting:
             wait_s = self._waiting[-1].at_s - self._plan.connect_ahead_s - self._clock()
+            if self._plan.one_by_one and self._live:
+                return
             if wait_s > 0:
                 loop.call_later(wait_s, self._open_due)
                 return
             planned = self._waiting.pop()
+            if self._plan.one_by_one:
+                planned = replace(planned, at_s=max(0.0, self._clock()))
             listener = Listener(planned, self._uri, self._clock, self._stamped.send_lag_s.append, self._over)
             self._live.add(listener)
             task = loop.create_task(self._connect(listener))
@@ -151,6 +156,8 @@ class _Generator:
         self._ended += 1
         if not self._waiting and not self._live:
             self._all_over.set()
+        elif self._plan.one_by_one:
+            asyncio.get_running_loop().call_soon(self._open_due)
 
     def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A fault in a callback is ours: no level may be published that lost a stream to it."""

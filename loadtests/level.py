@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from loadtests import summary
 from loadtests.arrivals import Planned
 from loadtests.generator import Plan, Progress, Stamped, generate
-from loadtests.recording import End, Recording
+from loadtests.recording import Recording
 from loadtests.results import StreamResult, judge
 from loadtests.server_process import Server
 from loadtests.summary import Percentiles, Verdict
@@ -74,9 +74,10 @@ def run_plan(
     streams: Sequence[Planned],
     expected: Mapping[str, tuple[int, int]],
     told: Told = lambda seconds, opened, ended: None,
+    one_by_one: bool = False,
 ) -> Run:
     """Plays the plan to its end."""
-    plan = Plan(url=server.ws_url, streams=tuple(streams))
+    plan = Plan(url=server.ws_url, streams=tuple(streams), one_by_one=one_by_one)
     cpu_s, started_s, rss = server.cpu_s(), time.monotonic(), list[tuple[float, int]]()
     stamped = _generate(plan, server, started_s, rss, told)
     spent_s = None if cpu_s is None else (server.cpu_s() or 0.0) - cpu_s
@@ -154,7 +155,6 @@ def sum_up(
     count, played = summary.counts(run.streams), summary.underruns(run.streams)
     outcome, against = summary.verdict(count, played, run.generator, gate_jitter_ms, may_refuse)
     audio_s = sum(one.audio_s for one in run.streams)
-    refused = [one for one in run.streams if one.end is End.REFUSED]
     cpu_s = run.server_cpu_s
     return LevelResult(
         name=name,
@@ -171,7 +171,7 @@ def sum_up(
         latencies_ms=summary.latencies_ms(measured),
         latencies_by_feeding_ms=summary.by_feeding(measured),
         rtf=summary.percentiles((one.rtf for one in measured), digits=4),
-        refused_after_ms=summary.percentiles((one.ended_s - one.origin_s for one in refused), 1000),
+        refused_after_ms=summary.percentiles((one.refused_after_s for one in run.streams), 1000),
         audio_s=round(audio_s, 1),
         server_cpu_s_per_audio_s=round(cpu_s / audio_s, 5) if cpu_s is not None and audio_s else None,
         server_cores=round(cpu_s / run.wall_s, 3) if cpu_s is not None else None,

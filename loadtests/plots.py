@@ -29,8 +29,10 @@ def draw(report: Report, folder: Path, name: str) -> list[Path]:
     lead = _lead(report)
     if lead is not None:
         drawn.append(_save(lead, folder / f"{name}-lead.png"))
-    if report.soak is not None and report.soak.rss:
-        drawn.append(_save(_memory(report.soak.rss), folder / f"{name}-memory.png"))
+    for long in (report.soak, report.cancels):
+        if long is not None and long.rss_slope_bytes_per_hour is not None:
+            drawn.append(_save(_memory(long.rss), folder / f"{name}-memory.png"))
+            break
     return drawn
 
 

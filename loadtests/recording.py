@@ -1,7 +1,7 @@
 """What one stream left behind: stamps and byte counts, nothing judged yet. Times are seconds since the level began.
 
-Written while the level runs, so it is cheap to write: growing arrays, and the first half second of samples, from which
-the first audible window is found when the stream is over.
+Written while the level runs, so it is cheap to write: growing arrays, a running checksum (2 us a message), and the
+first half second of samples, from which the first audible window is found when the stream is over (30 us).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 RATE_HZ = 24_000
 HEAD_S = 0.5
-WINDOW_S = 0.01
+WINDOW_SAMPLES = 240  # 10 ms
 AUDIBLE_DBFS = -45.0
 _HEAD_BYTES = int(HEAD_S * RATE_HZ) * 2
 
@@ -63,8 +63,7 @@ class Recording:
 def first_audible_sample(pcm: bytes) -> int | None:
     """Where the first window of at least -45 dBFS RMS begins in s16le samples; None if there is none."""
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2").astype(np.float32)
-    window = int(WINDOW_S * RATE_HZ)
-    windows = samples[: len(samples) // window * window].reshape(-1, window)
+    windows = samples[: len(samples) // WINDOW_SAMPLES * WINDOW_SAMPLES].reshape(-1, WINDOW_SAMPLES)
     power = np.square(windows / 32768).mean(axis=1)
     loud = np.flatnonzero(power >= 10 ** (AUDIBLE_DBFS / 10))
-    return int(loud[0]) * window if len(loud) else None
+    return int(loud[0]) * WINDOW_SAMPLES if len(loud) else None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.level import LevelResult
-from loadtests.scenarios import Cancels, Ladder, Soak
+from loadtests.scenarios import Cancels, Ladder, Overload, Soak
 from loadtests.session import Session
 from loadtests.texts import FEEDING_SHARES, KIND_SHARES, STOCK, mean_audio_s
 
@@ -26,13 +26,24 @@ class Report:
     solo: LevelResult | None = None
     levels: list[LevelResult] = field(default_factory=list)
     ladder: Ladder | None = None
-    overload: LevelResult | None = None
+    overload: Overload | None = None
     cancels: Cancels | None = None
     soak: Soak | None = None
+    done_s: float = 0.0
 
     @property
     def all_levels(self) -> list[LevelResult]:
         return [*self.levels, *(self.ladder.levels if self.ladder else ())]
+
+    @property
+    def against(self) -> list[str]:
+        """Why the run as a whole did not succeed; a level of a ladder that fails is no reason, it is a finding."""
+        whole = [one for one in (self.ladder, self.overload, self.cancels, self.soak) if one is not None]
+        alone = [one for one in (self.solo, *self.levels) if one is not None]
+        return [
+            *(f"{one.name}: {reason}" for one in alone for reason in one.against),
+            *(f"{type(one).__name__.lower()}: {reason}" for one in whole for reason in one.against),
+        ]
 
     def write(self, folder: Path, name: str) -> list[Path]:
         """The JSON file, the page, and what plots there are; returns their paths."""
@@ -58,9 +69,13 @@ class Report:
             },
         }
         found: dict[str, Any] = {"machine": self.machine, "command": self.command, "seed": session.seed, "mix": mix}
+        found["wall_s"] = round(self.done_s, 1)
         for name in ("solo", "ladder", "overload", "cancels", "soak"):
-            if getattr(self, name) is not None:
-                found[name] = asdict(getattr(self, name))
+            one = getattr(self, name)
+            if one is not None:
+                found[name] = asdict(one) | {"against": list(one.against)}
+        if self.overload is not None:
+            found["overload"]["ttfa_p99_over_knee"] = self.overload.ttfa_p99_over_knee
         if self.levels:
             found["levels"] = [asdict(one) for one in self.levels]
         return found | {"hdr_histograms_us": session.histograms}

@@ -23,9 +23,8 @@ from loadtests.recording import RATE_HZ, End
 from loadtests.results import StreamResult, chunks_of
 from loadtests.server_process import Server
 from loadtests.summary import Verdict
-from loadtests.texts import STOCK, Feeding, Kind
+from loadtests.texts import STOCK, Feeding
 
-_LEARN_GAP_S = {Kind.SHORT: 0.3, Kind.MEDIUM: 0.5, Kind.LONG: 0.9}  # a server that works ahead has one at a time
 _LEADS_KEPT = 12
 _HISTOGRAMS = ("ttfb", "audible_ttfa", "e2e")
 _HISTOGRAM_TOP_US = 120_000_000
@@ -59,18 +58,16 @@ class Session:
         """Speaks every text once, one after another; it also warms the server up."""
         self.raw_path.parent.mkdir(parents=True, exist_ok=True)
         self.raw_path.write_bytes(b"")
-        at_s, planned = 0.0, list[Planned]()
-        for text in STOCK:
-            planned.append(Planned(index=len(planned), at_s=at_s, text=text, feeding=Feeding.WHOLE))
-            at_s += _LEARN_GAP_S[text.kind]
-        with self._bar("every text once", at_s) as bar:
-            run = run_plan(self.server, planned, {}, _teller(bar, at_s))
+        planned = [Planned(index=index, at_s=0.0, text=text, feeding=Feeding.WHOLE) for index, text in enumerate(STOCK)]
+        with self._bar("every text once", len(planned)) as bar:
+            run = run_plan(self.server, planned, {}, _counter(bar), one_by_one=True)
         for one, stream, recording in zip(planned, run.streams, run.recordings, strict=True):
             spoken = one.text.text
             if stream.end is not End.DONE:
                 raise Unusable(f"{spoken!r}: {stream.end}, {stream.detail}")
             self.audio_s[spoken] = stream.audio_s
-            self.e2e_s[spoken] = stream.ended_s - stream.origin_s
+            assert stream.sent_s is not None
+            self.e2e_s[spoken] = stream.ended_s - stream.sent_s
             if self.same_bytes:
                 self.expected[spoken] = (stream.samples, recording.checksum)
 
@@ -164,6 +161,13 @@ def _longest_leads(run: Run) -> list[Lead]:
 def _teller(bar: Progress, seconds: float) -> Told:
     def tell(at_s: float, opened: int, ended: int) -> None:
         bar.update(bar.task_ids[0], completed=min(at_s, seconds), note=f"{ended} of {opened} streams ended")
+
+    return tell
+
+
+def _counter(bar: Progress) -> Told:
+    def tell(at_s: float, opened: int, ended: int) -> None:
+        bar.update(bar.task_ids[0], completed=ended, note=f"{ended} spoken")
 
     return tell
 

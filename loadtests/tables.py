@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtests.level import LevelResult
-from loadtests.scenarios import Cancels, Ladder, Soak
+from loadtests.scenarios import Cancels, Ladder, Overload, Soak
 from loadtests.summary import Percentiles
 from loadtests.texts import Feeding
 
@@ -39,7 +39,7 @@ def page(report: Report, plots: Sequence[Path]) -> str:
     if report.all_levels:
         lines += ["", "## Levels", "", *_knee_line(report.ladder), *_level_table(report.all_levels)]
     if report.overload is not None:
-        lines += ["", "## Overload", "", *_level_table([report.overload]), "", _refusals(report.overload)]
+        lines += ["", "## Overload", "", *_overload(report.overload)]
     if report.cancels is not None:
         lines += ["", "## Cancels", "", _cancel_line(report.cancels)]
     if report.soak is not None:
@@ -49,11 +49,17 @@ def page(report: Report, plots: Sequence[Path]) -> str:
 
 
 def _generator_line(report: Report) -> str:
+    parts = (report.overload, report.cancels, report.soak)
     ran = [one for one in (report.solo, *report.all_levels) if one is not None]
+    ran += [one.level for one in parts if one is not None]
     if not ran:
         return ""
     own = max((one.generator for one in ran), key=lambda one: one.cores)
-    return f"Load generator: {own.loop}, {own.priority}, at most {own.cores:.2f} cores."
+    worst_ms = max(one.generator.tick_lag_ms.p99 for one in ran)
+    return (
+        f"Load generator: {own.loop}, {own.priority}, at most {own.cores:.2f} cores, own lag p99 at most "
+        f"{worst_ms:.2f} ms."
+    )
 
 
 def _knee_line(ladder: Ladder | None) -> list[str]:
@@ -117,23 +123,41 @@ def _ttfa(level: LevelResult, feeding: Feeding) -> Percentiles | None:
     return found.get("audible_ttfa")
 
 
-def _refusals(level: LevelResult) -> str:
-    if level.refused_after_ms is None:
-        return "Nobody was refused."
-    return f"{level.counts.refused} refused, answered after {_three(level.refused_after_ms)} ms."
+def _overload(found: Overload) -> list[str]:
+    refused = found.level.refused_after_ms
+    said = f"{found.level.counts.refused} refused, answered after {_three(refused)} ms" if refused else "nobody refused"
+    return [
+        *_level_table([found.at_knee, found.level]),
+        "",
+        f"Against the level before it, p99 audible TTFA is {found.ttfa_p99_over_knee} times as long; {said}. "
+        f"{_kept(found.against)}",
+    ]
 
 
 def _cancel_line(found: Cancels) -> str:
-    leased = ", ".join(f"`{name}` {value:g}" for name, value in found.leased_after.items()) or "no gauge found"
+    slope = found.rss_slope_bytes_per_cancel
     return (
         f"{found.cancelled} cancelled, {found.too_late} were done before, {found.level.counts.failed} failed. "
         f"Cancel to last byte {_three(found.cancel_to_last_byte_ms)} ms, to the answer "
-        f"{_three(found.cancel_to_answer_ms)} ms. Memory slope {found.rss_slope_bytes_per_cancel} bytes a cancel. "
-        f"Held afterwards: {leased}."
+        f"{_three(found.cancel_to_answer_ms)} ms; binary messages that came after it was sent "
+        f"{_three(found.messages_after_cancel)}. Memory slope "
+        f"{'not known' if slope is None else f'{slope:g} bytes a cancel'}. "
+        f"Held afterwards: {_held(found.leased_after)}. {_kept(found.against)}"
     )
 
 
 def _soak_line(found: Soak) -> str:
-    slope = found.rss_slope_bytes_per_hour
-    shown = "unknown" if slope is None else f"{slope / 2**20:.2f} MiB an hour"
-    return f"{found.minutes:g} minutes; memory slope after the first fifth: {shown}."
+    slope, growth = found.rss_slope_bytes_per_hour, found.rss_growth
+    shown = "unknown" if slope is None else f"{slope / 2**20:.2f} MiB an hour, {100 * (growth or 0):.2f} % in this run"
+    return (
+        f"{found.minutes:g} minutes; memory slope after the first fifth: {shown}. "
+        f"Held afterwards: {_held(found.leased_after)}. {_kept(found.against)}"
+    )
+
+
+def _held(leased: Mapping[str, float]) -> str:
+    return ", ".join(f"`{name}` {value:g}" for name, value in leased.items()) or "no gauge found"
+
+
+def _kept(against: Sequence[str]) -> str:
+    return f"**Not kept: {'; '.join(against)}.**" if against else "**Kept.**"
