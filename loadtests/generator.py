@@ -28,6 +28,7 @@ _LEAD_IN_S = 0.5  # between the start and the level's zero: every first connecti
 _TICK_S = 0.005
 _TELL_S = 0.5
 _SOCKETS = 65_536
+_ONE_BY_ONE_S = 5.0  # allowed for each stream, where one waits for another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +109,14 @@ class _Generator:
         self._report()
         self._open_due()
         last_s = self._plan.streams[-1].at_s if self._plan.streams else 0.0
+        if self._plan.one_by_one:
+            last_s = _ONE_BY_ONE_S * len(self._plan.streams)
         try:
             async with asyncio.timeout(_LEAD_IN_S + last_s + self._plan.give_up_s):
                 await self._all_over.wait()
         except TimeoutError:
             for listener in list(self._live):
-                listener.give_up(f"no last event {self._plan.give_up_s:g} s after the last arrival")
+                listener.give_up(f"no last event {self._plan.give_up_s:g} s after the last was due")
         await asyncio.gather(*self._opening, return_exceptions=True)
         if self._bug is not None:
             raise self._bug
