@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from loadtests import scenarios
+from loadtests import scenarios, texts
 from loadtests.arrivals import Planned
 from loadtests.generator import Plan
 from loadtests.recording import End
@@ -44,9 +44,9 @@ def session(tmp_path: Path, silent: Console) -> Session:
 
 
 def planned(count: int, gap_s: float, feeding: Feeding = Feeding.WHOLE, **more: float) -> list[Planned]:
-    texts = [SHORT[index % len(SHORT)] for index in range(count)]
     return [
-        Planned(index=index, at_s=index * gap_s, text=text, feeding=feeding, **more) for index, text in enumerate(texts)
+        Planned(index=index, at_s=index * gap_s, text=SHORT[index % len(SHORT)], feeding=feeding, **more)
+        for index in range(count)
     ]
 
 
@@ -129,8 +129,10 @@ def test_cancels_are_timed_and_a_leaked_slot_is_found(
     assert any("toy_streams_active is" in reason for reason in found.against)
 
 
-def test_the_knee_is_found_and_written_down(session: Session, serve_toy: Serve, tmp_path: Path) -> None:
-    """A toy with six places: a level of two passes, one of hundreds cannot."""
+def test_the_knee_is_found_and_written_down(
+    session: Session, serve_toy: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "FEEDING_SHARES", {Feeding.WHOLE: 1.0})
     session.server = serve_toy(Toy(places=6))
     session.audio_s = dict.fromkeys(session.audio_s, 1.0)
     ladder = scenarios.find_knee(session, start=2, top=128, max_levels=3, confirm=0)
@@ -155,9 +157,9 @@ def test_a_ladder_without_a_pass_has_no_knee(session: Session, serve_toy: Serve)
 def test_streams_one_by_one_never_overlap(session: Session, serve_toy: Serve) -> None:
     from loadtests.level import run_plan
 
-    session.server = serve_toy(Toy(places=1, ahead_s=0.2))
-    done = run_plan(session.server, planned(4, 0.0), {}, one_by_one=True)
-    assert [stream.end for stream in done.streams] == [End.DONE] * 4
+    session.server = serve_toy(Toy(places=1, ahead_s=1.0))
+    done = run_plan(session.server, planned(3, 0.0), {}, one_by_one=True)
+    assert [stream.end for stream in done.streams] == [End.DONE] * 3
 
 
 def test_a_plan_travels_to_another_process() -> None:
