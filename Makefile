@@ -60,7 +60,7 @@ bench-overload: .venv-bench/ready
 	.venv-bench/bin/python -m loadtests --overload --seconds 60 --out $(BENCH_OUT) --name overload $(BENCH_ARGS)
 
 bench-cancels: .venv-bench/ready
-	.venv-bench/bin/python -m loadtests --cancels 10000 --cancels-per-s 15 --out $(BENCH_OUT) --name cancels $(BENCH_ARGS)
+	.venv-bench/bin/python -m loadtests --cancels 10000 --out $(BENCH_OUT) --name cancels $(BENCH_ARGS)
 
 bench-soak: .venv-bench/ready
 	.venv-bench/bin/python -m loadtests --soak 30 --out $(BENCH_OUT) --name soak $(BENCH_ARGS)

@@ -72,9 +72,9 @@ def draw_solo(seconds: float, e2e_s: Mapping[str, float], seed: int) -> list[Pla
 def draw_cancels(
     count: int, rate: float, e2e_s: Mapping[str, float], audio_s: Mapping[str, float], seed: int
 ) -> list[Planned]:
-    """Medium and long texts, each stopped at a random moment: three of four while its audio should still be made."""
+    """Texts of the mix, each stopped at a random moment: three of four while its audio should still be made."""
     rng, planned = random.Random(f"{seed} cancels"), list[Planned]()
-    for index, (text, feeding) in enumerate(draw(rng, count, frozenset((Kind.MEDIUM, Kind.LONG)))):
+    for index, (text, feeding) in enumerate(draw(rng, count)):
         lasts_s = audio_s[text.text] if index % 4 == 3 else e2e_s[text.text] + text.feeding_s(feeding)
         after_s = rng.uniform(0.0, lasts_s)
         planned.append(Planned(index=index, at_s=index / rate, text=text, feeding=feeding, cancel_after_s=after_s))

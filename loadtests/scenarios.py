@@ -44,7 +44,9 @@ class Ladder:
 
     @property
     def against(self) -> tuple[str, ...]:
-        return tuple(filter(None, ("no level passes" if self.at_knee is None else "", self.unknown)))
+        """A search that ended early for want of levels has still found something; one that met void levels has not."""
+        void = self.unknown if self.levels[-1].verdict is Verdict.VOID else ""
+        return tuple(filter(None, ("no level passes" if self.at_knee is None else "", void)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
