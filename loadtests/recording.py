@@ -60,10 +60,10 @@ class Recording:
         return sum(self.chunk_bytes)
 
 
-def first_audible_sample(pcm: bytes) -> int | None:
+def first_audible_sample(pcm: bytes, window: int = WINDOW_SAMPLES) -> int | None:
     """Where the first window of at least -45 dBFS RMS begins in s16le samples; None if there is none."""
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2").astype(np.float32)
-    windows = samples[: len(samples) // WINDOW_SAMPLES * WINDOW_SAMPLES].reshape(-1, WINDOW_SAMPLES)
+    windows = samples[: len(samples) // window * window].reshape(-1, window)
     power = np.square(windows / 32768).mean(axis=1)
     loud = np.flatnonzero(power >= 10 ** (AUDIBLE_DBFS / 10))
-    return int(loud[0]) * WINDOW_SAMPLES if len(loud) else None
+    return int(loud[0]) * window if len(loud) else None

@@ -1,7 +1,8 @@
 """A listener on our WebSocket protocol that takes the time: the same for ours and for a peer.
 
-It plays from the first byte and counts the moments it runs dry. `listen` speaks one text, `crowd` keeps a number of
-listeners busy, each hearing an utterance out before the next one.
+It plays from the first byte and counts the moments it runs dry. First audio is the first audible window,
+by arrival. `listen` speaks one text, `crowd` keeps a number of listeners busy, each hearing an utterance out before the
+next one.
 """
 
 from __future__ import annotations
@@ -14,21 +15,35 @@ from dataclasses import dataclass, field
 
 from websockets.asyncio.client import connect
 
+from loadtests.recording import first_audible_sample
+
 RATE_HZ = 16_000
+_WINDOW_SAMPLES = RATE_HZ // 100
+_RETRY_S = 0.5
 
 
 @dataclass
 class Heard:
     """One utterance."""
 
-    ttfa_s: float = 0.0
+    first_byte_s: float = 0.0
     wall_s: float = 0.0
     pcm: bytearray = field(default_factory=bytearray)
+    arrivals: list[tuple[float, int]] = field(default_factory=list)  # (seconds since the first text, bytes by then)
     underruns: int = 0
+    refused: bool = False  # no room for it
 
     @property
     def audio_s(self) -> float:
         return len(self.pcm) / 2 / RATE_HZ
+
+    @property
+    def ttfa_s(self) -> float:
+        """When the first audible window was there."""
+        first = first_audible_sample(bytes(self.pcm), _WINDOW_SAMPLES)
+        if first is None:
+            raise RuntimeError("nothing was audible")
+        return next(at_s for at_s, size in self.arrivals if size >= 2 * (first + _WINDOW_SAMPLES))
 
 
 async def listen(url: str, text: str, word_s: float | None = None) -> Heard:
@@ -50,15 +65,20 @@ async def listen(url: str, text: str, word_s: float | None = None) -> Heard:
             now_s = time.monotonic()
             if isinstance(message, bytes):
                 if not heard.pcm:
-                    heard.ttfa_s, dry_at_s = now_s - started_s, now_s
+                    heard.first_byte_s, dry_at_s = now_s - started_s, now_s
                 elif now_s > dry_at_s and not excused:
                     heard.underruns += 1
                 heard.pcm += message
+                heard.arrivals.append((now_s - started_s, len(heard.pcm)))
                 dry_at_s, excused = max(dry_at_s, now_s) + len(message) / 2 / RATE_HZ, False
                 continue
             event = json.loads(message)
             if event["type"] == "waiting_for_text":
                 excused = True
+            elif event["type"] == "error" and event["code"] == "overloaded":
+                heard.refused = True
+                feeding.cancel()
+                return heard
             elif event["type"] == "error":
                 raise RuntimeError(f"{url}: {event['message']}")
             elif event["type"] == "done":
@@ -81,7 +101,9 @@ async def crowd(url: str, texts: list[str], listeners: int, seconds: float) -> l
         while (started_s := time.monotonic()) < until_s:
             heard = await listen(url, rng.choice(texts))
             done.append(heard)
-            await asyncio.sleep(max(0.0, started_s + heard.ttfa_s + heard.audio_s - time.monotonic()))
+            await asyncio.sleep(max(0.0, started_s + heard.first_byte_s + heard.audio_s - time.monotonic()))
+            if heard.refused:
+                await asyncio.sleep(_RETRY_S)
 
     await asyncio.gather(*(one(index) for index in range(listeners)))
     return done
