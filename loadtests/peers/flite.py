@@ -31,7 +31,7 @@ LISTS = Path("models/judge/lists")
 SOURCE = Path(__file__).with_name("flite_lines.c")
 _LIBRARIES = ["-lflite_cmu_us_rms", "-lflite_usenglish", "-lflite_cmulex", "-lflite", "-lm"]
 _TICKS = os.sysconf("SC_CLK_TCK")
-LADDER = (4, 8, 12, 16, 20, 24, 32, 40, 48, 64)
+LADDER = (8, 16, 24, 32, 48, 64, 80, 96, 112, 128)
 TTFA_GATE_S = 0.25
 _READY_S = 60
 
