@@ -111,7 +111,7 @@ def flite(figures: Figures) -> list[str]:
         f"{figures['sentences']} sentences ({', '.join(figures['texts'])}), 16 kHz, each server "
         f"{'on one core, listeners on another' if figures['servers_on_one_core'] else 'on all cores'}. Streams held: "
         "at most 1 % of the utterances run dry, none is refused and p95 TTFA stays under 250 ms, in steps. By CPU "
-        "cost: what the least cost seen would allow. Flite's edge is a small server of this benchmark, cheaper than ours.",
+        "cost: what the least cost seen would allow. Flite's edge is a small server of this benchmark.",
         table((*columns, "streams held", "by CPU cost", "WER"), rows),
     ]
 
