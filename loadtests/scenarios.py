@@ -25,7 +25,7 @@ TTFA_P99_OVER_KNEE = 1.5
 MAX_BYTES_PER_CANCEL = 100.0  # a leaked stream is kilobytes; below this it is the allocator
 MAX_RSS_GROWTH = 0.01
 _IDLE_WITHIN_S = 10.0
-_TREND_S = 60.0  # shorter runs have no trend, only noise
+_TREND_S = 300.0  # shorter runs have no trend, only noise
 _VOID_TRIES = 2
 _SETTLED_SHARE = 0.2  # of a run: memory is still growing into its working set
 
