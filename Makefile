@@ -6,7 +6,8 @@ HOST ?= 127.0.0.1
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 
-.PHONY: all serve test lint types contracts units voice judge bench bench-overload bench-cancels bench-soak bench-peers clean
+.PHONY: all serve test lint types contracts units voice judge gpu-spike clean
+.PHONY: bench bench-overload bench-cancels bench-soak bench-peers
 
 all: lint types contracts units
 
@@ -74,6 +75,12 @@ PEERS ?= all
 
 bench-peers: .venv/ready .venv-dev/ready .venv-peers/ready
 	.venv-peers/bin/python -m loadtests.peers $(PEERS) $(PEERS_ARGS)
+
+# A bare CUDA machine brings torch, onnx and onnxruntime: its own Python is taken, so that nothing is installed there.
+gpu-spike:
+	@if $(PYTHON) -c "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('torch', 'numpy', 'onnx', 'onnxruntime'))))"; \
+	then python=$(PYTHON); else $(MAKE) .venv-dev/ready && python=.venv-dev/bin/python; fi && \
+	$$python loadtests/gpu_spike.py $(SPIKE_ARGS)
 
 clean:
 	rm -rf .venv .venv-dev .venv-bench .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache
