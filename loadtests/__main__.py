@@ -6,6 +6,7 @@ It ends with 1 if what was asked for was not kept, and says why. A level of the 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import math
 import time
@@ -62,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     options = parser().parse_args()
+    for late in ("tables", "plots"):  # what is missing should be missed now, not after ten minutes
+        importlib.import_module(f"loadtests.{late}")
     console, began_s, server = Console(), time.monotonic(), None
     try:
         machine = report.machine()

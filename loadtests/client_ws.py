@@ -17,6 +17,7 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
@@ -88,6 +89,11 @@ class Listener(asyncio.Protocol):
     @property
     def over(self) -> bool:
         return self.recording.ended_s is not None
+
+    @property
+    def _may_send(self) -> bool:
+        """Not while the server's close waits to be read: it may come in one packet with the handshake."""
+        return self._ws.state is State.OPEN
 
     def give_up(self, why: str) -> None:
         """Ends the stream from the client's side."""
@@ -175,7 +181,7 @@ class Listener(asyncio.Protocol):
         self.recording.finish(now_s, end, detail)
         for timer in self._timers:
             timer.cancel()
-        if self.recording.connected_s is not None and self._transport is not None:
+        if self._may_send and self._transport is not None:
             self._ws.send_close(1000)
             self._flush()
         self._ended(self)
@@ -186,7 +192,7 @@ class Listener(asyncio.Protocol):
         """Sends every step whose time has come, then waits for the next one's."""
         connected_s = self.recording.connected_s
         assert connected_s is not None
-        while self._next < len(self._steps) and not self.over:
+        while self._next < len(self._steps) and not self.over and self._may_send:
             step, now_s = self._steps[self._next], self._clock()
             if step.at_s - now_s > _EARLY_S:
                 self._at(step.at_s, self._send_due)
@@ -201,7 +207,7 @@ class Listener(asyncio.Protocol):
             self._flush()
 
     def _cancel(self) -> None:
-        if self.over or not self.recording.text_at_s:
+        if self.over or not self.recording.text_at_s or not self._may_send:
             return
         self._next = len(self._steps)
         self.recording.cancel_s = self._clock()

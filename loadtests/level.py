@@ -16,7 +16,7 @@ from loadtests.arrivals import Planned
 from loadtests.generator import Plan, Progress, Stamped, generate
 from loadtests.recording import Recording
 from loadtests.results import StreamResult, judge
-from loadtests.server_process import Server
+from loadtests.server_process import Server, machine_cpu_s
 from loadtests.summary import Percentiles, Verdict
 
 _SAMPLE_S = 1.0
@@ -38,6 +38,7 @@ class Run:
     generator: summary.Generator
     wall_s: float
     server_cpu_s: float | None
+    other_cores: float | None  # what everybody else on the machine used, its hypervisor's other guests included
     rss: tuple[tuple[float, int], ...]  # (seconds, bytes)
 
 
@@ -63,6 +64,7 @@ class LevelResult:
     audio_s: float
     server_cpu_s_per_audio_s: float | None
     server_cores: float | None
+    other_cores: float | None  # busy cores that were neither the server's nor the harness's: a quiet machine has few
     server_rss_bytes: int | None  # the largest sample
     generator: summary.Generator
     verdict: Verdict
@@ -79,8 +81,11 @@ def run_plan(
     """Plays the plan to its end."""
     plan = Plan(url=server.ws_url, streams=tuple(streams), one_by_one=one_by_one)
     cpu_s, started_s, rss = server.cpu_s(), time.monotonic(), list[tuple[float, int]]()
+    own_s, machine_s = time.process_time(), machine_cpu_s()
     stamped = _generate(plan, server, started_s, rss, told)
     spent_s = None if cpu_s is None else (server.cpu_s() or 0.0) - cpu_s
+    wall_s = time.monotonic() - started_s
+    harness_s = stamped.cpu_s + time.process_time() - own_s
     by_index = {one.index: one for one in stamped.recordings}
     recordings = tuple(by_index[one.index] for one in streams if one.index in by_index)
     assert len(recordings) == len(streams), "every planned stream leaves a recording"
@@ -88,8 +93,9 @@ def run_plan(
         streams=tuple(judge(one, by_index[one.index], expected) for one in streams),
         recordings=recordings,
         generator=_generator(stamped),
-        wall_s=time.monotonic() - started_s,
+        wall_s=wall_s,
         server_cpu_s=spent_s,
+        other_cores=None if spent_s is None else (machine_cpu_s() - machine_s - spent_s - harness_s) / wall_s,
         rss=tuple(rss),
     )
 
@@ -175,6 +181,7 @@ def sum_up(
         audio_s=round(audio_s, 1),
         server_cpu_s_per_audio_s=round(cpu_s / audio_s, 5) if cpu_s is not None and audio_s else None,
         server_cores=round(cpu_s / run.wall_s, 3) if cpu_s is not None else None,
+        other_cores=None if run.other_cores is None else round(max(0.0, run.other_cores), 3),
         server_rss_bytes=max((size for _, size in run.rss), default=None),
         generator=run.generator,
         verdict=outcome,

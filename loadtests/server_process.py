@@ -80,6 +80,15 @@ class Server:
             raise ServerTrouble(f"the server (pid {self.pid}) is gone") from error
 
 
+def machine_cpu_s() -> float:
+    """Busy seconds of all cores since the machine started, those that a hypervisor gave to others included."""
+    times = psutil.cpu_times()
+    idle_s = (
+        times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    )
+    return float(sum(times) - idle_s)
+
+
 def start(command: str | None, port: int | None, log: Path, lower: bool) -> Server:
     """Starts a server and waits until it is ready. `command` may name {port}; without it this checkout is served."""
     port = port or free_port()

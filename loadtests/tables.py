@@ -25,6 +25,7 @@ _COLUMNS = (
     "complete",
     "refused",
     "CPU s per audio s",
+    "other load, cores",
     "own lag p99",
     "",
 )
@@ -111,6 +112,7 @@ def _level_table(levels: list[LevelResult]) -> list[str]:
             f"{level.counts.complete}/{level.counts.offered}",
             str(level.counts.refused),
             f"{cpu:.4f}" if cpu is not None else "-",
+            f"{level.other_cores:.2f}" if level.other_cores is not None else "-",
             f"{level.generator.tick_lag_ms.p99:.2f}",
             level.verdict,
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Callable
@@ -9,9 +10,14 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 from loadtests import scenarios, texts
 from loadtests.arrivals import Planned
+from loadtests.client_ws import Listener
 from loadtests.generator import Plan
 from loadtests.recording import End
 from loadtests.report import Report
@@ -99,6 +105,39 @@ def test_a_server_that_refuses_a_single_stream_cannot_be_measured(session: Sessi
     session.server = serve_toy(Toy(places=0))
     with pytest.raises(Unusable, match="all streams are in use"):
         session.learn()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_close_in_one_packet_with_the_handshake_ends_the_stream(together: bool) -> None:
+    """Some servers refuse as soon as they have accepted."""
+    uri = parse_uri("ws://127.0.0.1:1/v1/audio/speech/ws")
+    sent, server = bytearray(), ServerProtocol(subprotocols=[Subprotocol("parlando.v1")])
+
+    class Wire(asyncio.Transport):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            sent.extend(data)
+
+        def can_write_eof(self) -> bool:
+            return False
+
+    async def meet() -> Listener:
+        ended: list[Listener] = []
+        listener = Listener(planned(1, 0.0)[0], uri, lambda: 1.0, lambda late_s: None, ended.append)
+        listener.connection_made(Wire())
+        server.receive_data(bytes(sent))
+        (request,) = server.events_received()
+        assert isinstance(request, Request)
+        server.send_response(server.accept(request))
+        first = b"".join(server.data_to_send())
+        server.send_text(b'{"type": "error", "code": "overloaded", "message": "no room"}')
+        server.send_close(1013)
+        second = b"".join(server.data_to_send())
+        for data in (first + second,) if together else (first, second):
+            listener.data_received(data)
+        assert ended == [listener]
+        return listener
+
+    assert asyncio.run(meet()).recording.end is End.REFUSED
 
 
 def test_refusals_are_counted_and_timed(session: Session, serve_toy: Serve) -> None:
