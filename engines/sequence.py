@@ -59,7 +59,7 @@ class Sequence:
         self.slot = -1  # valid while RUNNING or DRAINING
         self.paused = False
 
-        self.text: TextStream = front_end.open()
+        self.text: TextStream = front_end.open(submit.pronunciations)
         self.unread: deque[str | Flush | EndText] = deque()
         self.text_ended = False
         self._segmenter = Segmenter(submit.speed)
