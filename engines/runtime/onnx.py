@@ -60,7 +60,9 @@ class OnnxLm:
         self._session = _session(bundle, bundle.lm.file, threads)
         lm, positions = bundle.lm, bundle.adapter.max_steps + _SPARE_POSITIONS
         shape = (slots, lm.kv_heads, positions, lm.head_dim)
-        self._cache = {f"{kind}{layer}": np.zeros(shape, np.float32) for layer in range(lm.layers) for kind in "kv"}
+        types = {one.name: one.type for one in self._session.get_inputs()}
+        kept = np.int8 if types.get("past_k0") == "tensor(int8)" else np.float32  # the graph says how it stores
+        self._cache = {f"{kind}{layer}": np.zeros(shape, kept) for layer in range(lm.layers) for kind in "kv"}
         self._code_logits = np.zeros((slots, 1, bundle.codes.count), np.float32)
         self._advance_logits = np.zeros((slots, 1, bundle.adapter.max_advance + 1), np.float32)
         self._hidden = np.zeros((slots, 1, lm.width), np.float32)
