@@ -339,7 +339,7 @@ class Engine:
             first_sample = sequence.samples
             if sequence.late(now):
                 self._counters.late_chunks += 1
-                self._admission.saw_late(sum(one.phase is Phase.RUNNING for one in self._sequences.values()))
+                self._admission.saw_late(self._load())
             self._events.append(Chunk(request_id=row.request_id, pcm=pcm, first_sample=first_sample, words=words))
             sequence.play(len(pcm) // 2, now)
         if row.last:
