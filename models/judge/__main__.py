@@ -92,17 +92,22 @@ def main() -> None:
     parser.add_argument("--lists", default="closed,everyday,harvard")
     parser.add_argument("--codec", type=Path)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--bundle", type=Path, help="its vocoder speaks the codec's codes too")
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"))
     arguments = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
     voices = arguments.voices.split(",")
     if arguments.codec and arguments.data:
+        from engines.bundle import load_bundle
         from models.encode import load_codec
         from models.judge.resynthesis import resynthesis
 
         codec = load_codec(arguments.codec)
         for speaker, voice in enumerate(voices):
             figures[f"{voice} resynthesis"] = resynthesis(codec, arguments.data, voice, speaker)
+            if arguments.bundle:
+                bundle = load_bundle(arguments.bundle)
+                figures[f"{voice} resynthesis, served"] = resynthesis(codec, arguments.data, voice, speaker, bundle)
     for voice in voices:
         figures |= judge(arguments.server, arguments.teacher, voice, arguments.lists.split(","))
     write(figures, arguments.out)
