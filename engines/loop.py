@@ -143,6 +143,7 @@ class Engine:
             lm_steps=self._counters.lm_steps,
             lm_busy_s=self._counters.lm_busy_s,
             vocoder_busy_s=self._counters.vocoder_busy_s,
+            vocoder_job_s=self._vocoding.job_s,
             counters=self._counters.named(),
         )
 

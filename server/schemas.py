@@ -1,10 +1,10 @@
-"""What callers may send. Compatibility bodies ignore fields they do not know; our own messages refuse them."""
+"""What callers may send over HTTP, and how a refusal names field, value and remedy. Unknown fields are ignored here."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from server.audio import DEFAULT_RATE_HZ, OFFERED_HZ
 from server.errors import ApiError
@@ -40,48 +40,6 @@ class SpeechBody(BaseModel):
         return self.voice.id if isinstance(self.voice, VoiceRef) else self.voice
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class StartMessage(_Message):
-    type: Literal["start"]
-    voice: StrictStr | None = None
-    seed: Seed | None = None
-    speed: Speed = 1.0
-    sample_rate: StrictInt = DEFAULT_RATE_HZ
-    temperature: Temperature | None = None
-    words: StrictBool = True
-
-
-class AppendMessage(_Message):
-    type: Literal["append"]
-    text: StrictStr
-
-
-class FlushMessage(_Message):
-    type: Literal["flush"]
-
-
-class EndMessage(_Message):
-    type: Literal["end"]
-
-
-class CancelMessage(_Message):
-    type: Literal["cancel"]
-
-
-ClientMessage = StartMessage | AppendMessage | FlushMessage | EndMessage | CancelMessage
-_CLIENT_MESSAGE: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
-
-
-def client_message(text: str) -> ClientMessage:
-    try:
-        return _CLIENT_MESSAGE.validate_json(text)
-    except ValidationError as error:
-        raise described(error, "invalid_message" if _is_broken(error) else "invalid_parameter") from error
-
-
 def speech_body(payload: Any) -> SpeechBody:
     try:
         return SpeechBody.model_validate(payload)
@@ -106,7 +64,3 @@ def described(error: ValidationError, code: str) -> ApiError:
     shown = repr(value) if not isinstance(value, dict | list) else type(value).__name__
     shown = shown if len(shown) <= 60 else shown[:60] + "..."
     return ApiError(code, f"{place or 'message'}: {first['msg']}, got {shown}", param=place or None)
-
-
-def _is_broken(error: ValidationError) -> bool:
-    return any(one["type"] == "json_invalid" for one in error.errors())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import hmac
+import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
 from engines.bundle import Bundle
+from server.access import Access
 from server.engine_client import EngineClient
 from server.errors import ApiError
 from server.metrics import Metrics
@@ -23,13 +26,18 @@ class State:
     bundle: Bundle
     engine: EngineClient
     metrics: Metrics
-    warm: bool = False  # a first utterance has come out of the engine
-    draining: bool = False
+    access: Access
+    clock: Callable[[], float] = time.monotonic
     live: set[str] = field(default_factory=set)  # utterances that a drain waits for
+    drain: asyncio.Event = field(default_factory=asyncio.Event)  # set once: finish what lives, begin nothing new
+
+    @property
+    def draining(self) -> bool:
+        return self.drain.is_set()
 
     @property
     def ready(self) -> bool:
-        return self.warm and self.engine.ready and not self.draining
+        return self.engine.ready and not self.draining
 
     def voice(self, wanted: str | None) -> str:
         """A voice's id; None is the bundle's first."""
@@ -52,18 +60,16 @@ class State:
             raise ApiError("invalid_parameter", message, param="speed")
 
     def check_key(self, connection: HTTPConnection) -> None:
-        """Any key passes when none is configured."""
-        keys = self.settings.keys
-        if not keys:
-            return
-        given = connection.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        if not any(hmac.compare_digest(given.encode(), key.encode()) for key in keys):
-            raise ApiError("invalid_api_key", "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'")
+        """The caller may speak: its page's origin and its key."""
+        self.access.check_origin(connection)
+        self.access.check_key(connection)
 
     def check_accepting(self) -> None:
-        if not self.ready:
-            reason = "draining" if self.draining else "starting"
-            raise ApiError("not_ready", f"the server is {reason}; try again in a moment", retry_after_s=1)
+        if self.draining:
+            message = "the server is about to stop; connect again to reach another"
+            raise ApiError("draining", message, retry_after_s=1)
+        if not self.engine.ready:
+            raise ApiError("not_ready", "the engine is starting; try again in a moment", retry_after_s=1)
 
 
 def state_of(connection: HTTPConnection) -> State:

@@ -89,8 +89,8 @@ def test_operations(client: httpx.Client) -> None:
     assert client.get("/health").status_code == 200
     assert client.get("/ready").json() == {"status": "ready"}
     metrics = client.get("/metrics").text
-    assert 'parlando_requests_total{end="finished",protocol="openai"}' in metrics
-    assert "parlando_ttfa_seconds_bucket" in metrics
+    assert 'tts_requests_total{outcome="ok",protocol="openai"}' in metrics
+    assert "tts_time_to_first_audio_seconds_bucket" in metrics
 
 
 def test_keys_are_checked_when_configured() -> None:
@@ -119,4 +119,4 @@ def test_a_full_server_refuses_with_retry_after() -> None:
 
 
 def small_is_busy(client: httpx.Client) -> bool:
-    return "parlando_streams_active 0.0" not in client.get("/metrics").text
+    return "tts_streams_active 0.0" not in client.get("/metrics").text

@@ -171,7 +171,7 @@ def test_a_killed_client_frees_its_stream(server: RunningServer, client: httpx.C
     assert victim.pid is not None
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
-    while "parlando_streams_active 0.0" not in client.get("/metrics").text:
+    while "tts_streams_active 0.0" not in client.get("/metrics").text:
         pass
     assert client.get("/ready").status_code == 200
 
