@@ -103,9 +103,10 @@ class EngineClient:
                     log.info("ready", voice=self._voice, restarts=self.restarts)
             except* (EngineLost, OSError) as lost:
                 log.error("engine_lost", reason=str(lost.exceptions[0]), streams=len(self._streams))
+            except* Exception:  # ours; the server lives on, and so must the engine
+                log.exception("engine_lost", streams=len(self._streams))
             finally:
                 await self._lose()
-            self.restarts += 1
             quick_deaths = 0 if was_ready else quick_deaths + 1
             await asyncio.sleep(_RESTART_DELAYS_S[min(quick_deaths, len(_RESTART_DELAYS_S) - 1)])
 
@@ -127,6 +128,7 @@ class EngineClient:
     async def _lose(self) -> None:
         """Red at once, before anything is waited for."""
         self._ready.clear()
+        self.restarts += 1
         self._on_stats(None, self.restarts)
         link, self._link = self._link, None
         for stream in list(self._streams.values()):

@@ -27,15 +27,24 @@ class RunningServer:
         settings = {f"PARLANDO_{name.upper()}": value for name, value in environment.items()}
         command = [sys.executable, "-m", "server", "serve", "--port", str(self.port)]
         self.process = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.PIPE, text=True)
-        self._await_ready()
+        self.await_ready()
 
-    def _await_ready(self) -> None:
+    def await_ready(self) -> None:
         """The server says `ready` in its log; reading on keeps the pipe from filling."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
             if '"event": "ready"' in line:
                 return
         raise AssertionError("the server ended before it was ready")
+
+    def __enter__(self) -> RunningServer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Whatever happened, nothing is left running."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
