@@ -51,9 +51,10 @@ class Utterance:
         rate_hz: int,
         temperature: float | None,
         clock: Callable[[], float] = time.monotonic,
+        request_id: str | None = None,
     ) -> None:
         """Raises ApiError when the caller's quota is used up."""
-        self.id = f"utt-{uuid.uuid4().hex}"  # of this request; see `utterance_id`
+        self.id = request_id or f"utt-{uuid.uuid4().hex}"  # of this request; see `utterance_id`
         self.seed = secrets.randbelow(2**31) if seed is None else seed
         self.rate_hz = rate_hz
         self.transcript = Transcript()

@@ -9,6 +9,7 @@ Every error is `error` and the close that belongs to it. A cancel is also taken 
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 from engines.messages import Cancelled, Failed, Finished
 from server.errors import ApiError
@@ -39,6 +40,7 @@ class NariConnection:
         self._wire, self._state = wire, state
         self._start: RequestStart | None = None
         self._utterance: Utterance | None = None
+        self._request_id: str | None = None  # from the configuration on
         self._sequence = 0  # expected next
         self._appends = 0
         self._text_ended = self._over = False
@@ -56,10 +58,6 @@ class NariConnection:
             if self._utterance is not None:
                 self._utterance.close()
                 self._state.live.discard(self._utterance.id)
-
-    @property
-    def _request_id(self) -> str | None:
-        return None if self._utterance is None else self._utterance.id
 
     # -- in --------------------------------------------------------------------------------------------------------
 
@@ -101,7 +99,7 @@ class NariConnection:
         if start.model is not None:
             self._state.check_model(start.model)
         self._state.voice(start.voice)
-        self._start = start
+        self._start, self._request_id = start, f"ws-{uuid.uuid4().hex}"
         await self._wire.send({"type": "request.configured"})
 
     def _consume(self, kind: str, sequence: int) -> None:
@@ -129,6 +127,7 @@ class NariConnection:
             rate_hz=_RATE_HZ,
             temperature=start.chosen_temperature,
             clock=state.clock,
+            request_id=self._request_id,
         )
         state.live.add(utterance.id)
         utterance.append(text, received_s)
