@@ -16,18 +16,27 @@ MAX_TEMPERATURE = 2.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     slots: int = 128
-    max_batch: int = 32
+    max_batch: int = 64  # rows of one LM call; more of them cost no less each
     max_waiting: int = 0  # requests that may wait for a slot; more are refused at once
     lm_threads: int = 1
     vocoder_threads: int = 1
-    vocoder_batch: int = 16
+    vocoder_job_codes: int = 32  # rows x codes of one vocoder job: above it a code costs half as much again (caches)
+    lm_slice_s: float = 0.006  # one LM call, so that a newcomer never waits long for the one under way
+    first_slice_s: float = 0.002  # the same while somebody waits for first audio
+    lead_cap_s: float = 2.0  # while others have less than the low water, who has more waits
+    low_water_s: float = 0.5
+    headroom: float = 0.75  # share of a worker's time that admission plans for
+    max_ttfa_s: float = 0.25  # predicted; who would wait longer is refused
     text_chars: int = 512  # text read per step, so that a long one delays nobody (some 5 us a character)
     workers: bool = True  # vocode on a thread of its own
 
     def __post_init__(self) -> None:
-        for name in ("slots", "max_batch", "lm_threads", "vocoder_threads", "vocoder_batch", "text_chars"):
+        for name in ("slots", "max_batch", "lm_threads", "vocoder_threads", "vocoder_job_codes", "text_chars"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("lm_slice_s", "first_slice_s", "lead_cap_s", "low_water_s", "headroom", "max_ttfa_s"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.max_waiting < 0:
             raise ConfigError(f"max_waiting must be at least 0, got {self.max_waiting}")
 

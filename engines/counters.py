@@ -14,6 +14,7 @@ class Counters:
     lm_busy_s: float = 0.0
     vocoder_busy_s: float = 0.0
     vocoder_rows: int = 0
+    late_chunks: int = 0  # emitted after their listener had run dry
     finished: int = 0
     cancelled: int = 0
     failed: int = 0
@@ -21,7 +22,7 @@ class Counters:
 
     def named(self) -> dict[str, int]:
         """Counts by metric name."""
-        names = ("lm_rows", "lm_idle_rows", "vocoder_rows", "finished", "cancelled", "failed")
+        names = ("lm_rows", "lm_idle_rows", "vocoder_rows", "late_chunks", "finished", "cancelled", "failed")
         return {name: getattr(self, name) for name in names} | {
             f"guard_{name}": count for name, count in self.guards.items()
         }

@@ -6,7 +6,7 @@ call failed, gets a fault of its own; its neighbours do not notice.
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
@@ -14,11 +14,14 @@ import numpy as np
 
 from engines.adapter_pointer import write_row
 from engines.bundle import Bundle
+from engines.cost_model import CostModel
 from engines.counters import Counters
 from engines.errors import EngineFault
 from engines.randomness import gumbel
 from engines.runtime.base import FloatArray, LmRuntime
 from engines.sequence import Sequence
+
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +33,10 @@ class Pick:
 
 
 class Decoding:
-    def __init__(self, bundle: Bundle, runtime: LmRuntime, counters: Counters) -> None:
-        self._bundle, self._runtime, self._counters = bundle, runtime, counters
+    def __init__(self, bundle: Bundle, runtime: LmRuntime, counters: Counters, cost: CostModel, clock: Clock) -> None:
+        """`cost` learns from every call; its size is the mean context."""
+        self._bundle, self._runtime, self._counters, self._cost = bundle, runtime, counters, cost
+        self._clock = clock
 
     def reset(self, slot: int) -> None:
         """The slot's next step is the first of its cache."""
@@ -46,14 +51,16 @@ class Decoding:
             batch = [sequences[slot] for slot in range(first, last) if slot in sequences]
             for sequence in batch:
                 write_row(self._bundle.adapter, self._runtime.inputs, sequence)
-            started = time.perf_counter()
+            started_s = self._clock()
             try:
                 code_logits, advance_logits = self._runtime.step(first, last)
             except Exception as error:  # whatever the backend raises belongs to these rows, not to the loop
                 fault = EngineFault(f"the speech model failed: {error}")
                 outcomes += [(sequence, fault) for sequence in batch]
                 continue
-            self._counters.lm_busy_s += time.perf_counter() - started
+            spent_s = self._clock() - started_s
+            self._cost.observe(last - first, float(self._runtime.inputs.past[first:last].mean()), spent_s)
+            self._counters.lm_busy_s += spent_s
             self._counters.lm_steps += 1
             self._counters.lm_rows += len(batch)
             self._counters.lm_idle_rows += last - first - len(batch)

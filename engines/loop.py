@@ -12,8 +12,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from engines.admission import Admission, Load
 from engines.bundle import Bundle
 from engines.config import EngineConfig, check_submit
+from engines.cost_model import CostModel, CostShape
 from engines.counters import Counters
 from engines.decoding import Decoding
 from engines.errors import BadParameter, BundleError, EngineFault, ParlandoError
@@ -37,7 +39,7 @@ from engines.messages import (
 )
 from engines.runtime.base import LmRuntime, VocoderRuntime
 from engines.runtime.onnx import OnnxLm, OnnxVocoder
-from engines.scheduler import Row, batch_runs, chunk_codes
+from engines.scheduler import NO_AUDIO, Row, batch_runs, chunk_codes, worth_decoding
 from engines.sequence import Phase, Sequence
 from engines.slots import SlotPool
 from engines.text import NUM_PHONE_IDS, FrontEnd
@@ -47,6 +49,9 @@ __all__ = ["Engine", "EngineConfig"]
 
 _TEXT_SLICE_CHARS = 128  # read of one sequence before the next one's turn
 _RETRY_AFTER_S = 1.0  # no stream ends sooner than its audio; a second is the least worth telling
+# Of one AVX-512 core and the shipped voice; a few calls on the real machine set them right.
+_LM_SHAPE = CostShape(base_s=250e-6, row_s=60e-6, unit_s=0.55e-6)  # a unit is a step of context
+_VOCODER_SHAPE = CostShape(base_s=300e-6, row_s=60e-6, unit_s=150e-6)  # a unit is a code
 
 
 class Engine:
@@ -75,12 +80,15 @@ class Engine:
         self._counters = Counters()
         self._events: list[Event] = []
         lm = lm or OnnxLm(bundle, self.config.slots, self.config.lm_threads)
-        self._decoding = Decoding(bundle, lm, self._counters)
+        self._lm_cost, self._vocoder_cost = CostModel(_LM_SHAPE), CostModel(_VOCODER_SHAPE)
+        self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
+        self._decoding = Decoding(bundle, lm, self._counters, self._lm_cost, clock)
         self._vocoding = Vocoding(
             bundle,
             vocoder or OnnxVocoder(bundle, self.config.vocoder_threads),
             self.config.slots,
             self._news.set if self.config.workers else None,
+            clock,
         )
 
     # -- the door --------------------------------------------------------------------------------------------------
@@ -117,6 +125,7 @@ class Engine:
     def step(self) -> list[Event]:
         """One turn. Returns what happened, in order."""
         self._news.clear()
+        self._admission.saw_time(self._clock())
         self._drain()
         self._read_text()
         self._collect()
@@ -133,7 +142,7 @@ class Engine:
         return events
 
     def stats(self) -> EngineStats:
-        phases = [one.phase for one in self._sequences.values()]
+        phases, load = [one.phase for one in self._sequences.values()], self._load()
         return EngineStats(
             running=phases.count(Phase.RUNNING),
             waiting=phases.count(Phase.WAITING),
@@ -143,6 +152,8 @@ class Engine:
             lm_steps=self._counters.lm_steps,
             lm_busy_s=self._counters.lm_busy_s,
             vocoder_busy_s=self._counters.vocoder_busy_s,
+            capacity=self._admission.capacity(load),
+            predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
             vocoder_job_s=self._vocoding.job_s,
             counters=self._counters.named(),
         )
@@ -173,6 +184,7 @@ class Engine:
                     sequence.add_text(command, self._clock())
                 case SetPaused(paused=paused):
                     sequence.paused = paused
+                    sequence.had_to_wait = True
                 case Cancel():
                     self._counters.cancelled += 1
                     self._events.append(Cancelled(request_id=sequence.request.request_id, samples=sequence.samples))
@@ -189,12 +201,19 @@ class Engine:
         phases = [one.phase for one in self._sequences.values()]
         # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
         places = self.config.max_waiting + phases.count(Phase.DRAINING)
-        if not self._slots.free and phases.count(Phase.WAITING) >= places:
-            message = f"all {self.config.slots} streams are in use"
-            self._refuse(submit.request_id, "overloaded", message, retry_after_s=_RETRY_AFTER_S)
+        full = not self._slots.free and phases.count(Phase.WAITING) >= places
+        reason = f"all {self.config.slots} streams are in use" if full else self._admission.refusal(self._load())
+        if reason is not None:
+            self._refuse(submit.request_id, "overloaded", reason, retry_after_s=_RETRY_AFTER_S)
             return
         self._sequences[submit.request_id] = Sequence(submit, voice, self.bundle, self._front_end, self._clock())
         self._assign_slots()
+
+    def _load(self) -> Load:
+        running = [one for one in self._sequences.values() if one.phase is not Phase.DRAINING]
+        pending = sum(one.first_chunk_s is None and bool(one.unread or one.segments) for one in running)
+        steps = sum(one.past for one in running)
+        return Load(running=len(running), first_pending=pending, mean_context=steps / max(1, len(running)))
 
     def _refuse(self, request_id: str, code: str, message: str, retry_after_s: float | None = None) -> None:
         self._counters.failed += 1
@@ -267,9 +286,14 @@ class Engine:
 
     def _decode(self) -> bool:
         """One LM step for the most urgent rows. Returns whether there were any."""
-        now = self._clock()
+        now, config = self._clock(), self.config
         runnable = {one.slot: one for one in self._sequences.values() if self._runnable(one, now)}
-        runs = batch_runs([self._row(one, now) for one in runnable.values()], self.config.max_batch)
+        rows = [self._row(one, now) for one in runnable.values()]
+        rows = worth_decoding(rows, low_water_s=config.low_water_s, lead_cap_s=config.lead_cap_s)
+        context = sum(runnable[row.slot].past for row in rows) / max(1, len(rows))
+        waited_for = any(row.lead_s == NO_AUDIO for row in rows)
+        slice_s = config.first_slice_s if waited_for else config.lm_slice_s
+        runs = batch_runs(rows, self._lm_cost.rows_within(slice_s, context, config.max_batch))
         for first, last in runs:
             for slot in range(first, last):
                 if slot in runnable:
@@ -310,7 +334,8 @@ class Engine:
             return
         due.sort(key=lambda item: item[0])
         count = due[0][1]
-        chosen = [sequence for _, codes, sequence in due if codes == count][: self.config.vocoder_batch]
+        rows = max(1, self.config.vocoder_job_codes // max(1, count))
+        chosen = [sequence for _, codes, sequence in due if codes == count][:rows]
         self._vocoding.start([VocoderRow.take(sequence, count) for sequence in chosen])
 
     def _collect(self) -> None:
@@ -319,6 +344,7 @@ class Engine:
             return
         self._counters.vocoder_busy_s += done.busy_s
         self._counters.vocoder_rows += len(done.rows)
+        self._vocoder_cost.observe(len(done.rows), len(done.rows[0].codes), done.busy_s)
         for row, pcm in zip(done.rows, done.pcm, strict=True):
             sequence = self._sequences[row.request_id]
             sequence.in_vocoder = False
@@ -334,6 +360,9 @@ class Engine:
         if pcm:
             words = sequence.words_until(row.first_code + len(row.codes))
             first_sample = sequence.samples
+            if sequence.late(now):
+                self._counters.late_chunks += 1
+                self._admission.saw_late(sum(one.phase is Phase.RUNNING for one in self._sequences.values()))
             self._events.append(Chunk(request_id=row.request_id, pcm=pcm, first_sample=first_sample, words=words))
             sequence.play(len(pcm) // 2, now)
         if row.last:
@@ -347,5 +376,5 @@ class Engine:
         for name, sequence in self._sequences.items():
             running = sequence.phase is Phase.RUNNING and bool(sequence.codes)
             if running and not sequence.told_waiting and sequence.starved:
-                sequence.told_waiting = True
+                sequence.told_waiting = sequence.had_to_wait = True
                 self._events.append(WaitingForText(request_id=name, spoken_samples=sequence.samples))

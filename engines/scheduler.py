@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
-from heapq import nsmallest
 
 LADDER = (1, 2, 4, 8)  # codes a chunk
+NO_AUDIO = float("-inf")  # the lead of a stream that has not sounded
+URGENT_S = 0.12  # a lead that a step of everybody, a vocoder job and the way out could use up
 MAX_GAP = 3  # a call of the LM costs 0.27 ms, a row in it 0.05 to 0.1 ms (one AVX-512 core)
 CROWD = 4  # from so many running sequences on, a first chunk of one code would run dry before the second
 
@@ -27,22 +28,63 @@ class Row:
         return self.lead_s, self.arrived_s
 
 
-def batch_runs(ready: Items[Row], max_batch: int) -> list[tuple[int, int]]:
-    """Ranges of slots [first, last) to step, disjoint and rising: the `max_batch` most urgent rows, joined over gaps.
+def worth_decoding(ready: Items[Row], *, low_water_s: float, lead_cap_s: float) -> list[Row]:
+    """The rows that the next LM call is for.
 
-    A range is one call of the LM, and rows inside it that nobody chose are computed for nothing.
+    While somebody waits for first audio it is for them and for whoever is about to run dry; while somebody is below
+    the low water, who has more than the lead cap waits. With neither, all work ahead.
+    """
+    if any(row.lead_s == NO_AUDIO for row in ready):
+        return [row for row in ready if row.lead_s < URGENT_S]
+    if any(row.lead_s < low_water_s for row in ready):
+        return [row for row in ready if row.lead_s < lead_cap_s]
+    return list(ready)
+
+
+def batch_runs(ready: Items[Row], max_batch: int) -> list[tuple[int, int]]:
+    """Ranges of slots [first, last) to step, disjoint and rising, of `max_batch` rows in all; one call of the LM each.
+
+    Neighbours are joined over small gaps, whose rows are computed for nothing. When not all fit, the ranges with the
+    most urgent rows go first, and of the last one the part around its most urgent row with the least lead in it.
 
         slots   0 1 . 3 . . . . . . 10 .  12        . = not wanted
         runs   [0       4)         [10      13)     a gap of up to MAX_GAP costs less than another call
     """
-    chosen = sorted(row.slot for row in nsmallest(max_batch, ready, key=lambda row: row.urgency))
-    runs: list[tuple[int, int]] = []
-    for slot in chosen:
-        if runs and slot - runs[-1][1] <= MAX_GAP and slot + 1 - runs[-1][0] <= max_batch:
-            runs[-1] = (runs[-1][0], slot + 1)
+    runs: list[list[Row]] = []
+    for row in sorted(ready, key=lambda one: one.slot):
+        if runs and row.slot - runs[-1][-1].slot - 1 <= MAX_GAP:
+            runs[-1].append(row)
         else:
-            runs.append((slot, slot + 1))
-    return runs
+            runs.append([row])
+    chosen, left = [], max_batch
+    for run in sorted(runs, key=lambda rows: min(row.urgency for row in rows)):
+        if left <= 0:
+            break
+        first, last = _most_urgent_part(run, left)
+        chosen.append((first, last))
+        left -= last - first
+    return sorted(chosen)
+
+
+def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
+    """A range of at most `most` slots of a run (which may have gaps), its most urgent row inside."""
+    if run[-1].slot + 1 - run[0].slot <= most:
+        return run[0].slot, run[-1].slot + 1
+    urgent = min(range(len(run)), key=lambda index: run[index].urgency)
+    best: tuple[float, int, int] | None = None
+    last = 0
+    for first in range(urgent + 1):
+        last = max(last, first)
+        while last + 1 < len(run) and run[last + 1].slot - run[first].slot < most:
+            last += 1
+        if last < urgent:
+            continue
+        # Who has sounded and who has not are both worth having; a long lead is worth little.
+        worth = sum(1.0 / (1.0 + max(0.0, row.lead_s)) for row in run[first : last + 1])
+        if best is None or worth > best[0]:
+            best = (worth, run[first].slot, run[last].slot + 1)
+    assert best is not None, "the part from the most urgent row on always holds it"
+    return best[1], best[2]
 
 
 def chunk_codes(pending: int, emitted: int, lead_s: float, *, running: int, no_more: bool) -> int:
@@ -51,7 +93,7 @@ def chunk_codes(pending: int, emitted: int, lead_s: float, *, running: int, no_m
         return 0
     if emitted == 0:
         wanted = 1 if running < CROWD else 2
-    elif lead_s < 0.12:
+    elif lead_s < URGENT_S:
         wanted = 1
     elif lead_s < 0.3:
         wanted = 2

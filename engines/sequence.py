@@ -66,6 +66,7 @@ class Sequence:
         self.flushed_tail = False
         self.samples = 0  # emitted
         self.told_waiting = False
+        self.had_to_wait = False  # since the last chunk: for text, or for a slow reader
 
         self._same_codes = 0  # steps in a row with the same code, outside pauses
         self._dry_at_s: float | None = None  # when its listener, playing from the first chunk, has no more to play
@@ -228,7 +229,12 @@ class Sequence:
         if self.first_chunk_s is None:
             self.first_chunk_s = now
         self.samples += samples
+        self.had_to_wait = False
         self._dry_at_s = max(self._dry_at_s or now, now) + samples / self.request.sample_rate_hz
+
+    def late(self, now: float) -> bool:
+        """Whether a chunk sent now finds its listener dry, for want of speed and not of text."""
+        return self._dry_at_s is not None and now > self._dry_at_s and not (self.had_to_wait or self.paused)
 
     def lead_s(self, now: float, codes: int) -> float:
         """Seconds left to play once the first `codes` codes are sent; minus infinity before the first chunk.

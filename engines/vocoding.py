@@ -7,7 +7,6 @@ arrays need no lock. A slot is not given away while its row is in a job.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -65,9 +64,16 @@ class Vocoded:
 
 
 class Vocoding:
-    def __init__(self, bundle: Bundle, runtime: VocoderRuntime, slots: int, wake: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        runtime: VocoderRuntime,
+        slots: int,
+        wake: Callable[[], None] | None,
+        clock: Callable[[], float],
+    ) -> None:
         """With `wake`, jobs run on a worker thread that calls it after each; without, inside `start`."""
-        self._bundle, self._runtime, self._wake = bundle, runtime, wake
+        self._bundle, self._runtime, self._wake, self._clock = bundle, runtime, wake, clock
         self._state = runtime.initial_state(slots)
         self._sums: dict[int, NDArray[np.float64]] = {}
         self._rates: dict[int, OverlapAdd] = {}
@@ -83,7 +89,7 @@ class Vocoding:
     def start(self, rows: list[VocoderRow]) -> None:
         """All rows bring the same number of codes. Not while `busy`."""
         assert not self.busy, "one vocoder job at a time"
-        self.busy, self._began_s = True, time.perf_counter()
+        self.busy, self._began_s = True, self._clock()
         if self._worker is None:
             self._finished.put(self._run(rows))
         else:
@@ -96,7 +102,7 @@ class Vocoding:
     @property
     def job_s(self) -> float:
         """How long the job in flight has been running; 0 without one."""
-        return time.perf_counter() - self._began_s if self.busy and not self.has_finished else 0.0
+        return self._clock() - self._began_s if self.busy and not self.has_finished else 0.0
 
     def collect(self) -> Vocoded | None:
         """The job that has finished since the last call, if one has."""
@@ -117,12 +123,12 @@ class Vocoding:
             self._wake()
 
     def _run(self, rows: list[VocoderRow]) -> Vocoded:
-        started = time.perf_counter()
+        started_s = self._clock()
         try:
             pcm = self._synthesise(rows)
         except Exception as error:  # whatever the backend raises belongs to these rows, not to the loop
             pcm = [EngineFault(f"the vocoder failed: {error}")] * len(rows)
-        return Vocoded(rows=rows, pcm=pcm, busy_s=time.perf_counter() - started)
+        return Vocoded(rows=rows, pcm=pcm, busy_s=self._clock() - started_s)
 
     def _synthesise(self, rows: list[VocoderRow]) -> list[bytes | EngineFault]:
         for row in rows:

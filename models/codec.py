@@ -37,10 +37,14 @@ class FiniteScalarQuantiser(nn.Module):
         basis = torch.cat([torch.ones(1, dtype=torch.long), torch.cumprod(size, 0)[:-1]])
         self.register_buffer("basis", basis, persistent=False)
 
+    def levels(self, z: Tensor) -> Tensor:
+        """z [..., 4] -> the same inside the levels' range, before rounding"""
+        half = (self.size - 1) * (1 + 1e-3) / 2
+        return torch.tanh(z + torch.atanh(0.5 / half)) * half - 0.5
+
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """z [..., 4] -> quantised values in [-1, 1) [..., 4] (straight-through gradient), codes [...]"""
-        half = (self.size - 1) * (1 + 1e-3) / 2
-        bounded = torch.tanh(z + torch.atanh(0.5 / half)) * half - 0.5
+        bounded = self.levels(z)
         rounded = bounded + (torch.round(bounded) - bounded).detach()
         digits = (torch.round(bounded) + self.size // 2).long()
         return rounded / (self.size // 2), (digits * self.basis).sum(-1)
@@ -166,11 +170,16 @@ class Codec(nn.Module):
 
     def encode(self, samples: Tensor, f0_hz: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
         """samples [B, S], f0_hz [B, S / HOP] (0 = unvoiced), voice [B] -> values [B, N, 4], codes [B, N]"""
+        quantised: tuple[Tensor, Tensor] = self.decoder.quantiser(self.latent(samples, f0_hz, voice).float())
+        return quantised
+
+    def latent(self, samples: Tensor, f0_hz: Tensor, voice: Tensor) -> Tensor:
+        """As `encode`, before the quantiser: [B, N, 4]"""
         voiced = (f0_hz > 0).float()
         log_f0 = torch.log(f0_hz.clamp(min=MIN_F0_HZ))
         pitch = (log_f0 - self.pitch_mean[voice][:, None]) / self.pitch_deviation[voice][:, None]
-        quantised: tuple[Tensor, Tensor] = self.decoder.quantiser(self.encoder(samples, pitch, voiced).float())
-        return quantised
+        latent: Tensor = self.encoder(samples, pitch, voiced)
+        return latent
 
     def speak(self, values: Tensor, voice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Whole utterances with the predicted F0.

@@ -1,5 +1,8 @@
 """Trains the codec on prepared speech: python -m models.train_codec --data DIR --out FILE --cpu-minutes N
 
+With `--pairs`, texts that the teacher spoke twice with different excitation noise teach the encoder to give both the
+same codes: what only the noise decides is nothing a speech model could predict.
+
 Budgets count this process's CPU time, because wall time says little on a shared machine. A checkpoint with optimiser,
 random state and progress is written every minute; `--resume` goes on from it.
 """
@@ -33,10 +36,13 @@ def held_out(utterances: list[Utterance]) -> list[Utterance]:
 class Speech:
     """Random crops of prepared speech."""
 
-    def __init__(self, folder: Path, voices: list[str], shares: list[float], seed: int) -> None:
+    def __init__(
+        self, folder: Path, voices: list[str], shares: list[float], seed: int, pairs: Path | None = None
+    ) -> None:
         self.voices = [load(folder, voice) for voice in voices]
         self.shares = np.array(shares) / sum(shares)
         self.rng = np.random.default_rng(seed)
+        self._pairs = [] if pairs is None else [_Pairs(pairs, voice) for voice in voices]
 
     def batch(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         """samples [B, CROP], f0_hz [B, CROP / HOP], voice [B]"""
@@ -58,6 +64,17 @@ class Speech:
         samples = torch.tensor(np.stack(waves)).float() / 32768
         return samples, torch.tensor(np.stack(pitches)), torch.tensor(voices)
 
+    def pairs(self, rows: int) -> tuple[Tensor, Tensor, Tensor] | None:
+        """As `batch`, 2 x rows: row i and row rows + i are two renderings of the same moment. None without pairs."""
+        if not self._pairs:
+            return None
+        crops = []
+        for voice in self.rng.choice(len(self.voices), rows, p=self.shares):
+            crops.append((*self._pairs[voice].crop(self.rng), int(voice)))
+        waves = np.stack([crop[0][side] for side in (0, 1) for crop in crops])
+        pitches = np.stack([crop[1][side] for side in (0, 1) for crop in crops])
+        return torch.tensor(waves).float() / 32768, torch.tensor(pitches), torch.tensor([c[2] for c in crops] * 2)
+
     def evaluation(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         result = []
         for voice, (utterances, pcm, f0) in enumerate(self.voices):
@@ -66,6 +83,35 @@ class Speech:
                 pitch = torch.tensor(np.array(f0[one.offset // HOP : (one.offset + one.samples) // HOP]))[None]
                 result.append((samples, pitch, torch.tensor([voice])))
         return result
+
+
+class _Pairs:
+    """Neighbouring utterances of one file that say the same."""
+
+    def __init__(self, folder: Path, voice: str) -> None:
+        self.utterances, self.pcm, self.f0 = load(folder, voice)
+        self.first = [
+            index
+            for index, (one, two) in enumerate(zip(self.utterances, self.utterances[1:]))
+            if one.text == two.text and one.samples == two.samples >= CROP_SAMPLES and one.stretch == two.stretch
+        ]
+
+    def crop(self, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        first = self.first[rng.integers(len(self.first))]
+        start = int(rng.integers((self.utterances[first].samples - CROP_SAMPLES) // HOP + 1)) * HOP
+        starts = [self.utterances[index].offset + start for index in (first, first + 1)]
+        waves = [np.asarray(self.pcm[at : at + CROP_SAMPLES]) for at in starts]
+        return waves, [np.asarray(self.f0[at // HOP : (at + CROP_SAMPLES) // HOP]) for at in starts]
+
+
+def disagreement(codec: Codec, samples: Tensor, f0_hz: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
+    """Of `Speech.pairs`: mean squared distance of the latents in quantiser levels, and the share of equal codes."""
+    with torch.autocast("cpu", torch.bfloat16):
+        latent = codec.latent(samples, f0_hz, voice)
+    levels = codec.decoder.quantiser.levels(latent.float())
+    one, two = levels.chunk(2)
+    equal = (torch.round(one) == torch.round(two)).all(-1).float().mean()
+    return ((one - two) ** 2).mean(), equal
 
 
 def losses(
@@ -114,6 +160,17 @@ def evaluate(codec: Codec, mel: LogMel, unseen: list[tuple[Tensor, Tensor, Tenso
     }
 
 
+def start_from(codec: Codec, path: Path) -> None:
+    """Takes over a codec of fewer voices; a new voice starts as the mean of the old ones."""
+    saved = torch.load(path, weights_only=False)["network"]
+    old = saved["decoder.voice.weight"]
+    more = codec.decoder.voice.num_embeddings - len(old)
+    saved["decoder.voice.weight"] = torch.cat([old, old.mean(0, keepdim=True).expand(more, -1)])
+    for name in ("pitch_mean", "pitch_deviation"):
+        saved[name] = torch.cat([saved[name], getattr(codec, name)[len(old) :]])
+    codec.load_state_dict(saved)
+
+
 def learning_rate(step: int, progress: float, peak: float) -> float:
     return peak * min(1.0, step / 60 + 0.01) * (1.0 if progress < 0.5 else max(0.04, (1 - progress) / 0.5))
 
@@ -126,14 +183,20 @@ def main() -> None:
     parser.add_argument("--cpu-minutes", type=float, default=280)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--peak", type=float, default=1e-3)
+    parser.add_argument("--pairs", type=Path, help="prepared speech in which each text comes twice in a row")
+    parser.add_argument("--agreement", type=float, default=1.0, help="weight of the distance between the two of a pair")
+    parser.add_argument("--start-from", type=Path, help="a trained codec, whose first voices are ours too")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     names = [part.split(":")[0] for part in arguments.voices.split(",")]
-    speech = Speech(arguments.data, names, [float(part.split(":")[1]) for part in arguments.voices.split(",")], 0)
+    shares = [float(part.split(":")[1]) for part in arguments.voices.split(",")]
+    speech = Speech(arguments.data, names, shares, 0, arguments.pairs)
     codec = Codec(len(names))
+    if arguments.start_from:
+        start_from(codec, arguments.start_from)
     for index, (_, _, f0) in enumerate(speech.voices):
         mean, deviation = pitch_statistics(np.asarray(f0))
         codec.pitch_mean[index], codec.pitch_deviation[index] = mean, deviation
@@ -143,23 +206,29 @@ def main() -> None:
         state.resume()
     mel, spectral, unseen = LogMel(), SpectralLoss(), speech.evaluation()
     recent: list[list[float]] = []
-    next_report = time.monotonic() + 20
+    next_save, next_report = time.monotonic() + 60, time.monotonic() + 20
     while not state.done:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
         parts = losses(codec, spectral, mel, *speech.batch(arguments.batch))
         loss = parts["spectral"] + parts["mel"] + 3 * parts["f0"] + 0.4 * parts["voicing"]
+        pairs = speech.pairs(arguments.batch // 2)
+        if pairs is not None:
+            distance, parts["equal_codes"] = disagreement(codec, *pairs)
+            loss = loss + arguments.agreement * distance
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
         optimiser.step()
         state.advance()
         recent.append([float(part.detach()) for part in parts.values()])
+        if time.monotonic() > next_save:
+            next_save = time.monotonic() + 60
+            state.save()
         if time.monotonic() > next_report:
-            next_report = time.monotonic() + 60
+            next_report = time.monotonic() + 300  # it costs some ten seconds
             state.report(dict(zip(parts, np.mean(recent[-50:], axis=0))) | evaluate(codec, mel, unseen))
             recent.clear()
-            state.save()
     state.report(evaluate(codec, mel, unseen))
     state.save()
 

@@ -100,6 +100,42 @@ def say(
     out.print(f"{audio_s:.2f} s of {chosen}, TTFA {1000 * (first_s or 0):.1f} ms, RTF {rtf}, seed {seed}{where}")
 
 
+bench = typer.Typer(help="Measures this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("engine")
+def bench_engine(
+    streams: Annotated[list[int] | None, typer.Option(help="Streams at once; may be given several times.")] = None,
+    bundle: BundlePath = None,
+) -> None:
+    """The engine without a server: cost of a second of speech, and where the time goes."""
+    from engines.benchmark import run
+
+    table = Table(
+        "streams", "RTF", "CPU s / audio s", "LM", "vocoder", "Python per step", "rows per call", "first audio"
+    )
+    try:
+        loaded = load_bundle(bundle)
+        for count in streams or [1, 4, 16, 64]:
+            found = run(loaded, count)
+            first = found.first_audio_s
+            table.add_row(
+                str(count),
+                f"{found.real_time_factor:.4f}",
+                f"{found.cpu_per_audio_s:.4f}",
+                f"{found.lm_s / found.audio_s:.4f}",
+                f"{found.vocoder_s / found.audio_s:.4f}",
+                f"{found.python_per_step_us:.0f} us",
+                f"{found.lm_rows / found.lm_calls:.1f}",
+                f"{1000 * first[len(first) // 2]:.1f} / {1000 * first[-1]:.1f} ms",
+            )
+    except ParlandoError as error:
+        _stop(error)
+    table.caption = "LM and vocoder: seconds of each worker per second of audio. First audio: median / last."
+    out.print(table)
+
+
 @app.command()
 def voices(bundle: BundlePath = None) -> None:
     """Lists the voices; the first is the default."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from engines.bundle import Bundle, load_bundle
+from engines.bundle import Bundle
 from engines.loop import Engine, EngineConfig
 from engines.messages import Append, Cancel, Cancelled, Chunk, EndText, Event, Failed, Finished, Flush, Submit
 from engines.overlap_add import RATES_HZ, OverlapAdd, to_s16
@@ -24,16 +24,6 @@ OTHERS = (
     "One, two, three, four, five, six, seven, eight, nine, ten!",
     "It was a bright cold day in April, and the clocks were striking thirteen.",
 )
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return load_bundle()
-
-
-@pytest.fixture(scope="module")
-def front_end() -> FrontEnd:
-    return FrontEnd.load()
 
 
 def make(bundle: Bundle, front_end: FrontEnd, **settings: object) -> Engine:

@@ -38,15 +38,26 @@ def test_a_small_gap_is_joined_and_a_large_one_is_not() -> None:
 
 
 @given(st.sets(st.integers(0, 127)), st.integers(1, 32), st.randoms(use_true_random=False))
-def test_runs_hold_the_most_urgent_rows_once(slots: set[int], max_batch: int, rng: random.Random) -> None:
+def test_runs_hold_the_most_urgent_row_and_no_more_than_fit(
+    slots: set[int], max_batch: int, rng: random.Random
+) -> None:
     rows = [row(slot, rng.choice([0.0, 1.0, 2.0])) for slot in slots]
     runs = batch_runs(rows, max_batch)
     covered = [slot for first, last in runs for slot in range(first, last)]
     assert covered == sorted(set(covered))
-    assert all(1 <= last - first <= max_batch for first, last in runs)
-    wanted = sorted(rows, key=lambda one: one.urgency)[:max_batch]
-    assert {one.slot for one in wanted} <= set(covered)
+    assert len(covered) <= max_batch
+    assert not rows or min(rows, key=lambda one: one.urgency).slot in covered
     assert all(first in slots and last - 1 in slots for first, last in runs)
+    assert slots <= set(covered) or len(covered) + MAX_GAP + 1 >= max_batch or len(runs) > 1
+
+
+def test_a_part_of_a_crowd_has_the_least_lead() -> None:
+    crowd = [row(slot, 0.1 if 30 <= slot < 40 else 5.0) for slot in range(64)]
+    assert batch_runs(crowd, max_batch=10) == [(30, 40)]
+    newcomers = [row(slot, float("-inf") if slot > 60 else 1.0) for slot in range(64)]
+    ((first, last),) = batch_runs(newcomers, max_batch=8)
+    assert first <= 61
+    assert last == 64
 
 
 def test_chunks_grow_with_the_lead() -> None:

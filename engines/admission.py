@@ -1,0 +1,84 @@
+"""Who may come in. It predicts a newcomer's first audio and what the machine can sustain, and remembers lateness.
+
+Pure functions over counts and predicted costs, and one small memory of late chunks; the caller brings the time. It
+sees no sequences and never waits. Whoever cannot be served in time is refused at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engines.config import EngineConfig
+from engines.cost_model import CostModel
+
+_JOB_CODES = 4  # codes a row in a vocoder job once a stream has some lead
+_BACK_OFF = 0.9  # of the running streams, when one of them was served late
+_GROWTH_PER_S = 1.0  # streams a second that the limit grows while nobody is late
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    running: int  # sequences that hold a slot
+    first_pending: int  # of them, those without audio
+    mean_context: float  # steps in the cache, over running rows
+
+
+class Admission:
+    def __init__(self, config: EngineConfig, code_s: float, lm: CostModel, vocoder: CostModel) -> None:
+        self._config, self._code_s, self._lm, self._vocoder = config, code_s, lm, vocoder
+        self._limit = float(config.slots)
+        self._grown_at_s: float | None = None
+
+    def capacity(self, load: Load) -> int:
+        """Streams that can be kept at real time, all of them speaking."""
+        sustained = min(self._config.slots, int(self._limit))
+        low, high = 1, max(1, sustained)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self._utilisation(middle, load) <= 1.0 else (low, middle - 1)
+        return low
+
+    def predicted_ttfa_s(self, load: Load) -> float:
+        """Of one more stream: the calls under way, then its own and those of the newcomers before it."""
+        config, newcomers = self._config, load.first_pending + 1
+        lm_s = self._lm.predict_s(min(newcomers, config.max_batch), 0)
+        under_way_s = min(config.lm_slice_s, self._lm.predict_s(min(load.running, config.max_batch), load.mean_context))
+        rows = max(1, config.vocoder_job_codes)
+        jobs = -(-newcomers // rows)
+        job_s = self._vocoder.predict_s(min(newcomers, rows), 1)
+        waiting_s = self._vocoder.predict_s(max(1, rows // _JOB_CODES), _JOB_CODES) if load.running else 0.0
+        return under_way_s + lm_s * -(-newcomers // config.max_batch) + waiting_s + jobs * job_s
+
+    def refusal(self, load: Load) -> str | None:
+        """Why one more stream cannot be served in time; None when it can."""
+        capacity = self.capacity(load)
+        if load.running >= capacity:
+            return f"{load.running} streams are running, this machine sustains {capacity}"
+        predicted_s = self.predicted_ttfa_s(load)
+        if predicted_s > self._config.max_ttfa_s:
+            limit_ms = 1000 * self._config.max_ttfa_s
+            return f"first audio would take {1000 * predicted_s:.0f} ms, the limit is {limit_ms:.0f} ms"
+        return None
+
+    def saw_late(self, running: int) -> None:
+        """A chunk came after its listener had run dry: with so many streams it does not work."""
+        self._limit = max(1.0, min(self._limit, running * _BACK_OFF))
+
+    def saw_time(self, now: float) -> None:
+        """Once a step: the limit recovers."""
+        if self._grown_at_s is not None:
+            grown = (now - self._grown_at_s) * _GROWTH_PER_S
+            self._limit = min(float(self._config.slots), self._limit + grown)
+        self._grown_at_s = now
+
+    def _utilisation(self, streams: int, load: Load) -> float:
+        """Share of each worker's time, over its headroom, that this many speaking streams need."""
+        config = self._config
+        most = self._lm.rows_within(config.lm_slice_s, load.mean_context, config.max_batch)
+        calls = -(-streams // most)
+        lm_s = calls * self._lm.predict_s(-(-streams // calls), load.mean_context)
+        rows = max(1, config.vocoder_job_codes // _JOB_CODES)
+        vocoder_s = streams / (rows * _JOB_CODES) * self._vocoder.predict_s(rows, _JOB_CODES)
+        # The two workers overlap; without them one thread does both.
+        busy_s = max(lm_s, vocoder_s) if config.workers else lm_s + vocoder_s
+        return busy_s / self._code_s / config.headroom

@@ -1,0 +1,270 @@
+"""Who runs when, and who may come in: the real engine on toy networks whose cost is known, under a fake clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from engines.admission import Admission, Load
+from engines.bundle import Bundle
+from engines.config import EngineConfig
+from engines.cost_model import CostModel, CostShape
+from engines.loop import Engine
+from engines.messages import (
+    Append,
+    Chunk,
+    EndText,
+    Event,
+    Failed,
+    Finished,
+    Flush,
+    SetPaused,
+    Started,
+    Submit,
+    WaitingForText,
+)
+from engines.scheduler import NO_AUDIO, Row, worth_decoding
+from tests.engine.toys import FakeClock, ToyLm, ToyVocoder
+
+SHORT = "Please hold the line while I look."
+LONG = " ".join(["It was a long road and nobody knew where it went, but we followed it all the same."] * 40)
+
+
+@dataclass
+class Listener:
+    """Plays from the first chunk on, and knows when it ran dry."""
+
+    asked_s: float
+    first_s: float | None = None
+    dry_s: float = 0.0
+    underruns: int = 0
+    waiting: bool = False
+    end: Event | None = None
+
+
+@dataclass
+class House:
+    """An engine, its clock and its listeners."""
+
+    bundle: Bundle
+    config: EngineConfig = field(default_factory=lambda: EngineConfig(slots=64, workers=False))
+    lm_s: tuple[float, float] = (0.3e-3, 0.1e-3)
+    vocoder_s: tuple[float, float] = (0.3e-3, 0.12e-3)
+
+    def __post_init__(self) -> None:
+        self.clock = FakeClock()
+        self.lm = ToyLm(self.bundle, self.config.slots, self.clock, *self.lm_s)
+        vocoder = ToyVocoder(self.bundle, self.clock, *self.vocoder_s)
+        self.engine = Engine(self.bundle, self.config, self.clock, lm=self.lm, vocoder=vocoder)
+        self.listeners: dict[str, Listener] = {}
+
+    def ask(self, name: str, text: str, *, end: bool = True, max_lead_s: float | None = None) -> None:
+        self.listeners[name] = Listener(self.clock.now_s)
+        self.engine.submit(Submit(request_id=name, voice=self.bundle.voices[0].id, seed=1, max_lead_s=max_lead_s))
+        self.engine.submit(Append(request_id=name, text=text))
+        if end:
+            self.engine.submit(EndText(request_id=name))
+
+    def step(self) -> None:
+        for event in self.engine.step():
+            listener = self.listeners[event.request_id]  # type: ignore[union-attr]
+            match event:
+                case Chunk(pcm=pcm):
+                    now = self.clock.now_s
+                    if listener.first_s is None:
+                        listener.first_s = listener.dry_s = now
+                    if now > listener.dry_s:
+                        listener.underruns += not listener.waiting
+                        listener.dry_s = now
+                    listener.waiting = False
+                    listener.dry_s += len(pcm) / 2 / 24_000
+                case WaitingForText():
+                    listener.waiting = True
+                case Started():
+                    pass
+                case Finished() | Failed():
+                    listener.end = event
+        if not self.engine.has_work:
+            self.clock.now_s += 1e-3
+
+    def run(self, seconds: float) -> None:
+        until_s = self.clock.now_s + seconds
+        while self.clock.now_s < until_s:
+            self.step()
+
+    def ttfa_s(self, name: str) -> float:
+        listener = self.listeners[name]
+        assert listener.first_s is not None, f"{name} has not sounded: {listener.end}"
+        return listener.first_s - listener.asked_s
+
+    def admitted(self) -> list[str]:
+        return [name for name, one in self.listeners.items() if not isinstance(one.end, Failed)]
+
+
+def test_a_burst_of_fifty_starts_at_once_and_nobody_runs_dry(bundle: Bundle) -> None:
+    house = House(bundle)
+    for index in range(50):
+        house.ask(f"s{index}", SHORT)
+    house.run(30)
+    assert len(house.admitted()) == 50
+    assert all(isinstance(one.end, Finished) for one in house.listeners.values())
+    assert sum(one.underruns for one in house.listeners.values()) == 0
+    assert max(house.ttfa_s(name) for name in house.listeners) < 0.12
+
+
+def test_a_newcomer_does_not_wait_for_those_who_work_ahead(bundle: Bundle) -> None:
+    house = House(bundle)
+    for index in range(40):
+        house.ask(f"long{index}", LONG)
+    house.run(3)
+    house.ask("new", SHORT)
+    house.run(0.5)
+    config = house.config
+    # The call and the job under way, two of its own of each, and room for one more.
+    assert house.ttfa_s("new") < config.lm_slice_s + 2 * config.first_slice_s + 0.015
+
+
+def test_one_very_long_text_holds_nobody_up(bundle: Bundle) -> None:
+    house = House(bundle)
+    house.ask("book", LONG * 20)
+    for index in range(20):
+        house.run(0.2)
+        house.ask(f"s{index}", SHORT)
+    house.run(5)
+    assert max(house.ttfa_s(f"s{index}") for index in range(20)) < 0.05
+    assert all(one.underruns == 0 for one in house.listeners.values())
+
+
+def test_nobody_starves_where_the_machine_is_slow_but_fast_enough(bundle: Bundle) -> None:
+    """Twelve streams on a machine that can just keep them: each gets its share to the end."""
+    house = House(bundle, lm_s=(0.5e-3, 1.2e-3), vocoder_s=(0.5e-3, 0.9e-3))
+    for index in range(12):
+        house.ask(f"s{index}", LONG)
+        house.run(0.05)
+    house.run(60)
+    admitted = house.admitted()
+    assert len(admitted) >= 6
+    assert sum(house.listeners[name].underruns for name in admitted) == 0
+    leads = [house.listeners[name].dry_s - house.clock.now_s for name in admitted]
+    assert min(leads) > 0
+
+
+def test_who_cannot_be_served_is_refused_and_who_was_admitted_keeps_its_lead(bundle: Bundle) -> None:
+    house = House(bundle, lm_s=(0.5e-3, 1.2e-3), vocoder_s=(0.5e-3, 0.9e-3))
+    for index in range(100):
+        house.ask(f"s{index}", LONG)
+        house.run(0.1)
+    refused = [one.end for one in house.listeners.values() if isinstance(one.end, Failed)]
+    admitted = house.admitted()
+    assert refused
+    assert all(isinstance(end, Failed) and end.code == "overloaded" and end.retry_after_s for end in refused)
+    assert 6 <= len(admitted) <= 20
+    late = sum(house.listeners[name].underruns for name in admitted)
+    assert late <= 2, "the first chunks may teach the model; after that nobody runs dry"
+
+
+def test_a_slow_reader_is_paused_and_others_are_untouched(bundle: Bundle) -> None:
+    house = House(bundle)
+    house.ask("slow", LONG)
+    house.run(0.2)
+    house.engine.submit(SetPaused(request_id="slow", paused=True))
+    house.run(0.1)
+    before = house.listeners["slow"].dry_s
+    house.ask("other", SHORT)
+    house.run(5)
+    assert house.listeners["slow"].dry_s == before
+    assert isinstance(house.listeners["other"].end, Finished)
+    house.engine.submit(SetPaused(request_id="slow", paused=False))
+    house.run(60)
+    assert house.engine.stats().counters["late_chunks"] == 0, "who paused himself was not served late"
+
+
+def test_text_slower_than_speech_is_a_pause_and_not_an_end(bundle: Bundle) -> None:
+    house = House(bundle)
+    house.ask("slow", "", end=False)
+    for _ in range(8):
+        house.engine.submit(Append(request_id="slow", text="Another few words came along here today. "))
+        house.engine.submit(Flush(request_id="slow"))
+        house.run(8)
+        assert house.listeners["slow"].waiting
+        assert house.listeners["slow"].end is None
+    house.engine.submit(EndText(request_id="slow"))
+    house.run(1)
+    assert isinstance(house.listeners["slow"].end, Finished)
+    assert house.listeners["slow"].underruns == 0
+    assert house.engine.stats().counters["late_chunks"] == 0
+
+
+def test_a_lead_cap_holds_and_the_stream_still_never_runs_dry(bundle: Bundle) -> None:
+    house = House(bundle)
+    house.ask("capped", LONG, max_lead_s=1.0)
+    for _ in range(100):
+        house.run(0.2)
+        listener = house.listeners["capped"]
+        assert listener.dry_s - house.clock.now_s < 1.0 + 0.4
+    assert listener.underruns == 0
+
+
+def test_work_ahead_is_for_idle_capacity() -> None:
+    def row(slot: int, lead_s: float) -> Row:
+        return Row(slot=slot, lead_s=lead_s, arrived_s=0.0)
+
+    def slots(*rows: Row) -> list[int]:
+        return [one.slot for one in worth_decoding(rows, low_water_s=0.5, lead_cap_s=2.0)]
+
+    assert slots(row(0, 9.0), row(1, 3.0)) == [0, 1]
+    assert slots(row(0, 9.0), row(1, 1.0), row(2, 0.3)) == [1, 2]
+    assert slots(row(0, 9.0), row(1, 1.0), row(2, NO_AUDIO), row(3, 0.05)) == [2, 3]
+
+
+SHAPE = CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.5e-6)
+
+
+def test_the_cost_model_learns_a_slower_machine_and_shrugs_off_an_interruption() -> None:
+    model = CostModel(SHAPE)
+    for _ in range(200):
+        for rows in (1, 4, 16):
+            model.observe(rows, 100, 3 * SHAPE.cost_s(rows, 100))
+    assert model.predict_s(16, 100) == pytest.approx(3 * SHAPE.cost_s(16, 100), rel=0.02)
+    assert model.predict_s(40, 100) == pytest.approx(3 * SHAPE.cost_s(40, 100), rel=0.02)
+    before = model.predict_s(16, 100)
+    model.observe(16, 100, 10.0)
+    assert model.predict_s(16, 100) < 1.2 * before
+
+
+def test_rows_within_a_slice() -> None:
+    model = CostModel(SHAPE)
+    rows = model.rows_within(3e-3, 100, 64)
+    assert model.predict_s(rows, 100) <= 3e-3 < model.predict_s(rows + 1, 100)
+    assert model.rows_within(1e-9, 100, 64) == 1
+    assert model.rows_within(1.0, 100, 64) == 64
+
+
+def test_capacity_falls_with_cost_and_with_lateness_and_comes_back() -> None:
+    config = EngineConfig()
+    fast, slow = (CostModel(SHAPE) for _ in range(2))
+    for rows in (1, 2, 4, 8, 16, 32, 64):
+        for _ in range(100):
+            slow.observe(rows, 100, 8 * SHAPE.cost_s(rows, 100))
+    load = Load(running=10, first_pending=0, mean_context=100)
+    vocoder = CostModel(CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.1e-3))
+    quick = Admission(config, 0.04, fast, vocoder)
+    assert Admission(config, 0.04, slow, vocoder).capacity(load) < quick.capacity(load)
+    assert quick.refusal(load) is None
+    before = quick.capacity(load)
+    quick.saw_time(0.0)
+    quick.saw_late(running=20)
+    assert quick.capacity(load) == 18
+    quick.saw_time(200.0)
+    assert quick.capacity(load) == before
+
+
+def test_a_crowd_of_newcomers_is_refused_by_the_first_audio_it_would_wait_for() -> None:
+    config = EngineConfig(max_ttfa_s=0.05)
+    vocoder = CostModel(CostShape(base_s=1e-3, row_s=1e-3, unit_s=1e-3))
+    admission = Admission(config, 0.04, CostModel(SHAPE), vocoder)
+    few, many = (Load(running=0, first_pending=count, mean_context=0) for count in (2, 40))
+    assert admission.predicted_ttfa_s(few) < admission.predicted_ttfa_s(many)
+    assert admission.refusal(few) is None
+    assert "first audio would take" in (admission.refusal(many) or "")
