@@ -7,15 +7,24 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from server.state import MODEL_ALIASES, state_of
+from server.voice_names import aliases_of
 
 router = APIRouter()
 
 
 @router.get("/v1/audio/voices")
 async def voices(request: Request) -> dict[str, Any]:
-    """The default voice first."""
-    bundle = state_of(request).bundle
-    listed = [{"id": voice.id, "name": voice.name, "description": voice.description} for voice in bundle.voices]
+    """The default voice first, each with the names it answers to."""
+    state = state_of(request)
+    listed = [
+        {
+            "id": voice.id,
+            "name": voice.name,
+            "description": voice.description,
+            "aliases": aliases_of(state, voice.id),
+        }
+        for voice in state.bundle.voices
+    ]
     return {"voices": listed}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 
@@ -13,31 +13,6 @@ from server.utterance import MAX_SEED
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
-
-
-class VoiceRef(BaseModel):
-    id: str
-
-
-class SpeechBody(BaseModel):
-    """OpenAI's `POST /v1/audio/speech`, with our extensions `seed`, `sample_rate` and `temperature`."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    input: StrictStr
-    model: StrictStr = "default"
-    voice: StrictStr | VoiceRef | None = None
-    response_format: Literal["pcm", "wav"] = "pcm"
-    speed: Speed = 1.0
-    seed: Seed | None = None
-    sample_rate: StrictInt = DEFAULT_RATE_HZ
-    temperature: Temperature | None = None
-    stream_format: Literal["audio"] = "audio"
-    instructions: str | None = None
-
-    @property
-    def voice_id(self) -> str | None:
-        return self.voice.id if isinstance(self.voice, VoiceRef) else self.voice
 
 
 class _Message(BaseModel):
@@ -80,13 +55,6 @@ def client_message(text: str) -> ClientMessage:
         return _CLIENT_MESSAGE.validate_json(text)
     except ValidationError as error:
         raise described(error, "invalid_message" if _is_broken(error) else "invalid_parameter") from error
-
-
-def speech_body(payload: Any) -> SpeechBody:
-    try:
-        return SpeechBody.model_validate(payload)
-    except ValidationError as error:
-        raise described(error, "invalid_parameter") from error
 
 
 def check_rate(rate_hz: int) -> int:
