@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from engines.bundle import load_bundle
 from engines.messages import Failed
-from server import http_catalogue, http_speech, ops, ws_speech
+from server import eleven_http, eleven_ws, http_catalogue, http_speech, ops, ws_speech
 from server.engine_client import EngineClient
 from server.errors import ApiError
 from server.logs import get_logger
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         engine=EngineClient(settings, metrics.take_engine),
         metrics=metrics,
     )
-    for part in (http_speech, ws_speech, http_catalogue, ops):
+    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, ops):
         app.include_router(part.router)
     app.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
