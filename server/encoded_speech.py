@@ -63,9 +63,11 @@ class EncodedSpeech:
         self._spoken_samples = 0  # before the stretch
         self._made_samples = 0  # after it
         self._last_char: int | None = None  # speak up to here, then stop
+        self._stop_sample: int | None = None  # where that is, once it is known
         self._words_to = 0  # characters of the words spoken so far
         self._stopped = False  # what the engine still sends is not for the listener
-        self._end: Finished | None = None  # to be told after the last sound
+        self._finished = False  # the encoder has given all it had
+        self._end: Finished | Cancelled | None = None  # to be told after the last sound
 
     @property
     def characters(self) -> int:
@@ -85,15 +87,15 @@ class EncodedSpeech:
         self._utterance.end()
 
     def cancel(self) -> None:
+        """Stops at once; what the encoder holds back is lost, unless `stop_after` was called."""
         self._stopped = True
         self._utterance.cancel()
 
     def stop_after(self, char: int) -> None:
         """Speaks the words before `char` (all flushed) to their end, drops what follows, then is `Cancelled`."""
+        self._last_char = char
         if self._words_to >= char:
             self.cancel()
-        else:
-            self._last_char = char
 
     async def next(self) -> SpeechEvent:
         """The next sound or end. `Finished`, `Cancelled` or `Failed` is the last."""
@@ -111,6 +113,9 @@ class EncodedSpeech:
                     if self._stopped:
                         break
                     return await self._make(self._utterance.rest(), (), last=True)
+                case Cancelled() if self._last_char is not None and not self._finished:
+                    self._end = event
+                    return await self._make(b"", (), last=True)
                 case Cancelled() | Failed():
                     return event
         return self._end
@@ -127,16 +132,21 @@ class EncodedSpeech:
         self._state.live.discard(self.id)
 
     async def _spoken(self, pcm: bytes, words: tuple[WordTime, ...]) -> Sound:
-        last_char, start = self._last_char, self._spoken_samples
+        start = self._spoken_samples
         self._spoken_samples += len(pcm) // 2
         if words:
             self._words_to = words[-1].end_char
-        if last_char is None or self._words_to < last_char:
+        last_char = self._last_char
+        if last_char is None:
             return await self._make(pcm, words)
         kept = tuple(word for word in words if word.start_char < last_char)
-        stop_s = kept[-1].end_s if kept else words[0].start_s
-        samples = max(0, round(stop_s * self.form.rate_hz) - start)
-        return await self._stop(pcm[: 2 * samples], kept)
+        if self._stop_sample is None and self._words_to >= last_char:
+            # This may lie a little beyond the chunk that reports the word.
+            stop_s = kept[-1].end_s if kept else words[0].start_s
+            self._stop_sample = round(stop_s * self.form.rate_hz)
+        if self._stop_sample is None or self._stop_sample > self._spoken_samples:
+            return await self._make(pcm, kept)
+        return await self._stop(pcm[: 2 * max(0, self._stop_sample - start)], kept)
 
     async def _stop(self, pcm: bytes, words: tuple[WordTime, ...]) -> Sound:
         self.cancel()
@@ -144,6 +154,7 @@ class EncodedSpeech:
 
     async def _make(self, pcm: bytes, words: tuple[WordTime, ...], *, last: bool = False) -> Sound:
         job = partial(self._encoded, pcm, last)
+        self._finished = last
         stretched, data = job() if self._inline else await off_loop(job)
         self._unsent += stretched
         self._made_samples += len(stretched) // 2
