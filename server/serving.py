@@ -69,7 +69,10 @@ def serve(app: FastAPI, settings: Settings) -> None:
         ws_ping_interval=10,
         ws_ping_timeout=10,
         timeout_graceful_shutdown=5,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
     )
     host, port = listener.getsockname()[:2]
-    log.info("listening", url=f"http://{host}:{port}", engine=settings.engine_mode.value)
+    scheme = "http" if settings.ssl_certfile is None else "https"
+    log.info("listening", url=f"{scheme}://{host}:{port}", engine=settings.engine_mode.value)
     DrainingServer(config, app.state.parlando).run(sockets=[listener])

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     outbox_chunks: int = Field(64, ge=4, description="chunks held for a slow listener before its generation pauses")
     send_timeout_s: float = Field(15.0, gt=0)
     drain_s: float = Field(60.0, ge=0, description="how long live utterances may finish after SIGTERM")
+    ssl_certfile: Path | None = Field(None, description="PEM certificate; with it the server speaks TLS")
+    ssl_keyfile: Path | None = Field(None, description="PEM key, when the certificate's file does not hold it")
     api_keys: str = Field("", description="comma-separated; empty: any key passes")
     log_text: bool = Field(False, description="log what is spoken; off, texts are logged as their length")
 
