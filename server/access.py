@@ -83,11 +83,11 @@ class Access:
                 self._callers[_digest(key)] = Caller(name, quota, clock)
         self._origins = settings.origins
 
-    def check_key(self, connection: HTTPConnection) -> None:
-        """Any key passes when none is configured."""
+    def check_key(self, connection: HTTPConnection, key: str | None = None) -> None:
+        """`key` was given elsewhere than in the headers. Any passes when none is configured."""
         if not self._callers:
             return
-        given, caller = _digest(_given_key(connection)), None
+        given, caller = _digest(key or _given_key(connection)), None
         for digest, one in self._callers.items():
             if hmac.compare_digest(given, digest):
                 caller = one
@@ -109,16 +109,21 @@ class Access:
 
 def _given_key(connection: HTTPConnection) -> str:
     headers = connection.headers
-    if "authorization" in headers:
-        scheme, _, key = headers["authorization"].strip().partition(" ")
-        return key.strip() if scheme.lower() in ("bearer", "token") else ""
     for name in ("xi-api-key", "x-api-key"):
         if name in headers:
             return headers[name].strip()
+    if "authorization" in headers:
+        return bearer_key(headers["authorization"])
     for offered in connection.scope.get("subprotocols", ()):
         if offered.startswith(KEY_SUBPROTOCOL):
             return str(offered).removeprefix(KEY_SUBPROTOCOL)
     return ""
+
+
+def bearer_key(authorization: str) -> str:
+    """The key of an `Authorization` header; empty for a scheme that carries none."""
+    scheme, _, key = authorization.strip().partition(" ")
+    return key.strip() if scheme.lower() in ("bearer", "token") else ""
 
 
 def _digest(key: str) -> bytes:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from engines.bundle import load_bundle
 from engines.messages import EngineStats
-from server import http_catalogue, http_speech, ops, ws_speech
+from server import eleven_http, eleven_ws, http_catalogue, http_speech, ops, ws_speech
 from server.access import Access
 from server.engine_client import EngineClient
 from server.engine_link import Worker
@@ -21,7 +21,7 @@ from server.errors import ApiError
 from server.http_guard import HttpGuard
 from server.metrics import Metrics
 from server.settings import Settings
-from server.state import State
+from server.state import State, state_of
 
 VERSION = "0.1.0"
 
@@ -50,7 +50,7 @@ def create_app(
         access=Access(settings, clock),
         clock=clock,
     )
-    for part in (http_speech, ws_speech, http_catalogue, ops):
+    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, ops):
         app.include_router(part.router)
     app.add_middleware(HttpGuard, settings=settings)
     if settings.origins:
@@ -73,8 +73,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _api_error(request: Request, error: ApiError) -> JSONResponse:
-    state: State = request.app.state.parlando
-    state.metrics.refusals.labels(error.code).inc()
+    state_of(request).refused(error)
     return error.response()
 
 

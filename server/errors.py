@@ -17,6 +17,7 @@ class ErrorKind:
 
 
 _INVALID = "invalid_request_error"
+_SPARES_OTHERS = ("overloaded", "not_ready", "draining")  # nothing is wrong with what goes on
 KINDS: dict[str, ErrorKind] = {
     "invalid_request": ErrorKind(status=400, kind=_INVALID),
     "invalid_parameter": ErrorKind(status=400, kind=_INVALID),
@@ -41,7 +42,7 @@ KINDS: dict[str, ErrorKind] = {
     "quota_exceeded": ErrorKind(status=429, kind="rate_limit_error"),
     "not_found": ErrorKind(status=404, kind=_INVALID),
     "method_not_allowed": ErrorKind(status=405, kind=_INVALID),
-    "overloaded": ErrorKind(status=503, kind="server_error", ends=1013),
+    "overloaded": ErrorKind(status=503, kind="server_error", close=1013, ends=1013),
     "not_ready": ErrorKind(status=503, kind="server_error", close=1013, ends=1013),
     "draining": ErrorKind(status=503, kind="server_error", close=1012, ends=1012),
     "deadline_exceeded": ErrorKind(status=503, kind="server_error", ends=1011),
@@ -63,6 +64,10 @@ class ApiError(Exception):
     @property
     def kind(self) -> ErrorKind:
         return KINDS.get(self.code, KINDS["internal_error"])
+
+    def close_code(self, *, others_live: bool) -> int | None:
+        """Of a socket that carries many utterances; None leaves it open."""
+        return None if others_live and self.code in _SPARES_OTHERS else self.kind.close
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object."""

@@ -7,7 +7,9 @@ once, before its first audio too. It knows no route and no protocol.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import ApiError
@@ -73,7 +75,8 @@ class _Exchange:
                 answering.cancel()
             await asyncio.wait([answering, watching])
         if not answering.cancelled():
-            answering.result()
+            with contextlib.suppress(ClientDisconnect):  # cut, by its reader or by us; the server closes the connection
+                answering.result()
 
     async def _watch(self) -> None:
         """Ends when the client has left; the body is whole, so nothing else can come."""

@@ -22,7 +22,16 @@ def normalised(text: str) -> str:
     return _SPACE.sub(lambda run: "\n" * min(2, run.group().count("\n")) or " ", text)
 
 
-def utterance_id(bundle_digest: str, text: str, flushes: Sequence[int], submit: Submit, rate_hz: int) -> str:
+def utterance_id(
+    bundle_digest: str,
+    text: str,
+    flushes: Sequence[int],
+    submit: Submit,
+    *,
+    rate_hz: int,
+    tempo: float,
+    rendering: str,
+) -> str:
     """`flushes` are the places in the text, in characters, where the client flushed before its end."""
     edges = [0, *flushes, len(text)]
     pieces = [normalised(text[start:end]) for start, end in pairwise(edges)]
@@ -34,6 +43,8 @@ def utterance_id(bundle_digest: str, text: str, flushes: Sequence[int], submit: 
         "speed": submit.speed,
         "temperature": submit.temperature,
         "rate_hz": rate_hz,
+        "tempo": tempo,
+        "rendering": rendering,
     }
     canonical = json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return f"spk-{hashlib.sha256(canonical.encode(errors='surrogatepass')).hexdigest()[:32]}"

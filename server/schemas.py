@@ -1,50 +1,18 @@
-"""What callers may send over HTTP, and how a refusal names field, value and remedy. Unknown fields are ignored here."""
+"""Fields that several protocols share, and how a refusal names field, value and remedy."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import Field, StrictInt, ValidationError
 
-from server.audio import DEFAULT_RATE_HZ, OFFERED_HZ
+from server.audio import OFFERED_HZ
 from server.errors import ApiError
-from server.utterance import MAX_SEED
 
+MAX_SEED = 2**63 - 1
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
-
-
-class VoiceRef(BaseModel):
-    id: str
-
-
-class SpeechBody(BaseModel):
-    """OpenAI's `POST /v1/audio/speech`, with our extensions `seed`, `sample_rate` and `temperature`."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    input: StrictStr
-    model: StrictStr = "default"
-    voice: StrictStr | VoiceRef | None = None
-    response_format: Literal["pcm", "wav"] = "pcm"
-    speed: Speed = 1.0
-    seed: Seed | None = None
-    sample_rate: StrictInt = DEFAULT_RATE_HZ
-    temperature: Temperature | None = None
-    stream_format: Literal["audio"] = "audio"
-    instructions: str | None = None
-
-    @property
-    def voice_id(self) -> str | None:
-        return self.voice.id if isinstance(self.voice, VoiceRef) else self.voice
-
-
-def speech_body(payload: Any) -> SpeechBody:
-    try:
-        return SpeechBody.model_validate(payload)
-    except ValidationError as error:
-        raise described(error, "invalid_parameter") from error
 
 
 def check_rate(rate_hz: int) -> int:

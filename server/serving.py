@@ -81,11 +81,14 @@ def serve(app: FastAPI, settings: Settings) -> None:
         backlog=_BACKLOG,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
     )
     state: State = app.state.parlando
     if settings.metrics_port is not None:
         server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=state.metrics.registry)
         log.info("metrics", url=f"http://{settings.host}:{server.server_port}/metrics")
     host, port = listener.getsockname()[:2]
-    log.info("listening", url=f"http://{host}:{port}", engine=settings.engine_mode.value)
+    scheme = "http" if settings.ssl_certfile is None else "https"
+    log.info("listening", url=f"{scheme}://{host}:{port}", engine=settings.engine_mode.value)
     DrainingServer(config, state).run(sockets=[listener])

@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     key_characters_per_minute: int | None = Field(None, ge=1, description="text of one key")
     allowed_origins: str = Field("", description="comma-separated origins of web pages, or *; empty: our own host")
     metrics_port: int | None = Field(None, ge=0, le=65535, description="serve /metrics there and not on the main port")
+    ssl_certfile: Path | None = Field(None, description="PEM certificate; with it the server speaks TLS")
+    ssl_keyfile: Path | None = Field(None, description="PEM key, when the certificate's file does not hold it")
     log_text: bool = Field(False, description="log what is spoken; off, texts are logged as their length")
 
     @classmethod

@@ -37,9 +37,9 @@ class Wire:
 
     # -- in --------------------------------------------------------------------------------------------------------
 
-    async def receive(self) -> Received:
+    async def receive(self, idle_s: float | None = None) -> Received:
         """The next text message. Raises ApiError for one that no protocol of ours takes, and when all is idle."""
-        message = await self._next_message()
+        message = await self._next_message(idle_s or self._state.settings.idle_s)
         received_s = self._active_s = self._state.clock()
         if message["type"] == "websocket.disconnect":
             self._closed = True
@@ -52,9 +52,8 @@ class Wire:
             raise ApiError("message_too_big", f"the message has {size} bytes, the limit is {limit}")
         return Received(text=text, received_s=received_s)
 
-    async def _next_message(self) -> dict[str, object]:
+    async def _next_message(self, idle_s: float) -> dict[str, object]:
         """Idle is a socket on which neither side has said anything for `idle_s`."""
-        idle_s = self._state.settings.idle_s
         receiving = asyncio.ensure_future(self._socket.receive())
         try:
             left_s = idle_s
@@ -65,7 +64,7 @@ class Wire:
                 left_s = self._active_s + idle_s - self._state.clock()
         finally:
             receiving.cancel()
-        raise ApiError("idle_timeout", f"nothing was sent for {idle_s} s; connect again when there is text")
+        raise ApiError("idle_timeout", f"nothing was sent for {idle_s:g} s; connect again when there is text")
 
     # -- out -------------------------------------------------------------------------------------------------------
 

@@ -57,7 +57,6 @@ class NariConnection:
         finally:
             if self._utterance is not None:
                 self._utterance.close()
-                self._state.live.discard(self._utterance.id)
 
     # -- in --------------------------------------------------------------------------------------------------------
 
@@ -66,7 +65,7 @@ class NariConnection:
             received = await self._wire.receive()
             await self._handle(nari_message(received.text), received, group)
         except ApiError as error:
-            self._state.metrics.refusals.labels(error.code).inc()
+            self._state.refused(error)
             await self._fail(error)
 
     async def _handle(self, message: NariMessage, received: Received, group: asyncio.TaskGroup) -> None:
@@ -118,18 +117,15 @@ class NariConnection:
         state, start = self._state, self._start
         state.check_accepting()
         utterance = self._utterance = Utterance(
-            state.engine,
-            state.metrics,
+            state,
             protocol=SUBPROTOCOL,
             voice=state.voice(start.voice),
             seed=start.seed,
             speed=1.0,
             rate_hz=_RATE_HZ,
             temperature=start.chosen_temperature,
-            clock=state.clock,
             request_id=self._request_id,
         )
-        state.live.add(utterance.id)
         utterance.append(text, received_s)
         await self._wire.send({"type": "response.started", "request_id": utterance.id, "audio": _AUDIO})
         group.create_task(self._speak(utterance))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 
-from engines.messages import Cancelled, Event, Failed, Finished, Timings, WaitingForText, WordTime
+from engines.messages import Cancelled, Failed, Finished, Timings, WaitingForText, WordTime
 from server.errors import ApiError
 from server.parlando_messages import (
     AppendMessage,
@@ -23,7 +23,7 @@ from server.parlando_messages import (
 )
 from server.schemas import check_rate
 from server.state import State
-from server.utterance import Spoken, Utterance
+from server.utterance import Spoken, Utterance, UtteranceEvent
 from server.wire import Closed, Received, Wire
 
 SUBPROTOCOL = "parlando.v1"
@@ -59,9 +59,11 @@ class ParlandoConnection:
                     await self._receive(group)
         except* Closed:
             pass
-        finally:
-            for context in list(self._contexts.values()):
-                self._drop(context)
+
+    @staticmethod
+    async def refuse(wire: Wire, error: ApiError) -> None:
+        """`error` and its close. Raises Closed."""
+        await wire.close(error.kind.close or error.kind.ends, error.code, last=_error(error, None))
 
     # -- in --------------------------------------------------------------------------------------------------------
 
@@ -72,7 +74,7 @@ class ParlandoConnection:
             message = client_message(received.text)
             self._handle(message, received, group)
         except ApiError as error:
-            self._state.metrics.refusals.labels(error.code).inc()
+            self._state.refused(error)
             await self._tell(error, message.context if message is not None else None)
 
     def _handle(self, message: ClientMessage, received: Received, group: asyncio.TaskGroup) -> None:
@@ -81,7 +83,7 @@ class ParlandoConnection:
                 self._start(message, group)
             case AppendMessage(text=text, context=name):
                 if new := name not in self._contexts:
-                    self._check_length(text)
+                    self._state.check_length(len(text))  # before an utterance is opened for it
                     self._start(StartMessage(type="start", context=name), group)
                 context = self._current(message)
                 try:
@@ -100,13 +102,6 @@ class ParlandoConnection:
                 # One that has ended in the meantime has nothing left to cancel. A new one may use its name from here.
                 if (cancelled := self._contexts.pop(name, None)) is not None:
                     cancelled.utterance.cancel(None if played_ms is None else played_ms / 1000)
-                    self._state.live.discard(cancelled.utterance.id)
-
-    def _check_length(self, text: str) -> None:
-        """Before an utterance is opened for it."""
-        limit = self._state.settings.max_characters
-        if len(text) > limit:
-            raise ApiError("text_too_long", f"the text has {len(text)} characters, the limit is {limit}", param="text")
 
     def _start(self, message: StartMessage, group: asyncio.TaskGroup) -> None:
         state, name = self._state, message.context
@@ -118,24 +113,20 @@ class ParlandoConnection:
             says = f"{len(self._contexts)} utterances are in progress on this socket, which is its limit; end one"
             raise ApiError("too_many_contexts", says, param="context")
         state.check_accepting()
-        state.check_speed(message.speed)
         utterance = Utterance(
-            state.engine,
-            state.metrics,
+            state,
             protocol=SUBPROTOCOL,
             voice=state.voice(message.voice),
             seed=message.seed,
             speed=message.speed,
             rate_hz=check_rate(message.sample_rate),
             temperature=message.temperature,
-            clock=state.clock,
         )
         context = self._contexts[name] = _Context(name, utterance, message.words)
-        state.live.add(utterance.id)
         predecessor = self._speakers_by_name.get(name)
         speaker = self._speakers_by_name[name] = group.create_task(self._speak(context, predecessor))
         self._speakers.add(speaker)
-        speaker.add_done_callback(lambda ended: self._forget(name, ended))
+        speaker.add_done_callback(lambda ended: self._close(context, ended))
 
     def _current(self, message: AppendMessage | FlushMessage | EndMessage) -> _Context:
         context = self._contexts.get(message.context)
@@ -151,18 +142,15 @@ class ParlandoConnection:
     async def _speak(self, context: _Context, predecessor: asyncio.Task[None] | None) -> None:
         """Sends one utterance's events until its last, once its predecessor of the same name has sent its own."""
         utterance = context.utterance
-        try:
-            if predecessor is not None:
-                await asyncio.wait([predecessor])
-            audio = {"encoding": "pcm_s16le", "sample_rate": utterance.rate_hz, "channels": 1}
-            started = context.says("started", request_id=utterance.id, seed=utterance.seed, audio=audio)
-            await self._wire.send(started)
-            while not await self._pass_on(context, await utterance.next()):
-                pass
-        finally:
-            self._drop(context)
+        if predecessor is not None:
+            await asyncio.wait([predecessor])
+        audio = {"encoding": "pcm_s16le", "sample_rate": utterance.rate_hz, "channels": 1}
+        started = context.says("started", request_id=utterance.id, seed=utterance.seed, audio=audio)
+        await self._wire.send(started)
+        while not await self._pass_on(context, await utterance.next()):
+            pass
 
-    async def _pass_on(self, context: _Context, event: Event | Spoken) -> bool:
+    async def _pass_on(self, context: _Context, event: UtteranceEvent) -> bool:
         """Tells the client of an event. Returns whether it was the utterance's last."""
         utterance = context.utterance
         match event:
@@ -172,12 +160,11 @@ class ParlandoConnection:
                 message = context.says("waiting_for_text", audio_ms=_ms(utterance.audio_s), samples=samples)
                 await self._wire.send(message)
             case Finished(timings=timings):
-                await self._send_audio(context, utterance.rest())
                 await self._last(context, _done(context, timings))
             case Cancelled():
                 await self._last(context, _cancelled(context))
             case Failed(code=code, message=text, retry_after_s=retry_after_s):
-                self._drop(context)
+                self._free(context)
                 await self._tell(ApiError(code, text, retry_after_s=retry_after_s), context.name)
         return isinstance(event, Finished | Cancelled | Failed)
 
@@ -195,32 +182,27 @@ class ParlandoConnection:
 
     async def _last(self, context: _Context, message: dict[str, object]) -> None:
         # Free before telling: a client may start its next utterance the moment it hears that this one is over.
-        self._drop(context)
+        self._free(context)
         await self._wire.send(message)
 
     async def _tell(self, error: ApiError, name: str | None) -> None:
-        message: dict[str, object] = {"type": "error", "code": error.code, "message": error.message}
-        if name is not None:
-            message["context"] = name
-        if error.param is not None:
-            message["param"] = error.param
-        if error.retry_after_s is not None:
-            message["retry_after_s"] = error.retry_after_s
-        spared = error.code in ("not_ready", "draining") and self._contexts  # others here may finish
-        if error.kind.close is not None and not spared:
-            await self._wire.close(error.kind.close, error.code, last=message)
+        message = _error(error, name)
+        code = error.close_code(others_live=bool(self._contexts))
+        if code is not None:
+            await self._wire.close(code, error.code, last=message)
         await self._wire.send(message)
 
     # -- end -------------------------------------------------------------------------------------------------------
 
-    def _forget(self, name: str | None, speaker: asyncio.Task[None]) -> None:
+    def _close(self, context: _Context, speaker: asyncio.Task[None]) -> None:
+        """Its speaker is done, or never began: the connection ended first."""
         self._speakers.discard(speaker)
-        if self._speakers_by_name.get(name) is speaker:
-            del self._speakers_by_name[name]
-
-    def _drop(self, context: _Context) -> None:
+        if self._speakers_by_name.get(context.name) is speaker:
+            del self._speakers_by_name[context.name]
+        self._free(context)
         context.utterance.close()
-        self._state.live.discard(context.utterance.id)
+
+    def _free(self, context: _Context) -> None:
         if self._contexts.get(context.name) is context:
             del self._contexts[context.name]
 
@@ -230,6 +212,12 @@ class ParlandoConnection:
         while self._speakers:
             await asyncio.wait(self._speakers)
         await self._tell(ApiError("draining", "the server is about to stop; connect again to reach another"), None)
+
+
+def _error(error: ApiError, name: str | None) -> dict[str, object]:
+    fields = {"context": name, "param": error.param, "retry_after_s": error.retry_after_s}
+    known = {field: value for field, value in fields.items() if value is not None}
+    return {"type": "error", "code": error.code, "message": error.message, **known}
 
 
 def _done(context: _Context, timings: Timings) -> dict[str, object]:
