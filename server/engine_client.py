@@ -38,6 +38,7 @@ class EngineClient:
         """
         self.settings, self.bundle_digest = settings, bundle_digest
         self.restarts = 0
+        self.stats: EngineStats | None = None  # at most a second old; None: there is no engine
         self._voice, self._on_stats, self._worker = voice, on_stats, worker
         self._streams: dict[str, EngineStream] = {}
         self._link: EngineLink | None = None
@@ -129,6 +130,7 @@ class EngineClient:
         """Red at once, before anything is waited for."""
         self._ready.clear()
         self.restarts += 1
+        self.stats = None
         self._on_stats(None, self.restarts)
         link, self._link = self._link, None
         for stream in list(self._streams.values()):
@@ -145,6 +147,7 @@ class EngineClient:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, EngineStats):
+            self.stats = event
             self._on_stats(event, self.restarts)
             if event.vocoder_job_s > self.settings.engine_silence_s:
                 raise EngineLost(f"its vocoder has been busy with one job for {event.vocoder_job_s:.1f} s")

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -17,6 +18,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def await_idle(client: httpx.Client, within_s: float = 10.0) -> None:
+    """Until no utterance is in progress."""
+    deadline_s = time.monotonic() + within_s
+    while "tts_streams_active 0.0" not in client.get("/metrics").text:
+        assert time.monotonic() < deadline_s, "an utterance that nobody hears goes on"
 
 
 class RunningServer:

@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from server.audio.formats import ELEVEN_FORMATS
 from tests.audio.signals import decoded, delay
-from tests.edge.conftest import RunningServer
+from tests.edge.conftest import RunningServer, await_idle
 
 TEXT = "Words come one by one, and each of them is heard."
 OPENING = {"text": " ", "voice_settings": {"stability": 0.5}, "generation_config": {"chunk_length_schedule": [50]}}
@@ -197,7 +197,7 @@ def test_closing_a_context_without_speech_is_final_at_once(server: RunningServer
         assert hear(socket, "a")["a"] == [{"isFinal": True, "contextId": "a", "context_id": "a"}]
 
 
-def test_close_socket_closes_at_once(server: RunningServer) -> None:
+def test_close_socket_closes_at_once(server: RunningServer, client: httpx.Client) -> None:
     with multi(server) as socket:
         say(socket, "a", text="word " * 500)
         socket.recv(timeout=20)
@@ -207,8 +207,7 @@ def test_close_socket_closes_at_once(server: RunningServer) -> None:
                 socket.recv(timeout=5)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1000
-    while "parlando_streams_active 0.0" not in httpx.get(f"{server.url}/metrics").text:
-        pass
+    await_idle(client)
 
 
 def test_phrases_need_no_flush_to_be_heard(server: RunningServer) -> None:

@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.edge.conftest import RunningServer
+from tests.edge.conftest import RunningServer, await_idle
 
 TEXT = "Hello there, this is a test of words that come one by one."
 
@@ -171,8 +171,7 @@ def test_a_killed_client_frees_its_stream(server: RunningServer, client: httpx.C
     assert victim.pid is not None
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
-    while "tts_streams_active 0.0" not in client.get("/metrics").text:
-        pass
+    await_idle(client)
     assert client.get("/ready").status_code == 200
 
 

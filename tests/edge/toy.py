@@ -84,6 +84,7 @@ class ToyEngine:
         """`before_audio` is what making a chunk takes."""
         self.before_audio = before_audio
         self.lives = 0
+        self.full = False  # refuses every newcomer
         self.paused = threading.Event()  # a stream has been
         self.counters = {"guard_repeated_code": 3, "finished": 7}
         self.voices: dict[str, _Voice] = {}
@@ -96,6 +97,7 @@ class ToyEngine:
         threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
         try:
             pipe.send(READY)
+            pipe.send([self._stats()])
             self._serve(pipe, inbox)
         except OSError:
             pass
@@ -132,6 +134,10 @@ class ToyEngine:
 
     def _take(self, command: Command, pipe: BlockingPipe) -> None:
         name = command.request_id
+        if isinstance(command, Submit) and self.full and not name.startswith("warm-up"):
+            full = "3 streams are running, this machine sustains 3"
+            pipe.send([Failed(request_id=name, code="overloaded", message=full, retry_after_s=2)])
+            return
         if isinstance(command, Submit):
             self.voices[name] = _Voice(command)
             pipe.send([Started(request_id=name)])
@@ -233,11 +239,13 @@ class Hung(Exception):
 class AsgiSocket:
     """A client's end of a WebSocket. `read.clear()` stops reading: the application's sends then wait."""
 
-    def __init__(self, app: FastAPI, *subprotocols: str, **headers: str) -> None:
+    def __init__(
+        self, app: FastAPI, *subprotocols: str, path: str = "/v1/audio/speech/ws", query: str = "", **headers: str
+    ) -> None:
         raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         self._scope = {
             "type": "websocket", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1",
-            "scheme": "ws", "path": "/v1/audio/speech/ws", "raw_path": b"", "query_string": b"", "root_path": "",
+            "scheme": "ws", "path": path, "raw_path": b"", "query_string": query.encode(), "root_path": "",
             "headers": [(b"host", b"here"), *raw], "client": ("test", 1), "server": ("here", 80),
             "subprotocols": list(subprotocols), "state": {},
         }  # fmt: skip
