@@ -202,7 +202,8 @@ class Engine:
         # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
         places = self.config.max_waiting + phases.count(Phase.DRAINING)
         full = not self._slots.free and phases.count(Phase.WAITING) >= places
-        reason = f"all {self.config.slots} streams are in use" if full else self._admission.refusal(self._load())
+        reason = self._admission.refusal(self._load()) if self.config.sheds else None
+        reason = f"all {self.config.slots} streams are in use" if full else reason
         if reason is not None:
             self._refuse(submit.request_id, "overloaded", reason, retry_after_s=_RETRY_AFTER_S)
             return

@@ -44,7 +44,11 @@ class EngineLink:
     async def launch(cls, settings: Settings, worker: Worker | None = None) -> EngineLink:
         """`worker` replaces the engine's, in a thread."""
         config = EngineConfig(
-            slots=settings.slots, lm_threads=settings.lm_threads, vocoder_threads=settings.vocoder_threads
+            slots=settings.slots,
+            max_ttfa_s=settings.max_ttfa_s,
+            sheds=settings.shed,
+            lm_threads=settings.lm_threads,
+            vocoder_threads=settings.vocoder_threads,
         )
         ours, theirs = socket.socketpair()
         arguments = (theirs, settings.bundle, config)

@@ -26,6 +26,8 @@ class Settings(BaseSettings):
     bundle: Path | None = None  # None: the shipped voice
     engine_mode: EngineMode = EngineMode.PROCESS
     slots: int = Field(128, ge=1, description="streams at once")
+    max_ttfa_s: float = Field(0.25, gt=0, description="who would wait longer for first audio is refused")
+    shed: bool = Field(True, description="refuse who cannot be served in time; off: only slots count")
     lm_threads: int = Field(1, ge=1)
     vocoder_threads: int = Field(1, ge=1)
     max_characters: int = Field(4096, ge=1, description="text of one utterance")

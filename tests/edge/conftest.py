@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -29,21 +31,29 @@ def await_idle(client: httpx.Client, within_s: float = 10.0) -> None:
 
 class RunningServer:
     def __init__(self, **environment: str) -> None:
+        """Nobody is refused for want of speed unless asked for: how busy the machine is must not decide a test."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/v1/audio/speech/ws"
-        settings = {f"PARLANDO_{name.upper()}": value for name, value in environment.items()}
+        settings = {f"PARLANDO_{name.upper()}": value for name, value in {"shed": "false", **environment}.items()}
         command = [sys.executable, "-m", "server", "serve", "--port", str(self.port)]
         self.process = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.PIPE, text=True)
+        self._readies: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=self._read_log, daemon=True).start()
         self.await_ready()
 
-    def await_ready(self) -> None:
-        """The server says `ready` in its log; reading on keeps the pipe from filling."""
+    def _read_log(self) -> None:
+        """To its end: a pipe that fills stops the server."""
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if '"event": "ready"' in line:
-                return
-        raise AssertionError("the server ended before it was ready")
+        with self.process.stderr as lines:
+            for line in lines:
+                if '"event": "ready"' in line:
+                    self._readies.put(True)
+        self._readies.put(False)
+
+    def await_ready(self) -> None:
+        """The server has said so once more in its log."""
+        assert self._readies.get(timeout=60), "the server ended before it was ready"
 
     def __enter__(self) -> RunningServer:
         return self
@@ -52,12 +62,11 @@ class RunningServer:
         """Whatever happened, nothing is left running."""
         if self.process.poll() is None:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        _, _ = self.process.communicate(timeout=30)
-        return self.process.returncode
+        return self.process.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")

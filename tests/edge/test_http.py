@@ -106,6 +106,17 @@ def test_keys_are_checked_when_configured() -> None:
     assert guarded.stop() == 0
 
 
+def test_who_cannot_be_served_in_time_is_refused_unless_alone() -> None:
+    with RunningServer(shed="true", max_ttfa_s="0.000001") as slow, httpx.Client(base_url=slow.url) as client:
+        body = {"input": "one two three four five six seven eight nine ten. " * 80, "seed": 1}
+        with client.stream("POST", "/v1/audio/speech", json=body) as alone:
+            assert alone.status_code == 200
+            refused = speech(client)
+            assert refused.status_code == 503
+            assert "first audio would take" in refused.json()["error"]["message"]
+        assert slow.stop() == 0
+
+
 def test_a_full_server_refuses_with_retry_after() -> None:
     small = RunningServer(slots="1")
     with httpx.Client(base_url=small.url, timeout=30) as client:

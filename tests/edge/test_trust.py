@@ -90,7 +90,7 @@ def test_a_drain_closes_idle_sockets_and_refuses_the_new() -> None:
         say(live, type="end")
         _, events = hear(live, "done")
         assert events[-1]["audio_ms"] > 1_000
-        server.process.communicate(timeout=30)
+        server.process.wait(timeout=30)
         assert server.process.returncode == 0
 
 

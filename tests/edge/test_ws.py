@@ -184,5 +184,5 @@ def test_drain_finishes_live_utterances() -> None:
         say(socket, type="end")
         pcm, _ = hear(socket, "done")
         assert pcm
-    server.process.communicate(timeout=30)
+    server.process.wait(timeout=30)
     assert server.process.returncode == 0
