@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 
-.PHONY: all serve test lint types contracts units voice judge bench clean
+.PHONY: all serve test test-clients lint types contracts units voice judge bench clean
 
 all: lint types contracts units
 
@@ -26,6 +26,15 @@ serve: .venv/ready
 	.venv/bin/parlando serve --host $(HOST) --port $(PORT)
 
 test: .venv-dev/ready all
+
+# The makers' clients, unmodified, in an environment of their own, against a running server.
+.venv-clients/ready: tests/clients/requirements.txt
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install $(PIP_FLAGS) -r tests/clients/requirements.txt
+	touch $@
+
+test-clients: .venv-dev/ready .venv-clients/ready
+	SERVER_PYTHON=.venv-dev/bin/python .venv-clients/bin/python -m pytest tests/clients -c tests/clients/pytest.ini --rootdir .
 
 lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .
@@ -50,4 +59,4 @@ bench: .venv/ready
 	.venv/bin/python loadtests/words.py $(BENCH_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-clients build *.egg-info .mypy_cache .ruff_cache .pytest_cache

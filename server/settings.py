@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     shed: bool = Field(True, description="refuse who cannot be served in time; off: only slots count")
     lm_threads: int = Field(1, ge=1)
     vocoder_threads: int = Field(1, ge=1)
+    seed: int | None = Field(None, ge=0, lt=2**63, description="of who gives none; without it theirs is drawn")
     max_characters: int = Field(4096, ge=1, description="text of one utterance")
     max_message_bytes: int = Field(65_536, ge=1_024, description="one WebSocket message")
     max_body_bytes: int = Field(262_144, ge=1_024, description="one HTTP request")

@@ -54,7 +54,7 @@ class Utterance:
         """`rendering` names what is made of the PCM, for `utterance_id`. Raises ApiError when the caller's quota is
         used up."""
         self.id = request_id or f"utt-{uuid.uuid4().hex}"  # of this request; see `utterance_id`
-        self.seed = secrets.randbelow(2**31) if seed is None else seed
+        self.seed = next(one for one in (seed, state.settings.seed, secrets.randbelow(2**31)) if one is not None)
         self.rate_hz = rate_hz
         self.transcript = Transcript()
         self._state, self._clock, self._rendering = state, state.clock, rendering
