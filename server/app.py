@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from engines.bundle import load_bundle
 from engines.messages import EngineStats
-from server import eleven_http, eleven_ws, http_catalogue, http_speech, ops, ws_speech
+from server import eleven_body, eleven_http, eleven_ws, http_catalogue, http_speech, ops, ws_speech
 from server.access import Access
 from server.engine_client import EngineClient
 from server.engine_link import Worker
@@ -52,10 +55,14 @@ def create_app(
     )
     for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, ops):
         app.include_router(part.router)
-    app.add_middleware(HttpGuard, settings=settings)
+    app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)
     if settings.origins:
         app.add_middleware(
-            CORSMiddleware, allow_origins=sorted(settings.origins), allow_methods=["*"], allow_headers=["*"]
+            CORSMiddleware,
+            allow_origins=sorted(settings.origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "x-request-id", "x-utterance-id", "x-seed", "x-sample-rate"],
         )
     app.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
@@ -70,6 +77,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await state.engine.close()
+
+
+def _guarded(scope: Scope, error: ApiError) -> Response:
+    """A refusal that no route has seen, in the words of the route's dialect."""
+    state_of(HTTPConnection(scope)).refused(error)
+    request_id = f"req-{uuid.uuid4().hex}"
+    if scope["path"].startswith("/v1/text-to-speech/"):
+        return eleven_body.error_response(error, request_id)
+    return error.response(request_id)
 
 
 async def _api_error(request: Request, error: ApiError) -> JSONResponse:

@@ -44,7 +44,7 @@ async def stream_with_timestamps(request: Request, voice_id: str) -> Response:
 async def _answer(request: Request, voice_id: str, write: _Writer, media_type: str | None) -> Response:
     """`media_type` None: that of the audio."""
     state = state_of(request)
-    received_s, request_id = state.clock(), f"req-{uuid.uuid4().hex}"
+    received_s, request_id = request.state.received_s, f"req-{uuid.uuid4().hex}"
     try:
         check_key(state, request)
         state.check_accepting()

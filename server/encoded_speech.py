@@ -41,7 +41,7 @@ class EncodedSpeech:
         request_id: str | None = None,
     ) -> None:
         """Raises ApiError when the caller's quota is used up."""
-        self.form = form
+        self.form, self._encoder = form, form.encoder()  # before the utterance: it may fail
         self._utterance = Utterance(
             state,
             protocol=protocol,
@@ -53,7 +53,6 @@ class EncodedSpeech:
             rendering=form.name,
             request_id=request_id,
         )
-        self._encoder = form.encoder()
         self._unsent = b""  # PCM within bytes not yet handed to the socket, or still inside the encoder
         self._samples = 0  # given to the encoder
         self._last_char: int | None = None  # speak up to here, then stop

@@ -1,13 +1,16 @@
 """What every HTTP request with a body must keep to, whatever its route: size, time to arrive, time to be read.
 
 It watches for the client's leaving from the last byte of the body on, so that a request whose client is gone ends at
-once, before its first audio too. It knows no route and no protocol.
+once, before its first audio too. It notes when the request's first bytes came, for the route's TTFA clock. It knows no
+route and no protocol.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,18 +20,26 @@ from server.settings import Settings
 
 
 class HttpGuard:
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        refusal: Callable[[Scope, ApiError], ASGIApp] = lambda scope, error: error.response(),
+    ) -> None:
+        """`refusal` makes the answer to a request that goes no further."""
+        self._app, self._settings, self._clock, self._refusal = app, settings, clock, refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
             await self._app(scope, receive, send)
             return
+        scope.setdefault("state", {})["received_s"] = self._clock()
         exchange = _Exchange(receive, send, self._settings)
         try:
             body = await exchange.body(scope)
         except ApiError as error:
-            await error.response()(scope, receive, send)
+            await self._refusal(scope, error)(scope, receive, send)
             return
         if body is not None:
             await exchange.run(self._app, scope, body)

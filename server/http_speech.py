@@ -29,7 +29,7 @@ _CONTENT: dict[str, dict[str, str]] = {media_type: {} for media_type in (*MEDIA_
 @router.post("/v1/audio/speech", responses={200: {"content": _CONTENT}})
 async def speech(request: Request) -> Response:
     state = state_of(request)
-    received_s, request_id = state.clock(), f"req-{uuid.uuid4().hex}"
+    received_s, request_id = request.state.received_s, f"req-{uuid.uuid4().hex}"
     try:
         state.check_key(request)
         state.check_accepting()
