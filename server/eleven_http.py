@@ -14,29 +14,36 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from engines.messages import WordTime
+from server.audio.formats import MEDIA_TYPES
 from server.eleven_alignment import CharTimes, Span
 from server.eleven_body import Invalid, Query, TextBody, check_key, check_model, error_response, parsed, parsed_json
 from server.encoded_speech import EncodedSpeech, Sound
 from server.errors import ApiError
 from server.http_answer import SpeechResponse, cut, first_sound, sounds
+from server.openapi import gives, takes
 from server.state import State, state_of
 
 router = APIRouter()
 _Writer = Callable[[EncodedSpeech, Sound, str], AsyncIterator[bytes]]
 
 
-@router.post("/v1/text-to-speech/{voice_id}")
-@router.post("/v1/text-to-speech/{voice_id}/stream")
+_TAKES = takes(TextBody, Query)
+_AUDIO = gives(*MEDIA_TYPES.values())
+_JSON = gives("application/json")
+
+
+@router.post("/v1/text-to-speech/{voice_id}", responses=_AUDIO, openapi_extra=_TAKES, response_class=Response)
+@router.post("/v1/text-to-speech/{voice_id}/stream", responses=_AUDIO, openapi_extra=_TAKES, response_class=Response)
 async def speech(request: Request, voice_id: str) -> Response:
     return await _answer(request, voice_id, _audio, None)
 
 
-@router.post("/v1/text-to-speech/{voice_id}/with-timestamps")
+@router.post("/v1/text-to-speech/{voice_id}/with-timestamps", responses=_JSON, openapi_extra=_TAKES)
 async def speech_with_timestamps(request: Request, voice_id: str) -> Response:
     return await _answer(request, voice_id, _timed_whole, "application/json")
 
 
-@router.post("/v1/text-to-speech/{voice_id}/stream/with-timestamps")
+@router.post("/v1/text-to-speech/{voice_id}/stream/with-timestamps", responses=_JSON, openapi_extra=_TAKES)
 async def stream_with_timestamps(request: Request, voice_id: str) -> Response:
     return await _answer(request, voice_id, _timed_lines, "application/json")
 

@@ -20,13 +20,18 @@ from server.encoded_speech import EncodedSpeech, Sound
 from server.errors import ApiError
 from server.http_answer import SpeechResponse, cut, first_sound, sounds
 from server.openai_body import SpeechBody, speech_body
+from server.openapi import gives, takes
 from server.state import State, state_of
 
 router = APIRouter()
-_CONTENT: dict[str, dict[str, str]] = {media_type: {} for media_type in (*MEDIA_TYPES.values(), "text/event-stream")}
 
 
-@router.post("/v1/audio/speech", responses={200: {"content": _CONTENT}})
+@router.post(
+    "/v1/audio/speech",
+    responses=gives(*MEDIA_TYPES.values(), "text/event-stream"),
+    openapi_extra=takes(SpeechBody),
+    response_class=Response,
+)
 async def speech(request: Request) -> Response:
     state = state_of(request)
     received_s, request_id = request.state.received_s, f"req-{uuid.uuid4().hex}"
