@@ -49,7 +49,7 @@ class TextBody(_Lenient):
 class Query(_Lenient):
     """Of all endpoints; `seed` on a WebSocket is ours."""
 
-    output_format: str = ELEVEN_DEFAULT
+    output_format: str = Field(ELEVEN_DEFAULT, json_schema_extra={"enum": list(ELEVEN_FORMATS)})
     model_id: str | None = None
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     inactivity_timeout: float = Field(20, gt=0, le=180)
