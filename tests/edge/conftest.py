@@ -30,9 +30,9 @@ def await_idle(client: httpx.Client, within_s: float = 10.0) -> None:
 
 
 class RunningServer:
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, *, port: int | None = None, **environment: str) -> None:
         """Nobody is refused for want of speed unless asked for: how busy the machine is must not decide a test."""
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/v1/audio/speech/ws"
         settings = {f"PARLANDO_{name.upper()}": value for name, value in {"shed": "false", **environment}.items()}
