@@ -107,7 +107,7 @@ def parsed_json(model: type[_Parsed], raw: bytes | str) -> _Parsed:
     """Raises Invalid, or ApiError when it is not JSON at all."""
     try:
         return parsed(model, "body", json.loads(raw))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ApiError("invalid_message", f"not JSON: {error}") from error
 
 

@@ -54,7 +54,7 @@ def speech_body(raw: bytes) -> SpeechBody:
         body = SpeechBody.model_validate(json.loads(raw))
     except ValidationError as error:
         raise described(error, "invalid_parameter") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ApiError("invalid_request", f"the body is not JSON: {error}") from error
     offered = codec_rates_hz(body.response_format)
     if body.sample_rate not in offered:

@@ -128,6 +128,7 @@ class Utterance:
 
     def append(self, text: str, received_s: float) -> None:
         """`received_s` is when the bytes came; the first starts the TTFA clock. Raises ApiError beyond a limit."""
+        _check_characters(text)
         self._state.check_length(self.characters + len(text))
         self._ledger.text_came(len(text), received_s)
         self.transcript.append(text)
@@ -238,6 +239,15 @@ class Utterance:
             text=redacted(self.transcript.text, keep=self._state.settings.log_text),
             seed=self.seed,
         )
+
+
+def _check_characters(text: str) -> None:
+    """Halves of surrogate pairs, which JSON can carry, are no characters and could not be sent back."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"character {error.start} is half of a surrogate pair; cut text between characters"
+        raise ApiError("invalid_text", message, param="text") from error
 
 
 def _stretched(word: WordTime, tempo: float) -> WordTime:

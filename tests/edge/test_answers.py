@@ -15,6 +15,7 @@ from starlette.types import Message
 from tests.edge.toy import FakeClock, ToyEngine, serving, word_pcm
 
 ELEVEN = "/v1/text-to-speech/rms"
+HALF = b'{"input": "\\ud800 x", "text": "\\ud800 x"}'  # of a surrogate pair
 PCM: dict[str, Any] = {"response_format": "pcm"}
 
 
@@ -138,5 +139,16 @@ def test_a_body_that_is_too_big_is_refused_in_the_words_of_its_dialect(path: str
             assert answer.headers["x-request-id"]
             labels = {"code": "body_too_big"}
             assert app.state.parlando.metrics.registry.get_sample_value("tts_refusals_total", labels) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/speech", ELEVEN])
+@pytest.mark.parametrize("body", [b"[" * 3_000, b"\xff\xfe", b"", b"nan", b'{"input": 1e999, "text": 1e999}', HALF])
+def test_rubbish_is_no_fault_of_ours(path: str, body: bytes) -> None:
+    async def scenario() -> None:
+        transport = httpx.ASGITransport
+        async with serving() as app, httpx.AsyncClient(transport=transport(app), base_url="http://here") as client:
+            assert (await client.post(path, content=body)).status_code in (400, 422)
 
     asyncio.run(scenario())
