@@ -6,7 +6,8 @@ HOST ?= 127.0.0.1
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 
-.PHONY: all serve test test-clients lint types contracts units voice judge bench clean
+.PHONY: all serve test test-clients lint types contracts units voice judge gpu-spike clean
+.PHONY: bench bench-overload bench-cancels bench-soak bench-peers
 
 all: lint types contracts units
 
@@ -18,7 +19,7 @@ all: lint types contracts units
 .venv-dev/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) torch==2.13.0
-	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,eval]"
+	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,eval,bench]"
 	touch $@
 
 serve: .venv/ready
@@ -55,8 +56,40 @@ voice: .venv-dev/ready
 judge: .venv-dev/ready
 	.venv-dev/bin/python -m models.judge $(JUDGE_ARGS)
 
-bench: .venv/ready
-	.venv/bin/python loadtests/words.py $(BENCH_ARGS)
+# Load tests: server and load generator on this machine. The others start from the knee that `make bench` found.
+BENCH_OUT ?= docs/measurements
+.venv-bench/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install $(PIP_FLAGS) ".[bench]"
+	touch $@
+
+bench: .venv-bench/ready
+	.venv-bench/bin/python -m loadtests --out $(BENCH_OUT) $(BENCH_ARGS)
+
+bench-overload: .venv-bench/ready
+	.venv-bench/bin/python -m loadtests --overload --seconds 60 --out $(BENCH_OUT) --name overload $(BENCH_ARGS)
+
+bench-cancels: .venv-bench/ready
+	.venv-bench/bin/python -m loadtests --cancels 10000 --out $(BENCH_OUT) --name cancels $(BENCH_ARGS)
+
+bench-soak: .venv-bench/ready
+	.venv-bench/bin/python -m loadtests --soak 30 --out $(BENCH_OUT) --name soak $(BENCH_ARGS)
+
+# Side by side with peers, which live in an environment of their own; llama.cpp is built from source (5 to 10 minutes).
+PEERS ?= all
+.venv-peers/ready: loadtests/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	CMAKE_ARGS="-DGGML_NATIVE=ON" .venv-peers/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) -r $<
+	touch $@
+
+bench-peers: .venv/ready .venv-dev/ready .venv-peers/ready
+	.venv-peers/bin/python -m loadtests.peers $(PEERS) $(PEERS_ARGS)
+
+# A bare CUDA machine brings torch, onnx and onnxruntime: its own Python is taken, so that nothing is installed there.
+gpu-spike:
+	@if $(PYTHON) -c "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('torch', 'numpy', 'onnx', 'onnxruntime'))))"; \
+	then python=$(PYTHON); else $(MAKE) .venv-dev/ready && python=.venv-dev/bin/python; fi && \
+	$$python loadtests/gpu_spike.py $(SPIKE_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-clients build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-clients .venv-bench .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache

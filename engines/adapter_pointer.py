@@ -8,24 +8,47 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from engines.bundle import PointerAdapter
 from engines.runtime.base import StepInputs
 from engines.segmenter import Segment
-from engines.sequence import Sequence
+from engines.sequence import Place, Sequence
+
+
+def moved(at: Place, code: int, advance: int) -> Place:
+    """The place after a pick, inside the segment and as long as no guard steps in."""
+    if advance:
+        return Place(at.pointer + advance, 0, code)
+    return Place(at.pointer, at.elapsed + 1, code)
+
+
+def in_sight(adapter: PointerAdapter, segment: Segment, at: Place) -> bool:
+    """Whether a step may be made there: the segment goes on and its look-ahead is known."""
+    if at.pointer >= len(segment.phones):
+        return False
+    return segment.closed or len(segment.phones) > at.pointer + adapter.look_ahead_phones
 
 
 def write_row(adapter: PointerAdapter, inputs: StepInputs, sequence: Sequence) -> None:
-    """The sequence must be `ready`."""
-    segment, row, pointer = sequence.segments[0], sequence.slot, sequence.pointer
-    inputs.code[row, 0] = sequence.previous_code
-    inputs.phones[row, 0] = _window(adapter, segment, pointer)
-    inputs.elapsed[row, 0] = min(sequence.elapsed, adapter.max_elapsed)
-    distance, kind = next_pause(adapter, segment, pointer)
-    inputs.to_pause[row, 0] = distance
-    inputs.pause_type[row, 0] = kind
-    inputs.speaker[row, 0] = sequence.voice.index
-    inputs.speed[row, 0] = math.log(sequence.stretch)
-    inputs.past[row] = sequence.past
+    """The sequence's next step, or the one that it must make again. It must be `ready`."""
+    again = sequence.cached < sequence.past
+    at = sequence.trail[sequence.cached] if again else sequence.place
+    write_step(adapter, inputs, sequence, at, sequence.slot, 0)
+    inputs.past[sequence.slot] = sequence.cached
+
+
+def write_step(adapter: PointerAdapter, inputs: StepInputs, sequence: Sequence, at: Place, row: int, step: int) -> None:
+    """One step at `at` of the open segment into [row, step]. `at` must be in sight."""
+    segment = sequence.segments[0]
+    inputs.code[row, step] = at.previous_code
+    inputs.phones[row, step] = window(adapter, segment, at.pointer)
+    inputs.elapsed[row, step] = min(at.elapsed, adapter.max_elapsed)
+    distance, kind = next_pause(adapter, segment, at.pointer)
+    inputs.to_pause[row, step] = distance
+    inputs.pause_type[row, step] = kind
+    inputs.speaker[row, step] = sequence.voice.index
+    inputs.speed[row, step] = np.float32(math.log(sequence.stretch))
 
 
 def next_pause(adapter: PointerAdapter, segment: Segment, pointer: int) -> tuple[int, int]:
@@ -38,7 +61,7 @@ def next_pause(adapter: PointerAdapter, segment: Segment, pointer: int) -> tuple
     return adapter.look_ahead_phones + 1, 0
 
 
-def _window(adapter: PointerAdapter, segment: Segment, pointer: int) -> list[int]:
+def window(adapter: PointerAdapter, segment: Segment, pointer: int) -> list[int]:
     """Phone ids around the pointer, 0 outside the segment."""
     phones, count = segment.phones, len(segment.phones)
     return [phones[at].id if 0 <= at < count else 0 for at in (pointer + shift for shift in adapter.window)]

@@ -13,7 +13,8 @@ from engines.cost_model import CostModel
 
 _JOB_CODES = 4  # codes a row in a vocoder job once a stream has some lead
 _BACK_OFF = 0.9  # of the running streams, when one of them was served late
-_GROWTH_PER_S = 1.0  # streams a second that the limit grows while nobody is late
+_GROWTH = 0.1  # share by which the limit grows in a second while nobody is late
+_CROWDED = 0.5  # of what the costs allow: lateness with fewer streams was a hiccup of the machine, not their load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +32,7 @@ class Admission:
 
     def capacity(self, load: Load) -> int:
         """Streams that can be kept at real time, all of them speaking."""
-        sustained = min(self._config.slots, int(self._limit))
-        low, high = 1, max(1, sustained)
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self._utilisation(middle, load) <= 1.0 else (low, middle - 1)
-        return low
+        return self._affordable(min(self._config.slots, int(self._limit)), load)
 
     def predicted_ttfa_s(self, load: Load) -> float:
         """Of one more stream: the calls under way, then its own and those of the newcomers before it."""
@@ -63,16 +59,28 @@ class Admission:
             return f"first audio would take {1000 * predicted_s:.0f} ms, the limit is {limit_ms:.0f} ms"
         return None
 
-    def saw_late(self, running: int) -> None:
-        """A chunk came after its listener had run dry: with so many streams it does not work."""
-        self._limit = max(1.0, min(self._limit, running * _BACK_OFF))
+    def saw_late(self, load: Load) -> None:
+        """A chunk came after its listener had run dry: if the machine was busy, with so many streams it does not work.
+
+        What slows the machine for long shows in the costs; this is for what they do not see.
+        """
+        if load.running >= _CROWDED * self._affordable(self._config.slots, load):
+            self._limit = max(1.0, min(self._limit, load.running * _BACK_OFF))
 
     def saw_time(self, now: float) -> None:
         """Once a step: the limit recovers."""
         if self._grown_at_s is not None:
-            grown = (now - self._grown_at_s) * _GROWTH_PER_S
-            self._limit = min(float(self._config.slots), self._limit + grown)
+            grown = 1.0 + (now - self._grown_at_s) * _GROWTH
+            self._limit = min(float(self._config.slots), self._limit * grown)
         self._grown_at_s = now
+
+    def _affordable(self, most: int, load: Load) -> int:
+        """The largest number of streams, from 1 to `most`, whose calls leave the headroom free."""
+        low, high = 1, max(1, most)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self._utilisation(middle, load) <= 1.0 else (low, middle - 1)
+        return low
 
     def _utilisation(self, streams: int, load: Load) -> float:
         """Share of each worker's time, over its headroom, that this many speaking streams need."""

@@ -73,6 +73,15 @@ class Vocoder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drafts:
+    """Draft heads: `length` picks guessed at once, from a layout of `offsets` places of the pointer."""
+
+    file: str
+    length: int
+    offsets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     folder: Path
     name: str
@@ -86,6 +95,7 @@ class Bundle:
     adapter: PointerAdapter
     lm: Lm
     vocoder: Vocoder
+    drafts: Drafts | None
     voices: tuple[Voice, ...]
     temperature: float
 
@@ -127,7 +137,8 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     _check_files(folder, fields.take("files", dict))
     bundle = _parse(folder, fields, hashlib.sha256(text).hexdigest())
     fields.finish()
-    for used in (bundle.lm.file, bundle.vocoder.file):
+    drafts = [bundle.drafts.file] if bundle.drafts else []
+    for used in (bundle.lm.file, bundle.vocoder.file, *drafts):
         if used not in manifest["files"]:
             raise BundleError(f"{used!r} is used but has no hash under 'files'")
     return bundle
@@ -200,6 +211,7 @@ def _parse(folder: Path, fields: _Fields, digest: str) -> Bundle:
         adapter=_adapter(fields.object("adapter")),
         lm=_lm(fields.object("lm")),
         vocoder=_vocoder(fields.object("vocoder")),
+        drafts=_drafts(fields.object("drafts")) if "drafts" in fields.left else None,
         voices=_voices(fields.take("voices", list)),
         temperature=temperature,
     )
@@ -266,6 +278,12 @@ def _vocoder(fields: _Fields) -> Vocoder:
         states.append(slot)
     fields.finish()
     return Vocoder(file=file, states=tuple(states))
+
+
+def _drafts(fields: _Fields) -> Drafts:
+    drafts = Drafts(file=fields.take("file", str), length=fields.positive("length"), offsets=fields.positive("offsets"))
+    fields.finish()
+    return drafts
 
 
 def _voices(values: list[Any]) -> tuple[Voice, ...]:

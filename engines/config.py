@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from engines.bundle import Bundle, Voice
 from engines.errors import BadParameter, ConfigError
@@ -11,6 +12,12 @@ from engines.overlap_add import RATES_HZ
 
 MIN_SPEED, MAX_SPEED = 0.75, 1.33  # what the shipped LM has heard
 MAX_TEMPERATURE = 2.0
+
+
+class DraftMode(Enum):
+    AUTO = "auto"  # while measured to pay
+    ON = "on"  # always, up to `draft_rows`
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +36,8 @@ class EngineConfig:
     max_ttfa_s: float = 0.25  # predicted; who would wait longer is refused
     sheds: bool = True  # refuse who cannot be served in time; without it only slots are counted
     text_chars: int = 512  # text read per step, so that a long one delays nobody (some 5 us a character)
+    drafts: DraftMode = DraftMode.AUTO
+    draft_rows: int = 2  # drafting is thought of while at most so many rows are to step
     workers: bool = True  # vocode on a thread of its own
 
     def __post_init__(self) -> None:

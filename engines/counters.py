@@ -11,9 +11,13 @@ class Counters:
     lm_steps: int = 0
     lm_rows: int = 0  # wanted by a sequence
     lm_idle_rows: int = 0  # computed because they lay between wanted ones
+    tokens: int = 0  # codes made
     lm_busy_s: float = 0.0
     vocoder_busy_s: float = 0.0
     vocoder_rows: int = 0
+    drafts_proposed: int = 0
+    drafts_accepted: int = 0
+    near_ties: int = 0  # met in a cache written by several steps at once, and settled by making it again
     late_chunks: int = 0  # emitted after their listener had run dry
     finished: int = 0
     cancelled: int = 0
@@ -22,7 +26,19 @@ class Counters:
 
     def named(self) -> dict[str, int]:
         """Counts by metric name."""
-        names = ("lm_rows", "lm_idle_rows", "vocoder_rows", "late_chunks", "finished", "cancelled", "failed")
+        names = (
+            "tokens",
+            "lm_rows",
+            "lm_idle_rows",
+            "vocoder_rows",
+            "drafts_proposed",
+            "drafts_accepted",
+            "near_ties",
+            "late_chunks",
+            "finished",
+            "cancelled",
+            "failed",
+        )
         return {name: getattr(self, name) for name in names} | {
             f"guard_{name}": count for name, count in self.guards.items()
         }

@@ -14,12 +14,13 @@ from collections.abc import Callable
 
 from engines.admission import Admission, Load
 from engines.bundle import Bundle
-from engines.config import EngineConfig, check_submit
+from engines.config import DraftMode, EngineConfig, check_submit
 from engines.cost_model import CostModel, CostShape
 from engines.counters import Counters
-from engines.decoding import Decoding
+from engines.drafters import Drafter, HeadDrafter
 from engines.errors import BadParameter, BundleError, EngineFault, ParlandoError
 from engines.kv_blocks import BLOCK_TOKENS, BlockPool
+from engines.lm_turn import LmTurn, row_of
 from engines.messages import (
     Append,
     Cancel,
@@ -38,8 +39,8 @@ from engines.messages import (
     WaitingForText,
 )
 from engines.runtime.base import LmRuntime, VocoderRuntime
-from engines.runtime.onnx import OnnxLm, OnnxVocoder
-from engines.scheduler import NO_AUDIO, Row, batch_runs, chunk_codes, worth_decoding
+from engines.runtime.onnx import OnnxDrafts, OnnxLm, OnnxVocoder
+from engines.scheduler import chunk_codes
 from engines.sequence import Phase, Sequence
 from engines.slots import SlotPool
 from engines.text import NUM_PHONE_IDS, FrontEnd
@@ -63,6 +64,7 @@ class Engine:
         front_end: FrontEnd | None = None,
         lm: LmRuntime | None = None,
         vocoder: VocoderRuntime | None = None,
+        drafter: Drafter | None = None,
     ) -> None:
         if bundle.adapter.num_phone_ids != NUM_PHONE_IDS:
             found = bundle.adapter.num_phone_ids
@@ -82,7 +84,9 @@ class Engine:
         lm = lm or OnnxLm(bundle, self.config.slots, self.config.lm_threads)
         self._lm_cost, self._vocoder_cost = CostModel(_LM_SHAPE), CostModel(_VOCODER_SHAPE)
         self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
-        self._decoding = Decoding(bundle, lm, self._counters, self._lm_cost, clock)
+        if drafter is None and bundle.drafts is not None and self.config.drafts is not DraftMode.OFF:
+            drafter = HeadDrafter(bundle, OnnxDrafts(bundle, self.config.lm_threads))
+        self._lm_turn = LmTurn(bundle, self.config, lm, drafter, self._blocks, self._counters, self._lm_cost, clock)
         self._vocoding = Vocoding(
             bundle,
             vocoder or OnnxVocoder(bundle, self.config.vocoder_threads),
@@ -105,7 +109,7 @@ class Engine:
     def wait(self, timeout_s: float | None = None) -> None:
         """Sleeps until there is a command, a finished vocoder job, or a lead that has come down to its cap."""
         now = self._clock()
-        due_s = [one.above_cap_s(now) for one in self._sequences.values() if self._may_decode(one)]
+        due_s = [one.above_cap_s(now) for one in self._sequences.values() if self._lm_turn.may_decode(one)]
         limits = [seconds for seconds in (timeout_s, *due_s) if seconds is not None]
         self._news.wait(max(0.0, min(limits)) if limits else None)
 
@@ -227,7 +231,7 @@ class Engine:
             unread = [one for one in self._sequences.values() if one.unread and one.phase is not Phase.DRAINING]
             if not unread:
                 return
-            for sequence in sorted(unread, key=lambda one: self._row(one, now).urgency):
+            for sequence in sorted(unread, key=lambda one: row_of(one, now).urgency):
                 try:
                     left -= sequence.read(min(left, _TEXT_SLICE_CHARS))
                 except ParlandoError as error:
@@ -247,7 +251,7 @@ class Engine:
             if slot is None:
                 return
             sequence.slot, sequence.phase, sequence.started_s = slot, Phase.RUNNING, self._clock()
-            self._decoding.reset(slot)
+            self._lm_turn.reset(slot)
             self._events.append(Started(request_id=sequence.request.request_id))
 
     def _release(self, sequence: Sequence) -> None:
@@ -256,9 +260,10 @@ class Engine:
             sequence.phase = Phase.DRAINING
             return
         if sequence.phase is not Phase.WAITING:
-            self._decoding.reset(sequence.slot)
+            self._lm_turn.reset(sequence.slot)
             self._blocks.release(sequence.slot)
             self._slots.release(sequence.slot)
+        self._lm_turn.forget(sequence.request.request_id)
         self._counters.guards.update(sequence.guards)
         del self._sequences[sequence.request.request_id]
         self._assign_slots()
@@ -269,45 +274,18 @@ class Engine:
 
     # -- speech model ----------------------------------------------------------------------------------------------
 
-    def _may_decode(self, sequence: Sequence) -> bool:
-        """Whether its inputs and its memory are there, whatever its lead."""
-        return (
-            sequence.phase is Phase.RUNNING
-            and not sequence.paused
-            and sequence.ready
-            and self._blocks.can_grow(sequence.slot, sequence.past + 1)
-        )
-
     def _runnable(self, sequence: Sequence, now: float) -> bool:
-        return self._may_decode(sequence) and sequence.above_cap_s(now) <= 0
-
-    def _row(self, sequence: Sequence, now: float) -> Row:
-        lead_s = sequence.lead_s(now, len(sequence.codes))
-        return Row(slot=sequence.slot, lead_s=lead_s, arrived_s=sequence.submitted_s)
+        return self._lm_turn.may_decode(sequence) and sequence.above_cap_s(now) <= 0
 
     def _decode(self) -> bool:
         """One LM step for the most urgent rows. Returns whether there were any."""
-        now, config = self._clock(), self.config
+        now = self._clock()
         runnable = {one.slot: one for one in self._sequences.values() if self._runnable(one, now)}
-        rows = [self._row(one, now) for one in runnable.values()]
-        rows = worth_decoding(rows, low_water_s=config.low_water_s, lead_cap_s=config.lead_cap_s)
-        context = sum(runnable[row.slot].past for row in rows) / max(1, len(rows))
-        waited_for = any(row.lead_s == NO_AUDIO for row in rows)
-        slice_s = config.first_slice_s if waited_for else config.lm_slice_s
-        runs = batch_runs(rows, self._lm_cost.rows_within(slice_s, context, config.max_batch))
-        for first, last in runs:
-            for slot in range(first, last):
-                if slot in runnable:
-                    self._blocks.grow(slot, runnable[slot].past + 1)
-        for sequence, outcome in self._decoding.run(runnable, runs):
-            if isinstance(outcome, EngineFault):
-                self._fail(sequence, outcome)
-                continue
-            segments_before = sequence.segments_done
-            sequence.take_code(outcome.code, outcome.advance)
-            if sequence.segments_done != segments_before:
-                self._blocks.release(sequence.slot)
-        return bool(runs)
+        if not runnable:
+            return False
+        for sequence, fault in self._lm_turn.run(runnable, now):
+            self._fail(sequence, fault)
+        return True
 
     # -- vocoder ---------------------------------------------------------------------------------------------------
 
@@ -363,7 +341,7 @@ class Engine:
             first_sample = sequence.samples
             if sequence.late(now):
                 self._counters.late_chunks += 1
-                self._admission.saw_late(sum(one.phase is Phase.RUNNING for one in self._sequences.values()))
+                self._admission.saw_late(self._load())
             self._events.append(Chunk(request_id=row.request_id, pcm=pcm, first_sample=first_sample, words=words))
             sequence.play(len(pcm) // 2, now)
         if row.last:

@@ -11,6 +11,10 @@ only commands that are already valid in form; the engine answers every accepted 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engines.text.pronunciation import PronunciationDictionary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,7 @@ class Submit:
     speed: float = 1.0  # 0.75 to 1.35 within what the LM was trained on
     temperature: float | None = None  # None: the bundle's default
     max_lead_s: float | None = None  # None: no cap; work ahead as long as there is room
+    pronunciations: tuple[PronunciationDictionary, ...] = ()  # the first that has a word decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 text -> phones -> segments        what to say
 segment, pointer, elapsed         where the LM is
+steps [0, cached)                 of this segment, in the LM's cache; steps [cached, past) are to be made again
 codes [0, vocoded)                spoken, emitted or on their way
 codes [vocoded, len)              wait for the vocoder
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from engines.bundle import Bundle, Voice
 from engines.errors import UnspeakableText
@@ -28,6 +30,14 @@ class Phase(Enum):
     WAITING = auto()  # for a slot
     RUNNING = auto()
     DRAINING = auto()  # cancelled or failed while the vocoder still holds its row; freed when the job returns
+
+
+class Place(NamedTuple):
+    """Where a sequence is between two steps of one segment: all that a step's input depends on, the text apart."""
+
+    pointer: int
+    elapsed: int
+    previous_code: int
 
 
 @dataclass(slots=True)
@@ -49,7 +59,7 @@ class Sequence:
         self.slot = -1  # valid while RUNNING or DRAINING
         self.paused = False
 
-        self.text: TextStream = front_end.open()
+        self.text: TextStream = front_end.open(submit.pronunciations)
         self.unread: deque[str | Flush | EndText] = deque()
         self.text_ended = False
         self._segmenter = Segmenter(submit.speed)
@@ -57,7 +67,10 @@ class Sequence:
 
         self.pointer = 0
         self.elapsed = 0
-        self.past = 0  # steps in the cache: of this segment
+        self.past = 0  # steps of this segment
+        self.cached = 0  # of them, those in the cache; less than `past` while a near tie is being settled
+        self.exact = True  # the cache has the bits that steps made one by one have
+        self.trail: list[Place] = []  # where each step of this segment was made
         self.previous_code = bundle.codes.begin
 
         self.codes: list[int] = []
@@ -130,6 +143,14 @@ class Sequence:
         return segment.closed or len(segment.phones) > self.pointer + self.bundle.adapter.look_ahead_phones
 
     @property
+    def place(self) -> Place:
+        return Place(self.pointer, self.elapsed, self.previous_code)
+
+    def make_exact(self) -> None:
+        """The steps of this segment are to be made again, one by one."""
+        self.cached, self.exact = 0, True
+
+    @property
     def spoken_out(self) -> bool:
         """Every code of every phone has been made."""
         return self.text_ended and not self.segments
@@ -144,10 +165,12 @@ class Sequence:
         """Commits one LM step: the code, the pointer's move and the guards."""
         adapter = self.bundle.adapter
         segment = self.segments[0]
+        self.trail.append(self.place)
         advance = self._guard_repetition(segment, code, advance)
         self.codes.append(code)
         self.previous_code = code
         self.past += 1
+        self.cached += 1
         self.lm_steps += 1
         if advance == 0 and self.elapsed + 1 >= self._longest_hold(segment):
             advance = 1
@@ -188,7 +211,9 @@ class Sequence:
         self._end_word()
         self.segments.popleft()
         self.segments_done += 1
-        self.pointer = self.elapsed = self.past = 0
+        self.pointer = self.elapsed = self.past = self.cached = 0
+        self.exact = True
+        self.trail.clear()
         self.previous_code = self.bundle.codes.begin
 
     # -- words -----------------------------------------------------------------------------------------------------

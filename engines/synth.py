@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from engines.errors import EngineFault, UnspeakableText
 from engines.loop import Engine
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Submit, Timings, WordTime
+from engines.text import PronunciationDictionary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ def speak(
     speed: float = 1.0,
     sample_rate_hz: int = 24_000,
     temperature: float | None = None,
+    pronunciations: tuple[PronunciationDictionary, ...] = (),
 ) -> SpokenText:
     """The whole utterance at once."""
     submit = Submit(
@@ -54,6 +56,7 @@ def speak(
         speed=speed,
         sample_rate_hz=sample_rate_hz,
         temperature=temperature,
+        pronunciations=pronunciations,
     )
     pcm: list[bytes] = []
     words: list[WordTime] = []

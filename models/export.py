@@ -37,7 +37,7 @@ MAX_STEPS = 750  # 30 s: the longest segment seen in training
 MICROSOFT = "com.microsoft"
 
 
-class _Graph:
+class Graph:
     """Collects nodes, constants and ends of a graph under construction."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class _Graph:
 
 def lm_graph(network: SpeechLm) -> onnx.ModelProto:
     """One decode step over a shared cache; inputs and outputs as the bundle's `pointer` adapter names them."""
-    config, graph = network.config, _Graph()
+    config, graph = network.config, Graph()
     weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
     hidden = _embed(graph, weights)
     graph.input("seqlens_k", TensorProto.INT32, ["B"])
@@ -104,7 +104,7 @@ def lm_graph(network: SpeechLm) -> onnx.ModelProto:
     return helper.make_model(body, opset_imports=opsets, ir_version=10)
 
 
-def _embed(graph: _Graph, weights: dict[str, NDArray[Any]]) -> str:
+def _embed(graph: Graph, weights: dict[str, NDArray[Any]]) -> str:
     total = ""
     for name in ("code", "elapsed", "to_pause", "pause_type", "speaker"):
         graph.input(name, TensorProto.INT64, ["B", "S"])
@@ -123,7 +123,7 @@ def _embed(graph: _Graph, weights: dict[str, NDArray[Any]]) -> str:
 
 
 def _block(
-    graph: _Graph,
+    graph: Graph,
     network: SpeechLm,
     weights: dict[str, NDArray[Any]],
     layer: int,
@@ -164,7 +164,7 @@ def _block(
     return _skip_norm(graph, f"{at}next_norm", down, residual, following_norm)
 
 
-def _skip_norm(graph: _Graph, name: str, x: str, residual: str, scale: NDArray[Any]) -> tuple[str, str]:
+def _skip_norm(graph: Graph, name: str, x: str, residual: str, scale: NDArray[Any]) -> tuple[str, str]:
     graph.node(
         "SkipSimplifiedLayerNormalization",
         [x, residual, graph.weight(name, scale)],
@@ -218,11 +218,11 @@ def export_vocoder(decoder: Decoder, path: Path) -> None:
         )
     assert program is not None
     model = program.model_proto
-    _store_in_half(model)
+    store_in_half(model)
     onnx.save(model, path)
 
 
-def _store_in_half(model: onnx.ModelProto) -> None:
+def store_in_half(model: onnx.ModelProto) -> None:
     """Large float32 weights become float16 with a cast in front; small ones and the DFT matrix stay exact."""
     casts = []
     for tensor in model.graph.initializer:
@@ -291,6 +291,15 @@ def write_bundle(
         "quality": extra["quality"],
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def update_manifest(folder: Path, provenance: dict[str, Any] | None = None, **fields: Any) -> None:
+    """Takes in new fields and hashes of all graphs in the folder, after one of them has changed."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text()) | fields
+    manifest["provenance"] |= provenance or {}
+    manifest["files"] = {graph.name: _sha256(graph) for graph in sorted(folder.glob("*.onnx"))}
+    path.write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def _sha256(path: Path) -> str:

@@ -69,6 +69,15 @@ def evaluate(network: SpeechLm, examples: list[Example]) -> dict[str, float]:
     return dict(zip(("code_nats", "advance_nats", "top1", "within_one_level"), sums / count))
 
 
+def start_from(network: SpeechLm, path: Path) -> None:
+    """Takes over a model of fewer voices; a new voice starts as the mean of the old ones."""
+    saved = torch.load(path, weights_only=False)["network"]
+    old = saved["speaker.weight"]
+    more = network.speaker.num_embeddings - len(old)
+    saved["speaker.weight"] = torch.cat([old, old.mean(0, keepdim=True).expand(more, -1)])
+    network.load_state_dict(saved)
+
+
 def learning_rate(step: int, progress: float, peak: float) -> float:
     return peak * min(1.0, step / 60 + 0.02) * (1.0 if progress < 0.4 else max(0.03, (1 - progress) / 0.6))
 
@@ -80,6 +89,7 @@ def main() -> None:
     parser.add_argument("--cpu-minutes", type=float, default=280)
     parser.add_argument("--tokens", type=int, default=1600)
     parser.add_argument("--peak", type=float, default=1.5e-3)
+    parser.add_argument("--start-from", type=Path, help="a trained model, whose first voices are ours too")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
@@ -90,6 +100,8 @@ def main() -> None:
     batches = Batches(examples, arguments.tokens, rng)
     config = LmConfig(voices=1 + max(one.speaker for one in examples), num_phone_ids=NUM_PHONE_IDS)
     network = SpeechLm(config)
+    if arguments.start_from:
+        start_from(network, arguments.start_from)
     optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02)
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
     if arguments.resume:

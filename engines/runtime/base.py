@@ -21,8 +21,9 @@ State = dict[str, NDArray[Any]]
 class StepInputs:
     """LM inputs by slot, reused from step to step: the caller writes rows, the runtime reads [first, last).
 
-    With C slots and W window phones: code, elapsed, to_pause, pause_type, speaker [C, 1] int64; phones [C, 1, W]
-    int64; speed [C, 1] float32; past [C] int64, the number of steps already in the slot's cache.
+    With C slots, S steps and W window phones: code, elapsed, to_pause, pause_type, speaker [C, S] int64; phones
+    [C, S, W] int64; speed [C, S] float32; past [C] int64, the number of steps already in the slot's cache. S is 1 but
+    where one slot's next steps are verified together.
     """
 
     code: IntArray
@@ -35,18 +36,18 @@ class StepInputs:
     past: IntArray
 
     @classmethod
-    def allocate(cls, slots: int, window: int) -> StepInputs:
+    def allocate(cls, slots: int, window: int, steps: int = 1) -> StepInputs:
         def column() -> IntArray:
-            return np.zeros((slots, 1), np.int64)
+            return np.zeros((slots, steps), np.int64)
 
         return cls(
             code=column(),
-            phones=np.zeros((slots, 1, window), np.int64),
+            phones=np.zeros((slots, steps, window), np.int64),
             elapsed=column(),
             to_pause=column(),
             pause_type=column(),
             speaker=column(),
-            speed=np.zeros((slots, 1), np.float32),
+            speed=np.zeros((slots, steps), np.float32),
             past=np.zeros(slots, np.int64),
         )
 
@@ -62,6 +63,47 @@ class LmRuntime(Protocol):
 
     def step(self, first: int, last: int) -> tuple[FloatArray, FloatArray]:
         """-> code logits [last - first, V], advance logits [last - first, A + 1]; valid until the next step."""
+        ...
+
+    def hidden(self, slot: int) -> FloatArray:
+        """The hidden state [D] of the slot's row in the last `step`."""
+        ...
+
+    def ahead(self, steps: int) -> StepInputs:
+        """Where to write the steps of the next `verify`: one row, `past` included."""
+        ...
+
+    def verify(self, slot: int, steps: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Several steps of one slot at once: each sees those before it, as if they had been made one by one.
+
+        -> code logits [S, V], advance logits [S, A + 1], hidden [S, D], valid until the next call. The cache holds all
+        S afterwards; to take back the last ones, count fewer in `past`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftInputs:
+    """One sequence as the draft heads see it. O places the pointer can reach, K picks to guess."""
+
+    hidden: FloatArray  # [1, D] of the last step
+    code: IntArray  # [1] that step's pick
+    elapsed: IntArray  # [1] after its move
+    phones: IntArray  # [O, W] windows from the pointer on
+    to_pause: IntArray  # [O]
+    pause_type: IntArray  # [O]
+    speaker: IntArray  # [1]
+    speed: FloatArray  # [1]
+    scale: FloatArray  # [1]: 1 / temperature, or 1 when greedy
+    noise: FloatArray  # [K, V]: what the target will add at these positions; zeros when greedy
+
+
+class DraftRuntime(Protocol):
+    length: int  # K
+    offsets: int  # O
+
+    def propose(self, inputs: DraftInputs) -> tuple[IntArray, IntArray]:
+        """-> codes [K], advances [K]"""
         ...
 
 

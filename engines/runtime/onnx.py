@@ -11,6 +11,7 @@ import os
 
 os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ import onnxruntime as ort
 
 from engines.bundle import Bundle
 from engines.errors import BundleError
-from engines.runtime.base import FloatArray, IntArray, State, StepInputs
+from engines.runtime.base import DraftInputs, FloatArray, IntArray, State, StepInputs
 
-_SPARE_POSITIONS = 2  # beyond the longest segment, for rows that are computed and ignored
+_INPUTS = ("code", "phones", "elapsed", "to_pause", "pause_type", "speaker", "speed")
+_SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
 
 
 def _session(bundle: Bundle, file: str, threads: int) -> ort.InferenceSession:
@@ -39,6 +41,17 @@ def _expect_names(file: str, kind: str, found: list[str], wanted: list[str]) -> 
         raise BundleError(f"{file} has {kind} {sorted(found)}, the manifest asks for {sorted(wanted)}")
 
 
+class _Ahead:
+    """What a call over several steps of one slot reads and writes."""
+
+    def __init__(self, bundle: Bundle, steps: int) -> None:
+        self.inputs = StepInputs.allocate(1, len(bundle.adapter.window), steps)
+        self.code_logits = np.zeros((1, steps, bundle.codes.count), np.float32)
+        self.advance_logits = np.zeros((1, steps, bundle.adapter.max_advance + 1), np.float32)
+        self.hidden = np.zeros((1, steps, bundle.lm.width), np.float32)
+        self.last, self.longest = np.zeros(1, np.int32), np.zeros(1, np.int32)
+
+
 class OnnxLm:
     """Cache slabs [slots, kv_heads, positions, head_dim] per layer; memory is committed as slots come into use."""
 
@@ -47,13 +60,17 @@ class OnnxLm:
         self._session = _session(bundle, bundle.lm.file, threads)
         lm, positions = bundle.lm, bundle.adapter.max_steps + _SPARE_POSITIONS
         shape = (slots, lm.kv_heads, positions, lm.head_dim)
-        self._cache = {f"{kind}{layer}": np.zeros(shape, np.float32) for layer in range(lm.layers) for kind in "kv"}
+        types = {one.name: one.type for one in self._session.get_inputs()}
+        kept = np.int8 if types.get("past_k0") == "tensor(int8)" else np.float32  # the graph says how it stores
+        self._cache = {f"{kind}{layer}": np.zeros(shape, kept) for layer in range(lm.layers) for kind in "kv"}
         self._code_logits = np.zeros((slots, 1, bundle.codes.count), np.float32)
         self._advance_logits = np.zeros((slots, 1, bundle.adapter.max_advance + 1), np.float32)
         self._hidden = np.zeros((slots, 1, lm.width), np.float32)
         self._lengths = np.zeros(slots, np.int32)
         self._longest = np.zeros(1, np.int32)
-        self._bindings: dict[tuple[int, int], Any] = {}
+        self._bundle, self._ahead = bundle, dict[int, _Ahead]()
+        self._bindings: dict[tuple[int, int], Any] = {}  # of `step`, by first and last slot
+        self._ahead_bindings: dict[tuple[int, int], Any] = {}  # of `verify`, by slot and steps
         pasts, presents = [f"past_{name}" for name in self._cache], [f"present_{name}" for name in self._cache]
         _expect_names(
             lm.file, "inputs", [one.name for one in self._session.get_inputs()], [*self._feeds(0, slots), *pasts]
@@ -71,33 +88,77 @@ class OnnxLm:
         self._longest[0] = past.max() + 1
         binding = self._bindings.get((first, last))
         if binding is None:
-            binding = self._bindings[first, last] = self._bind(first, last)
+            outputs = {
+                "code_logits": self._code_logits[first:last],
+                "advance_logits": self._advance_logits[first:last],
+                "hidden": self._hidden[first:last],
+            }
+            binding = self._bindings[first, last] = self._bind(first, last, self._feeds(first, last), outputs)
         self._session.run_with_iobinding(binding[0])
         return self._code_logits[first:last, 0], self._advance_logits[first:last, 0]
 
+    def hidden(self, slot: int) -> FloatArray:
+        state: FloatArray = self._hidden[slot, 0]
+        return state
+
+    def ahead(self, steps: int) -> StepInputs:
+        if steps not in self._ahead:
+            self._ahead[steps] = _Ahead(self._bundle, steps)
+        return self._ahead[steps].inputs
+
+    def verify(self, slot: int, steps: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        ahead = self._ahead[steps]
+        ahead.last[0] = ahead.inputs.past[0] + steps - 1
+        ahead.longest[0] = ahead.last[0] + 1
+        binding = self._ahead_bindings.get((slot, steps))
+        if binding is None:
+            feeds = {name: getattr(ahead.inputs, name) for name in _INPUTS}
+            feeds |= {"seqlens_k": ahead.last, "total_len": ahead.longest}
+            outputs = {"code_logits": ahead.code_logits, "advance_logits": ahead.advance_logits, "hidden": ahead.hidden}
+            binding = self._ahead_bindings[slot, steps] = self._bind(slot, slot + 1, feeds, outputs)
+        self._session.run_with_iobinding(binding[0])
+        return ahead.code_logits[0], ahead.advance_logits[0], ahead.hidden[0]
+
     def _feeds(self, first: int, last: int) -> dict[str, Any]:
-        names = ("code", "phones", "elapsed", "to_pause", "pause_type", "speaker", "speed")
-        feeds: dict[str, Any] = {name: getattr(self.inputs, name)[first:last] for name in names}
+        feeds: dict[str, Any] = {name: getattr(self.inputs, name)[first:last] for name in _INPUTS}
         return feeds | {"seqlens_k": self._lengths[first:last], "total_len": self._longest}
 
-    def _bind(self, first: int, last: int) -> tuple[Any, list[Any]]:
-        """Every tensor is a view of one slab, so a binding serves all steps over the same slots."""
+    def _bind(self, first: int, last: int, feeds: dict[str, Any], outputs: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """Every tensor is a view of memory that stays, so a binding serves all steps over the same slots."""
         binding, kept = self._session.io_binding(), []
 
         def value(array: Any) -> Any:
             kept.append(ort.OrtValue.ortvalue_from_numpy(array))
             return kept[-1]
 
-        for name, array in self._feeds(first, last).items():
+        for name, array in feeds.items():
             binding.bind_ortvalue_input(name, value(array))
         for name, slab in self._cache.items():
             shared = value(slab[first:last])
             binding.bind_ortvalue_input(f"past_{name}", shared)
             binding.bind_ortvalue_output(f"present_{name}", shared)
-        binding.bind_ortvalue_output("code_logits", value(self._code_logits[first:last]))
-        binding.bind_ortvalue_output("advance_logits", value(self._advance_logits[first:last]))
-        binding.bind_ortvalue_output("hidden", value(self._hidden[first:last]))
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, value(array))
         return binding, kept
+
+
+class OnnxDrafts:
+    """The draft heads, all guesses in one graph."""
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        assert bundle.drafts is not None, "only for a bundle that brings draft heads"
+        self.length, self.offsets = bundle.drafts.length, bundle.drafts.offsets
+        self._session = _session(bundle, bundle.drafts.file, threads)
+        found = [one.name for one in self._session.get_inputs()]
+        # A kind that needs no layout of places leaves it out of its graph.
+        unknown = set(found) - {one.name for one in fields(DraftInputs)}
+        if unknown:
+            raise BundleError(f"{bundle.drafts.file} has unknown inputs {sorted(unknown)}")
+        self._names = found
+
+    def propose(self, inputs: DraftInputs) -> tuple[IntArray, IntArray]:
+        codes, advances = self._session.run(None, {name: getattr(inputs, name) for name in self._names})
+        return codes, advances
 
 
 class OnnxVocoder:

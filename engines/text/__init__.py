@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from engines.text.errors import StreamEnded, UnspeakableText
+from engines.text.errors import BadPronunciation, StreamEnded, UnspeakableText
 from engines.text.phones import NUM_PHONE_IDS, PHONES, VOWELS, PauseType, Phone, pause, phone_id
+from engines.text.pronunciation import PronunciationDictionary, parse_dictionary
+from engines.text.pronunciation_store import PronunciationStore
 from engines.text.stream import FrontEnd, TextStream
 
 __all__ = [
     "NUM_PHONE_IDS",
     "PHONES",
     "VOWELS",
+    "BadPronunciation",
     "FrontEnd",
     "PauseType",
     "Phone",
+    "PronunciationDictionary",
+    "PronunciationStore",
     "StreamEnded",
     "TextStream",
     "UnspeakableText",
+    "parse_dictionary",
     "pause",
     "phone_id",
 ]

@@ -50,7 +50,7 @@ _ODD_START = re.compile(
 )
 _ODD_END = re.compile(
     r"[^aeiouy]{2}(?<!ss|ll|ff|ck|ng|nk|nt|nd|mp|st|sk|sp|ld|lt|lk|lf|lm|lp|rs|rt|rd|rk|rm|rn|rl|rf|rp|ct|ft|pt|sh|ch|th|gh"
-    r"|ph|ts|ns|ks|ps|ms|ds|ls|bs|gs|ys|rb|zz|tt|rg|rc|nc|lb|mb|wn|wl|lc|xt)$"
+    r"|ph|ts|ns|ws|ks|ps|ms|ds|ls|bs|gs|ys|rb|zz|tt|rg|rc|nc|lb|mb|wn|wl|lc|xt)$"
 )
 
 

@@ -21,7 +21,7 @@ _FILE = re.compile(
     r"png|jpe?g|gif|svg|mp3|mp4|wav|zip|gz|tar|exe|log|ini|cfg|onnx|bin|dll|so)",
     re.ASCII,
 )
-_HASHTAG = re.compile(r"#[A-Za-z_][\w-]*", re.ASCII)
+_HASHTAG = re.compile(r"#(?:[A-Za-z_][\w-]*|\d+[A-Z]\w*)", re.ASCII)
 _MENTION = re.compile(r"@[A-Za-z_][\w.-]*", re.ASCII)
 _SCHEME = re.compile(r"^(?:https?|ftp|wss?|mailto):(?://)?", re.IGNORECASE)
 _PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|.")
@@ -53,12 +53,19 @@ def _letters(text: str) -> list[str]:
     for piece in _PIECES.findall(text):
         low = piece.lower()
         if piece.isdecimal():
-            words += numbers.cardinal(int(piece)) if len(piece) < 3 and piece[0] != "0" else numbers.digits(piece)
+            words += _number(piece)
         elif piece.isalpha():
             words += _word(low, capitals=piece.isupper() and len(piece) > 1)
         elif piece in ADDRESS_MARKS:
             words += ADDRESS_MARKS[piece].split()
     return words
+
+
+def _number(digits: str) -> list[str]:
+    if len(digits) == 4 and "1900" <= digits < "2100":
+        return numbers.year(int(digits))
+    short = digits[0] != "0" and (len(digits) < 3 or digits in ("100", "200", "365", "500", "1000"))
+    return numbers.cardinal(int(digits)) if short else numbers.digits(digits)
 
 
 def _word(low: str, *, capitals: bool) -> list[str]:

@@ -8,7 +8,9 @@ from engines.text import numbers
 from engines.text.abbreviations import DAY_SHORT, MONTH_SHORT, MONTHS
 from engines.text.context import Around, Said
 
-_TIME = re.compile(r"([01]?\d|2[0-4])[:h]([0-5]\d)(?::([0-5]\d)(?:\.\d+)?)?(z|am|pm|a\.m|p\.m)?", re.IGNORECASE)
+_TIME = re.compile(
+    r"([01]?\d|2[0-4])[:h]([0-5]\d)(?::([0-5]\d)(\.\d+)?)?(z|am|pm|a\.m|p\.m|[-+]\d\d(?::?\d\d)?)?", re.IGNORECASE
+)
 _HOUR = re.compile(r"(1[0-2]|0?[1-9])(am|pm|a\.m|p\.m)", re.IGNORECASE)
 _ISO_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
 _US_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})")
@@ -20,9 +22,9 @@ _HALVES = {"a": ["_a", "m"], "p": ["p", "m"], "z": ["u", "t", "c"]}
 
 def read_calendar(core: str, around: Around) -> Said | None:
     date, mark, time = core.partition("T")
-    if mark and _ISO_DATE.fullmatch(date) and _TIME.fullmatch(time):
-        day, clock = read_calendar(date, around), read_calendar(time, around)
-        return None if day is None or clock is None else Said(words=day.words + clock.words)
+    if mark and _ISO_DATE.fullmatch(date):
+        day, clock = _date(date), _time(time, around, dated=True)
+        return None if day is None or clock is None else Said(words=day + clock)
     words = _date(core) or _time(core, around) or _decade(core)
     return None if words is None else Said(words=words)
 
@@ -77,22 +79,36 @@ def _spoken_date(year: int | None, month: int, day: int) -> list[str] | None:
     return [MONTHS[month - 1], *numbers.ordinal(day), *(numbers.year(year) if year is not None else [])]
 
 
-def _time(core: str, around: Around) -> list[str] | None:
+def _time(core: str, around: Around, *, dated: bool = False) -> list[str] | None:
     match = _HOUR.fullmatch(core)
     if match:
         return [*numbers.cardinal(int(match[1])), *_HALVES[match[2][0].lower()]]
     match = _TIME.fullmatch(core)
-    if not match:
+    if not match or ((match[5] or "").startswith("-") and not (match[3] or dated)):  # 9:00-17:00 has no zone
         return None
     hour, minute = int(match[1]), int(match[2])
     words = numbers.cardinal(hour)
     if minute:
         words = words + (["oh"] if minute < 10 else []) + numbers.cardinal(minute)
-    elif not match[4] and not match[3]:
+    elif not match[5] and not match[3]:
         words = words + _full_hour(hour, around)
-    if match[3] and int(match[3]):
-        words = [*words, "and", *numbers.cardinal(int(match[3])), "second" if int(match[3]) == 1 else "seconds"]
-    return words + (_HALVES[match[4][0].lower()] if match[4] else [])
+    elif match[5] and match[5][0] in "+-zZ":
+        words = [*words, "hundred"]
+    if match[3] and int(match[3] + (match[4] or "").replace(".", "")):
+        spoken = numbers.decimal(str(int(match[3])) + (match[4] or "").rstrip("0").rstrip("."))
+        words = [*words, "and", *spoken, "second" if spoken == ["one"] else "seconds"]
+    return words + (_zone(match[5]) if match[5] else [])
+
+
+def _zone(zone: str) -> list[str]:
+    """Halves of the day, and distances from universal time: +05:30 is plus five thirty."""
+    if zone[0] not in "+-":
+        return _HALVES[zone[0].lower()]
+    hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or "0")
+    sign = "plus" if zone[0] == "+" else "minus"
+    return ["u", "t", "c", *([sign, *numbers.cardinal(hours)] if hours or minutes else [])] + (
+        numbers.cardinal(minutes) if minutes else []
+    )
 
 
 def _full_hour(hour: int, around: Around) -> list[str]:

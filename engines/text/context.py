@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engines.text.pronunciation import PronunciationDictionary
 
 OPENING = "([{\"'*_#>`~<|"
 CLOSING = ")]}\"'*_`~>|"
@@ -45,11 +49,17 @@ class Left:
 class Around:
     left: Left
     peek: Callable[[int], str | None]  # nth token after this one, from 1; None beyond the end. May raise NotYet
+    dictionaries: tuple[PronunciationDictionary, ...] = ()
 
     def following(self, count: int = 1) -> str:
         """The nth following token without marks around it, "" beyond the end."""
         token = self.peek(count)
         return "" if token is None else token.lstrip(OPENING).rstrip(CLOSING + STOPS)
+
+    def goes_on(self, count: int) -> bool:
+        """Whether the nth following token has no mark behind it."""
+        token = self.peek(count) or ""
+        return token != "" and token[-1] not in STOPS + CLOSING
 
     def following_unit(self) -> str:
         return re.sub(r"[^a-z/°%.²³µ]", "", self.following().lower())

@@ -1,36 +1,48 @@
-"""Cuts arriving text into tokens and paragraphs, whatever pieces it arrives in.
+"""Cuts arriving text into tokens and breaks, whatever pieces it arrives in.
 
 A token ends at white space or at MAX_TOKEN_CHARS, so that nothing waits for ever; both depend on the text alone. An
-empty line is a paragraph.
+empty line, a heading's end and the like are breaks. Markup is taken away here; spans count the text as it came.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 from engines.text.folding import fold
+from engines.text.markup import LineEnd, Markup
+from engines.text.phones import PauseType
 from engines.text.reading import Token
 
 MAX_TOKEN_CHARS = 120
 _RUNS = re.compile(r"\s+|\S+")
+_HARD_BLANK = re.compile(r"&nbsp;|&#160;|&#x[aA]0;|&(?:thin|en|em)sp;")
+_CORE = re.compile(r"(\W*)(.*?)(\W*)", re.DOTALL)
+_LONG_LINK = re.compile(r"\]\([^)\s]*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paragraph:
-    """An empty line; the last token before it ends at `at`."""
+    """A pause that the layout asks for; the last token before it ends at `at`."""
 
     at: int
+    kind: PauseType = PauseType.PERIOD
 
 
 class Cutter:
-    def __init__(self) -> None:
+    def __init__(self, kept: Container[str] = ()) -> None:
+        """`kept` are words, in small letters, that someone can say though their letters are of other scripts."""
+        self._kept = kept
         self.position = 0  # characters seen
         self.lost: dict[str, None] = {}  # characters that cannot be spoken, in order of appearance
+        self._markup = Markup()
         self._rest: list[str] = []  # pieces of a token that is not complete
         self._rest_chars = 0
+        self._in_link = False  # inside a link's address that is too long for one token
         self._line_ends = 0  # in the white space just seen
         self._opens_line = True
+        self._pause_due = False  # between this line and the next, unless that is empty
         self._last_end = 0
 
     def feed(self, text: str) -> list[Token | Paragraph]:
@@ -47,31 +59,79 @@ class Cutter:
 
     def complete(self) -> list[Token | Paragraph]:
         """What is there of a token, as a token."""
+        self._in_link = False
+        return self._complete()
+
+    def _complete(self) -> list[Token | Paragraph]:
         if not self._rest:
             return []
-        text, lost = fold("".join(self._rest))
+        written, end = "".join(self._rest), self.position
+        start = end - self._rest_chars
+        self._rest, self._rest_chars, self._line_ends = [], 0, 0
+        found: list[Token | Paragraph] = []
+        first = 0
+        for blank in _HARD_BLANK.finditer(written):
+            found += self._token(written[first : blank.start()], start + first)
+            first = blank.end()
+        return found + self._token(written[first:], start + first)
+
+    def _token(self, written: str, start: int) -> list[Token | Paragraph]:
+        if not written:
+            return []
+        opens_line = self._opens_line
+        text, lost = self._fold(self._markup.read(written, opens_line=opens_line))
         if lost and len(self.lost) < MAX_TOKEN_CHARS:
             self.lost.update(dict.fromkeys(lost))
-        start = self.position - self._rest_chars
-        token = Token(text=text, start=start, end=self.position, opens_line=self._opens_line)
-        self._rest, self._rest_chars, self._line_ends, self._opens_line = [], 0, 0, False
-        self._last_end = self.position
-        return [token]
+        self._opens_line = False
+        self._last_end = start + len(written)
+        return [Token(text=text, start=start, end=self._last_end, opens_line=opens_line)] if text else []
+
+    def _fold(self, text: str) -> tuple[str, str]:
+        folded, lost = fold(text)
+        if lost and self._kept:
+            before, core, behind = _CORE.fullmatch(text).groups()  # type: ignore[union-attr]
+            if core.lower() in self._kept:
+                return fold(before)[0] + core + fold(behind)[0], ""
+        return folded, lost
 
     def _space(self, run: str) -> list[Token | Paragraph]:
         before = self._line_ends
         self._line_ends += run.count("\n")
-        self._opens_line = self._opens_line or self._line_ends > 0
-        return [Paragraph(at=self._last_end)] if before < 2 <= self._line_ends else []
+        if not self._line_ends:
+            return []
+        self._opens_line = True
+        if before == 0:
+            ended = self._markup.end_line()
+            self._pause_due = ended is LineEnd.PAUSE
+            if ended is LineEnd.FULL_STOP:
+                return [Paragraph(at=self._last_end)]
+        if before < 2 <= self._line_ends:
+            self._pause_due = False
+            return [Paragraph(at=self._last_end)]
+        return []
 
     def _letters(self, run: str) -> list[Token | Paragraph]:
         found: list[Token | Paragraph] = []
+        if self._pause_due:
+            self._pause_due = False
+            found.append(Paragraph(at=self._last_end, kind=PauseType.PLAIN))
         while run:
+            if self._in_link:
+                run = self._skip_address(run)
+                continue
             taken = run[: MAX_TOKEN_CHARS - self._rest_chars]
             run = run[len(taken) :]
             self._rest.append(taken)
             self._rest_chars += len(taken)
             self.position += len(taken)
             if self._rest_chars == MAX_TOKEN_CHARS:
-                found += self.complete()
+                self._in_link = _LONG_LINK.search("".join(self._rest)) is not None
+                found += self._complete()
         return found
+
+    def _skip_address(self, run: str) -> str:
+        """Up to the bracket that closes the address; what follows is a token of its own."""
+        skipped = run.find(")") + 1 or len(run)
+        self._in_link = run[skipped - 1] != ")"
+        self.position += skipped
+        return run[skipped:]

@@ -5,7 +5,7 @@ They are ValueErrors too, so that a caller who knows nothing of the engine can s
 
 from __future__ import annotations
 
-from engines.errors import TextError
+from engines.errors import BadParameter, TextError
 from engines.errors import UnspeakableText as RefusedText
 
 
@@ -15,3 +15,7 @@ class UnspeakableText(RefusedText, ValueError):
 
 class StreamEnded(TextError, ValueError):
     """Text after the end of its stream."""
+
+
+class BadPronunciation(BadParameter, ValueError):
+    """A pronunciation dictionary, or a name of one, that cannot be used."""

@@ -6,6 +6,7 @@ digits of other scripts cannot be spoken: they are left out and reported.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -28,7 +29,6 @@ _TYPOGRAPHIC = {
     "•": "-",
     "·": "-",
     "⁄": "/",
-    "№": "#",
     "؟": "?",
     "،": ",",
 }
@@ -64,10 +64,19 @@ GREEK_NAMES = dict(
 )
 
 
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"))
+_POWER = re.compile("(?<=[0-9A-Za-z)])(?![²³](?![⁰¹²³⁴⁵⁶⁷⁸⁹]))([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+_FOOTNOTE = re.compile("(?<=[A-Za-z]{2})[⁰¹⁴⁵⁶⁷⁸⁹]+$")
+_OHMS = re.compile("^([0-9.,]*)([kM]?)[ΩΩ]$")
+
+
 def fold(text: str) -> tuple[str, str]:
     """The text in known characters, and those of its characters that cannot be spoken."""
     if text.isascii() and text.isprintable():
         return text, ""
+    if text not in ("Ω", "Ω"):
+        text = _OHMS.sub(r"\1\2ohm", text)
+    text = _POWER.sub(lambda power: "^" + "".join(_SUPERSCRIPTS[one] for one in power[1]), _FOOTNOTE.sub("", text))
     name = GREEK_NAMES.get(text.lower())
     if name is not None:
         return name, ""

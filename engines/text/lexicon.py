@@ -44,6 +44,10 @@ class Lexicon:
     def __contains__(self, word: str) -> bool:
         return word in self.words
 
+    def readings(self, word: str) -> list[tuple[str, ...]]:
+        """Every way `pronounce` may say a word, whatever stands around it."""
+        return [self.pronounce(word), *(tuple(listed.split(" ")) for listed in self.homographs.get(word, {}).values())]
+
     def pronounce(self, word: str, word_at: WordAt | None = None) -> tuple[str, ...]:
         """Phones of a lower-case word, () when it has no letter. `word_at` shows the words around it."""
         listed = self.words.get(word)

@@ -1,4 +1,4 @@
-"""Every other token with digits: ordinals, fractions, ranges, telephone numbers, versions, measures, plain numbers."""
+"""Every other token with digits: ordinals, fractions, ranges, versions, measures, plain numbers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from engines.text import numbers
 from engines.text.abbreviations import UNITS
 from engines.text.calendar_tokens import is_day_of_month, read_calendar
 from engines.text.context import Around, Said
+from engines.text.digit_strings import read_identifier, read_network_address, read_telephone
+from engines.text.marks import MARKS
 from engines.text.money import read_money
 
 _ORDINAL = re.compile(r"(\d[\d,]*)(?:st|nd|rd|th)", re.IGNORECASE)
 _FRACTION = re.compile(r"(\d{1,3})/(\d{1,3})")
-_MIXED = re.compile(r"(\d+)([½¼¾⅓⅔])")
+_MIXED = re.compile(r"(\d+)([½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚])")
 _RANGE = re.compile(r"(\d[\d,]*(?:\.\d+)?)[-–](\d[\d,]*(?:\.\d+)?)(%|°?[A-Za-z]+)?")
-_TELEPHONE = re.compile(
-    r"(?:\+?\d{1,3}[-.])?\(?\d{3}\)?[-.]?\d{3}[-.]\d{4}|\d{3}[-.]\d{4}|\+\d{7,15}|\+\d{1,3}-\d{2,4}-\d{3,}(?:-\d+)*"
-    r"|1-\d{3}-\d{3}-\d{4}"
-)
-_AREA_CODE = re.compile(r"\d{3}")
-_LOCAL_NUMBER = re.compile(r"\d{3}[-.]\d{4}")
-_ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
+_UNDERSCORED = re.compile(r"\d{1,3}(?:[_']\d{3})+")
+_OPEN_AMOUNT = re.compile(r"(.*\d[A-Za-z%]*)\+")
+_TWICE = re.compile(r"([\d.,]+)(%|°[CF]?|[A-Za-z]+)([-–][\d.,]+)\2")
+_COUNTED = frozenset({"step", "page", "part", "slide", "round", "question", "episode", "attempt"})
+_LIST = re.compile(r"\d+(?:,\d+){2,}|\d+,\d{4,}")
+_GROUPS_OF_DIGITS = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")
+_SPACED_GROUP = re.compile(r"\d{3}")
+_HOURS = re.compile(r"(?:(\d+)h)?(\d+)m(?:in)?(?:(\d+)s)?|(\d+)m(\d+)s")
 _VERSION = re.compile(r"v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)?", re.IGNORECASE)
 _DOTTED_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}")
 _EXPONENT = re.compile(r"([-+]?)(\d+(?:\.\d+)?)[eE]([-+]?)(\d{1,3})")
@@ -42,9 +45,8 @@ _SIGNS = {
     "≤": "at most",
     "≥": "at least",
 }
-_SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
 _SCALE_LETTERS = {unit: (name, name) for unit, name in (("K", "k"), ("k", "k"), ("M", "million"), ("bn", "billion"))}
-_NAMED_PARTS = {"½": "half", "¼": "quarter", "¾": "three quarters", "⅓": "third", "⅔": "two thirds"}
+_NAMED_PARTS = {sign: MARKS[sign].removeprefix("one ") for sign in "½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚"}
 
 _Reader = Callable[[str, Around], Said | None]
 
@@ -78,32 +80,46 @@ def _fraction(core: str, around: Around) -> Said | None:
     mixed = _MIXED.fullmatch(core)
     if mixed:
         part = _NAMED_PARTS[mixed[2]].split()
-        return Said(words=[*numbers.cardinal(int(mixed[1])), "and", *(["a", *part] if len(part) == 1 else part)])
+        one = ["an" if part[0] == "eighth" else "a"] if len(part) == 1 else []
+        return Said(words=[*numbers.cardinal(int(mixed[1])), "and", *one, *part])
     match = _FRACTION.fullmatch(core)
     if not match or int(match[2]) == 0:
         return None
     top, bottom = int(match[1]), int(match[2])
+    if around.left.lower in _COUNTED and 0 < top <= bottom:
+        return Said(words=[*numbers.cardinal(top), "of", *numbers.cardinal(bottom)])
     and_before = ["and"] if around.left.number is not None and top < bottom else []
-    if bottom == 1 or top > bottom * 4:
+    if bottom == 1 or top > bottom * 4 or (bottom > 20 and top > 1):
         return Said(words=[*numbers.cardinal(top), "over", *numbers.cardinal(bottom)])
     return Said(words=and_before + numbers.fraction(top, bottom))
 
 
-def _telephone(core: str, around: Around) -> Said | None:
-    if core in _SHORT_NUMBERS and around.left.lower in ("call", "dial", "called", "calling", "dialed"):
-        return Said(words=numbers.digits(core))
-    if _TELEPHONE.fullmatch(core) or (around.left.telephone and re.fullmatch(r"\d{2,5}(?:[-.]\d{2,5})*", core)):
-        plus = ["plus"] if core.startswith("+") else []
-        return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
-    if re.fullmatch(r"\+\d{1,3}", core) and re.fullmatch(r"\d{2,5}[-.\d]*", around.following()):
-        return Said(words=["plus", *numbers.digits(core[1:])], telephone=True)
-    if _AREA_CODE.fullmatch(core) and _LOCAL_NUMBER.fullmatch(around.following()):
-        return Said(words=numbers.digits(core), telephone=True)
-    return None
+def _listed(core: str, around: Around) -> Said | None:
+    """1,2,3 is no number."""
+    if not _LIST.fullmatch(core) or _GROUPS_OF_DIGITS.fullmatch(core):
+        return None
+    return Said(words=[word for part in core.split(",") for word in numbers.quantity(part)])
+
+
+def _thousands(core: str, around: Around) -> Said | None:
+    """Thousands parted by underscores, apostrophes or blanks: 1_000, 1'000, 1 000 000."""
+    if _UNDERSCORED.fullmatch(core):
+        return Said(words=numbers.cardinal(int(re.sub(r"\D", "", core))))
+    if not re.fullmatch(r"[1-9]\d{0,2}", core) or around.left.number is not None:
+        return None
+    taken = 0
+    while taken < 4 and _SPACED_GROUP.fullmatch(around.following(taken + 1)):
+        taken += 1
+        if not around.goes_on(taken):
+            break
+    groups = [around.following(count) for count in range(1, taken + 1)]
+    if taken < 2 and groups != ["000"]:
+        return None
+    return Said(words=numbers.cardinal(int(core + "".join(groups))), taken=taken)
 
 
 def _range(core: str, around: Around) -> Said | None:
-    match = _RANGE.fullmatch(core)
+    match = _RANGE.fullmatch(_TWICE.sub(r"\1\3\2", core))  # 10%-20% is 10-20%
     if not match:
         return None
     first, second, unit = match[1], match[2], match[3] or ""
@@ -124,12 +140,14 @@ def _is_code(digits: str) -> bool:
     )
 
 
+def _open_amount(core: str, around: Around) -> Said | None:
+    """ "5+ years" and "$1M+"."""
+    match = _OPEN_AMOUNT.fullmatch(core)
+    said = read_number(match[1], around) if match else None
+    return None if said is None or said.taken else Said(words=[*said.words, "plus"])
+
+
 def _dotted(core: str, around: Around) -> Said | None:
-    if _ADDRESS.fullmatch(core):
-        words = []
-        for part in re.findall(r"\d+|[.:]", core):
-            words += numbers.cardinal(int(part)) if part.isdecimal() else ["dot" if part == "." else "colon"]
-        return Said(words=words)
     if _DOTTED_THOUSANDS.fullmatch(core):
         return Said(words=numbers.cardinal(int(core.replace(".", ""))))
     if not _VERSION.fullmatch(core):
@@ -159,6 +177,18 @@ def _pairs(core: str, around: Around) -> Said | None:
             *_sign(match[3]),
         ]
         return Said(words=[*words, *numbers.cardinal(int(match[4]))])
+    match = _HOURS.fullmatch(core)
+    if match and (sum(part is not None for part in match.groups()) > 1 or re.fullmatch(r"\d+h", around.left.core)):
+        hours, minutes, seconds = match[1], match[2] or match[4], match[3] or match[5]
+        named = ((hours, "hour"), (minutes, "minute"), (seconds, "second"))
+        return Said(
+            words=[
+                word
+                for amount, unit in named
+                if amount is not None
+                for word in (*numbers.cardinal(int(amount)), unit if amount == "1" else unit + "s")
+            ]
+        )
     match = _FEET.fullmatch(core)
     if match:
         return Said(words=[*numbers.cardinal(int(match[1])), "foot", *numbers.cardinal(int(match[2]))])
@@ -177,6 +207,9 @@ def _measure(core: str, around: Around) -> Said | None:
     words = _SIGNS[sign].split() if sign else []
     if not unit:
         return Said(words=words + _plain(amount, around, bare=sign is None))
+    if unit == "s" and amount.endswith(",000"):
+        spoken = numbers.quantity(amount)
+        return Said(words=[*words, *spoken[:-1], spoken[-1] + "s"])
     names = UNITS.get(unit.lower().rstrip("."))
     if names is None and re.fullmatch(r"[A-Za-z]+/[a-z]+", unit):  # kg/day
         top, _, bottom = unit.lower().partition("/")
@@ -222,8 +255,13 @@ def _group(digits: str) -> list[str]:
 
 _READERS: tuple[_Reader, ...] = (
     read_money,
-    _telephone,
+    read_telephone,
     read_calendar,
+    _open_amount,
+    read_identifier,
+    _listed,
+    _thousands,
+    read_network_address,
     _ordinal,
     _fraction,
     _range,

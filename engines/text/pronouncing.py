@@ -1,7 +1,8 @@
 """Spoken words to phones, left to right, as the teacher says them in running speech.
 
 Three things look beyond the word itself: homographs (two words ahead at most), "the" before a vowel (one), and clitics
-(the phone before). A word goes out as soon as what it looks at is there. A pause ends every look ahead.
+(the phone before). A word goes out as soon as what it looks at is there, the phones that all its readings begin with
+even before. A pause ends every look ahead.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from engines.text.word_lists import word_list
 
 _SIBILANTS = frozenset(["s", "z", "sh", "zh", "ch", "jh"])
 _VOICELESS = frozenset(["p", "t", "k", "f", "th"])
-_CLITICS = {"'s": "z", "'d": "d", "'ll": "l", "'ve": "v"}
+CLITICS = {"'s": "z", "'d": "d", "'ll": "l", "'ve": "v"}
 # After these "read" and "lead" are said as in "to read"; elsewhere "read" is the past and "lead" the metal or the past.
 _BEFORE_INFINITIVES = frozenset(
     word_list("to will can shall could would should may might must do did does not please cannot cant dont wont didnt")
@@ -33,6 +34,7 @@ class SpokenWord:
     word_index: int
     start: int
     end: int
+    sounds: tuple[str, ...] = ()  # as the caller wants it said; empty: as the lexicon says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Break:
 def split_clitic(word: str) -> list[str]:
     """it's -> it, 's; isn't -> isnt; o'clock -> oclock."""
     stem, mark, tail = word.rpartition("'")
-    if mark and stem and f"'{tail}" in _CLITICS:
+    if mark and stem and f"'{tail}" in CLITICS:
         return [*split_clitic(stem), f"'{tail}"]
     return [word.replace("'", "")]
 
@@ -58,6 +60,7 @@ class Pronouncer:
         self._before: tuple[str | None, str | None] = (None, None)  # two words back, one word back
         self._last_symbol: str | None = None
         self._closed = False
+        self._begun = 0  # phones of the first word waiting that are out already
 
     @property
     def spoken_any(self) -> bool:
@@ -78,8 +81,12 @@ class Pronouncer:
                 try:
                     sounds = self._sounds(0)
                 except NotYet:
+                    phones += self._say(item, self._sure_sounds(item.text))
                     break
                 phones += self._say(item, sounds)
+                self._begun = 0
+                if sounds:
+                    self._before = (self._before[1], item.text)
             self._waiting.popleft()
         return phones
 
@@ -94,19 +101,32 @@ class Pronouncer:
         return phones
 
     def _say(self, word: SpokenWord, sounds: tuple[str, ...]) -> list[Phone]:
+        """The sounds that are not out yet."""
         phones: list[Phone] = []
-        if not sounds:  # no letter at all: never so, if the reading is right
+        if self._begun >= len(sounds):
             return phones
         if self._last_symbol is None:
             phones.append(pause(PauseType.PLAIN, word.start))
-        for index, marked in enumerate(sounds):
+        for index, marked in enumerate(sounds[self._begun :], self._begun):
             symbol = marked.rstrip("012")
             stressed = marked[-1] == "1" and symbol in VOWELS
             identity = phone_id(symbol, stressed=stressed, word_start=index == 0)
             phones.append(Phone(identity, symbol, word.word_index, word.start, word.end, None))
         self._last_symbol = phones[-1].symbol
-        self._before = (self._before[1], word.text)
+        self._begun = len(sounds)
         return phones
+
+    def _sure_sounds(self, word: str) -> tuple[str, ...]:
+        """What every reading of a word begins with."""
+        if word == "the":
+            return ("dh",)
+        readings = self._lexicon.readings(word)
+        if word in _INFINITIVES:
+            readings.append(_INFINITIVES[word])
+        same = 0
+        while all(len(reading) > same and reading[same] == readings[0][same] for reading in readings):
+            same += 1
+        return readings[0][:same]
 
     def _pause(self, item: Break) -> Phone:
         self._last_symbol = "pau"
@@ -131,7 +151,10 @@ class Pronouncer:
         """Phones, with stress digits, of the word `place` after the first one waiting."""
         word = self._word_at(place)
         assert word is not None
-        if word in _CLITICS:
+        item = self._waiting[place]
+        if isinstance(item, SpokenWord) and item.sounds:
+            return item.sounds
+        if word in CLITICS:
             return self._clitic(word)
         if word == "the":
             return ("dh", "iy0" if self._vowel_follows(place) else "ax0")
@@ -143,7 +166,7 @@ class Pronouncer:
 
     def _vowel_follows(self, place: int) -> bool:
         following = self._word_at(place + 1)
-        if following is None or following in _CLITICS:
+        if following is None or following in CLITICS:
             return False
         first = "dh" if following == "the" else self._sounds(place + 1)[0]
         return first.rstrip("012") in VOWELS
@@ -151,9 +174,9 @@ class Pronouncer:
     def _clitic(self, clitic: str) -> tuple[str, ...]:
         last = self._last_symbol
         if last is None or last == "pau":
-            return (_CLITICS[clitic],)
+            return (CLITICS[clitic],)
         if clitic != "'s":
-            return (_CLITICS[clitic],) if last in VOWELS else ("ax0", _CLITICS[clitic])
+            return (CLITICS[clitic],) if last in VOWELS else ("ax0", CLITICS[clitic])
         if last in _SIBILANTS:
             return ("ax0", "z")
         return ("s",) if last in _VOICELESS else ("z",)

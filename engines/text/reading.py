@@ -9,26 +9,44 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from engines.text.abbreviations import ALWAYS, FINAL, GLUED_ONLY, INNER, LETTER_UNITS, TITLES, UNITS, WHOLE
+from engines.text.abbreviations import (
+    ALWAYS,
+    DAY_SHORT,
+    FINAL,
+    GLUED_ONLY,
+    INNER,
+    LETTER_UNITS,
+    MONTH_SHORT,
+    MONTHS,
+    TITLES,
+    UNITS,
+    WHOLE,
+)
 from engines.text.acronyms import spell
 from engines.text.addresses import read_address
 from engines.text.calendar_tokens import day_name, month_name
 from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
-from engines.text.marks import CURRENCY_CODES, MARKS, OPERATORS
+from engines.text.marks import CURRENCY_CODES, MARKS, OPERATORS, SCALES
+from engines.text.money import read_sign
 from engines.text.number_tokens import is_measurable, is_plain_number, read_number
+from engines.text.numbers import ordinal
+from engines.text.overriding import Override, override
 from engines.text.phones import PauseType
 from engines.text.word_lists import word_list
-from engines.text.words import is_numeral, read_words
+from engines.text.words import LETTERED, TIME_ZONES, is_numeral, read_words, roman_value
 
 _KINDS = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
 _PLAIN_STOPS = frozenset(',;:)]}"—')
-_LINK = re.compile(r"\]\([^)\s]*\)?")
-_TAG = re.compile(r"</?[A-Za-z][^<>\s]*>")
 _RULE = re.compile(r"([-*_=~—])\1{2,}")
 _INNER_BREAK = re.compile(
-    r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|(?<=\d)[,;!?](?=[A-Za-z])"
+    r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|\|+|(?<=\d)[,;!?](?=[A-Za-z])"
 )
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_EMOTICON = re.compile(r"[:;=]['-]?[()DPpOo|*\]\[]+")
+_GLUED_SHORT = re.compile(r"(No|Nos|Fig|Vol|Ch|Sec|p|pp|Eq)\.(\d.*)")
+_CENTURY = re.compile(r"[XVI]{2,5}")
+_SPAN = re.compile(r"([A-Z][a-z]{2,4})[-–]([A-Z][a-z]{2,4})")
+_FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 _NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
 _SENTENCE_STARTS = frozenset(
     word_list(
@@ -36,7 +54,7 @@ _SENTENCE_STARTS = frozenset(
     )
 )
 
-Piece = str | PauseType
+Piece = str | PauseType | Override
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +75,26 @@ class Reading:
 
 
 def read(token: Token, around: Around) -> Reading:
-    text = _TAG.sub("", _LINK.sub("", token.text))
+    text = token.text
     body = text.lstrip(OPENING)
     core = body.rstrip(CLOSING + STOPS)
     closing = body[len(core) :]
-    kind = _closing_kind(core, closing)
+    kind = _closing_kind(core, closing[1:] if _FEET_INCHES.fullmatch(core + closing[:1]) else closing)
+    if closing == "." and core.isdecimal() and _is_day_before_month(core, around):
+        kind = None
+    elif token.opens_line and re.fullmatch(r"\d{1,3}\.", text):
+        kind = PauseType.PLAIN
+    own = override(core, closing, around)
+    if own is not None:
+        return _reading(own.pieces, _closing_kind("", own.closing), core, own.taken)
     whole = WHOLE.get(text.rstrip(CLOSING + STOPS).lower()) or WHOLE.get(text.lower())
     if whole is not None:
         return _reading(list(whole.split()), kind, core, 0)
+    if _EMOTICON.fullmatch(text):
+        return Reading(pieces=[], taken=0, left=around.left)
+    sign = read_sign(text, around)
+    if sign is not None:
+        return _said(sign, core, kind, around)
     if text in OPERATORS or not any(mark.isalnum() for mark in core):
         return _read_marks(text, kind, token, around)
     short = _abbreviation(core, closing, kind, around)
@@ -72,11 +102,23 @@ def read(token: Token, around: Around) -> Reading:
         return short
     said = _read_said(core, text, around)
     if said is not None:
-        if said.taken:
-            last = around.peek(said.taken) or ""
-            kind = _closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
-        return _reading(list(said.words), kind, core, said.taken, telephone=said.telephone)
+        return _said(said, core, None if said.telephone and closing == ")" else kind, around)
     return _reading(_broken_words(core, around.left), kind, core, 0)
+
+
+def _said(said: Said, core: str, kind: PauseType | None, around: Around) -> Reading:
+    """The marks behind the last token taken close the reading."""
+    if said.taken:
+        last = around.peek(said.taken) or ""
+        kind = _closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
+    return _reading(list(said.words), kind, core, said.taken, telephone=said.telephone)
+
+
+def _is_day_before_month(core: str, around: Around) -> bool:
+    """21. November 2026, as some write it."""
+    if not 1 <= int(core[:3]) <= 31 or around.following().lower() not in MONTHS:
+        return False
+    return re.fullmatch(r"\d{4}", around.following(2)) is not None
 
 
 def _reading(pieces: list[Piece], kind: PauseType | None, core: str, taken: int, *, telephone: bool = False) -> Reading:
@@ -104,7 +146,7 @@ def _read_marks(text: str, kind: PauseType | None, token: Token, around: Around)
     left = around.left
     if _RULE.fullmatch(text):
         return Reading(pieces=[PauseType.PERIOD if token.opens_line else PauseType.PLAIN], taken=0, left=Left())
-    if token.opens_line and text.strip("-*+>#|`") == "":  # bullets, headings, quotes, fences
+    if token.opens_line and text.strip("-=*+>#|`") == "":  # bullets, headings, quotes, arrows
         return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left())
     if text in ("-", "–", "—", "--"):
         words = _between_numbers(text, around)
@@ -113,6 +155,8 @@ def _read_marks(text: str, kind: PauseType | None, token: Token, around: Around)
         return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left(core=left.core, starts_sentence=False))
     if text in OPERATORS and not token.opens_line and _operates(text, left) and around.following():
         return _reading(list(OPERATORS[text].split()), None, "", 0)
+    if text == "|":  # between the cells of a table
+        return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left())
     named = [word for mark in text for word in MARKS.get(mark, "").split() if mark not in "#<>^*"]
     if named:
         return _reading(list(named), kind, text, 0)
@@ -144,14 +188,33 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         words = place if place and not named else {"st": "saint", "dr": "doctor"}[low]
         ends = words == place and around.following()[:1].isupper()
         return _reading([words], beyond or (kind if ends or not stopped else None), core, 0)
+    initial = _initials(core, closing, kind, around) if core == "A" else None
+    if initial is not None:
+        return initial
     if low == "a" and _names_letter(core, closing, around):
         return _reading(["_a"], kind, core, 0)
     if low in _NUMBERED_SHORT and stopped:
-        return _reading([_NUMBERED_SHORT[low]], None, core, 0) if around.following()[:1].isdecimal() else None
+        following = around.following()
+        if following[:1].isdecimal() or (low in ("no", "nos") and following == "of"):
+            return _reading([_NUMBERED_SHORT[low]], None, core, 0)
     if left.number is not None and _is_unit(core):
         return _stopped(UNITS[low][left.number != "1"], core, closing, kind, around)
-    if left.number is not None and low in CURRENCY_CODES and core.isupper():
+    if (left.number is not None or left.lower in SCALES) and low in CURRENCY_CODES and core.isupper():
         return _reading(list(CURRENCY_CODES[low].split()), kind, core, 0)
+    glued = _GLUED_SHORT.fullmatch(core)
+    if glued:
+        low = glued[1].lower()
+        name = _NUMBERED_SHORT.get(low) or INNER.get(low) or FINAL[low]
+        return _reading([name, *read_words(glued[2], Left(core=name))], kind, core, 0)
+    if _CENTURY.fullmatch(core) and around.following().lower() in ("century", "centuries"):
+        value = roman_value(core)
+        return None if value is None else _reading([*ordinal(value)], kind, core, 0)
+    span = _SPAN.fullmatch(core)
+    for names in (DAY_SHORT, MONTH_SHORT):
+        if span and span[1].lower() in names and span[2].lower() in names:
+            return _reading([names[span[1].lower()], "to", names[span[2].lower()]], kind, core, 0)
+    if low in ("sr", "jr") and stopped and not left.capitalised:  # before a name, as a title
+        return _reading([FINAL[low]], beyond, core, 0)
     day = day_name(core, stopped=stopped)
     if day is not None and (closing != "." or around.following()):
         return _reading([day], beyond, core, 0)
@@ -166,9 +229,11 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
 
 
 def _names_letter(core: str, closing: str, around: Around) -> bool:
-    """An article stands before a word; before a mark, at the end or before another capital letter it is the letter."""
+    """An article stands before a word; before a mark or another capital letter, or alone, it is the letter."""
     if closing:
         return True
+    if core == "a" and around.left.core:  # nothing is worth the wait
+        return False
     following = around.following()
     return not following or (core == "A" and len(following) == 1 and following.isupper() and following != "I")
 
@@ -183,7 +248,7 @@ def _stopped(words: str, core: str, closing: str, kind: PauseType | None, around
     """The full stop belongs to the abbreviation, unless a capital or nothing follows."""
     if closing == ".":
         following = around.following()
-        kind = kind if not following or following[0].isupper() else None
+        kind = kind if not following or (following[0].isupper() and following not in TIME_ZONES) else None
     elif closing.startswith("."):
         kind = _closing_kind("", closing[1:]) or kind
     return _reading(list(words.split()), kind, core, 0)
@@ -191,9 +256,12 @@ def _stopped(words: str, core: str, closing: str, kind: PauseType | None, around
 
 def _initials(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
     if len(core) == 1 and core.isupper() and core.isalpha() and closing == ".":
-        if is_numeral(core, around.left):
+        if is_numeral(core, around.left) or around.left.lower in LETTERED:
             return None
-        name = (around.left.starts_sentence or around.left.capitalised) and around.following()[:1].isupper()
+        following = around.following()
+        name = following[:1].isupper() and (
+            around.left.starts_sentence or around.left.capitalised or len(following.rstrip(".")) == 1
+        )
         return _reading(list(spell(core)), None, core, 0) if name else None
     if not _DOTTED.fullmatch(core):
         return None
@@ -230,13 +298,15 @@ def _broken_words(core: str, left: Left) -> list[Piece]:
 
 def _expression(text: str, left: Left) -> list[str]:
     """ "2+2=4" is arithmetic; anything else is words."""
-    parts = re.split(r"([+*×÷=^]|[<>!=]=|(?<=\d)/(?=\d))", text)
-    if len(parts) < 3 or not all(re.fullmatch(r"\d+(?:\.\d+)?|[A-Za-z]|", part) for part in parts[::2]):
+    parts = re.split(r"([+*×÷=]|\^\+?|[<>!=]=|[<>]|(?<=\d)/(?=\d))", text)
+    operand = r"-?\d+(?:\.\d+)?|[A-Za-z]{1,2}|" if "^" in text else r"-?\d+(?:\.\d+)?|[A-Za-z]|"
+    if len(parts) < 3 or not all(re.fullmatch(operand, part) for part in parts[::2]):
         return read_words(text, left)
     words: list[str] = []
     for index, part in enumerate(parts):
         if index % 2:
-            words += OPERATORS[part].split()
+            words += OPERATORS[part[0] if part[0] == "^" else part].split()
         elif part:
-            words += spell(part) if part.isalpha() else read_words(part, left)
+            words += ["minus"] if part[0] == "-" else []
+            words += spell(part) if part.isalpha() else read_words(part.lstrip("-"), left)
     return words

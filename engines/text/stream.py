@@ -13,8 +13,11 @@ from engines.text.context import Around, Left, NotYet
 from engines.text.cutting import Cutter, Paragraph
 from engines.text.errors import StreamEnded, UnspeakableText
 from engines.text.lexicon import Lexicon
+from engines.text.overriding import Override
+from engines.text.phone_alphabets import Word
 from engines.text.phones import PauseType, Phone
-from engines.text.pronouncing import Break, Pronouncer, SpokenWord, split_clitic
+from engines.text.pronouncing import CLITICS, Break, Pronouncer, SpokenWord, split_clitic
+from engines.text.pronunciation import PronunciationDictionary
 from engines.text.reading import Reading, Token, read
 
 _SHOWN_CHARS = 40  # of a refused text
@@ -31,12 +34,13 @@ class FrontEnd:
     def load(cls) -> FrontEnd:
         return cls(Lexicon.load())
 
-    def open(self) -> TextStream:
-        return TextStream(self.lexicon)
+    def open(self, dictionaries: tuple[PronunciationDictionary, ...] = ()) -> TextStream:
+        """A text of its own. The first of the dictionaries that has a word decides how it is said."""
+        return TextStream(self.lexicon, dictionaries)
 
-    def phones(self, text: str) -> list[Phone]:
+    def phones(self, text: str, dictionaries: tuple[PronunciationDictionary, ...] = ()) -> list[Phone]:
         """A whole text. Raises UnspeakableText when nothing in it can be spoken."""
-        stream = self.open()
+        stream = self.open(dictionaries)
         found = stream.append(text) + stream.end()
         if not stream.spoken_any:
             shown = text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "..."
@@ -59,8 +63,10 @@ class FrontEnd:
 
 
 class TextStream:
-    def __init__(self, lexicon: Lexicon) -> None:
-        self._cutter = Cutter()
+    def __init__(self, lexicon: Lexicon, dictionaries: tuple[PronunciationDictionary, ...] = ()) -> None:
+        self._lexicon = lexicon
+        self._dictionaries = dictionaries
+        self._cutter = Cutter(frozenset(word for one in dictionaries for word in one.foreign))
         self._tokens: deque[Token | Paragraph] = deque()
         self._left = Left()
         self._pronouncer = Pronouncer(lexicon)
@@ -107,12 +113,13 @@ class TextStream:
         while self._tokens:
             token = self._tokens[0]
             if isinstance(token, Paragraph):
-                self._pronouncer.add(Break(kind=PauseType.PERIOD, at=token.at))
+                self._pronouncer.add(Break(kind=token.kind, at=token.at))
+                self._mark_script(token.kind)
                 self._left = Left()
                 self._tokens.popleft()
                 continue
             try:
-                reading = read(token, Around(left=self._left, peek=self._peek))
+                reading = read(token, Around(left=self._left, peek=self._peek, dictionaries=self._dictionaries))
             except NotYet:
                 return
             self._take(token, reading)
@@ -142,13 +149,32 @@ class TextStream:
             if isinstance(piece, PauseType):
                 at = end if position == len(reading.pieces) else token.start  # phones' starts never go back
                 self._pronouncer.add(Break(kind=piece, at=at))
-                if self.script and self.script[-1][-1] not in _MARKS.values():
-                    self.script[-1] = self.script[-1].replace("_a", "A") + _MARKS[piece]
+                self._mark_script(piece)
                 continue
-            for part in split_clitic(piece):
-                word = SpokenWord(text=part, word_index=self._spoken_tokens, start=token.start, end=end)
-                self._pronouncer.add(word)
-            self.words.append(piece)
-            self.script.append(piece)
+            for text, sounds in self._spoken(piece):
+                for part in [text] if sounds or text in CLITICS else split_clitic(text):
+                    word = SpokenWord(
+                        text=part, word_index=self._spoken_tokens, start=token.start, end=end, sounds=sounds
+                    )
+                    self._pronouncer.add(word)
+                self.words.append(text)
+                self.script.append(text)
             said = True
         self._spoken_tokens += said
+
+    def _spoken(self, piece: str | Override) -> list[tuple[str, Word]]:
+        """Words, and how to say them where the caller wants it so."""
+        if isinstance(piece, str):
+            return [(piece, ())]
+        entry = piece.entry
+        clitic: list[tuple[str, Word]] = [(piece.clitic, ())] if piece.clitic else []
+        if entry.phones is not None:
+            return [("-".join(entry.words).lower(), sounds) for sounds in entry.phones] + clitic
+        spoken = TextStream(self._lexicon)
+        spoken.append(entry.say or "")
+        spoken.end()
+        return [(word, ()) for word in spoken.words] + clitic
+
+    def _mark_script(self, kind: PauseType) -> None:
+        if self.script and self.script[-1][-1] not in _MARKS.values():
+            self.script[-1] = self.script[-1].replace("_a", "A") + _MARKS[kind]

@@ -26,11 +26,11 @@ _ROMAN = re.compile(r"(?=[ivxl])(xl|l?x{0,3})(ix|iv|v?i{0,3})")
 _ROMAN_VALUES = {"i": 1, "v": 5, "x": 10, "l": 50}
 _NUMBERED = frozenset(
     word_list(
-        "chapter part volume act section book phase type level title appendix figure table step article mark grade "
-        "stage bowl tier class scene canto psalm lesson unit war"
+        "episode season round scenario chapter part volume act section book phase type level title appendix figure "
+        "table step article mark grade stage bowl tier class scene canto psalm lesson unit war"
     )
 )
-_LETTERED = frozenset(
+LETTERED = frozenset(
     word_list(
         "an plan vitamin group option team point hepatitis model exhibit side category serie letter grade variant"
     )
@@ -42,6 +42,9 @@ _RULERS = frozenset(
         "innocent clement urban ramses ptolemy ivan carl gustav christian"
     )
 )
+
+_SHORT_KEYS = {"ctrl": "control", "cmd": "command", "msg": "message"}
+TIME_ZONES = frozenset(word_list("CET CEST EST EDT CST CDT MST MDT PST PDT BST IST JST AEST GMT UTC"))
 
 
 def read_words(text: str, left: Left) -> list[str]:
@@ -83,6 +86,10 @@ def _part(part: str, left: Left) -> list[str]:
             words += spell(piece) if glued and piece.isupper() else _word(piece, left)
         elif piece == "." and words:
             words.append("dot")
+        elif piece == "^" and words:
+            words += ["to", "the", "power", "of"]
+        elif piece == "$" and not words:
+            words.append("dollar")
         elif piece in MARKS and piece not in "#^*":
             words += MARKS[piece].split()
     if words and words[-1] == "dot":
@@ -103,9 +110,13 @@ def _word(word: str, left: Left) -> list[str]:
         return _letter(word, left)
     if low in ADDED_WORDS:
         return [low]
+    if low in _SHORT_KEYS:
+        return [_SHORT_KEYS[low]]
     roman = _roman(word, left)
     if roman is not None:
         return roman
+    if word in TIME_ZONES and re.search(r"\d$|^[ap]\.?m$", left.lower):
+        return spell(word)
     stem, ending = _stem(word)
     if stem.isupper() and len(stem) > 1:
         if not stem.isalpha():
@@ -123,7 +134,7 @@ def _word(word: str, left: Left) -> list[str]:
 
 def _letter(letter: str, left: Left) -> list[str]:
     """The article "a", or the letter: "Plan A", but "A plan"."""
-    named = letter == "A" and (left.lower in _LETTERED or left.lower in _NUMBERED)
+    named = letter == "A" and (left.lower in LETTERED or left.lower in _NUMBERED)
     roman = _roman(letter, left)
     return roman if roman is not None else spell(letter) if named else [letter.lower()]
 
@@ -134,16 +145,26 @@ def is_numeral(word: str, left: Left) -> bool:
 
 
 def _roman(word: str, left: Left) -> list[str] | None:
+    if word.endswith(("'s", "’s")):
+        said = _roman(word[:-2], left)
+        return None if said is None else [*said[:-1], said[-1] + "'s"]
     low = word.lower()
-    if not word.isupper() or not left.capitalised or left.shouted or not _ROMAN.fullmatch(low):
+    value = roman_value(word)
+    if value is None or not left.capitalised or left.shouted:
         return None
-    values = [_ROMAN_VALUES[letter] for letter in low]
-    value = sum(-one if one < other else one for one, other in zip(values, [*values[1:], 0], strict=True))
     if left.lower in _NUMBERED:
         return numbers.cardinal(value)
     if left.lower in _RULERS:
         return None if low == "i" else ["the", *numbers.ordinal(value)]
     return numbers.cardinal(value) if len(word) > 1 and low not in ("xl", "xx", "li", "mi") else None
+
+
+def roman_value(word: str) -> int | None:
+    low = word.lower()
+    if not word.isupper() or not _ROMAN.fullmatch(low):
+        return None
+    values = [_ROMAN_VALUES[letter] for letter in low]
+    return sum(-one if one < other else one for one, other in zip(values, [*values[1:], 0], strict=True))
 
 
 def _stem(word: str) -> tuple[str, str]:

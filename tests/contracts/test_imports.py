@@ -32,7 +32,7 @@ def test_no_folder_under_tests_shadows_a_package() -> None:
 
 
 def test_load_tests_are_strangers() -> None:
-    for path in (ROOT / "loadtests").glob("*.py"):
+    for path in (ROOT / "loadtests").rglob("*.py"):
         for line in path.read_text().splitlines():
             assert not line.startswith(
                 ("from server", "from engines", "from models", "import server", "import engines")

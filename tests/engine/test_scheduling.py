@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -254,9 +254,13 @@ def test_capacity_falls_with_cost_and_with_lateness_and_comes_back() -> None:
     assert quick.refusal(load) is None
     before = quick.capacity(load)
     quick.saw_time(0.0)
-    quick.saw_late(running=20)
-    assert quick.capacity(load) == 18
-    quick.saw_time(200.0)
+    quick.saw_late(replace(load, running=2))
+    assert quick.capacity(load) == before, "two streams are late by a hiccup, not by their load"
+    quick.saw_late(replace(load, running=before - 10))
+    assert quick.capacity(load) == int(0.9 * (before - 10))
+    quick.saw_time(1.0)
+    assert int(0.9 * (before - 10)) < quick.capacity(load) < before
+    quick.saw_time(10.0)
     assert quick.capacity(load) == before
 
 

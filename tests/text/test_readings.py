@@ -13,9 +13,9 @@ FRONT_END = FrontEnd.load()
 _ESCAPE = re.compile(r"\\(t|x[0-9a-f]{2}|u[0-9a-f]{4})")
 
 
-def _rows() -> list[tuple[str, str]]:
+def _rows(name: str) -> list[tuple[str, str]]:
     rows = []
-    for line in (Path(__file__).parent / "readings.tsv").read_text(encoding="utf-8").splitlines():
+    for line in (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines():
         if line.startswith("# ") and "\t" not in line:
             continue
         written, spoken = line.split("\t")
@@ -24,7 +24,8 @@ def _rows() -> list[tuple[str, str]]:
     return rows
 
 
-ROWS = _rows()
+ROWS = _rows("readings.tsv")
+PASSAGES = [(written.replace("\\n", "\n"), script) for written, script in _rows("passages.tsv")]
 
 
 def test_table_is_large() -> None:
@@ -34,6 +35,11 @@ def test_table_is_large() -> None:
 @pytest.mark.parametrize(("written", "spoken"), ROWS, ids=[written for written, _ in ROWS])
 def test_reading(written: str, spoken: str) -> None:
     assert FRONT_END.normalise(written) == spoken
+
+
+@pytest.mark.parametrize(("written", "script"), PASSAGES, ids=[written[:40] for written, _ in PASSAGES])
+def test_passage(written: str, script: str) -> None:
+    assert FRONT_END.script(written) == script
 
 
 @pytest.mark.parametrize(

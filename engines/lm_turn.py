@@ -1,0 +1,140 @@
+"""The LM's part of one turn of the loop: whose step it is, with drafts or without, and what comes of it.
+
+The most urgent rows run, as many as the slice of time allows. A few rows may run with drafts, each in a call of its
+own; more of them are faster in one plain call. Both ways make the same picks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engines.bundle import Bundle
+from engines.config import DraftMode, EngineConfig
+from engines.cost_model import CostModel
+from engines.counters import Counters
+from engines.decoding import Decoding, Outcome, Pick
+from engines.drafters import Drafter
+from engines.errors import EngineFault
+from engines.kv_blocks import BlockPool
+from engines.runtime.base import LmRuntime
+from engines.scheduler import NO_AUDIO, Row, batch_runs, worth_decoding
+from engines.sequence import Phase, Sequence
+from engines.speculation import DraftSwitch, Speculation
+
+
+def row_of(sequence: Sequence, now: float) -> Row:
+    lead_s = sequence.lead_s(now, len(sequence.codes))
+    return Row(slot=sequence.slot, lead_s=lead_s, arrived_s=sequence.submitted_s)
+
+
+class LmTurn:
+    def __init__(
+        self,
+        bundle: Bundle,
+        config: EngineConfig,
+        runtime: LmRuntime,
+        drafter: Drafter | None,
+        blocks: BlockPool,
+        counters: Counters,
+        cost: CostModel,
+        clock: Callable[[], float],
+    ) -> None:
+        self._bundle, self._config, self._blocks, self._counters = bundle, config, blocks, counters
+        self._cost, self._clock = cost, clock
+        self._decoding = Decoding(bundle, runtime, counters, cost, clock)
+        self._speculation: Speculation | None = None
+        if drafter is not None and config.drafts is not DraftMode.OFF:
+            self._speculation = Speculation(bundle, runtime, drafter, counters, clock)
+        self._switches = {rows: DraftSwitch() for rows in range(1, config.draft_rows + 1)}
+        self._faults: list[tuple[Sequence, EngineFault]] = []
+
+    def may_decode(self, sequence: Sequence) -> bool:
+        """Whether its inputs and its memory are there, whatever its lead."""
+        return (
+            sequence.phase is Phase.RUNNING
+            and not sequence.paused
+            and sequence.ready
+            and self._blocks.can_grow(sequence.slot, sequence.past + 1)
+        )
+
+    def reset(self, slot: int) -> None:
+        """The slot's next step is the first of its cache."""
+        self._decoding.reset(slot)
+
+    def forget(self, request_id: str) -> None:
+        if self._speculation is not None:
+            self._speculation.forget(request_id)
+
+    def draft_gain(self) -> float | None:
+        """Speed of a lone stream with drafts over its speed without, as measured; None before both are known."""
+        return self._switches[1].gain if self._speculation is not None and self._switches else None
+
+    def run(self, runnable: dict[int, Sequence], now: float) -> list[tuple[Sequence, EngineFault]]:
+        """A step of the most urgent of `runnable`, by slot, all of which may decode. Returns those that failed."""
+        rows = [row_of(one, now) for one in runnable.values()]
+        rows = worth_decoding(rows, low_water_s=self._config.low_water_s, lead_cap_s=self._config.lead_cap_s)
+        chosen = [runnable[row.slot] for row in rows]
+        self._faults = []
+        if self._speculation is None or len(rows) > self._config.draft_rows:
+            self._plain(rows, runnable)
+        elif self._config.drafts is DraftMode.ON:
+            self._drafted(chosen)
+        else:
+            self._faster(chosen, rows, runnable)
+        return self._faults
+
+    def _faster(self, chosen: list[Sequence], rows: list[Row], runnable: dict[int, Sequence]) -> None:
+        """With drafts or without, as the switch says, and timed so that it learns."""
+        switch, started_s, before = self._switches[len(chosen)], self._clock(), self._counters.tokens
+        if switch.on:
+            self._drafted(chosen)
+        else:
+            self._plain(rows, runnable)
+        made = self._counters.tokens - before
+        if made:
+            switch.observe(made, self._clock() - started_s)
+
+    def _plain(self, rows: list[Row], runnable: dict[int, Sequence]) -> None:
+        config = self._config
+        context = sum(runnable[row.slot].past for row in rows) / max(1, len(rows))
+        waited_for = any(row.lead_s == NO_AUDIO for row in rows)
+        slice_s = config.first_slice_s if waited_for else config.lm_slice_s
+        runs = batch_runs(rows, self._cost.rows_within(slice_s, context, config.max_batch))
+        for first, last in runs:
+            for slot in range(first, last):
+                if slot in runnable:
+                    self._blocks.grow(slot, runnable[slot].past + 1)
+        watched = self._speculation is not None and len(rows) <= config.draft_rows
+        for sequence, outcome in self._decoding.run(runnable, runs):
+            if self._commit(sequence, outcome) and watched and self._speculation is not None:
+                self._speculation.saw_step(sequence)
+
+    def _drafted(self, chosen: list[Sequence]) -> None:
+        assert self._speculation is not None, "drafts need a drafter"
+        for sequence in chosen:
+            if sequence.cached < sequence.past:
+                self._plain([row_of(sequence, self._clock())], {sequence.slot: sequence})
+                continue
+            room = min(self._speculation.max_steps, self._bundle.adapter.max_steps - sequence.past)
+            while room > 1 and not self._blocks.can_grow(sequence.slot, sequence.past + room):
+                room -= 1
+            self._blocks.grow(sequence.slot, sequence.past + room)
+            self._speculation.run(sequence, room, self._commit)
+            self._decoding.keep_clear(sequence)
+
+    def _commit(self, sequence: Sequence, outcome: Outcome) -> bool:
+        """Whether the pick stands and the sequence goes on."""
+        if isinstance(outcome, Pick):
+            segments_before = sequence.segments_done
+            sequence.take_code(outcome.code, outcome.advance)
+            self._counters.tokens += 1
+            if sequence.segments_done != segments_before:
+                self._blocks.release(sequence.slot)
+            return True
+        if outcome is None:
+            self._counters.near_ties += 1
+            sequence.make_exact()
+            self.forget(sequence.request.request_id)  # so that the contested step is made alone
+        else:
+            self._faults.append((sequence, outcome))
+        return False

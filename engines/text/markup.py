@@ -1,0 +1,137 @@
+"""What stands around words in Markdown and HTML: fences, headings, lists, tables, links, tags, entities, citations.
+
+It sees the tokens of a text in order, as they were written, and says what is left to read of each. Its state depends
+on those tokens alone. Code is read like text, a pause at the end of each line; the name of its language is not said.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from enum import Enum, auto
+
+from engines.text.word_lists import word_list
+
+_TAGS = "|".join(
+    word_list(
+        "a abbr audio b blockquote body br break button center code dd del details div dl dt em emphasis font form h1 "
+        "h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label li link main mark meta nav ol option p "
+        "phoneme pre prosody q s say-as script section select small span speak strike strong style sub summary sup svg "
+        "table tbody td textarea tfoot th thead title tr tt u ul var video"
+    )
+)
+_TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>|<!--|-->", re.IGNORECASE)
+_BLOCK_END = re.compile(
+    r"(?<![.,;:!?\s])(?:<br\s*/?>|</(?:p|div|li|tr|td|th|h[1-6]|dt|dd|blockquote)>)+", re.IGNORECASE
+)
+_TAG_BEGUN = re.compile(rf"<(?:{_TAGS})$", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"[\w:-]+(?:=\S*)?/?|/")
+_ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9A-Fa-f]{1,5}|[A-Za-z]{2,30}\d{0,2});")
+_LINK = re.compile(r"\]\([^)\s]*\)?|\]\[[^\]\s]*\](?=\W|$)")
+_CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}\](?:\([^)\s]*\)?)?|\[\^[\w-]+\]:?|【[^】]*】")
+_FENCE = re.compile(r"(?:`{3,}|~{3,})[^`~]*")
+_TABLE_RULE = re.compile(r"\|?:?-+:?(?:\|:?-*:?)+")
+_ITEM = re.compile(r"[-*+•‣◦·]|\(?\d{1,3}[.)]")
+_ESCAPED = re.compile(r"\\([*_#`\[\]()$~|>+!-])")
+_FORMULA = re.compile(
+    r"^\${1,2}(?=[A-Za-z\\].*[$])(.*?)\${1,2}([.,;:!?)]*)$|^\$\$|(?<=[A-Za-z\])}])\$(?=[.,;:!?)]*$)|\$\$(?=[.,;:!?)]*$)"
+)
+_INNER_FORMULA = re.compile(r"^\$(?=[A-Za-z]?[\^_\\]|[a-z]$)|(?<=[\^_][A-Za-z0-9])\$(?=[.,;:!?)]*$)")
+_FRACTION = re.compile(r"\\d?frac\{([^{}]+)\}\{([^{}]+)\}")
+_COMMAND = re.compile(r"(?<![\w:\\])\\([A-Za-z]{2,9})\b")
+_COMMANDS = dict(
+    zip(
+        word_list(
+            "times cdot div pm le leq ge geq ne neq approx infty to rightarrow sqrt sum int in deg left right text "
+            "mathrm"
+        ),
+        ("×", "×", "÷", "±", "≤", "≤", "≥", "≥", "≠", "≠", "≈", "∞", "→", "→", "√", "∑", "∫", "∈", "°", "", "", "", ""),
+        strict=True,
+    )
+)
+_BOX = {"[x]": "checked", "[X]": "checked", "[": "", "[]": ""}
+
+
+class LineEnd(Enum):
+    """What the end of a line means for the words before it."""
+
+    NOTHING = auto()  # lines of running text
+    PAUSE = auto()  # an entry of a list, a row of a table, a line of code
+    FULL_STOP = auto()  # a heading
+
+
+class Markup:
+    """Owned by one stream."""
+
+    def __init__(self) -> None:
+        self._in_code = False
+        self._in_tag = False
+        self._in_item = False  # the token before was the mark of a list entry
+        self._skips_line = False  # the rest of a fence's line
+        self._line_end = LineEnd.NOTHING
+
+    def end_line(self) -> LineEnd:
+        ended, self._line_end = self._line_end, LineEnd.NOTHING
+        self._skips_line = False
+        return LineEnd.PAUSE if self._in_code else ended
+
+    def read(self, text: str, *, opens_line: bool) -> str:
+        """What is left of a token to read; nothing, when it is markup alone."""
+        if text.isalpha() and not (opens_line or self._in_tag or self._skips_line):
+            self._in_item = False
+            return text
+        if opens_line:
+            self._skips_line = False
+            if self._fence(text):
+                return ""
+            self._line_end = _line_end(text)
+        if self._skips_line:
+            return ""
+        after_item, self._in_item = self._in_item, opens_line and _ITEM.fullmatch(text) is not None
+        if self._in_code:
+            return text
+        if after_item and text in _BOX:
+            self._in_item = text == "["
+            return _BOX[text]
+        if text == "]" or _TABLE_RULE.fullmatch(text):
+            return ""
+        if self._in_tag:
+            text = self._end_tag(text)
+        if "`" in text:
+            return text
+        text = _plain_formula(text)
+        text = _ENTITY.sub(lambda match: html.unescape(match.group()), _TAG.sub("", _BLOCK_END.sub("—", text)))
+        if _TAG_BEGUN.search(text):
+            self._in_tag, text = True, _TAG_BEGUN.sub("", text)
+        return _LINK.sub("", _CITATION.sub("", text))
+
+    def _fence(self, text: str) -> bool:
+        if not _FENCE.fullmatch(text):
+            return False
+        self._in_code = not self._in_code
+        self._skips_line, self._line_end = True, LineEnd.PAUSE
+        return True
+
+    def _end_tag(self, text: str) -> str:
+        """Drops the attributes of a tag that had a blank inside."""
+        _, closed, rest = text.partition(">")
+        self._in_tag = not closed and _ATTRIBUTE.fullmatch(text) is not None
+        return rest if closed else "" if self._in_tag else text
+
+
+def _line_end(text: str) -> LineEnd:
+    if text.strip("#") == "" and len(text) < 7:
+        return LineEnd.FULL_STOP
+    return LineEnd.PAUSE if _ITEM.fullmatch(text) or text.startswith("|") else LineEnd.NOTHING
+
+
+def _plain_formula(text: str) -> str:
+    """LaTeX as far as chat models write it in running text, and the backslash before a mark of Markdown."""
+    if "$" in text:
+        text = _FORMULA.sub(lambda match: (match[1] or "") + (match[2] or ""), text)
+        text = _INNER_FORMULA.sub("", text)
+    if "\\" not in text:
+        return text
+    text = _FRACTION.sub(r"\1/\2", text)
+    text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[1]), text)
+    return _ESCAPED.sub(r"\1", text)

@@ -1,0 +1,88 @@
+"""The int8 form of an exported LM, for speed alone: python -m models.bench.lm_int8 LM.onnx INT8.onnx
+
+Linear layers become int8 by int8 with one scale a column for weights and one fixed scale for activations, so a row
+does not depend on its neighbours; the attention cache becomes int8. The activation and cache scales here are plain
+constants, not calibrated: the graph does the work of a served int8 model, its logits are not fit to be sampled.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+_ACTIVATION_SCALE = np.float32(5 / 127)  # normed activations seldom pass 5
+_CACHE_SCALE = np.array([0.03], np.float32)
+
+
+def to_int8(model: onnx.ModelProto) -> None:
+    """Rewrites the graph in place."""
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    halves = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
+    nodes: list[onnx.NodeProto] = []
+    constants: list[onnx.TensorProto] = []
+    for node in graph.node:
+        if node.op_type == "MatMul" and halves.get(node.input[1]) in stored:
+            weight = numpy_helper.to_array(stored[halves[node.input[1]]]).astype(np.float32)
+            nodes += _quantised_matmul(node, weight, constants)
+            continue
+        if node.op_type == "GroupQueryAttention":
+            constants.append(numpy_helper.from_array(_CACHE_SCALE, f"{node.output[0]}.cache_scale"))
+            node.input.extend(["", "", "", constants[-1].name, constants[-1].name])
+            node.attribute.extend(
+                [
+                    helper.make_attribute("k_quant_type", "PER_TENSOR"),
+                    helper.make_attribute("v_quant_type", "PER_TENSOR"),
+                    helper.make_attribute("kv_cache_bit_width", 8),
+                ]
+            )
+        nodes.append(node)
+    read = {name for node in nodes for name in node.input}
+    nodes = [node for node in nodes if node.op_type != "Cast" or node.output[0] in read]
+    read = {name for node in nodes for name in node.input}
+    constants += [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(constants)
+    for end in [*graph.input, *graph.output]:
+        if end.name.startswith(("past_", "present_")):
+            end.type.tensor_type.elem_type = TensorProto.INT8
+
+
+def _quantised_matmul(
+    node: onnx.NodeProto, weight: np.ndarray, constants: list[onnx.TensorProto]
+) -> list[onnx.NodeProto]:
+    """x [B, S, in] times weight [in, out], written as quantise, dequantise and multiply, which the runtime fuses."""
+    out = node.output[0]
+    scale = (np.abs(weight).max(axis=0) / 127).astype(np.float32)
+    values = {
+        "q": np.clip(np.rint(weight / scale), -127, 127).astype(np.int8),
+        "scale": scale,
+        "zeros": np.zeros(weight.shape[1], np.int8),
+        "x_scale": _ACTIVATION_SCALE,
+        "x_zero": np.int8(0),
+    }
+    constants += [numpy_helper.from_array(np.asarray(value), f"{out}.{name}") for name, value in values.items()]
+    activation = [f"{out}.x_scale", f"{out}.x_zero"]
+    return [
+        helper.make_node("QuantizeLinear", [node.input[0], *activation], [f"{out}.xq"], name=f"quantise:{out}"),
+        helper.make_node("DequantizeLinear", [f"{out}.xq", *activation], [f"{out}.x"], name=f"activation:{out}"),
+        helper.make_node(
+            "DequantizeLinear", [f"{out}.q", f"{out}.scale", f"{out}.zeros"], [f"{out}.w"], name=f"weight:{out}", axis=1
+        ),
+        helper.make_node("MatMul", [f"{out}.x", f"{out}.w"], [out], name=node.name),
+    ]
+
+
+def main() -> None:
+    source, target = sys.argv[1:]
+    model = onnx.load(source)
+    to_int8(model)
+    onnx.save(model, target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Times decode steps of an exported LM, the way the engine runs it: python -m models.bench.lm_step SHAPE.json LM.onnx
+
+Without a file it is the shipped LM. A worker: it reads one job a line from stdin, {"batch", "context", "threads",
+"seconds"}, and answers each with a line of JSON. So a benchmark can take turns between us and somebody else. No torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from engines.bundle import Bundle, load_bundle
+from engines.runtime.onnx import OnnxLm
+
+RUN_STEPS = 32  # a job steps from context - 16 to context + 15, then starts again
+
+
+def bundle_of(arguments: list[str]) -> Bundle:
+    """The shipped bundle, with its LM replaced by the one to be timed."""
+    bundle = load_bundle()
+    if not arguments:
+        return bundle
+    shape, file = json.loads(Path(arguments[0]).read_text()), Path(arguments[1]).resolve()
+    named = {name: shape[name] for name in ("layers", "kv_heads", "head_dim", "width")}
+    return dataclasses.replace(bundle, folder=file.parent, lm=dataclasses.replace(bundle.lm, file=file.name, **named))
+
+
+def step_times_s(lm: OnnxLm, batch: int, context: int, seconds: float) -> list[float]:
+    """Wall time of every step. All rows stand at the same context."""
+    inputs, rng = lm.inputs, np.random.default_rng(0)
+    inputs.code[:batch, 0] = rng.integers(0, 4096, batch)
+    first = max(0, context - RUN_STEPS // 2)
+    times: list[float] = []
+    spent_s = 0.0
+    while True:
+        for past in range(first, first + RUN_STEPS):
+            started = time.perf_counter()
+            inputs.past[:batch] = past
+            lm.step(0, batch)
+            times.append(time.perf_counter() - started)
+            spent_s += times[-1]
+            if spent_s >= seconds:
+                return times
+
+
+def main() -> None:
+    bundle = bundle_of(sys.argv[1:])
+
+    @functools.lru_cache(maxsize=8)
+    def runtime(batch: int, threads: int) -> OnnxLm:
+        return OnnxLm(bundle, slots=batch, threads=threads)
+
+    for line in sys.stdin:
+        job = json.loads(line)
+        lm = runtime(job["batch"], job["threads"])
+        step_times_s(lm, job["batch"], job["context"], seconds=0.05)
+        times = step_times_s(lm, job["batch"], job["context"], job["seconds"])
+        print(json.dumps({"step_ms": 1000 * float(np.median(times)), "steps": len(times)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

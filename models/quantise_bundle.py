@@ -1,0 +1,84 @@
+"""Makes a finished bundle int8: python -m models.quantise_bundle --bundle DIR --codes FILE
+
+The scales come from encoded speech. The vocoder's last product stays in float: its error would be heard at all
+frequencies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from engines.bundle import Bundle, load_bundle
+from engines.randomness import noise
+from engines.runtime.onnx import OnnxVocoder
+from models.export import update_manifest
+from models.lm_data import Example, collate
+from models.quantise import Feeds, peaks, products, quantised
+
+CALIBRATION_UTTERANCES = 96
+
+
+def quantise_bundle(folder: Path, examples: list[Example], *, lm: bool = True, vocoder: bool = True) -> None:
+    """In place. `examples` bring the codes of real speech."""
+    bundle = load_bundle(folder)
+    chosen = _spread(examples)
+    if lm:
+        model = onnx.load(folder / bundle.lm.file)
+        onnx.save(quantised(model, peaks(model, lm_calls(bundle, chosen))), folder / bundle.lm.file)
+    if vocoder:
+        model = onnx.load(folder / bundle.vocoder.file)
+        last = products(model)[-1].input[1]
+        found = peaks(model, vocoder_calls(bundle, chosen))
+        onnx.save(quantised(model, found, lambda weight: weight != last), folder / bundle.vocoder.file)
+    update_manifest(folder, provenance={"int8": [name for name, done in (("lm", lm), ("vocoder", vocoder)) if done]})
+
+
+def _spread(examples: list[Example]) -> list[Example]:
+    """Some of each voice."""
+    order = np.random.default_rng(5).permutation(len(examples))
+    voices = sorted({one.speaker for one in examples})
+    each = -(-CALIBRATION_UTTERANCES // len(voices))
+    return [one for voice in voices for one in [examples[at] for at in order if examples[at].speaker == voice][:each]]
+
+
+def lm_calls(bundle: Bundle, examples: list[Example]) -> Iterator[Feeds]:
+    """A whole utterance in each call, from an empty cache."""
+    for one in examples:
+        inputs, _, _ = collate([one])
+        steps = len(one.codes)
+        names = ("code", "phones", "elapsed", "to_pause", "pause_type", "speaker", "speed")
+        feeds: Feeds = {name: getattr(inputs, name).numpy() for name in names}
+        feeds |= {"seqlens_k": np.array([steps - 1], np.int32), "total_len": np.array([steps], np.int32)}
+        shape = (1, bundle.lm.kv_heads, steps, bundle.lm.head_dim)
+        for layer in range(bundle.lm.layers):
+            feeds |= {f"past_{kind}{layer}": np.zeros(shape, np.float32) for kind in "kv"}
+        yield feeds
+
+
+def vocoder_calls(bundle: Bundle, examples: list[Example]) -> Iterator[Feeds]:
+    state = OnnxVocoder(bundle).initial_state(1)
+    for seed, one in enumerate(examples):
+        samples = bundle.look_back + len(one.codes) * bundle.samples_per_code
+        codes, voice = one.codes[None].astype(np.int64), np.array([one.speaker])
+        yield {"codes": codes, "voice": voice, "noise": noise(seed, 0, samples)[None], **state}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--codes", type=Path, required=True, help="what models.encode wrote")
+    parser.add_argument("--part", choices=("all", "lm", "vocoder"), default="all")
+    arguments = parser.parse_args()
+    examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
+    part = arguments.part
+    quantise_bundle(arguments.bundle, examples, lm=part != "vocoder", vocoder=part != "lm")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Drafts change nothing: a foreseeing drafter that errs on purpose, near ties by the hundred, sudden switches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+import engines.decoding
+from engines.bundle import Bundle
+from engines.config import DraftMode
+from engines.drafters import Drafter, Guess, NgramDrafter
+from engines.loop import Engine, EngineConfig
+from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
+from engines.runtime.base import FloatArray
+from engines.sequence import Sequence
+from engines.speculation import DraftSwitch
+from engines.text import FrontEnd
+from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
+
+Picks = dict[int, list[Guess]]  # by seed: what was said
+
+
+class Foreseeing:
+    """Knows what will be said, and says something else for a share of its guesses."""
+
+    def __init__(self, picks: Picks, wrong: float, length: int = 3) -> None:
+        self.picks, self.wrong, self.length = picks, wrong, length
+        self.rng = random.Random(4)
+
+    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[Guess]:
+        assert np.isfinite(hidden).all()
+        done = len(sequence.codes)
+        following = self.picks[sequence.request.seed][done : done + self.length]
+        return [((code + 1) % 4096, advance) if self.rng.random() < self.wrong else (code, advance)
+                for code, advance in following]  # fmt: skip
+
+
+def make(bundle: Bundle, front_end: FrontEnd, drafter: Drafter, **settings: object) -> Engine:
+    defaults: dict[str, object] = {"slots": 12, "workers": False, "drafts": DraftMode.ON}
+    config = EngineConfig(**(defaults | settings))  # type: ignore[arg-type]
+    return Engine(bundle, config, front_end=front_end, drafter=drafter)
+
+
+def say(engine: Engine, texts: list[str], temperature: float | None = None) -> list[bytes]:
+    """All at once; the text's place is its seed and picks its voice."""
+    for seed, text in enumerate(texts):
+        voice = engine.bundle.voices[seed % 2].id
+        engine.submit(Submit(request_id=str(seed), voice=voice, seed=seed, temperature=temperature))
+        engine.submit(Append(request_id=str(seed), text=text))
+        engine.submit(EndText(request_id=str(seed)))
+    events = settle(engine)
+    engine.check_integrity()
+    return [pcm_of(events, str(seed)) for seed in range(len(texts))]
+
+
+@pytest.fixture
+def picks(monkeypatch: pytest.MonkeyPatch) -> Picks:
+    """What the LM says from now on, by seed."""
+    said: Picks = {}
+    take_code = Sequence.take_code
+
+    def record(self: Sequence, code: int, advance: int) -> None:
+        said.setdefault(self.request.seed, []).append((code, advance))
+        take_code(self, code, advance)
+
+    monkeypatch.setattr(Sequence, "take_code", record)
+    return said
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+@pytest.mark.parametrize("wrong", [0.0, 0.3, 1.0])
+def test_drafts_change_no_byte(
+    bundle: Bundle, front_end: FrontEnd, picks: Picks, wrong: float, temperature: float
+) -> None:
+    for text in (TEXT, *OTHERS):
+        picks.clear()
+        plain = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF)
+        expected = say(plain, [text], temperature)
+        plain.close()
+        engine = make(bundle, front_end, Foreseeing({0: list(picks[0])}, wrong))
+        assert say(engine, [text], temperature) == expected
+        counters = engine.stats().counters
+        if wrong == 0:
+            assert counters["drafts_accepted"] > 0.5 * counters["tokens"], "right guesses stand"
+        if wrong == 1:
+            assert counters["drafts_accepted"] == 0
+        engine.close()
+
+
+def test_near_ties_are_settled_one_by_one(
+    bundle: Bundle, front_end: FrontEnd, picks: Picks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF)
+    expected = say(plain, [TEXT, OTHERS[0]])
+    plain.close()
+    monkeypatch.setattr(engines.decoding, "NEAR_TIE", 0.5)
+    engine = make(bundle, front_end, Foreseeing(dict(picks), 0.2))
+    assert say(engine, [TEXT, OTHERS[0]]) == expected
+    counters = engine.stats().counters
+    assert counters["near_ties"] > 10
+    assert counters["tokens"] == sum(len(said) for said in picks.values()) / 2
+    engine.close()
+
+
+def test_switching_at_any_moment(bundle: Bundle, front_end: FrontEnd, picks: Picks) -> None:
+    """Neighbours come and go, so that a sequence is drafted, plain in a batch, and drafted again."""
+    plain = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF)
+    texts = [TEXT * 3, *OTHERS, *OTHERS]
+    expected = say(plain, texts)
+    plain.close()
+    engine = make(bundle, front_end, Foreseeing(dict(picks), 0.2))
+    order, events, opened = random.Random(8), list[Event](), 0
+    while engine.has_work or opened < len(texts):
+        if opened == 0 or (opened < len(texts) and order.random() < 0.06):
+            voice = engine.bundle.voices[opened % 2].id
+            engine.submit(Submit(request_id=str(opened), voice=voice, seed=opened))
+            engine.submit(Append(request_id=str(opened), text=texts[opened]))
+            engine.submit(EndText(request_id=str(opened)))
+            opened += 1
+        events += engine.step()
+    assert [pcm_of(events, str(seed)) for seed in range(len(texts))] == expected
+    counters = engine.stats().counters
+    assert 0 < counters["drafts_accepted"] < counters["tokens"] / 2
+    engine.close()
+
+
+def test_cancel_while_drafting(bundle: Bundle, front_end: FrontEnd, picks: Picks) -> None:
+    plain = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF)
+    expected = say(plain, [TEXT])
+    plain.close()
+    for steps in range(0, 30, 3):
+        engine = make(bundle, front_end, Foreseeing(dict(picks), 0.2))
+        engine.submit(Submit(request_id="0", voice=bundle.voices[0].id, seed=0))
+        engine.submit(Append(request_id="0", text=TEXT))
+        engine.submit(EndText(request_id="0"))
+        events: list[Event] = []
+        for _ in range(steps):
+            events += engine.step()
+        engine.submit(Cancel(request_id="0"))
+        events += settle(engine)
+        heard = b"".join(event.pcm for event in events if isinstance(event, Chunk))
+        assert expected[0].startswith(heard)
+        engine.check_integrity()
+        assert say(engine, [TEXT]) == expected, "nothing of the cancelled one is left"
+        engine.close()
+
+
+def test_ngrams_continue_as_before() -> None:
+    class Past:
+        codes: tuple[int, ...] = (5, 6, 7, 8, 9, 5, 6)
+
+    assert NgramDrafter(length=2).propose(Past(), np.zeros(1, np.float32)) == [(7, 0), (8, 0)]  # type: ignore[arg-type]
+    Past.codes = (1, 2, 3)
+    assert NgramDrafter().propose(Past(), np.zeros(1, np.float32)) == []  # type: ignore[arg-type]
+
+
+class TestSwitch:
+    def run(self, switch: DraftSwitch, cost_s: Callable[[bool], float], tokens: int) -> Iterator[bool]:
+        for _ in range(tokens):
+            yield switch.on
+            switch.observe(1, cost_s(switch.on))
+
+    @pytest.mark.parametrize("faster", [True, False])
+    def test_finds_the_faster_way(self, faster: bool) -> None:
+        switch = DraftSwitch()
+        ways = list(self.run(switch, lambda on: 1.0 if on is faster else 1.5, 10_000))
+        assert ways.count(faster) / len(ways) > 0.97
+        gain = switch.gain
+        assert gain is not None
+        assert gain == pytest.approx(1.5 if faster else 1 / 1.5)
+
+    def test_notices_when_the_other_way_becomes_faster(self) -> None:
+        switch = DraftSwitch()
+        list(self.run(switch, lambda on: 1.0 if on else 1.5, 2_000))
+        ways = list(self.run(switch, lambda on: 2.0 if on else 1.5, 20_000))
+        assert ways[-2_000:].count(False) > 1_800
+
+    def test_one_slow_step_does_not_turn_it(self) -> None:
+        switch = DraftSwitch()
+        list(self.run(switch, lambda on: 1.0 if on else 1.5, 100))
+        switch.observe(1, 1000.0)
+        assert switch.best
