@@ -36,8 +36,10 @@ def decoded(data: bytes, container: str | None = None) -> tuple[NDArray[np.float
 def delay(heard: NDArray[np.float64], native: NDArray[np.float64], most: int = 3_000) -> int:
     """By how many samples `heard` comes later."""
     probe = native[: len(native) // 2]
-    likeness = np.correlate(heard[: len(probe) + most], probe, "valid")
-    return int(np.argmax(likeness))
+    window = heard[: len(probe) + most]
+    size = 2 ** int(np.ceil(np.log2(len(window) + len(probe))))  # long enough that nothing wraps around
+    likeness = np.fft.irfft(np.fft.rfft(window, size) * np.conj(np.fft.rfft(probe, size)), size)
+    return int(np.argmax(likeness[: len(window) - len(probe) + 1]))
 
 
 def clicks(heard: NDArray[np.float64], native: NDArray[np.float64], borders: list[int], rate_hz: int) -> list[int]:
