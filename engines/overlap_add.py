@@ -51,8 +51,8 @@ class OverlapAdd:
         half = self.size // 2 + 1
         complete = np.zeros((frames, half), np.complex128)
         kept = min(half, spectrum.shape[2])
-        complete.real = np.pad(spectrum[:, 0, :kept], ((0, 0), (0, half - kept)))
-        complete.imag = np.pad(spectrum[:, 1, :kept], ((0, 0), (0, half - kept)))
+        complete.real[:, :kept] = spectrum[:, 0, :kept]
+        complete.imag[:, :kept] = spectrum[:, 1, :kept]
         if self.size > self._native_size:
             # The Nyquist bin stood for both its mirror images; in a longer transform each has a place of its own.
             complete[:, spectrum.shape[2] - 1] *= 0.5

@@ -1,12 +1,14 @@
 """From nothing to the shipped voice: python -m models.make_voice --work DIR --out BUNDLE
 
     tools    compile the teacher's program
-    speak    the teacher speaks hours of text          (CPU, about 50 times real time per core)
+    speak    the teacher speaks hours of text, some of it twice   (CPU, about 50 times real time per core)
     prepare  trim, pitch, phone times
-    codec    train encoder, quantiser and vocoder
+    codec    train encoder, quantiser and vocoder; the two renderings of a text are drawn to the same codes
     encode   speech to codes
     lm       train the speech language model
-    export   write the bundle, check it against torch
+    export   write the bundle, check it against torch, make it int8
+    samples  what the exported LM itself says
+    drafts   train heads that foresee it, add them to the bundle
 
 Each stage leaves a file and is skipped when that file is there; training stages checkpoint every minute and go on from
 their checkpoint, so the whole command can be killed and run again. `--smoke` does all of it in a minute on the
@@ -29,6 +31,7 @@ from rich.console import Console
 
 console = Console()
 FIXTURE = Path(__file__).resolve().parent.parent / "tests" / "voice" / "fixture"
+PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
 LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglish", "cmulex")
 
 
@@ -39,6 +42,7 @@ class Plan:
     hours: dict[str, float]
     codec_minutes: float
     lm_minutes: float
+    draft_minutes: float
     threads: int
     smoke: bool
 
@@ -60,18 +64,22 @@ def tools(plan: Plan) -> None:
 
 
 def speak(plan: Plan) -> None:
+    tasks = [(voice, twice) for voice in plan.voices for twice in (False, True)]
     with ThreadPoolExecutor(plan.threads) as pool:
-        list(pool.map(lambda voice: _speak(plan, voice), plan.voices))
+        list(pool.map(lambda task: _speak(plan, *task), tasks))
     (plan.work / "teacher" / "done").touch()
 
 
-def _speak(plan: Plan, voice: str) -> None:
+def _speak(plan: Plan, voice: str, twice: bool) -> None:
     from models.teacher import corpus
 
-    folder = plan.work / "teacher"
-    jobs = corpus.jobs(voice, plan.hours[voice] * 3600, plan.voices.index(voice) + 1)
+    folder = plan.work / ("teacher/pairs" if twice else "teacher")
+    folder.mkdir(exist_ok=True)
+    seconds = plan.hours[voice] * 3600 * (PAIRED_SHARE if twice else 1)
+    jobs = corpus.jobs(voice, seconds, plan.voices.index(voice) + 1 + 100 * twice, twice=twice)
     lines = "".join(f"{name}\t{stretch}\t{text}\n" for name, stretch, text in jobs)
-    command = [str((folder / "flite_speak").resolve()), str(folder / f"{voice}.pcm"), str(folder / f"{voice}.jsonl")]
+    program = (plan.work / "teacher" / "flite_speak").resolve()
+    command = [str(program), str(folder / f"{voice}.pcm"), str(folder / f"{voice}.jsonl")]
     subprocess.run(command, input=lines.encode(), check=True)
 
 
@@ -80,18 +88,18 @@ def prepare(plan: Plan) -> None:
 
     for voice in plan.voices:
         seconds = preparation.prepare(plan.work / "teacher", plan.speech, voice)
+        preparation.prepare(plan.work / "teacher" / "pairs", plan.work / "pairs", voice)
         console.print(f"{voice}: {seconds / 3600:.2f} h")
     (plan.work / "prepared").touch()
 
 
 def codec(plan: Plan) -> None:
-    shares = ",".join(f"{voice}:{0.6 if index == 0 else 0.4}" for index, voice in enumerate(plan.voices))
-    _train(
-        "models.train_codec",
-        ["--data", str(plan.speech), "--voices", shares, "--out", str(plan.work / "codec.pt")],
-        plan.codec_minutes,
-        plan.threads,
-    )
+    total = sum(plan.hours.values())
+    shares = ",".join(f"{voice}:{hours / total:.3f}" for voice, hours in plan.hours.items())
+    arguments = ["--data", str(plan.speech), "--voices", shares, "--out", str(plan.work / "codec.pt")]
+    if not plan.smoke:
+        arguments += ["--pairs", str(plan.work / "pairs"), "--agreement", "0.5"]
+    _train("models.train_codec", arguments, plan.codec_minutes, plan.threads)
     (plan.work / "codec.done").touch()
 
 
@@ -112,10 +120,30 @@ def lm(plan: Plan) -> None:
 def export(plan: Plan) -> None:
     from models.finish import finish
     from models.parity import TOLERANCE
+    from models.quantise_bundle import quantise_bundle
 
     # A minute's training leaves F0 at the edge of its range, where last-bit differences grow along the phase.
     tolerance = 1e-2 if plan.smoke else TOLERANCE
     finish(plan.work / "codec.pt", plan.work / "lm.pt", plan.voices, plan.out, tolerance=tolerance)
+    quantise_bundle(plan.out, pickle.loads((plan.work / "codes.pkl").read_bytes()))
+
+
+def samples(plan: Plan) -> None:
+    from models.own_samples import draw
+
+    examples = pickle.loads((plan.work / "codes.pkl").read_bytes())
+    drawn = draw(plan.out, examples, 2_000 if plan.smoke else 800_000)
+    (plan.work / "own.pkl").write_bytes(pickle.dumps(drawn))
+
+
+def drafts(plan: Plan) -> None:
+    from models.export_drafts import export_drafts, load_heads
+    from models.finish import load_lm
+
+    own, heads = plan.work / "own.pkl", plan.work / "drafts.pt"
+    paths = ["--lm", str(plan.work / "lm.pt"), "--samples", str(own), "--out", str(heads)]
+    _train("models.train_drafts", paths, plan.draft_minutes, plan.threads)
+    export_drafts(plan.out, load_lm(plan.work / "lm.pt")[0], load_heads(heads), pickle.loads(own.read_bytes()))
 
 
 def _train(module: str, arguments: list[str], minutes: float, threads: int) -> None:
@@ -142,8 +170,9 @@ def run(plan: Plan, *, fresh: bool) -> None:
             continue
         console.rule(stage.__name__)
         stage(plan)
-    console.rule("export")
-    export(plan)
+    for last in (export, samples, drafts):  # each time: the bundle is made anew, trained heads go on from their file
+        console.rule(last.__name__)
+        last(plan)
     console.print(f"bundle written to {plan.out}")
 
 
@@ -151,9 +180,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("work/voice"))
     parser.add_argument("--out", type=Path, default=Path("work/voice/bundle"))
-    parser.add_argument("--hours", default="rms:7,slt:3.5", help="hours of teacher speech for each voice")
+    parser.add_argument(
+        "--hours", default="rms:8,slt:4.5,awb:4.5,kal16:2.5", help="hours of teacher speech for each voice"
+    )
     parser.add_argument("--codec-minutes", type=float, default=110, help="CPU minutes")
     parser.add_argument("--lm-minutes", type=float, default=110, help="CPU minutes")
+    parser.add_argument("--draft-minutes", type=float, default=20, help="CPU minutes")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--smoke", action="store_true", help="a minute's run on the committed fixture")
     parser.add_argument("--fresh", action="store_true", help="delete the work folder first")
@@ -165,6 +197,7 @@ def main() -> None:
         hours=hours,
         codec_minutes=0.25 if arguments.smoke else arguments.codec_minutes,
         lm_minutes=0.15 if arguments.smoke else arguments.lm_minutes,
+        draft_minutes=0.1 if arguments.smoke else arguments.draft_minutes,
         threads=arguments.threads,
         smoke=arguments.smoke,
     )

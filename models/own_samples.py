@@ -86,24 +86,29 @@ def _show(adapter: PointerAdapter, lm: OnnxLm, slot: int, row: _Row) -> None:
     inputs.speed[slot] = one.speed
 
 
+def draw(folder: Path, examples: list[Example], tokens: int) -> list[OwnSample]:
+    """About so many steps of own speech, over examples in random order."""
+    order = np.random.default_rng(7).permutation(len(examples))
+    samples: list[OwnSample] = []
+    with Progress() as bar:
+        task = bar.add_task("own samples", total=tokens)
+        for sample in own_samples(load_bundle(folder), [examples[at] for at in order]):
+            samples.append(sample)
+            bar.advance(task, len(sample.example.codes))
+            if bar.tasks[task].finished:
+                break
+    return samples
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--codes", type=Path, required=True, help="what models.encode wrote: the texts, voices, speeds")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tokens", type=int, default=500_000)
+    parser.add_argument("--tokens", type=int, default=800_000)
     arguments = parser.parse_args()
-    examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
-    order = np.random.default_rng(7).permutation(len(examples))
-    samples: list[OwnSample] = []
-    with Progress() as bar:
-        task = bar.add_task("own samples", total=arguments.tokens)
-        for sample in own_samples(load_bundle(arguments.bundle), [examples[at] for at in order]):
-            samples.append(sample)
-            bar.advance(task, len(sample.example.codes))
-            if bar.tasks[task].finished:
-                break
-    arguments.out.write_bytes(pickle.dumps(samples))
+    examples = pickle.loads(arguments.codes.read_bytes())
+    arguments.out.write_bytes(pickle.dumps(draw(arguments.bundle, examples, arguments.tokens)))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,16 @@ import pytest
 import torch
 
 from engines.bundle import load_bundle
+from engines.config import DraftMode
 from engines.loop import Engine, EngineConfig
 from engines.synth import speak
 from models.codec import Codec
-from models.finish import finish
+from models.export_drafts import export_drafts, load_heads
+from models.finish import finish, load_lm
 from models.lm_data import collate, example, pause_features
+from models.own_samples import draw
 from models.parity import ParityError, check
+from models.quantise_bundle import quantise_bundle
 from models.teacher.prepare import load
 
 FIXTURE = Path(__file__).parent / "fixture"
@@ -39,9 +44,89 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
     train("models.train_lm", lm, 4, "--codes", str(codes), "--tokens", "400")
     # Four seconds of training leave F0 at the edge of its range, where last-bit differences grow along the phase.
     finish(codec, lm, ["rms", "slt"], bundle, tolerance=1e-2)
-    engine = Engine(load_bundle(bundle), EngineConfig(slots=1, workers=False))
-    assert speak(engine, "Hello.").pcm
-    assert speak(engine, "Hello.", voice="slt").pcm
+    exact = load_bundle(bundle)
+    before = {name: (bundle / name).stat().st_size for name in ("lm.onnx", "vocoder.onnx")}
+    quantise_bundle(bundle, pickle.loads(codes.read_bytes()))
+    assert all((bundle / name).stat().st_size < 0.8 * size for name, size in before.items())
+    samples, heads = tmp_path / "own.pkl", tmp_path / "drafts.pt"
+    samples.write_bytes(pickle.dumps(draw(bundle, pickle.loads(codes.read_bytes()), 1500)))
+    train("models.train_drafts", heads, 3, "--lm", str(lm), "--samples", str(samples), "--tokens", "400")
+    export_drafts(bundle, load_lm(lm)[0], load_heads(heads), pickle.loads(samples.read_bytes()))
+    finished = load_bundle(bundle)
+    assert exact.drafts is None
+    assert finished.drafts is not None
+    spoken = {}
+    for mode in (DraftMode.OFF, DraftMode.ON):
+        engine = Engine(finished, EngineConfig(slots=1, workers=False, drafts=mode))
+        spoken[mode] = [speak(engine, "Hello there.", voice=voice).pcm for voice in ("rms", "slt")]
+        assert (engine.stats().counters["drafts_proposed"] > 0) is (mode is DraftMode.ON)
+        engine.close()
+    assert all(spoken[DraftMode.ON])
+    assert spoken[DraftMode.ON] == spoken[DraftMode.OFF]
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_draft_graph_says_what_its_network_says(sequential: bool) -> None:
+    import onnxruntime as ort
+
+    from engines.text import NUM_PHONE_IDS
+    from models.draft_heads import DraftConfig, DraftHeads, DraftProposer
+    from models.export import round_to_half
+    from models.export_drafts import draft_graph
+    from models.speech_lm import LmConfig, SpeechLm
+
+    torch.manual_seed(1)
+    lm = SpeechLm(LmConfig(voices=2, num_phone_ids=NUM_PHONE_IDS)).eval()
+    heads = DraftHeads(DraftConfig(length=3, hidden=64, sequential=sequential), lm.config.width).eval()
+    for layer in heads.leave:
+        torch.nn.init.normal_(layer.weight, 0, 0.3)
+    round_to_half(lm)
+    round_to_half(heads)
+    proposer = DraftProposer(lm, heads).eval()
+    session = ort.InferenceSession(draft_graph(lm, heads).SerializeToString())
+    generator = torch.Generator().manual_seed(2)
+    ranges = {"code": 4096, "elapsed": 24, "phones": NUM_PHONE_IDS, "to_pause": 10, "pause_type": 5, "speaker": 2}
+    seen = set()
+    for _ in range(20):
+        inputs = proposer.example_inputs()
+        for name, value in inputs.items():
+            if name in ranges:
+                inputs[name] = torch.randint(0, ranges[name], value.shape, generator=generator)
+            elif name != "scale":
+                inputs[name] = torch.randn(value.shape, generator=generator)
+        with torch.no_grad():
+            codes, advances = proposer(**inputs)
+        wanted = {one.name for one in session.get_inputs()}
+        found = session.run(None, {name: value.numpy() for name, value in inputs.items() if name in wanted})
+        assert np.array_equal(found[0], codes.numpy())
+        assert np.array_equal(found[1], advances.numpy())
+        seen |= set(codes.tolist())
+    assert len(seen) > 20, "the inputs matter"
+
+
+def test_int8_is_near_and_deaf_to_neighbours() -> None:
+    import onnxruntime as ort
+    from onnx import TensorProto, helper
+
+    from models.export import Graph
+    from models.quantise import peaks, quantised
+
+    rng = np.random.default_rng(3)
+    weight = rng.standard_normal((192, 256)).astype(np.float32)
+    graph = Graph()
+    graph.input("x", TensorProto.FLOAT, ["B", 192])
+    graph.node("MatMul", ["x", graph.weight("w", weight)], "y")
+    graph.output("y", TensorProto.FLOAT, ["B", 256])
+    body = helper.make_graph(graph.nodes, "one", graph.inputs, graph.outputs, initializer=graph.constants)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    x = rng.standard_normal((64, 192)).astype(np.float32)
+    small = quantised(model, peaks(model, [{"x": x}]))
+    session = ort.InferenceSession(small.SerializeToString())
+    exact = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+    found = session.run(None, {"x": x})[0]
+    assert 1e-4 < np.abs(found - exact).mean() / np.abs(exact).mean() < 0.03
+    for row in range(64):
+        assert np.array_equal(session.run(None, {"x": x[row : row + 1]})[0][0], found[row])
 
 
 def test_a_killed_training_resumes(tmp_path: Path) -> None:
