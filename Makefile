@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 
-.PHONY: all serve test lint types contracts units voice judge gpu-spike clean
+.PHONY: all serve test test-clients lint types contracts units voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-peers
 
 all: lint types contracts units
@@ -27,6 +27,15 @@ serve: .venv/ready
 	.venv/bin/parlando serve --host $(HOST) --port $(PORT)
 
 test: .venv-dev/ready all
+
+# The makers' clients, unmodified, in an environment of their own, against a running server.
+.venv-clients/ready: tests/clients/requirements.txt
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install $(PIP_FLAGS) -r tests/clients/requirements.txt
+	touch $@
+
+test-clients: .venv-dev/ready .venv-clients/ready
+	SERVER_PYTHON=.venv-dev/bin/python .venv-clients/bin/python -m pytest tests/clients -c tests/clients/pytest.ini --rootdir .
 
 lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .
@@ -83,4 +92,4 @@ gpu-spike:
 	$$python loadtests/gpu_spike.py $(SPIKE_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-bench .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-clients .venv-bench .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache

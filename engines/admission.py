@@ -46,7 +46,10 @@ class Admission:
         return under_way_s + lm_s * -(-newcomers // config.max_batch) + waiting_s + jobs * job_s
 
     def refusal(self, load: Load) -> str | None:
-        """Why one more stream cannot be served in time; None when it can."""
+        """Why one more stream cannot be served in time; None when it can, and when nobody else is there to be harmed:
+        a slow machine would otherwise serve nobody, and never learn that it can."""
+        if not load.running and not load.first_pending:
+            return None
         capacity = self.capacity(load)
         if load.running >= capacity:
             return f"{load.running} streams are running, this machine sustains {capacity}"

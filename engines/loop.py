@@ -158,6 +158,7 @@ class Engine:
             vocoder_busy_s=self._counters.vocoder_busy_s,
             capacity=self._admission.capacity(load),
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
+            vocoder_job_s=self._vocoding.job_s,
             counters=self._counters.named(),
         )
 
@@ -205,7 +206,8 @@ class Engine:
         # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
         places = self.config.max_waiting + phases.count(Phase.DRAINING)
         full = not self._slots.free and phases.count(Phase.WAITING) >= places
-        reason = f"all {self.config.slots} streams are in use" if full else self._admission.refusal(self._load())
+        reason = self._admission.refusal(self._load()) if self.config.sheds else None
+        reason = f"all {self.config.slots} streams are in use" if full else reason
         if reason is not None:
             self._refuse(submit.request_id, "overloaded", reason, retry_after_s=_RETRY_AFTER_S)
             return

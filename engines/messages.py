@@ -152,6 +152,7 @@ class EngineStats:
     vocoder_busy_s: float
     capacity: int  # streams that can be kept at real time, all of them speaking
     predicted_ttfa_s: float  # of one more
+    vocoder_job_s: float = 0.0  # since the job in flight began; 0 without one
     counters: dict[str, int] = field(default_factory=dict)
 
 

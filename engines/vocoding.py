@@ -80,6 +80,7 @@ class Vocoding:
         self._finished: SimpleQueue[Vocoded] = SimpleQueue()
         self._jobs: SimpleQueue[list[VocoderRow] | None] = SimpleQueue()
         self.busy = False
+        self._began_s = 0.0
         self._worker: threading.Thread | None = None
         if wake is not None:
             self._worker = threading.Thread(target=self._work, name="vocoder", daemon=True)
@@ -88,7 +89,7 @@ class Vocoding:
     def start(self, rows: list[VocoderRow]) -> None:
         """All rows bring the same number of codes. Not while `busy`."""
         assert not self.busy, "one vocoder job at a time"
-        self.busy = True
+        self.busy, self._began_s = True, self._clock()
         if self._worker is None:
             self._finished.put(self._run(rows))
         else:
@@ -97,6 +98,11 @@ class Vocoding:
     @property
     def has_finished(self) -> bool:
         return not self._finished.empty()
+
+    @property
+    def job_s(self) -> float:
+        """How long the job in flight has been running; 0 without one."""
+        return self._clock() - self._began_s if self.busy and not self.has_finished else 0.0
 
     def collect(self) -> Vocoded | None:
         """The job that has finished since the last call, if one has."""

@@ -2,40 +2,68 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from engines.bundle import load_bundle
-from engines.messages import Failed
-from server import http_catalogue, http_speech, ops, ws_speech
+from engines.messages import EngineStats
+from server import eleven_body, eleven_http, eleven_ws, http_catalogue, http_speech, ops, ws_speech
+from server.access import Access
 from server.engine_client import EngineClient
+from server.engine_link import Worker
 from server.errors import ApiError
-from server.logs import get_logger
+from server.http_guard import HttpGuard
 from server.metrics import Metrics
 from server.settings import Settings
-from server.state import State
-from server.utterance import Spoken, Utterance
+from server.state import State, state_of
 
-log = get_logger()
-_WARM_UP = "Ready to speak."
+VERSION = "0.1.0"
 
 
-def create_app(settings: Settings) -> FastAPI:
-    app = FastAPI(title="parlando", version="0.1.0", lifespan=_lifespan)
-    metrics = Metrics()
+def create_app(
+    settings: Settings, *, worker: Worker | None = None, clock: Callable[[], float] = time.monotonic
+) -> FastAPI:
+    """`worker` and `clock` stand in for the engine's side of the pipe and for time."""
+    app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan)
+    metrics, bundle = Metrics(), load_bundle(settings.bundle)
+
+    def take(stats: EngineStats | None, restarts: int) -> None:
+        metrics.take_engine(stats)
+        metrics.engine_up.set(stats is not None)
+        metrics.engine_restarts.set(restarts)
+
+    metrics.engine_info.labels(bundle.name, VERSION, bundle.digest).set(1)
+    engine = EngineClient(
+        settings, voice=bundle.voices[0].id, bundle_digest=bundle.digest, on_stats=take, worker=worker
+    )
     app.state.parlando = State(
         settings=settings,
-        bundle=load_bundle(settings.bundle),
-        engine=EngineClient(settings, metrics.take_engine),
+        bundle=bundle,
+        engine=engine,
         metrics=metrics,
+        access=Access(settings, clock),
+        clock=clock,
     )
-    for part in (http_speech, ws_speech, http_catalogue, ops):
+    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, ops):
         app.include_router(part.router)
+    app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(settings.origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After", "x-request-id", "x-utterance-id", "x-seed", "x-sample-rate"],
+        )
     app.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     return app
@@ -44,38 +72,24 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.parlando
-    warming = asyncio.create_task(_warm_up(state))
+    state.engine.start()
     try:
         yield
     finally:
-        warming.cancel()
         await state.engine.close()
 
 
-async def _warm_up(state: State) -> None:
-    """The first utterance pays for lazy pages and kernels, so that no listener does."""
-    await state.engine.start()
-    utterance = Utterance(
-        state.engine,
-        Metrics(),  # its timings are nobody's
-        protocol="warm-up",
-        voice=state.voice(None),
-        seed=0,
-        speed=1.0,
-        rate_hz=24_000,
-        temperature=None,
-    )
-    utterance.append(_WARM_UP, 0.0)
-    utterance.end()
-    while isinstance(event := await utterance.next(), Spoken) or not hasattr(event, "timings"):
-        if isinstance(event, Failed):
-            log.error("warm_up_failed", code=event.code, message=event.message)
-            return
-    state.warm = True
-    log.info("ready", bundle=state.bundle.name, voices=[voice.id for voice in state.bundle.voices])
+def _guarded(scope: Scope, error: ApiError) -> Response:
+    """A refusal that no route has seen, in the words of the route's dialect."""
+    state_of(HTTPConnection(scope)).refused(error)
+    request_id = f"req-{uuid.uuid4().hex}"
+    if scope["path"].startswith("/v1/text-to-speech/"):
+        return eleven_body.error_response(error, request_id)
+    return error.response(request_id)
 
 
 async def _api_error(request: Request, error: ApiError) -> JSONResponse:
+    state_of(request).refused(error)
     return error.response()
 
 

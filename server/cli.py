@@ -39,12 +39,22 @@ def serve(
     bundle: BundlePath = None,
     engine_mode: Annotated[EngineMode | None, typer.Option(help="Engine in a process [default] or a thread.")] = None,
     slots: Annotated[int | None, typer.Option(help="Streams at once [128].")] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="PEM certificate; with it the server speaks TLS.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM key, unless the certificate's file holds it.")] = None,
 ) -> None:
     """Starts the server. Every flag is also a PARLANDO_* variable."""
     from server.app import create_app
     from server.serving import serve as run
 
-    given = {"host": host, "port": port, "bundle": bundle, "engine_mode": engine_mode, "slots": slots}
+    given = {
+        "host": host,
+        "port": port,
+        "bundle": bundle,
+        "engine_mode": engine_mode,
+        "slots": slots,
+        "ssl_certfile": ssl_certfile,
+        "ssl_keyfile": ssl_keyfile,
+    }
     logs.configure(json=not sys.stderr.isatty())
     try:
         settings = Settings.with_flags({name: value for name, value in given.items() if value is not None})

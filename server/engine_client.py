@@ -1,196 +1,161 @@
-"""The server's side of the engine: one pipe, many streams.
+"""The server's side of the engine: many streams over one link, and a supervised life.
 
-Whether the engine is a process or a thread is this file's private matter. If it dies, every open stream hears
-`Failed`, readiness turns red and a new one is started.
+The engine is started, warmed with a first utterance, and only then `ready`. When it dies, hangs or gives up, every
+open stream hears `Failed` at once, readiness turns red, and a new one is started and warmed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import socket
-import threading
-from collections import deque
+import contextlib
 from collections.abc import Callable
-from typing import Any
 
-from engines.loop import EngineConfig
-from engines.messages import (
-    Append,
-    Cancel,
-    Cancelled,
-    Command,
-    EndText,
-    EngineStats,
-    Event,
-    Failed,
-    Finished,
-    Flush,
-    SetPaused,
-    Submit,
-)
-from server import engine_worker
+from engines.messages import Append, Command, EndText, EngineStats, Event, Failed, Submit
+from server.engine_link import EngineLink, EngineLost, Worker
+from server.engine_stream import LAST, EngineStream
 from server.logs import get_logger
-from server.pipe import frame, receive
-from server.settings import EngineMode, Settings
+from server.settings import Settings
 
 log = get_logger()
-_RESTART_DELAY_S = 0.5
-_LAST = (Finished, Cancelled, Failed)
-
-
-class EngineStream:
-    """One utterance: text goes in, events come out until the last one."""
-
-    def __init__(self, client: EngineClient, submit: Submit, high_water: int) -> None:
-        self.request_id = submit.request_id
-        self._client, self._high_water = client, high_water
-        self._outbox: deque[Event] = deque()
-        self._news = asyncio.Event()
-        self._paused = False
-        self.ended = False  # the last event has been put into the outbox
-
-    def append(self, text: str) -> None:
-        self._client.send(Append(request_id=self.request_id, text=text))
-
-    def flush(self) -> None:
-        self._client.send(Flush(request_id=self.request_id))
-
-    def end(self) -> None:
-        self._client.send(EndText(request_id=self.request_id))
-
-    def cancel(self) -> None:
-        """Asks the engine to stop; `Cancelled` follows unless the utterance ended first."""
-        if not self.ended:
-            self._client.send(Cancel(request_id=self.request_id))
-
-    def abandon(self) -> None:
-        """The listener is gone: stop, and forget what is still to come."""
-        self.cancel()
-        self._client.forget(self)
-
-    def put(self, event: Event) -> None:
-        self._outbox.append(event)
-        self.ended = isinstance(event, _LAST)
-        self._news.set()
-        if len(self._outbox) >= self._high_water and not self._paused:
-            self._pause(True)
-
-    async def next(self) -> Event:
-        """The next event. After the last one there is none to wait for."""
-        while not self._outbox:
-            self._news.clear()
-            await self._news.wait()
-        event = self._outbox.popleft()
-        if self._paused and len(self._outbox) <= self._high_water // 4:
-            self._pause(False)
-        return event
-
-    def _pause(self, paused: bool) -> None:
-        self._paused = paused
-        if not self.ended:
-            self._client.send(SetPaused(request_id=self.request_id, paused=paused))
+_RESTART_DELAYS_S = (0.1, 0.5, 2.0, 5.0)  # a crash at once must not spin
+_LOAD_S, _WARM_UP_S = 120.0, 60.0
+_WARM_UP = "Ready to speak."
 
 
 class EngineClient:
-    def __init__(self, settings: Settings, on_stats: Callable[[EngineStats], None]) -> None:
-        self._settings, self._on_stats = settings, on_stats
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        voice: str,
+        bundle_digest: str = "",
+        on_stats: Callable[[EngineStats | None, int], None] = lambda stats, restarts: None,
+        worker: Worker | None = None,
+    ) -> None:
+        """`voice` speaks the warm-up; `on_stats` hears the gauges (None: no engine) and how often it was restarted.
+
+        `worker` replaces the engine's side of the pipe.
+        """
+        self.settings, self.bundle_digest = settings, bundle_digest
+        self.restarts = 0
+        self.stats: EngineStats | None = None  # at most a second old; None: there is no engine
+        self._voice, self._on_stats, self._worker = voice, on_stats, worker
         self._streams: dict[str, EngineStream] = {}
-        self._writer: asyncio.StreamWriter | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._outgoing: list[Command] = []
-        self._runner: Any = None
+        self._link: EngineLink | None = None
         self._ready = asyncio.Event()
-        self._closing = False
-        self._restart: asyncio.Task[None] | None = None
+        self._living: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
+        """A first utterance has come out of this life of the engine."""
         return self._ready.is_set()
 
     @property
     def active(self) -> int:
         return len(self._streams)
 
-    async def start(self) -> None:
-        """Returns once the engine has loaded its networks."""
-        settings = self._settings
-        config = EngineConfig(
-            slots=settings.slots, lm_threads=settings.lm_threads, vocoder_threads=settings.vocoder_threads
-        )
-        ours, theirs = socket.socketpair()
-        if settings.engine_mode is EngineMode.PROCESS:
-            context = multiprocessing.get_context("spawn")
-            self._runner = context.Process(
-                target=engine_worker.run_process, args=(theirs, settings.bundle, config), name="parlando-engine"
-            )
-            self._runner.daemon = True
-            await asyncio.to_thread(self._runner.start)
-            theirs.close()
-        else:
-            self._runner = threading.Thread(
-                target=engine_worker.run, args=(theirs, settings.bundle, config), name="engine", daemon=True
-            )
-            self._runner.start()
-        ours.setblocking(False)
-        reader, self._writer = await asyncio.open_connection(sock=ours)
-        self._reading = asyncio.create_task(self._read(reader))
+    async def wait_ready(self) -> None:
         await self._ready.wait()
 
+    def start(self) -> None:
+        """Begins the supervised life; `wait_ready` tells when it can be used."""
+        self._living = asyncio.create_task(self._live())
+
     async def close(self) -> None:
-        self._closing = True
-        if self._restart is not None:
-            self._restart.cancel()
-        self._disconnect()
-        if self._reading is not None:
-            self._reading.cancel()
-        if self._runner is not None:
-            await asyncio.to_thread(self._runner.join, 5)
+        if self._living is not None:
+            self._living.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._living
 
     def open(self, submit: Submit) -> EngineStream:
-        stream = EngineStream(self, submit, self._settings.outbox_chunks)
-        self._streams[submit.request_id] = stream
+        stream = EngineStream(self, submit, self.settings.outbox_chunks)
         if not self.ready:
             message = "the engine is starting; try again in a moment"
-            self._end(stream, Failed(request_id=submit.request_id, code="not_ready", message=message, retry_after_s=1))
+            stream.put(Failed(request_id=submit.request_id, code="not_ready", message=message, retry_after_s=1))
             return stream
-        self.send(submit)
-        return stream
+        return self._begin(stream, submit)
 
     def forget(self, stream: EngineStream) -> None:
         self._streams.pop(stream.request_id, None)
 
     def send(self, command: Command) -> None:
-        """Commands of one turn of the event loop travel together."""
-        if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._write)
-        self._outgoing.append(command)
+        if self._link is not None:
+            self._link.send(command)
 
-    def _write(self) -> None:
-        commands, self._outgoing = self._outgoing, []
-        if self._writer is not None:
-            self._writer.write(frame(commands))
+    def _begin(self, stream: EngineStream, submit: Submit) -> EngineStream:
+        self._streams[submit.request_id] = stream
+        self.send(submit)
+        return stream
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        try:
-            while True:
-                received = await receive(reader)
-                if received == engine_worker.READY:
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        quick_deaths = 0
+        while True:
+            was_ready = False
+            try:
+                self._link = await EngineLink.launch(self.settings, self._worker)
+                await self._link.hello(_LOAD_S)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._read(self._link))
+                    await self._warm_up()
+                    was_ready = True
                     self._ready.set()
-                    continue
-                for event in received:
-                    self._take(event)
-        except EOFError:
-            self._lost()
+                    log.info("ready", voice=self._voice, restarts=self.restarts)
+            except* (EngineLost, OSError) as lost:
+                log.error("engine_lost", reason=str(lost.exceptions[0]), streams=len(self._streams))
+            except* Exception:  # ours; the server lives on, and so must the engine
+                log.exception("engine_lost", streams=len(self._streams))
+            finally:
+                await self._lose()
+            quick_deaths = 0 if was_ready else quick_deaths + 1
+            await asyncio.sleep(_RESTART_DELAYS_S[min(quick_deaths, len(_RESTART_DELAYS_S) - 1)])
+
+    async def _warm_up(self) -> None:
+        """The first utterance pays for lazy pages and kernels, so that no listener does."""
+        submit = Submit(request_id=f"warm-up-{self.restarts}", voice=self._voice, seed=0)
+        stream = self._begin(EngineStream(self, submit, self.settings.outbox_chunks), submit)
+        self.send(Append(request_id=submit.request_id, text=_WARM_UP))
+        self.send(EndText(request_id=submit.request_id))
+        try:
+            async with asyncio.timeout(_WARM_UP_S):
+                while not stream.heard_last:
+                    event = await stream.next()
+        except TimeoutError as error:
+            raise EngineLost(f"the warm-up took more than {_WARM_UP_S} s") from error
+        if isinstance(event, Failed):
+            raise EngineLost(f"the warm-up failed: {event.code}: {event.message}")
+
+    async def _lose(self) -> None:
+        """Red at once, before anything is waited for."""
+        self._ready.clear()
+        self.restarts += 1
+        self.stats = None
+        self._on_stats(None, self.restarts)
+        link, self._link = self._link, None
+        for stream in list(self._streams.values()):
+            message = "the engine stopped and is being started again; the utterance is lost, try again"
+            lost = Failed(request_id=stream.request_id, code="engine_lost", message=message, retry_after_s=1)
+            self._end(stream, lost)
+        if link is not None:
+            await link.end()
+
+    async def _read(self, link: EngineLink) -> None:
+        while True:
+            for event in await link.events(self.settings.engine_silence_s):
+                self._take(event)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, EngineStats):
-            self._on_stats(event)
+            self.stats = event
+            self._on_stats(event, self.restarts)
+            if event.vocoder_job_s > self.settings.engine_silence_s:
+                raise EngineLost(f"its vocoder has been busy with one job for {event.vocoder_job_s:.1f} s")
             return
         stream = self._streams.get(event.request_id)
         if stream is None:
             return
-        if isinstance(event, _LAST):
+        if isinstance(event, LAST):
             self._end(stream, event)
         else:
             stream.put(event)
@@ -198,26 +163,3 @@ class EngineClient:
     def _end(self, stream: EngineStream, event: Event) -> None:
         self._streams.pop(stream.request_id, None)
         stream.put(event)
-
-    def _disconnect(self) -> None:
-        self._ready.clear()
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-
-    def _lost(self) -> None:
-        """The engine died: its streams fail, a new engine is started."""
-        if self._writer is None:
-            return
-        self._disconnect()
-        for stream in list(self._streams.values()):
-            message = "the engine stopped; the utterance is lost, try again"
-            self._end(stream, Failed(request_id=stream.request_id, code="engine_fault", message=message))
-        if not self._closing:
-            log.error("engine_lost")
-            self._restart = asyncio.ensure_future(self._start_again())
-
-    async def _start_again(self) -> None:
-        await asyncio.sleep(_RESTART_DELAY_S)  # a crash at once must not spin
-        await self.start()
-        log.info("engine_restarted")

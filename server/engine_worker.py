@@ -5,10 +5,13 @@ It knows no asyncio. It ends when the pipe closes, so that no engine outlives it
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
 import time
+import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 from engines.bundle import load_bundle
@@ -19,21 +22,35 @@ _STATS_EVERY_S = 1.0
 READY = "ready"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """The last word of an engine that cannot go on."""
+
+    traceback: str
+
+
 def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
-    """Sends READY once the engine is loaded, then lists of events."""
+    """Sends READY once the engine is loaded, then lists of events; a `Fault` if it cannot go on."""
     pipe = BlockingPipe(end)
-    engine = Engine(load_bundle(bundle), config)
+    try:
+        with contextlib.suppress(OSError):  # the server is gone
+            try:
+                _run(pipe, Engine(load_bundle(bundle), config))
+            except Exception:
+                pipe.send(Fault(traceback=traceback.format_exc()))
+    finally:
+        pipe.close()
+
+
+def _run(pipe: BlockingPipe, engine: Engine) -> None:
     closed = threading.Event()
     reader = threading.Thread(target=_read, args=(pipe, engine, closed), name="engine-inbox", daemon=True)
     reader.start()
     try:
         pipe.send(READY)
         _serve(pipe, engine, closed)
-    except OSError:
-        pass  # the server is gone
     finally:
         engine.close()
-        pipe.close()
 
 
 def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:

@@ -13,25 +13,42 @@ class ErrorKind:
     status: int
     kind: str  # OpenAI's error type
     close: int | None = None  # closes the socket; None leaves it open
+    ends: int = 1008  # closes a socket that carries one utterance only
 
 
+_INVALID = "invalid_request_error"
+_SPARES_OTHERS = ("overloaded", "not_ready", "draining")  # nothing is wrong with what goes on
 KINDS: dict[str, ErrorKind] = {
-    "invalid_request": ErrorKind(status=400, kind="invalid_request_error"),
-    "invalid_parameter": ErrorKind(status=400, kind="invalid_request_error"),
-    "unknown_voice": ErrorKind(status=400, kind="invalid_request_error"),
-    "unknown_model": ErrorKind(status=404, kind="invalid_request_error"),
-    "invalid_text": ErrorKind(status=400, kind="invalid_request_error"),
-    "unspeakable_text": ErrorKind(status=400, kind="invalid_request_error"),
-    "text_too_long": ErrorKind(status=413, kind="invalid_request_error"),
-    "invalid_message": ErrorKind(status=400, kind="invalid_request_error", close=1007),
-    "unsupported_data": ErrorKind(status=400, kind="invalid_request_error", close=1003),
+    "invalid_request": ErrorKind(status=400, kind=_INVALID),
+    "invalid_parameter": ErrorKind(status=400, kind=_INVALID),
+    "unknown_voice": ErrorKind(status=400, kind=_INVALID),
+    "unknown_model": ErrorKind(status=404, kind=_INVALID),
+    "invalid_text": ErrorKind(status=400, kind=_INVALID),
+    "unspeakable_text": ErrorKind(status=400, kind=_INVALID),
+    "text_too_long": ErrorKind(status=413, kind=_INVALID, ends=1009),
+    "unknown_event": ErrorKind(status=400, kind=_INVALID),
+    "invalid_sequence": ErrorKind(status=400, kind=_INVALID),
+    "empty_input": ErrorKind(status=400, kind=_INVALID),
+    "too_many_input_events": ErrorKind(status=429, kind="rate_limit_error"),
+    "too_many_contexts": ErrorKind(status=429, kind="rate_limit_error"),
+    "invalid_message": ErrorKind(status=400, kind=_INVALID, close=1007),
+    "message_too_big": ErrorKind(status=413, kind=_INVALID, close=1009, ends=1009),
+    "body_too_big": ErrorKind(status=413, kind=_INVALID),
+    "body_timeout": ErrorKind(status=408, kind=_INVALID),
+    "unsupported_data": ErrorKind(status=400, kind=_INVALID, close=1003),
+    "idle_timeout": ErrorKind(status=408, kind=_INVALID, close=1008),
     "invalid_api_key": ErrorKind(status=401, kind="authentication_error", close=1008),
-    "not_found": ErrorKind(status=404, kind="invalid_request_error"),
-    "method_not_allowed": ErrorKind(status=405, kind="invalid_request_error"),
-    "overloaded": ErrorKind(status=503, kind="server_error"),
-    "not_ready": ErrorKind(status=503, kind="server_error", close=1013),
-    "engine_fault": ErrorKind(status=500, kind="server_error"),
-    "internal_error": ErrorKind(status=500, kind="server_error"),
+    "origin_not_allowed": ErrorKind(status=403, kind="permission_error", close=1008),
+    "quota_exceeded": ErrorKind(status=429, kind="rate_limit_error"),
+    "not_found": ErrorKind(status=404, kind=_INVALID),
+    "method_not_allowed": ErrorKind(status=405, kind=_INVALID),
+    "overloaded": ErrorKind(status=503, kind="server_error", close=1013, ends=1013),
+    "not_ready": ErrorKind(status=503, kind="server_error", close=1013, ends=1013),
+    "draining": ErrorKind(status=503, kind="server_error", close=1012, ends=1012),
+    "deadline_exceeded": ErrorKind(status=503, kind="server_error", ends=1011),
+    "engine_lost": ErrorKind(status=503, kind="server_error", ends=1011),
+    "engine_fault": ErrorKind(status=500, kind="server_error", ends=1011),
+    "internal_error": ErrorKind(status=500, kind="server_error", close=1011, ends=1011),
 }
 
 
@@ -47,6 +64,10 @@ class ApiError(Exception):
     @property
     def kind(self) -> ErrorKind:
         return KINDS.get(self.code, KINDS["internal_error"])
+
+    def close_code(self, *, others_live: bool) -> int | None:
+        """Of a socket that carries many utterances; None leaves it open."""
+        return None if others_live and self.code in _SPARES_OTHERS else self.kind.close
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object."""

@@ -1,29 +1,92 @@
-"""What there is to speak with: voices and models."""
+"""What there is to speak with: voices and models, in OpenAI's and in ElevenLabs' words.
+
+Both have a `GET /v1/models`; a request with the header `xi-api-key` comes from a client of ElevenLabs.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
 
-from server.state import MODEL_ALIASES, state_of
+from engines.bundle import Voice
+from server.eleven_body import ELEVEN_MODELS, error_response
+from server.errors import ApiError
+from server.state import MODEL_ALIASES, State, state_of
+from server.voice_names import aliases_of
 
 router = APIRouter()
 
 
 @router.get("/v1/audio/voices")
 async def voices(request: Request) -> dict[str, Any]:
-    """The default voice first."""
-    bundle = state_of(request).bundle
-    listed = [{"id": voice.id, "name": voice.name, "description": voice.description} for voice in bundle.voices]
+    """The default voice first, each with the names it answers to."""
+    state = state_of(request)
+    listed = [
+        {
+            "id": voice.id,
+            "name": voice.name,
+            "description": voice.description,
+            "aliases": aliases_of(state.voices, voice.id),
+        }
+        for voice in state.bundle.voices
+    ]
     return {"voices": listed}
 
 
+@router.get("/v1/voices")
+async def eleven_voices(request: Request) -> dict[str, Any]:
+    return {"voices": [_eleven_voice(voice) for voice in state_of(request).bundle.voices]}
+
+
+@router.get("/v1/voices/{voice_id}")
+async def eleven_voice(request: Request, voice_id: str) -> JSONResponse:
+    state = state_of(request)
+    try:
+        voice = state.bundle.voice(state.voice(voice_id))
+    except ApiError as error:
+        return error_response(error, "")
+    return JSONResponse(_eleven_voice(voice))
+
+
 @router.get("/v1/models")
-async def models(request: Request) -> dict[str, Any]:
-    bundle = state_of(request).bundle
-    names = (bundle.name, *MODEL_ALIASES)
+async def models(request: Request) -> JSONResponse:
+    state = state_of(request)
+    if "xi-api-key" in request.headers:
+        return JSONResponse([_eleven_model(state, name) for name in (state.bundle.name, *ELEVEN_MODELS)])
+    names = (state.bundle.name, *MODEL_ALIASES)
+    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "parlando"} for name in names]
+    return JSONResponse({"object": "list", "data": listed})
+
+
+def _eleven_voice(voice: Voice) -> dict[str, Any]:
     return {
-        "object": "list",
-        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "parlando"} for name in names],
+        "voice_id": voice.id,
+        "name": voice.name,
+        "category": "premade",
+        "description": voice.description,
+        "labels": {},
+        "preview_url": None,
+        "settings": {"speed": 1.0},
+    }
+
+
+def _eleven_model(state: State, name: str) -> dict[str, Any]:
+    return {
+        "model_id": name,
+        "name": name,
+        "description": f"{state.bundle.name}, the one model of this server",
+        "can_do_text_to_speech": True,
+        "can_do_voice_conversion": False,
+        "can_be_finetuned": False,
+        "can_use_style": False,
+        "can_use_speaker_boost": False,
+        "serves_pro_voices": False,
+        "token_cost_factor": 1.0,
+        "requires_alpha_access": False,
+        "max_characters_request_free_user": state.settings.max_characters,
+        "max_characters_request_subscribed_user": state.settings.max_characters,
+        "maximum_text_length_per_request": state.settings.max_characters,
+        "languages": [{"language_id": "en", "name": "English"}],
     }

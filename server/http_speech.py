@@ -1,106 +1,95 @@
-"""`POST /v1/audio/speech`: OpenAI's form.
+"""`POST /v1/audio/speech`: OpenAI's form, as bytes or as server-sent events.
 
-Audio is sent as it is made. What goes wrong before the first sample has a real status.
+Audio is sent as it is made. What goes wrong before the first bytes has a real status; after them an event stream says
+so in an event, and a stream of bytes is cut without its final chunk.
 """
 
 from __future__ import annotations
 
+import base64
 import json
-import time
+import uuid
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
-from engines.messages import Failed, Finished
-from server.audio import MEDIA_TYPES, wav_header
+from engines.messages import Finished
+from server.audio.formats import MEDIA_TYPES
+from server.encoded_speech import EncodedSpeech, Sound
 from server.errors import ApiError
-from server.schemas import SpeechBody, check_rate, speech_body
+from server.http_answer import SpeechResponse, cut, first_sound, sounds
+from server.openai_body import SpeechBody, speech_body
+from server.openapi import gives, takes
 from server.state import State, state_of
-from server.utterance import Spoken, Utterance
 
 router = APIRouter()
 
 
-@router.post("/v1/audio/speech", responses={200: {"content": {"audio/pcm": {}, "audio/wav": {}}}})
+@router.post(
+    "/v1/audio/speech",
+    responses=gives(*MEDIA_TYPES.values(), "text/event-stream"),
+    openapi_extra=takes(SpeechBody),
+    response_class=Response,
+)
 async def speech(request: Request) -> Response:
-    received_s = time.monotonic()
     state = state_of(request)
-    state.check_key(request)
-    state.check_accepting()
-    body = await _body(request, state)
-    utterance = Utterance(
-        state.engine,
-        state.metrics,
+    received_s, request_id = request.state.received_s, f"req-{uuid.uuid4().hex}"
+    try:
+        state.check_key(request)
+        state.check_accepting()
+        body = speech_body(await request.body())
+        speaking = _open(state, body, request_id)
+        first = await first_sound(speaking, body.input, received_s, "input")
+    except ApiError as error:
+        state.refused(error)
+        return error.response(request_id)
+    headers = {**speaking.headers, "x-speed": f"{body.effective_speed:g}"}
+    if body.stream_format == "sse":
+        headers["Cache-Control"] = "no-cache"
+        events = _events(speaking, first, len(body.input))
+        return SpeechResponse(speaking, events, "text/event-stream", headers)
+    return SpeechResponse(speaking, _audio(speaking, first), body.form.media_type, headers)
+
+
+def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeech:
+    state.check_model(body.model)
+    state.check_length(len(body.input), "input")
+    return EncodedSpeech(
+        state,
         protocol="openai",
         voice=state.voice(body.voice_id),
+        form=body.form,
         seed=body.seed,
-        speed=body.speed,
-        rate_hz=body.sample_rate,
+        speed=body.effective_speed,
         temperature=body.temperature,
+        request_id=request_id,
     )
-    state.live.add(utterance.id)
+
+
+async def _audio(speaking: EncodedSpeech, first: Sound) -> AsyncIterator[bytes]:
     try:
-        utterance.append(body.input, received_s)
-        utterance.end()
-        first = await _first_audio(utterance)
-    except BaseException:
-        _close(state, utterance)
-        raise
-    headers = {"x-request-id": utterance.id, "x-seed": str(utterance.seed), "x-sample-rate": str(utterance.rate_hz)}
-    audio = _audio(state, utterance, first, body.response_format)
-    return StreamingResponse(audio, media_type=MEDIA_TYPES[body.response_format], headers=headers)
+        async for event in sounds(speaking, first):
+            if isinstance(event, Sound) and event.data:
+                speaking.sent()
+                yield event.data
+    except ApiError as error:
+        raise cut(error) from error
 
 
-async def _body(request: Request, state: State) -> SpeechBody:
+async def _events(speaking: EncodedSpeech, first: Sound, characters: int) -> AsyncIterator[bytes]:
     try:
-        payload = json.loads(await request.body())
-    except ValueError as error:
-        raise ApiError("invalid_request", f"the body is not JSON: {error}") from error
-    body = speech_body(payload)
-    state.check_model(body.model)
-    state.check_speed(body.speed)
-    check_rate(body.sample_rate)
-    if not body.input.strip():
-        raise ApiError("unspeakable_text", "input is empty; send at least one word", param="input")
-    if len(body.input) > state.settings.max_characters:
-        message = f"input has {len(body.input)} characters, the limit is {state.settings.max_characters}"
-        raise ApiError("text_too_long", message, param="input")
-    return body
+        async for event in sounds(speaking, first):
+            if isinstance(event, Finished):
+                steps = event.timings.lm_steps
+                usage = {"input_tokens": characters, "output_tokens": steps, "total_tokens": characters + steps}
+                yield _event("speech.audio.done", usage=usage)
+            elif event.data:
+                speaking.sent()
+                yield _event("speech.audio.delta", audio=base64.b64encode(event.data).decode())
+    except ApiError as error:
+        yield _event("speech.audio.error", **error.body())
 
 
-async def _first_audio(utterance: Utterance) -> Spoken:
-    while True:
-        event = await utterance.next()
-        if isinstance(event, Spoken):
-            return event
-        if isinstance(event, Failed):
-            param = "input" if event.code in ("unspeakable_text", "invalid_text") else None
-            raise ApiError(event.code, event.message, param=param, retry_after_s=event.retry_after_s)
-
-
-async def _audio(state: State, utterance: Utterance, first: Spoken, container: str) -> AsyncIterator[bytes]:
-    try:
-        if container == "wav":
-            yield wav_header(utterance.rate_hz)
-        event: object = first
-        while True:
-            if isinstance(event, Spoken) and event.pcm:
-                utterance.sent(event.pcm)
-                yield event.pcm
-            elif isinstance(event, Finished):
-                rest = utterance.rest()
-                if rest:
-                    yield rest
-                return
-            elif isinstance(event, Failed):
-                # Headers are out: cutting the connection is the only way left to say that audio is missing.
-                raise ConnectionAbortedError(f"{event.code}: {event.message}")
-            event = await utterance.next()
-    finally:
-        _close(state, utterance)
-
-
-def _close(state: State, utterance: Utterance) -> None:
-    utterance.close()
-    state.live.discard(utterance.id)
+def _event(kind: str, **fields: object) -> bytes:
+    return f"data: {json.dumps({'type': kind, **fields})}\n\n".encode()

@@ -1,53 +1,116 @@
-"""What Prometheus reads at /metrics. Buckets are chosen by hand around what a listener notices."""
+"""What Prometheus reads at /metrics. Buckets are chosen by hand around what a listener notices.
+
+Labels are bounded: protocol, outcome, close code; never a voice, a text or a key.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from engines.messages import EngineStats
 
-_TTFA_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
-_E2E_BUCKETS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0)
-_RTF_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+_FIRST_AUDIO_S = (
+    0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5
+)  # fmt: skip
+_QUEUE_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_INTER_CHUNK_S = (0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.16, 0.24, 0.5, 1)
+_REAL_TIME_FACTOR = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2)
+_LEAD_S = (-1, -0.2, -0.05, 0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_BLOCKED_S = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 15)
+_E2E_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120)
 
 
 class Metrics:
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.requests = Counter("parlando_requests_total", "Utterances by end", ["protocol", "end"], registry=registry)
-        self.audio_s = Counter("parlando_audio_seconds_total", "Seconds of audio sent", registry=registry)
-        self.streams = Gauge("parlando_streams_active", "Utterances in progress", registry=registry)
-        self.ttfa_s = Histogram(
-            "parlando_ttfa_seconds",
-            "First text bytes received to first audio bytes handed to the socket",
-            ["protocol"],
-            buckets=_TTFA_BUCKETS_S,
-            registry=registry,
-        )
-        self.e2e_s = Histogram(
-            "parlando_e2e_seconds", "First text to last audio", ["protocol"], buckets=_E2E_BUCKETS_S, registry=registry
-        )
-        self.rtf = Histogram(
-            "parlando_rtf", "Wall seconds to make a second of audio", buckets=_RTF_BUCKETS, registry=registry
-        )
-        self.underruns = Counter("parlando_underruns_total", "Times a stream's lead fell below zero", registry=registry)
-        self._engine = {
-            name: Gauge(f"parlando_engine_{name}", help_text, registry=registry)
-            for name, help_text in (
-                ("running", "Sequences holding a slot"),
-                ("waiting", "Sequences waiting for a slot"),
-                ("slots", "Slots in all"),
-                ("kv_blocks_used", "Leased cache blocks"),
-                ("kv_blocks_total", "Cache blocks in all"),
-                ("lm_steps", "Speech model steps since the engine started"),
-                ("lm_busy_s", "Seconds spent in the speech model"),
-                ("vocoder_busy_s", "Seconds spent in the vocoder"),
-            )
-        }
+        self.registry = CollectorRegistry()
+        self._engine = _EngineFigures()
+        self.registry.register(self._engine)
 
-    def take_engine(self, stats: EngineStats) -> None:
-        for name, gauge in self._engine.items():
-            gauge.set(getattr(stats, name))
+        self.requests = self._counter("requests", "Utterances by how they ended", "protocol", "outcome")
+        self.audio_s = self._counter("audio_seconds", "Seconds of audio sent")
+        self.underruns = self._counter("stream_underruns", "Times a stream's lead fell below zero")
+        self.underrun_s = self._counter("underrun_seconds", "Seconds that listeners were dry")
+        self.refusals = self._counter("refusals", "Requests refused before they became utterances", "code")
+        self.ws_closed = self._counter("ws_closed", "WebSockets closed by the server", "code")
+        self.engine_restarts = self._gauge("engine_restarts", "Times the engine was started again")
+        self.streams = self._gauge("streams_active", "Utterances in progress")
+        self.sockets = self._gauge("ws_open", "WebSockets open")
+        self.engine_up = self._gauge("engine_up", "1 while the engine is warm and ready")
+        self.engine_info = self._gauge("engine_info", "What is served", "bundle", "version", "digest")
+
+        self.ttfa_s = self._histogram(
+            "time_to_first_audio_seconds",
+            "First text bytes received to first audio bytes handed to the socket",
+            _FIRST_AUDIO_S,
+            "protocol",
+        )
+        self.queue_s = self._histogram("request_queue_seconds", "Submitted to the first model step", _QUEUE_S)
+        self.inter_chunk_s = self._histogram("inter_chunk_seconds", "Between two chunks of a stream", _INTER_CHUNK_S)
+        self.rtf = self._histogram(
+            "real_time_factor",
+            "First text to last audio, waits for text left out, by seconds of audio",
+            _REAL_TIME_FACTOR,
+        )
+        self.lead_s = self._histogram(
+            "playback_lead_seconds", "Audio sent ahead of its playing, at each chunk", _LEAD_S
+        )
+        self.send_blocked_s = self._histogram("send_blocked_seconds", "Sends that waited for a slow reader", _BLOCKED_S)
+        self.e2e_s = self._histogram("end_to_end_seconds", "First text to last audio", _E2E_S, "protocol")
+
+    def take_engine(self, stats: EngineStats | None) -> None:
+        """None: there is no engine now."""
+        self._engine.stats = stats
 
     def exposition(self) -> bytes:
         return generate_latest(self.registry)
+
+    def _counter(self, name: str, says: str, *labels: str) -> Counter:
+        return Counter(f"tts_{name}_total", says, labels, registry=self.registry)
+
+    def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
+        return Gauge(f"tts_{name}", says, labels, registry=self.registry)
+
+    def _histogram(self, name: str, says: str, buckets: Iterable[float], *labels: str) -> Histogram:
+        return Histogram(f"tts_{name}", says, labels, buckets=tuple(buckets), registry=self.registry)
+
+
+class _EngineFigures(Collector):
+    """The engine's last gauges and counts, as they are; a count that falls back tells of a restart."""
+
+    def __init__(self) -> None:
+        self.stats: EngineStats | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self.stats
+        if stats is None:
+            return
+        blocks = stats.kv_blocks_total
+        for name, says, value in (
+            ("requests_running", "Sequences holding a slot", stats.running),
+            ("requests_waiting", "Sequences waiting for a slot", stats.waiting),
+            ("slots", "Slots in all", stats.slots),
+            ("capacity_streams", "Streams that this machine can keep at real time", stats.capacity),
+            ("capacity_streams_left", "Of them, not in use", max(0, stats.capacity - stats.running)),
+            ("predicted_first_audio_seconds", "Time to first audio of one more stream", stats.predicted_ttfa_s),
+            ("kv_cache_usage_ratio", "Leased cache blocks by all", stats.kv_blocks_used / blocks if blocks else 0.0),
+            ("kv_blocks_free", "Cache blocks that nobody leases", blocks - stats.kv_blocks_used),
+        ):
+            yield GaugeMetricFamily(f"tts_{name}", says, value=value)
+        busy = CounterMetricFamily("tts_engine_busy_seconds", "Seconds spent computing", labels=["stage"])
+        busy.add_metric(["lm"], stats.lm_busy_s)
+        busy.add_metric(["vocoder"], stats.vocoder_busy_s)
+        yield busy
+        yield CounterMetricFamily("tts_engine_lm_steps", "Speech model steps", value=stats.lm_steps)
+        guards = CounterMetricFamily("tts_guards", "Utterances that a guard had to repair or end", labels=["guard"])
+        events = CounterMetricFamily("tts_engine_events", "The engine's other counts", labels=["event"])
+        for name, count in sorted(stats.counters.items()):
+            if name.startswith("guard_"):
+                guards.add_metric([name.removeprefix("guard_")], count)
+            else:
+                events.add_metric([name], count)
+        yield guards
+        yield events

@@ -6,6 +6,7 @@ Both ends are ours and neither ever reads from a stranger. The engine blocks on 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 import socket
 import struct
@@ -36,6 +37,8 @@ class BlockingPipe:
         return pickle.loads(self._exactly(_LENGTH.unpack(self._exactly(_LENGTH.size))[0]))
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # the other end was first
+            self._end.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
         self._end.close()
 
     def _exactly(self, count: int) -> bytes:

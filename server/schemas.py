@@ -1,92 +1,18 @@
-"""What callers may send. Compatibility bodies ignore fields they do not know; our own messages refuse them."""
+"""Fields that several protocols share, and how a refusal names field, value and remedy."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic import Field, StrictInt, ValidationError
 
-from server.audio import DEFAULT_RATE_HZ, OFFERED_HZ
+from server.audio import OFFERED_HZ
 from server.errors import ApiError
-from server.utterance import MAX_SEED
 
+MAX_SEED = 2**63 - 1
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
-
-
-class VoiceRef(BaseModel):
-    id: str
-
-
-class SpeechBody(BaseModel):
-    """OpenAI's `POST /v1/audio/speech`, with our extensions `seed`, `sample_rate` and `temperature`."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    input: StrictStr
-    model: StrictStr = "default"
-    voice: StrictStr | VoiceRef | None = None
-    response_format: Literal["pcm", "wav"] = "pcm"
-    speed: Speed = 1.0
-    seed: Seed | None = None
-    sample_rate: StrictInt = DEFAULT_RATE_HZ
-    temperature: Temperature | None = None
-    stream_format: Literal["audio"] = "audio"
-    instructions: str | None = None
-
-    @property
-    def voice_id(self) -> str | None:
-        return self.voice.id if isinstance(self.voice, VoiceRef) else self.voice
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class StartMessage(_Message):
-    type: Literal["start"]
-    voice: StrictStr | None = None
-    seed: Seed | None = None
-    speed: Speed = 1.0
-    sample_rate: StrictInt = DEFAULT_RATE_HZ
-    temperature: Temperature | None = None
-    words: StrictBool = True
-
-
-class AppendMessage(_Message):
-    type: Literal["append"]
-    text: StrictStr
-
-
-class FlushMessage(_Message):
-    type: Literal["flush"]
-
-
-class EndMessage(_Message):
-    type: Literal["end"]
-
-
-class CancelMessage(_Message):
-    type: Literal["cancel"]
-
-
-ClientMessage = StartMessage | AppendMessage | FlushMessage | EndMessage | CancelMessage
-_CLIENT_MESSAGE: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
-
-
-def client_message(text: str) -> ClientMessage:
-    try:
-        return _CLIENT_MESSAGE.validate_json(text)
-    except ValidationError as error:
-        raise described(error, "invalid_message" if _is_broken(error) else "invalid_parameter") from error
-
-
-def speech_body(payload: Any) -> SpeechBody:
-    try:
-        return SpeechBody.model_validate(payload)
-    except ValidationError as error:
-        raise described(error, "invalid_parameter") from error
 
 
 def check_rate(rate_hz: int) -> int:
@@ -106,7 +32,3 @@ def described(error: ValidationError, code: str) -> ApiError:
     shown = repr(value) if not isinstance(value, dict | list) else type(value).__name__
     shown = shown if len(shown) <= 60 else shown[:60] + "..."
     return ApiError(code, f"{place or 'message'}: {first['msg']}, got {shown}", param=place or None)
-
-
-def _is_broken(error: ValidationError) -> bool:
-    return any(one["type"] == "json_invalid" for one in error.errors())

@@ -1,7 +1,7 @@
 """The listening socket and the way out: uvicorn with our own drain.
 
-uvicorn closes every WebSocket at the first SIGTERM. Here the first signal turns /ready red and lets live utterances
-finish, up to a deadline; the second stops at once.
+uvicorn closes every WebSocket at the first SIGTERM. Here the first signal turns /ready red, refuses new utterances,
+asks idle sockets to leave (1012) and lets live utterances finish, up to a deadline; the second stops at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import start_http_server
 
 from server.logs import get_logger
 from server.settings import Settings
@@ -21,7 +22,10 @@ from server.state import State
 
 log = get_logger()
 _SEND_BUFFER_BYTES = 65_536  # the kernel's default would hide minutes of unread audio from us
-_DEAD_PEER_MS = 10_000
+_DEAD_PEER_MS = 8_000  # what was sent and not acknowledged for so long cuts the connection
+_KEEP_ALIVE_S = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 2}  # a silent peer is asked, twice
+_PING_S = 5.0  # a WebSocket that does not answer one is freed after twice that
+_BACKLOG = 512
 
 
 class DrainingServer(uvicorn.Server):
@@ -35,12 +39,14 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
             return
         self._deadline_s = time.monotonic() + self._state.settings.drain_s
-        self._state.draining = True
-        log.info("draining", live=len(self._state.live))
 
     async def on_tick(self, counter: int) -> bool:
-        if self._deadline_s is not None and (not self._state.live or time.monotonic() > self._deadline_s):
-            self.should_exit = True
+        if self._deadline_s is not None:
+            if not self._state.draining:
+                self._state.drain.set()  # here and not in the signal's handler, which must not wake tasks
+                log.info("draining", live=len(self._state.live))
+            elif not self._state.live or time.monotonic() > self._deadline_s:
+                self.should_exit = True
         return await super().on_tick(counter)
 
 
@@ -51,8 +57,10 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with contextlib.suppress(AttributeError, OSError):  # Linux only
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_USER_TIMEOUT", _DEAD_PEER_MS), *_KEEP_ALIVE_S.items()):
+        with contextlib.suppress(AttributeError, OSError):  # Linux only
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     listener.bind((host, port))
     return listener
 
@@ -64,12 +72,23 @@ def serve(app: FastAPI, settings: Settings) -> None:
         log_level="warning",
         access_log=False,
         ws="websockets-sansio",
-        ws_max_size=settings.max_message_bytes,
+        ws_max_size=8 * settings.max_message_bytes,  # ours is smaller and says so before the close
         ws_per_message_deflate=False,
-        ws_ping_interval=10,
-        ws_ping_timeout=10,
+        ws_ping_interval=_PING_S,
+        ws_ping_timeout=_PING_S,
+        h11_max_incomplete_event_size=16_384,
+        limit_concurrency=settings.max_connections,
+        backlog=_BACKLOG,
+        timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
     )
+    state: State = app.state.parlando
+    if settings.metrics_port is not None:
+        server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=state.metrics.registry)
+        log.info("metrics", url=f"http://{settings.host}:{server.server_port}/metrics")
     host, port = listener.getsockname()[:2]
-    log.info("listening", url=f"http://{host}:{port}", engine=settings.engine_mode.value)
-    DrainingServer(config, app.state.parlando).run(sockets=[listener])
+    scheme = "http" if settings.ssl_certfile is None else "https"
+    log.info("listening", url=f"{scheme}://{host}:{port}", engine=settings.engine_mode.value)
+    DrainingServer(config, state).run(sockets=[listener])

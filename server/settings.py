@@ -26,14 +26,34 @@ class Settings(BaseSettings):
     bundle: Path | None = None  # None: the shipped voice
     engine_mode: EngineMode = EngineMode.PROCESS
     slots: int = Field(128, ge=1, description="streams at once")
+    max_ttfa_s: float = Field(0.25, gt=0, description="who would wait longer for first audio is refused")
+    shed: bool = Field(True, description="refuse who cannot be served in time; off: only slots count")
     lm_threads: int = Field(1, ge=1)
     vocoder_threads: int = Field(1, ge=1)
+    seed: int | None = Field(None, ge=0, lt=2**63, description="of who gives none; without it theirs is drawn")
     max_characters: int = Field(4096, ge=1, description="text of one utterance")
     max_message_bytes: int = Field(65_536, ge=1_024, description="one WebSocket message")
+    max_body_bytes: int = Field(262_144, ge=1_024, description="one HTTP request")
+    max_contexts: int = Field(16, ge=1, description="utterances in progress on one WebSocket")
+    max_connections: int = Field(1_024, ge=1, description="connections of all kinds")
     outbox_chunks: int = Field(64, ge=4, description="chunks held for a slow listener before its generation pauses")
-    send_timeout_s: float = Field(15.0, gt=0)
+
+    idle_s: float = Field(60.0, gt=0, description="a WebSocket that neither sends nor is spoken to is closed")
+    first_audio_s: float = Field(15.0, gt=0, description="from the end of the text to its first audio")
+    utterance_s: float = Field(900.0, gt=0, description="from an utterance's start to its end")
+    send_timeout_s: float = Field(15.0, gt=0, description="one message to a listener that does not read")
+    body_timeout_s: float = Field(15.0, gt=0, description="the body of an HTTP request")
     drain_s: float = Field(60.0, ge=0, description="how long live utterances may finish after SIGTERM")
-    api_keys: str = Field("", description="comma-separated; empty: any key passes")
+    engine_silence_s: float = Field(5.0, gt=0, description="an engine silent for so long hangs and is replaced")
+
+    api_keys: str = Field("", description="comma-separated; empty and no file: any key passes")
+    api_keys_file: Path | None = Field(None, description="a key a line, with its quota")
+    key_streams: int | None = Field(None, ge=1, description="utterances in progress of one key")
+    key_characters_per_minute: int | None = Field(None, ge=1, description="text of one key")
+    allowed_origins: str = Field("", description="comma-separated origins of web pages, or *; empty: our own host")
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="serve /metrics there and not on the main port")
+    ssl_certfile: Path | None = Field(None, description="PEM certificate; with it the server speaks TLS")
+    ssl_keyfile: Path | None = Field(None, description="PEM key, when the certificate's file does not hold it")
     log_text: bool = Field(False, description="log what is spoken; off, texts are logged as their length")
 
     @classmethod
@@ -43,4 +63,12 @@ class Settings(BaseSettings):
 
     @property
     def keys(self) -> frozenset[str]:
-        return frozenset(key.strip() for key in self.api_keys.split(",") if key.strip())
+        return _listed(self.api_keys)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        return _listed(self.allowed_origins)
+
+
+def _listed(commas: str) -> frozenset[str]:
+    return frozenset(item.strip() for item in commas.split(",") if item.strip())

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import hmac
+import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
 from engines.bundle import Bundle
+from server.access import Access
 from server.engine_client import EngineClient
 from server.errors import ApiError
 from server.metrics import Metrics
 from server.settings import Settings
+from server.voice_names import OPENAI_VOICES, resolved_voice
 
 MODEL_ALIASES = ("default", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-MIN_SPEED, MAX_SPEED = 0.75, 1.33
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,22 +26,30 @@ class State:
     bundle: Bundle
     engine: EngineClient
     metrics: Metrics
-    warm: bool = False  # a first utterance has come out of the engine
-    draining: bool = False
+    access: Access
+    clock: Callable[[], float] = time.monotonic
     live: set[str] = field(default_factory=set)  # utterances that a drain waits for
+    drain: asyncio.Event = field(default_factory=asyncio.Event)  # set once: finish what lives, begin nothing new
+
+    @property
+    def draining(self) -> bool:
+        return self.drain.is_set()
 
     @property
     def ready(self) -> bool:
-        return self.warm and self.engine.ready and not self.draining
+        return self.engine.ready and not self.draining
+
+    @property
+    def voices(self) -> list[str]:
+        return [voice.id for voice in self.bundle.voices]
 
     def voice(self, wanted: str | None) -> str:
-        """A voice's id; None is the bundle's first."""
-        if wanted is None:
-            return self.bundle.voices[0].id
-        if wanted not in [voice.id for voice in self.bundle.voices]:
-            valid = ", ".join(voice.id for voice in self.bundle.voices)
+        """A voice's id by its id or an alias; None is the bundle's first. Raises ApiError."""
+        voice = self.voices[0] if wanted is None else resolved_voice(self.voices, wanted)
+        if voice is None:
+            valid = ", ".join((*self.voices, *OPENAI_VOICES))
             raise ApiError("unknown_voice", f"voice {wanted!r} does not exist; valid: {valid}", param="voice")
-        return wanted
+        return voice
 
     def check_model(self, wanted: str) -> None:
         valid = (*MODEL_ALIASES, self.bundle.name)
@@ -46,24 +57,26 @@ class State:
             message = f"model {wanted!r} does not exist; valid: {', '.join(valid)}"
             raise ApiError("unknown_model", message, param="model")
 
-    def check_speed(self, speed: float) -> None:
-        if not MIN_SPEED <= speed <= MAX_SPEED:
-            message = f"speed {speed} is outside what this voice can say; valid: {MIN_SPEED} to {MAX_SPEED}"
-            raise ApiError("invalid_parameter", message, param="speed")
+    def check_length(self, characters: int, param: str = "text") -> None:
+        limit = self.settings.max_characters
+        if characters > limit:
+            raise ApiError("text_too_long", f"the text has {characters} characters, the limit is {limit}", param=param)
 
-    def check_key(self, connection: HTTPConnection) -> None:
-        """Any key passes when none is configured."""
-        keys = self.settings.keys
-        if not keys:
-            return
-        given = connection.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        if not any(hmac.compare_digest(given.encode(), key.encode()) for key in keys):
-            raise ApiError("invalid_api_key", "the API key is missing or wrong; send it as 'Authorization: Bearer KEY'")
+    def check_key(self, connection: HTTPConnection, key: str | None = None) -> None:
+        """The caller may speak: its page's origin and its key, from its headers unless given."""
+        self.access.check_origin(connection)
+        self.access.check_key(connection, key)
+
+    def refused(self, error: ApiError) -> None:
+        """Counts a request that never became an utterance."""
+        self.metrics.refusals.labels(error.code).inc()
 
     def check_accepting(self) -> None:
-        if not self.ready:
-            reason = "draining" if self.draining else "starting"
-            raise ApiError("not_ready", f"the server is {reason}; try again in a moment", retry_after_s=1)
+        if self.draining:
+            message = "the server is about to stop; connect again to reach another"
+            raise ApiError("draining", message, retry_after_s=1)
+        if not self.engine.ready:
+            raise ApiError("not_ready", "the engine is starting; try again in a moment", retry_after_s=1)
 
 
 def state_of(connection: HTTPConnection) -> State:

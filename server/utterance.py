@@ -1,36 +1,46 @@
-"""One utterance as both protocols see it: the engine's stream with its seed, resampling, playout clock and metrics."""
+"""One utterance as every protocol sees it: text in as it comes, audio and word times out, cancel with position.
+
+It holds the engine's stream, the seed, the resampler and the stretch, the transcript, deadlines and the books. It knows
+no socket and no protocol. All times are the listener's: behind resampling and stretching. `next` gives events until
+the last one; nothing comes after that.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from engines.messages import Cancelled, Chunk, Event, Failed, Finished, Submit, WaitingForText
+from engines.messages import Cancelled, Chunk, Event, Failed, Finished, Started, Submit, WaitingForText, WordTime
+from server.access import current_caller
 from server.audio import Resampler, spoken_rate_hz
-from server.engine_client import EngineClient, EngineStream
-from server.logs import get_logger
-from server.metrics import Metrics
-from server.playout import Playout
-
-log = get_logger()
-MAX_SEED = 2**63 - 1
+from server.audio.stretch import TimeStretch, split_speed
+from server.audio.workers import off_loop
+from server.engine_stream import EngineStream
+from server.errors import ApiError
+from server.identity import utterance_id
+from server.ledger import Ledger, outcome_of
+from server.logs import redacted
+from server.state import State
+from server.transcript import Position, Transcript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spoken:
-    """Audio at the asked rate, with the engine's event it came from."""
+    """Audio at the asked rate and speed, perhaps none yet, and the words that end in it or directly behind it."""
 
     pcm: bytes
-    event: Chunk
+    words: tuple[WordTime, ...]
+
+
+UtteranceEvent = Spoken | Started | WaitingForText | Finished | Cancelled | Failed
 
 
 class Utterance:
     def __init__(
         self,
-        engine: EngineClient,
-        metrics: Metrics,
+        state: State,
         *,
         protocol: str,
         voice: str,
@@ -38,105 +48,207 @@ class Utterance:
         speed: float,
         rate_hz: int,
         temperature: float | None,
+        rendering: str = "pcm",
+        request_id: str | None = None,
     ) -> None:
-        self.id = f"utt-{uuid.uuid4().hex}"
-        self.seed = secrets.randbelow(2**31) if seed is None else seed
+        """`rendering` names what is made of the PCM, for `utterance_id`. Raises ApiError when the caller's quota is
+        used up."""
+        self.id = request_id or f"utt-{uuid.uuid4().hex}"  # of this request; see `utterance_id`
+        self.seed = next(one for one in (seed, state.settings.seed, secrets.randbelow(2**31)) if one is not None)
         self.rate_hz = rate_hz
-        self._metrics, self._protocol = metrics, protocol
-        self._playout = Playout(rate_hz)
-        self._resampler = Resampler(rate_hz)
-        self._first_text_s: float | None = None
-        self._counted = False
-        self.characters = 0
-        submit = Submit(
+        self.transcript = Transcript()
+        self._state, self._clock, self._rendering = state, state.clock, rendering
+        model_speed, self._tempo = split_speed(speed)
+        self._resampler, self._stretch = Resampler(rate_hz), TimeStretch(rate_hz, self._tempo)
+        self._flushes: list[int] = []
+        self._unsent_words: list[WordTime] = []
+        self._cancelled_s: float | None = None
+        self._played_s: float | None = None  # as the client says
+        self._finished: Finished | None = None  # to be told once the last samples are out
+        self._submit = Submit(
             request_id=self.id,
             voice=voice,
             seed=self.seed,
             sample_rate_hz=spoken_rate_hz(rate_hz),
-            speed=speed,
+            speed=model_speed,
             temperature=temperature,
         )
-        metrics.streams.inc()
-        self._stream: EngineStream = engine.open(submit)
+        self._ledger = Ledger(state.metrics, current_caller(), protocol=protocol, rate_hz=rate_hz, clock=state.clock)
+        self._total_deadline = asyncio.get_running_loop().time() + state.settings.utterance_s
+        self._audio_deadline: float | None = None
+        self._waiting: asyncio.Timeout | None = None
+        state.live.add(self.id)
+        self._stream: EngineStream = state.engine.open(self._submit)
+
+    @property
+    def characters(self) -> int:
+        return self.transcript.characters
 
     @property
     def audio_s(self) -> float:
-        return self._playout.sent_s
+        return self._ledger.audio_s
 
     @property
     def ttfa_s(self) -> float | None:
-        if self._playout.first_s is None or self._first_text_s is None:
-            return None
-        return self._playout.first_s - self._first_text_s
+        return self._ledger.ttfa_s
+
+    @property
+    def utterance_id(self) -> str:
+        """The same for the same speech; final once the text has ended."""
+        return utterance_id(
+            self._state.engine.bundle_digest,
+            self.transcript.text,
+            self._flushes,
+            self._submit,
+            rate_hz=self.rate_hz,
+            tempo=self._tempo,
+            rendering=self._rendering,
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """For an HTTP answer whose text is complete."""
+        return {
+            "x-request-id": self.id,
+            "x-utterance-id": self.utterance_id,
+            "x-seed": str(self.seed),
+            "x-sample-rate": str(self.rate_hz),
+        }
+
+    @property
+    def position(self) -> Position:
+        """Where it stands, or was cancelled: what has been heard by then and what has not."""
+        sent_s = self.audio_s
+        heard_s = self._ledger.played_s(self._clock() if self._cancelled_s is None else self._cancelled_s)
+        played_s = round(max(0.0, min(sent_s, heard_s if self._played_s is None else self._played_s)), 5)
+        spoken, remaining = self.transcript.split(played_s)
+        return Position(played_s=played_s, sent_s=sent_s, text_spoken=spoken, text_remaining=remaining)
+
+    # -- in --------------------------------------------------------------------------------------------------------
 
     def append(self, text: str, received_s: float) -> None:
-        """`received_s` is when the bytes came (time.monotonic); the first starts the TTFA clock."""
-        if self._first_text_s is None and text:
-            self._first_text_s = received_s
-        self.characters += len(text)
+        """`received_s` is when the bytes came; the first starts the TTFA clock. Raises ApiError beyond a limit."""
+        _check_characters(text)
+        self._state.check_length(self.characters + len(text))
+        self._ledger.text_came(len(text), received_s)
+        self.transcript.append(text)
         self._stream.append(text)
 
     def flush(self) -> None:
+        self._flushes.append(self.characters)
         self._stream.flush()
 
     def end(self) -> None:
+        if not self._ledger.has_sounded:
+            self._audio_deadline = asyncio.get_running_loop().time() + self._state.settings.first_audio_s
+            if self._waiting is not None:
+                self._waiting.reschedule(self._deadline())
         self._stream.end()
 
-    def cancel(self) -> None:
-        self._stream.cancel()
+    def cancel(self, played_s: float | None = None) -> None:
+        """Stops now; `Cancelled` comes next unless the last event has been taken. `position` then stays."""
+        if self._cancelled_s is None:
+            self._cancelled_s, self._played_s = self._clock(), played_s
+            self._stream.cancel()
 
-    async def next(self) -> Event | Spoken:
-        """The next event, its audio resampled. After `Finished`, `rest` may hold the resampler's last samples."""
-        event = await self._stream.next()
-        match event:
-            case Chunk(pcm=pcm):
-                return Spoken(pcm=self._resampler.feed(pcm), event=event)
-            case Finished():
-                self._count("finished")
-            case Cancelled():
-                self._count("cancelled")
-            case Failed(code=code):
-                self._count(code)
-            case WaitingForText():
-                self._playout.waiting_for_text()
-        return event
+    def fail(self, error: ApiError) -> None:
+        """Stops for a reason of the server's; `Failed` comes next."""
+        failed = Failed(request_id=self.id, code=error.code, message=error.message, retry_after_s=error.retry_after_s)
+        self._stream.fail(failed)
 
-    def rest(self) -> bytes:
-        return self._resampler.feed(b"", last=True)
+    # -- out -------------------------------------------------------------------------------------------------------
 
-    def sent(self, pcm: bytes) -> None:
-        """Call when audio has been handed to the socket."""
-        first = self._playout.first_s is None
-        self._playout.sent(len(pcm) // 2, time.monotonic())
-        if first and self.ttfa_s is not None:
-            self._metrics.ttfa_s.labels(self._protocol).observe(self.ttfa_s)
+    async def next(self) -> UtteranceEvent:
+        """The next event. The last samples come before `Finished`."""
+        while self._finished is None:
+            event = await self._next_within_deadlines()
+            match event:
+                case Chunk(pcm=pcm, words=words):
+                    self._audio_deadline = None
+                    if (made := await self._made(pcm, words)) is not None:
+                        return made
+                case Finished():
+                    self._finished = event
+                    rest = await self._made(b"", (), last=True)
+                    if rest is not None and rest.pcm:
+                        return rest
+                case Started():
+                    self._ledger.started()
+                    return event
+                case WaitingForText():
+                    self._ledger.waits_for_text()
+                    return event
+                case Cancelled():
+                    self._close_books("cancelled")
+                    return event
+                case Failed(code=code):
+                    self._close_books(outcome_of(code), code)
+                    return event
+                case _:
+                    raise AssertionError(f"no event of an utterance: {event}")
+        self._close_books("ok")
+        return self._finished
+
+    async def _made(self, pcm: bytes, words: tuple[WordTime, ...], *, last: bool = False) -> Spoken | None:
+        """None when it was cancelled meanwhile: nothing may be heard after that."""
+        pcm = self._resampler.feed(pcm, last=last)
+        if self._tempo != 1.0:
+            pcm = await off_loop(lambda: self._stretch.feed(pcm, last=last))
+            words = tuple(_stretched(word, self._tempo) for word in words)
+            if self._cancelled_s is not None and not last:
+                return None
+        self._unsent_words += words
+        return Spoken(pcm=pcm, words=words)
+
+    async def _next_within_deadlines(self) -> Event:
+        try:
+            async with asyncio.timeout_at(self._deadline()) as self._waiting:
+                return await self._stream.next()
+        except TimeoutError:
+            limits = self._state.settings
+            late = self._audio_deadline is not None
+            what = f"no audio {limits.first_audio_s} s after the text ended" if late else f"over {limits.utterance_s} s"
+            self.fail(ApiError("deadline_exceeded", what, retry_after_s=1))
+            return await self._stream.next()
+        finally:
+            self._waiting = None
+
+    def _deadline(self) -> float:
+        return min(self._total_deadline, self._audio_deadline or self._total_deadline)
+
+    def sent(self, pcm: bytes) -> tuple[WordTime, ...]:
+        """Call when audio has been handed to the socket. Returns the words that it has spoken."""
+        self._ledger.sent(len(pcm) // 2)
+        words, self._unsent_words = self._unsent_words, []
+        return self.transcript.spoke(words)
 
     def close(self) -> None:
-        """The listener is done or gone. Safe to call twice."""
-        if not self._counted:
-            self._count("disconnected")
+        """The listener has heard all or is gone. Safe to call twice."""
+        self._state.live.discard(self.id)
+        if not self._ledger.closed:
             self._stream.abandon()
+            self._close_books("cancelled", "disconnected")
 
-    def _count(self, end: str) -> None:
-        if self._counted:
-            return
-        self._counted = True
-        metrics, now = self._metrics, time.monotonic()
-        metrics.streams.dec()
-        metrics.requests.labels(self._protocol, end).inc()
-        metrics.audio_s.inc(self.audio_s)
-        metrics.underruns.inc(self._playout.underruns)
-        elapsed_s = now - self._first_text_s if self._first_text_s is not None else 0.0
-        if end == "finished":
-            metrics.e2e_s.labels(self._protocol).observe(elapsed_s)
-        log.info(
-            "utterance_ended",
+    def _close_books(self, outcome: str, code: str | None = None) -> None:
+        self._ledger.close(
+            outcome,
+            code,
             request_id=self.id,
-            protocol=self._protocol,
-            end=end,
+            utterance_id=self.utterance_id,
             characters=self.characters,
+            text=redacted(self.transcript.text, keep=self._state.settings.log_text),
             seed=self.seed,
-            ttfa_s=round(self.ttfa_s, 4) if self.ttfa_s is not None else None,
-            audio_s=round(self.audio_s, 3),
-            underruns=self._playout.underruns,
         )
+
+
+def _check_characters(text: str) -> None:
+    """Halves of surrogate pairs, which JSON can carry, are no characters and could not be sent back."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"character {error.start} is half of a surrogate pair; cut text between characters"
+        raise ApiError("invalid_text", message, param="text") from error
+
+
+def _stretched(word: WordTime, tempo: float) -> WordTime:
+    return replace(word, start_s=word.start_s / tempo, end_s=word.end_s / tempo)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -19,28 +22,51 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def await_idle(client: httpx.Client, within_s: float = 10.0) -> None:
+    """Until no utterance is in progress."""
+    deadline_s = time.monotonic() + within_s
+    while "tts_streams_active 0.0" not in client.get("/metrics").text:
+        assert time.monotonic() < deadline_s, "an utterance that nobody hears goes on"
+
+
 class RunningServer:
-    def __init__(self, **environment: str) -> None:
-        self.port = free_port()
+    def __init__(self, *, port: int | None = None, **environment: str) -> None:
+        """Nobody is refused for want of speed unless asked for: how busy the machine is must not decide a test."""
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/v1/audio/speech/ws"
-        settings = {f"PARLANDO_{name.upper()}": value for name, value in environment.items()}
+        settings = {f"PARLANDO_{name.upper()}": value for name, value in {"shed": "false", **environment}.items()}
         command = [sys.executable, "-m", "server", "serve", "--port", str(self.port)]
         self.process = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.PIPE, text=True)
-        self._await_ready()
+        self._readies: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=self._read_log, daemon=True).start()
+        self.await_ready()
 
-    def _await_ready(self) -> None:
-        """The server says `ready` in its log; reading on keeps the pipe from filling."""
+    def _read_log(self) -> None:
+        """To its end: a pipe that fills stops the server."""
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if '"event": "ready"' in line:
-                return
-        raise AssertionError("the server ended before it was ready")
+        with self.process.stderr as lines:
+            for line in lines:
+                if '"event": "ready"' in line:
+                    self._readies.put(True)
+        self._readies.put(False)
+
+    def await_ready(self) -> None:
+        """The server has said so once more in its log."""
+        assert self._readies.get(timeout=60), "the server ended before it was ready"
+
+    def __enter__(self) -> RunningServer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Whatever happened, nothing is left running."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        _, _ = self.process.communicate(timeout=30)
-        return self.process.returncode
+        return self.process.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.edge.conftest import RunningServer
+from tests.edge.conftest import RunningServer, await_idle
 
 TEXT = "Hello there, this is a test of words that come one by one."
 
@@ -40,7 +40,7 @@ def hear(socket: ClientConnection, *last: str) -> tuple[bytes, list[dict[str, An
 
 
 def test_words_one_by_one_equal_the_whole_text_over_http(server: RunningServer, client: httpx.Client) -> None:
-    whole = client.post("/v1/audio/speech", json={"input": TEXT, "seed": 7}).content
+    whole = client.post("/v1/audio/speech", json={"input": TEXT, "seed": 7, "response_format": "pcm"}).content
     with dial(server) as socket:
         assert socket.subprotocol == "parlando.v1"
         say(socket, type="start", seed=7)
@@ -171,8 +171,7 @@ def test_a_killed_client_frees_its_stream(server: RunningServer, client: httpx.C
     assert victim.pid is not None
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
-    while "parlando_streams_active 0.0" not in client.get("/metrics").text:
-        pass
+    await_idle(client)
     assert client.get("/ready").status_code == 200
 
 
@@ -185,5 +184,5 @@ def test_drain_finishes_live_utterances() -> None:
         say(socket, type="end")
         pcm, _ = hear(socket, "done")
         assert pcm
-    server.process.communicate(timeout=30)
+    server.process.wait(timeout=30)
     assert server.process.returncode == 0

@@ -1,0 +1,153 @@
+"""Who may speak and how much: API keys, origins of web pages, quotas by key.
+
+Keys come from the environment or a file and are compared by digest in constant time, always against all of them. The
+caller found by `check_key` is remembered for the rest of that request or connection, so that each of its utterances
+counts against its quota. Nothing here is asynchronous.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from server.errors import ApiError
+from server.settings import Settings
+
+KEY_SUBPROTOCOL = "parlando.key."  # a browser's WebSocket can send no header
+_MINUTE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """None: no limit."""
+
+    streams: int | None = None
+    characters_per_minute: int | None = None
+
+
+class Caller:
+    """One key's use of the server."""
+
+    def __init__(self, name: str, quota: Quota, clock: Callable[[], float]) -> None:
+        self.name, self.quota = name, quota
+        self.streams = 0
+        self._clock = clock
+        self._left, self._filled_s = float(quota.characters_per_minute or 0), clock()
+
+    def open_stream(self) -> None:
+        limit = self.quota.streams
+        if limit is not None and self.streams >= limit:
+            message = f"this key has {self.streams} utterances in progress, its limit is {limit}; wait for one to end"
+            raise ApiError("quota_exceeded", message, retry_after_s=1)
+        self.streams += 1
+
+    def close_stream(self) -> None:
+        self.streams -= 1
+
+    def spend(self, characters: int) -> None:
+        """A bucket that fills evenly: an utterance may overdraw it, the next has to wait."""
+        limit = self.quota.characters_per_minute
+        if limit is None:
+            return
+        now, rate = self._clock(), limit / _MINUTE_S
+        self._left, self._filled_s = min(limit, self._left + (now - self._filled_s) * rate), now
+        if self._left <= 0:
+            message = f"this key has used its {limit} characters a minute; wait"
+            raise ApiError("quota_exceeded", message, retry_after_s=-self._left / rate + 1)
+        self._left -= characters
+
+
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+
+
+def current_caller() -> Caller | None:
+    """Who makes this request; None where no keys are configured."""
+    return _caller.get()
+
+
+class Access:
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        default = Quota(streams=settings.key_streams, characters_per_minute=settings.key_characters_per_minute)
+        self._callers: dict[bytes, Caller] = {}
+        for place, key in enumerate(sorted(settings.keys), 1):
+            self._callers[_digest(key)] = Caller(f"key-{place}", default, clock)
+        if settings.api_keys_file is not None:
+            for name, key, quota in read_keys(settings.api_keys_file, default):
+                self._callers[_digest(key)] = Caller(name, quota, clock)
+        self._origins = settings.origins
+
+    def check_key(self, connection: HTTPConnection, key: str | None = None) -> None:
+        """`key` was given elsewhere than in the headers. Any passes when none is configured."""
+        if not self._callers:
+            return
+        given, caller = _digest(key or _given_key(connection)), None
+        for digest, one in self._callers.items():
+            if hmac.compare_digest(given, digest):
+                caller = one
+        if caller is None:
+            message = "the API key is missing or wrong; send it as 'Authorization: Bearer KEY' or 'xi-api-key: KEY'"
+            raise ApiError("invalid_api_key", message)
+        _caller.set(caller)
+
+    def check_origin(self, connection: HTTPConnection) -> None:
+        """Programs send no Origin and pass; a web page passes from our own host or from the list."""
+        origin = connection.headers.get("origin")
+        if origin is None or "*" in self._origins or origin in self._origins:
+            return
+        if urlsplit(origin).netloc and urlsplit(origin).netloc == connection.headers.get("host"):
+            return
+        allowed = ", ".join(sorted(self._origins)) or "none but this host"
+        raise ApiError("origin_not_allowed", f"origin {origin!r} may not connect; allowed: {allowed}", param="origin")
+
+
+def _given_key(connection: HTTPConnection) -> str:
+    headers = connection.headers
+    for name in ("xi-api-key", "x-api-key"):
+        if name in headers:
+            return headers[name].strip()
+    if "authorization" in headers:
+        return bearer_key(headers["authorization"])
+    for offered in connection.scope.get("subprotocols", ()):
+        if offered.startswith(KEY_SUBPROTOCOL):
+            return str(offered).removeprefix(KEY_SUBPROTOCOL)
+    return ""
+
+
+def bearer_key(authorization: str) -> str:
+    """The key of an `Authorization` header; empty for a scheme that carries none."""
+    scheme, _, key = authorization.strip().partition(" ")
+    return key.strip() if scheme.lower() in ("bearer", "token") else ""
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def read_keys(path: Path, default: Quota) -> list[tuple[str, str, Quota]]:
+    """(name, key, quota) by line: `KEY [name=NAME] [streams=N] [characters_per_minute=N]`; `#` begins a comment."""
+    found = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        key, *fields = line.partition("#")[0].split() or [""]
+        if not key:
+            continue
+        given = dict(field.partition("=")[::2] for field in fields)
+        unknown = given.keys() - {"name", "streams", "characters_per_minute"}
+        if unknown or not all(value.isdecimal() for name, value in given.items() if name != "name"):
+            raise ValueError(f"{path}, line {number}: use KEY [name=NAME] [streams=N] [characters_per_minute=N]")
+        quota = Quota(
+            streams=int(given["streams"]) if "streams" in given else default.streams,
+            characters_per_minute=(
+                int(given["characters_per_minute"])
+                if "characters_per_minute" in given
+                else default.characters_per_minute
+            ),
+        )
+        found.append((given.get("name", f"line-{number}"), key, quota))
+    return found

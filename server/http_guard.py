@@ -1,0 +1,115 @@
+"""What every HTTP request with a body must keep to, whatever its route: size, time to arrive, time to be read.
+
+It watches for the client's leaving from the last byte of the body on, so that a request whose client is gone ends at
+once, before its first audio too. It notes when the request's first bytes came, for the route's TTFA clock. It knows no
+route and no protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.errors import ApiError
+from server.settings import Settings
+
+
+class HttpGuard:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        refusal: Callable[[Scope, ApiError], ASGIApp] = lambda scope, error: error.response(),
+    ) -> None:
+        """`refusal` makes the answer to a request that goes no further."""
+        self._app, self._settings, self._clock, self._refusal = app, settings, clock, refusal
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
+            await self._app(scope, receive, send)
+            return
+        scope.setdefault("state", {})["received_s"] = self._clock()
+        exchange = _Exchange(receive, send, self._settings)
+        try:
+            body = await exchange.body(scope)
+        except ApiError as error:
+            await self._refusal(scope, error)(scope, receive, send)
+            return
+        if body is not None:
+            await exchange.run(self._app, scope, body)
+
+
+class _Exchange:
+    def __init__(self, receive: Receive, send: Send, settings: Settings) -> None:
+        self._receive, self._send, self._settings = receive, send, settings
+        self._gone = asyncio.Event()
+        self._body_given = False
+        self._body = b""
+
+    async def body(self, scope: Scope) -> bytes | None:
+        """The whole body; None when the client left before it was whole."""
+        limit, within_s = self._settings.max_body_bytes, self._settings.body_timeout_s
+        said = dict(scope["headers"]).get(b"content-length", b"0")
+        if said.isdigit() and int(said) > limit:
+            raise _too_big(int(said), limit)
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(within_s):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > limit:
+                        raise _too_big(size, limit)
+                    if not message.get("more_body", False):
+                        return b"".join(parts)
+        except TimeoutError as error:
+            raise ApiError("body_timeout", f"the body did not arrive within {within_s} s") from error
+
+    async def run(self, app: ASGIApp, scope: Scope, body: bytes) -> None:
+        self._body = body
+        answering = asyncio.ensure_future(app(scope, self._give, self._pass_on))
+        watching = asyncio.create_task(self._watch())
+        try:
+            await asyncio.wait([answering, watching], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+            if not answering.done():
+                answering.cancel()
+            await asyncio.wait([answering, watching])
+        if not answering.cancelled():
+            with contextlib.suppress(ClientDisconnect):  # cut, by its reader or by us; the server closes the connection
+                answering.result()
+
+    async def _watch(self) -> None:
+        """Ends when the client has left; the body is whole, so nothing else can come."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone.set()
+
+    async def _give(self) -> Message:
+        if not self._body_given:
+            self._body_given = True
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _pass_on(self, message: Message) -> None:
+        """Raises OSError, as a broken connection does, when the client does not read."""
+        try:
+            async with asyncio.timeout(self._settings.send_timeout_s):
+                await self._send(message)
+        except TimeoutError as error:
+            raise ConnectionAbortedError(f"nothing was read for {self._settings.send_timeout_s} s") from error
+
+
+def _too_big(size: int, limit: int) -> ApiError:
+    return ApiError("body_too_big", f"the body has {size} bytes or more, the limit is {limit}")

@@ -1,0 +1,50 @@
+"""What an utterance is called: the same name for the same bytes of speech, on any replica and after any restart.
+
+The name covers all that decides the samples: the bundle, the text, where it was flushed, voice, seed and settings. How
+the text was cut on its way does not count, nor do spaces beyond the first: the front end reads neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from engines.messages import Submit
+
+_SPACE = re.compile(r"\s+")
+
+
+def normalised(text: str) -> str:
+    """White space as the front end hears it: a space, a line's end, or a paragraph's."""
+    return _SPACE.sub(lambda run: "\n" * min(2, run.group().count("\n")) or " ", text)
+
+
+def utterance_id(
+    bundle_digest: str,
+    text: str,
+    flushes: Sequence[int],
+    submit: Submit,
+    *,
+    rate_hz: int,
+    tempo: float,
+    rendering: str,
+) -> str:
+    """`flushes` are the places in the text, in characters, where the client flushed before its end."""
+    edges = [0, *flushes, len(text)]
+    pieces = [normalised(text[start:end]) for start, end in pairwise(edges)]
+    named = {
+        "bundle": bundle_digest,
+        "text": pieces,
+        "voice": submit.voice,
+        "seed": submit.seed,
+        "speed": submit.speed,
+        "temperature": submit.temperature,
+        "rate_hz": rate_hz,
+        "tempo": tempo,
+        "rendering": rendering,
+    }
+    canonical = json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return f"spk-{hashlib.sha256(canonical.encode(errors='surrogatepass')).hexdigest()[:32]}"

@@ -1,0 +1,66 @@
+"""Pipecat's OpenAI and ElevenLabs services, each in a pipeline of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+from pipecat.frames.frames import ErrorFrame, Frame, TTSAudioRawFrame, TTSSpeakFrame, TTSTextFrame
+from pipecat.pipeline.worker import PipelineParams
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.services.elevenlabs.tts import ElevenLabsHttpTTSService, ElevenLabsTTSService
+from pipecat.services.openai.tts import OpenAITTSService
+from pipecat.tests.utils import run_test
+
+from tests.clients.conftest import TEXT, Server, native
+
+
+async def spoken(service: FrameProcessor) -> Sequence[Frame]:
+    params = PipelineParams(audio_out_sample_rate=24_000)
+    frames, errors = await run_test(
+        service, frames_to_send=[TTSSpeakFrame(TEXT)], pipeline_params=params, start_timeout=20
+    )
+    assert not [error for error in (*frames, *errors) if isinstance(error, ErrorFrame)]
+    return frames
+
+
+def audio(frames: Sequence[Frame]) -> bytes:
+    return b"".join(frame.audio for frame in frames if isinstance(frame, TTSAudioRawFrame))
+
+
+def words(frames: Sequence[Frame]) -> list[str]:
+    return " ".join(frame.text for frame in frames if isinstance(frame, TTSTextFrame)).split()
+
+
+def test_openai(server: Server) -> None:
+    async def run() -> Sequence[Frame]:
+        settings = OpenAITTSService.Settings(voice="ash")
+        return await spoken(OpenAITTSService(api_key="any", base_url=f"{server.url}/v1", settings=settings))
+
+    assert audio(asyncio.run(run())) == native(server)
+
+
+def test_elevenlabs_websocket(server: Server) -> None:
+    async def run() -> Sequence[Frame]:
+        settings = ElevenLabsTTSService.Settings(voice="rms")
+        url = f"ws://localhost:{server.port}"
+        return await spoken(ElevenLabsTTSService(api_key="any", url=url, settings=settings))
+
+    frames = asyncio.run(run())
+    assert audio(frames) == native(server)
+    assert words(frames) == TEXT.split()
+
+
+def test_elevenlabs_http(server: Server) -> None:
+    async def run() -> Sequence[Frame]:
+        async with aiohttp.ClientSession() as session:
+            settings = ElevenLabsHttpTTSService.Settings(voice="rms")
+            service = ElevenLabsHttpTTSService(
+                api_key="any", aiohttp_session=session, base_url=server.url, settings=settings
+            )
+            return await spoken(service)
+
+    frames = asyncio.run(run())
+    assert audio(frames) == native(server)
+    assert words(frames) == TEXT.split()

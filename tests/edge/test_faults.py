@@ -1,0 +1,121 @@
+"""The fault drill: only the streams concerned hear of it, at once; the engine comes back warm; nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from server.state import State
+from tests.edge.conftest import RunningServer
+from tests.edge.test_ws import dial, hear, say
+from tests.edge.toy import AsgiSocket, ToyEngine, serving, word_pcm
+
+
+def test_a_fault_of_one_stream_is_heard_by_that_one() -> None:
+    async def scenario() -> None:
+        async with serving() as app, AsgiSocket(app) as faulty, AsgiSocket(app) as sound:
+            sound.say("append", text="one ")
+            faulty.say("append", text="FAULT ")
+            _, events = await faulty.hear("error")
+            assert events[-1]["code"] == "engine_fault"
+            sound.say("append", text="two")
+            sound.say("end")
+            pcm, _ = await sound.hear("done")
+            assert pcm == word_pcm("one") + word_pcm("two")
+            faulty.say("append", text="again")
+            faulty.say("end")
+            await faulty.hear("done")
+            assert app.state.parlando.engine.restarts == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", ["RAISE", "HANG"])
+def test_a_lost_engine_is_told_at_once_and_comes_back_warm(fault: str) -> None:
+    async def scenario() -> None:
+        toy = ToyEngine()
+        async with serving(toy, engine_silence_s=0.3) as app, AsgiSocket(app) as one, AsgiSocket(app) as two:
+            state: State = app.state.parlando
+            one.say("append", text="fine ")
+            await one.hear("waiting_for_text")
+            two.say("append", text=f"{fault} ")
+            for socket in (one, two):
+                _, events = await socket.hear("error")
+                assert (events[-1]["code"], events[-1]["retry_after_s"]) == ("engine_lost", 1)
+            assert not state.ready
+            one.say("append", text="too soon")
+            _, events = await one.hear("error")
+            assert events[-1]["code"] == "not_ready"
+            assert await one.hear("close")
+            await asyncio.wait_for(state.engine.wait_ready(), 10)
+            assert (toy.lives, state.engine.restarts) == (2, 1)
+            two.say("append", text="back")
+            two.say("end")
+            pcm, _ = await two.hear("done")
+            assert pcm == word_pcm("back")
+
+    asyncio.run(scenario())
+
+
+def test_the_engine_is_not_ready_before_its_warm_up() -> None:
+    """A second life is as cold as the first."""
+
+    async def scenario() -> None:
+        toy = ToyEngine()
+        async with serving(toy) as app:
+            state: State = app.state.parlando
+            cold: list[bool] = []
+            toy.before_audio = lambda: cold.append(state.ready)
+            async with AsgiSocket(app) as socket:
+                socket.say("append", text="RAISE ")
+                await socket.hear("error")
+            await asyncio.wait_for(state.engine.wait_ready(), 10)
+            assert cold == [False] * len("Ready to speak.".split())
+
+    asyncio.run(scenario())
+
+
+def engine_pid(server: RunningServer) -> int:
+    listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=True)
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in listed.stdout.split()}
+    (pid,) = [pid for pid, command in commands.items() if "resource_tracker" not in command]
+    return pid
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hangs"])
+def test_an_engine_process_that_dies_or_hangs_is_replaced(signal_number: int) -> None:
+    with (
+        RunningServer(engine_silence_s="2.5") as server,
+        dial(server) as socket,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        say(socket, type="append", text="word " * 300)
+        hear(socket, "words")
+        victim = engine_pid(server)
+        struck_s = time.monotonic()
+        os.kill(victim, signal_number)
+        _, events = hear(socket, "error")
+        assert events[-1]["code"] == "engine_lost"
+        assert time.monotonic() - struck_s < 5
+        refused = client.get("/ready")
+        assert (refused.status_code, refused.json()["status"]) == (503, "starting again")
+        answer = client.post("/v1/audio/speech", json={"input": "hello"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        server.await_ready()
+        assert client.get("/ready").status_code == 200
+        assert engine_pid(server) != victim
+        assert not Path(f"/proc/{victim}").exists()
+        say(socket, type="append", text="Still here.")
+        say(socket, type="end")
+        pcm, _ = hear(socket, "done")
+        assert pcm
+        assert "tts_streams_active 0.0" in client.get("/metrics").text
+        assert "tts_engine_restarts 1.0" in client.get("/metrics").text
+        assert server.stop() == 0

@@ -1,0 +1,116 @@
+"""Two servers behind HAProxy, restarted one after the other while thirty streams speak: all thirty finish."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
+
+from tests.edge.conftest import RunningServer, free_port
+
+STREAMS, NEWCOMERS = 30, 10
+CONFIG = """
+global
+    maxconn 1000
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    timeout tunnel 300s
+    option redispatch
+frontend edge
+    bind 127.0.0.1:{port}
+    default_backend speech
+backend speech
+    balance leastconn
+    option httpchk GET /ready
+    default-server inter 100ms fall 2 rise 1
+    server a 127.0.0.1:{a} check
+    server b 127.0.0.1:{b} check
+"""
+
+
+@contextmanager
+def proxy(folder: Path, a: int, b: int) -> Iterator[int]:
+    port = free_port()
+    (folder / "haproxy.cfg").write_text(CONFIG.format(port=port, a=a, b=b))
+    process = subprocess.Popen(["haproxy", "-f", str(folder / "haproxy.cfg"), "-db", "-q"])
+    try:
+        await_ready(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def await_ready(port: int, times: int = 10) -> None:
+    """Until every server that the proxy still sends to is ready."""
+    deadline_s, good = time.monotonic() + 20, 0
+    while good < times:
+        assert time.monotonic() < deadline_s, "the proxy goes on sending to a server that is not ready"
+        try:
+            good = good + 1 if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200 else 0
+        except httpx.TransportError:
+            good = 0
+
+
+async def speak(port: int, begun: asyncio.Queue[None], go_on: asyncio.Event) -> bool:
+    """Half a text, the rest when told to. Returns whether all of it was spoken."""
+    address = f"ws://127.0.0.1:{port}/v1/audio/speech/ws"
+    async with connect(address, subprotocols=[Subprotocol("parlando.v1")], compression=None) as socket:
+        await socket.send(json.dumps({"type": "append", "text": "This stream began before the restart, "}))
+        async for message in socket:
+            kind = "" if isinstance(message, bytes) else json.loads(message)["type"]
+            if kind == "waiting_for_text":
+                begun.put_nowait(None)
+                await go_on.wait()
+                await socket.send(json.dumps({"type": "append", "text": "and it ends behind it."}))
+                await socket.send(json.dumps({"type": "end"}))
+            elif kind in ("done", "error"):
+                return kind == "done"
+    return False
+
+
+async def restart_one(port: int, server: RunningServer) -> RunningServer:
+    """Stops one of the two while streams speak on both, and starts it again."""
+    begun, go_on = asyncio.Queue[None](), asyncio.Event()
+    streams = [asyncio.create_task(speak(port, begun, go_on)) for _ in range(STREAMS)]
+    for _ in streams:
+        await asyncio.wait_for(begun.get(), 60)
+    server.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(await_ready, port)
+    newcomers = [asyncio.create_task(speak(port, begun, go_on)) for _ in range(NEWCOMERS)]
+    for _ in newcomers:
+        await asyncio.wait_for(begun.get(), 60)
+    assert server.process.poll() is None, "it left before its streams had finished"
+    go_on.set()
+    assert await asyncio.gather(*streams) == [True] * STREAMS
+    assert await asyncio.gather(*newcomers) == [True] * NEWCOMERS
+    assert await asyncio.to_thread(server.process.wait, 30) == 0
+    again = await asyncio.to_thread(lambda: RunningServer(port=server.port))
+    await asyncio.to_thread(await_ready, port)
+    return again
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs HAProxy (Debian: haproxy)")
+def test_a_rolling_restart_loses_no_stream(tmp_path: Path) -> None:
+    servers = [RunningServer(), RunningServer()]
+    try:
+        with proxy(tmp_path, *(server.port for server in servers)) as port:
+            for place in (0, 1):
+                servers[place] = asyncio.run(restart_one(port, servers[place]))
+    finally:
+        for server in servers:
+            server.__exit__()

@@ -1,0 +1,304 @@
+"""A small true engine for tests of the edge, and an application with sockets that need no network.
+
+The toy speaks every word for WORD_S, as a constant sample that depends on the word, one chunk a word, at once. It sits
+behind the real pipe in a thread of its own. Some words are stage directions: RAISE ends the engine, HANG stops it
+without a word, FAULT fails its own utterance, MUTE is never spoken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import re
+import socket
+import threading
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fastapi import FastAPI
+
+from engines.config import EngineConfig
+from engines.messages import (
+    Append,
+    Cancel,
+    Cancelled,
+    Chunk,
+    Command,
+    EndText,
+    EngineStats,
+    Event,
+    Failed,
+    Finished,
+    Flush,
+    SetPaused,
+    Started,
+    Submit,
+    Timings,
+    WaitingForText,
+    WordTime,
+)
+from server.app import create_app
+from server.engine_worker import READY, Fault
+from server.pipe import BlockingPipe
+from server.settings import Settings
+from server.state import State
+
+WORD_S = 0.1
+_WORD = re.compile(r"\S+")
+_TIMINGS = Timings(
+    first_text_s=0, started_s=0, first_chunk_s=0, finished_s=0, audio_s=0, lm_steps=0, segments=1, forced_advances=0
+)
+
+
+def word_pcm(word: str, rate_hz: int = 24_000) -> bytes:
+    return (zlib.crc32(word.encode()) % 20_000).to_bytes(2, "little") * round(WORD_S * rate_hz)
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class _Voice:
+    """One utterance of the toy's."""
+
+    def __init__(self, submit: Submit) -> None:
+        self.submit, self.text, self.spoken_chars, self.words = submit, "", 0, 0
+        self.paused = self.complete = self.ended = self.told = False
+
+    def next_word(self) -> re.Match[str] | None:
+        match = _WORD.search(self.text, self.spoken_chars)
+        return match if match and (self.complete or match.end() < len(self.text)) else None
+
+
+class ToyEngine:
+    def __init__(self, before_audio: Callable[[], None] = lambda: None) -> None:
+        """`before_audio` is what making a chunk takes."""
+        self.before_audio = before_audio
+        self.lives = 0
+        self.full = False  # refuses every newcomer
+        self.paused = threading.Event()  # a stream has been
+        self.counters = {"guard_repeated_code": 3, "finished": 7}
+        self.voices: dict[str, _Voice] = {}
+        self.released = threading.Event()  # ends a hang, when the test is over
+
+    def __call__(self, end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
+        self.lives += 1
+        self.voices = {}
+        pipe, inbox = BlockingPipe(end), queue.SimpleQueue[list[Command] | None]()
+        threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
+        try:
+            pipe.send(READY)
+            pipe.send([self._stats()])
+            self._serve(pipe, inbox)
+        except OSError:
+            pass
+        finally:
+            pipe.close()
+
+    def _serve(self, pipe: BlockingPipe, inbox: queue.SimpleQueue[list[Command] | None]) -> None:
+        """Takes what has come, then speaks a word of each voice; a pause is felt at the next word."""
+        said = False
+        while True:
+            try:
+                commands = inbox.get(timeout=None if said else 0.05, block=not said)
+            except queue.Empty:
+                commands = []
+                if not said:
+                    pipe.send([self._stats()])
+            if commands is None:
+                return
+            try:
+                for command in commands:
+                    self._take(command, pipe)
+                spoken = [self._speak(voice, pipe) for voice in list(self.voices.values())]
+                said = any(spoken)
+            except ZeroDivisionError as error:
+                pipe.send(Fault(traceback=repr(error)))
+                return
+
+    def _stats(self) -> EngineStats:
+        return EngineStats(
+            running=len(self.voices), waiting=0, slots=4, kv_blocks_used=len(self.voices), kv_blocks_total=8,
+            lm_steps=1, lm_busy_s=0.5, vocoder_busy_s=0.25, capacity=3, predicted_ttfa_s=0.04,
+            counters=self.counters,
+        )  # fmt: skip
+
+    def _take(self, command: Command, pipe: BlockingPipe) -> None:
+        name = command.request_id
+        if isinstance(command, Submit) and self.full and not name.startswith("warm-up"):
+            full = "3 streams are running, this machine sustains 3"
+            pipe.send([Failed(request_id=name, code="overloaded", message=full, retry_after_s=2)])
+            return
+        if isinstance(command, Submit):
+            self.voices[name] = _Voice(command)
+            pipe.send([Started(request_id=name)])
+            return
+        voice = self.voices.get(name)
+        if voice is None:
+            return
+        match command:
+            case Append(text=text):
+                voice.text += text
+                voice.complete = voice.told = False
+            case Flush():
+                voice.complete = True
+            case SetPaused(paused=paused):
+                voice.paused = paused
+                if paused:
+                    self.paused.set()
+            case Cancel():
+                del self.voices[name]
+                pipe.send([Cancelled(request_id=name, samples=0)])
+            case EndText():
+                voice.complete = voice.ended = True
+
+    def _speak(self, voice: _Voice, pipe: BlockingPipe) -> bool:
+        """The next word, or what there is to say when there is none. Returns whether there may be more at once."""
+        name = voice.submit.request_id
+        if voice.paused:
+            return False
+        match = voice.next_word()
+        if match is None:
+            self._dry(voice, pipe)
+            return False
+        word = match.group()
+        if word == "RAISE":
+            raise ZeroDivisionError("as told")
+        if word == "HANG":
+            self.released.wait()
+        if word == "FAULT":
+            del self.voices[name]
+            pipe.send([Failed(request_id=name, code="engine_fault", message="not finite")])
+            return False
+        voice.spoken_chars = match.end()
+        if word == "MUTE":
+            return True
+        self.before_audio()
+        start_s, rate_hz = voice.words * WORD_S, voice.submit.sample_rate_hz
+        voice.words += 1
+        time = WordTime(start_char=match.start(), end_char=match.end(), start_s=start_s, end_s=start_s + WORD_S)
+        first = round(start_s * rate_hz)
+        pipe.send([Chunk(request_id=name, pcm=word_pcm(word, rate_hz), first_sample=first, words=(time,))])
+        return True
+
+    def _dry(self, voice: _Voice, pipe: BlockingPipe) -> None:
+        name = voice.submit.request_id
+        if voice.ended and "MUTE" not in voice.text:
+            del self.voices[name]
+            event: Event = Finished(request_id=name, samples=0, timings=_TIMINGS)
+            if not voice.words:
+                event = Failed(request_id=name, code="unspeakable_text", message="at least one letter")
+            pipe.send([event])
+        elif voice.words and not voice.told:
+            voice.told = True
+            pipe.send([WaitingForText(request_id=name, spoken_samples=0)])
+
+
+def _read(pipe: BlockingPipe, inbox: queue.SimpleQueue[list[Command] | None]) -> None:
+    try:
+        while True:
+            inbox.put(pipe.receive())
+    except (EOFError, OSError):
+        inbox.put(None)
+
+
+@asynccontextmanager
+async def serving(
+    toy: ToyEngine | None = None, clock: Callable[[], float] | None = None, **settings: Any
+) -> AsyncIterator[FastAPI]:
+    """The whole application over a toy engine, warm. At the end nothing may be left in it."""
+    toy = toy or ToyEngine()
+    clocks = {} if clock is None else {"clock": clock}
+    app = create_app(Settings(**settings), worker=toy, **clocks)
+    state: State = app.state.parlando
+    async with app.router.lifespan_context(app):
+        await asyncio.wait_for(state.engine.wait_ready(), 10)
+        try:
+            yield app
+        finally:
+            toy.released.set()
+        assert not state.live
+        assert state.engine.active == 0
+        assert state.metrics.registry.get_sample_value("tts_streams_active") == 0
+        assert state.metrics.registry.get_sample_value("tts_ws_open") == 0
+
+
+class Hung(Exception):
+    """The application said nothing when it should have."""
+
+
+class AsgiSocket:
+    """A client's end of a WebSocket. `read.clear()` stops reading: the application's sends then wait."""
+
+    def __init__(
+        self, app: FastAPI, *subprotocols: str, path: str = "/v1/audio/speech/ws", query: str = "", **headers: str
+    ) -> None:
+        raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        self._scope = {
+            "type": "websocket", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1",
+            "scheme": "ws", "path": path, "raw_path": b"", "query_string": query.encode(), "root_path": "",
+            "headers": [(b"host", b"here"), *raw], "client": ("test", 1), "server": ("here", 80),
+            "subprotocols": list(subprotocols), "state": {},
+        }  # fmt: skip
+        self._app = app
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.read = asyncio.Event()
+        self.read.set()
+        self.subprotocol: str | None = None
+
+    async def __aenter__(self) -> AsgiSocket:
+        self._to_app.put_nowait({"type": "websocket.connect"})
+        self._running = asyncio.ensure_future(self._app(self._scope, self._to_app.get, self._take))
+        self.subprotocol = (await self._next())["subprotocol"]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.read.set()
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        await asyncio.wait_for(self._running, 10)
+
+    async def _take(self, message: Any) -> None:
+        await self.read.wait()
+        self._from_app.put_nowait(message)
+
+    async def _next(self) -> dict[str, Any]:
+        try:
+            return await asyncio.wait_for(self._from_app.get(), 10)
+        except TimeoutError as error:
+            raise Hung from error
+
+    def raw(self, **message: object) -> None:
+        self._to_app.put_nowait({"type": "websocket.receive", **message})
+
+    def say(self, kind: str, **fields: object) -> None:
+        self.raw(text=json.dumps({"type": kind, **fields}))
+
+    async def recv(self) -> dict[str, Any] | bytes:
+        """An event, audio, or {"type": "close", "code": ...}."""
+        message = await self._next()
+        if message["type"] == "websocket.close":
+            return {"type": "close", "code": message["code"], "reason": message["reason"]}
+        data = message.get("bytes")
+        return data if data is not None else json.loads(message["text"])
+
+    async def hear(self, *last: str) -> tuple[bytes, list[dict[str, Any]]]:
+        """Audio and events until one of the given types."""
+        pcm, events = b"", []
+        while True:
+            message = await self.recv()
+            if isinstance(message, bytes):
+                pcm += message
+                continue
+            events.append(message)
+            if message["type"] in last:
+                return pcm, events
