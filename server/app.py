@@ -16,13 +16,23 @@ from starlette.types import Scope
 
 from engines.bundle import load_bundle
 from engines.messages import EngineStats
-from server import eleven_body, eleven_http, eleven_ws, http_catalogue, http_speech, ops, ws_speech
+from server import (
+    eleven_body,
+    eleven_http,
+    eleven_ws,
+    http_catalogue,
+    http_dictionaries,
+    http_speech,
+    ops,
+    ws_speech,
+)
 from server.access import Access
 from server.engine_client import EngineClient
 from server.engine_link import Worker
 from server.errors import ApiError
 from server.http_guard import HttpGuard
 from server.metrics import Metrics
+from server.pronunciations import Dictionaries
 from server.settings import Settings
 from server.state import State, state_of
 
@@ -51,9 +61,10 @@ def create_app(
         engine=engine,
         metrics=metrics,
         access=Access(settings, clock),
+        dictionaries=Dictionaries(settings.pronunciations),
         clock=clock,
     )
-    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, ops):
+    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, http_dictionaries, ops):
         app.include_router(part.router)
     app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)
     if settings.origins:
@@ -73,6 +84,7 @@ def create_app(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.parlando
     state.engine.start()
+    await state.dictionaries.listed()  # read before the first request, and what is wrong with them is logged
     try:
         yield
     finally:

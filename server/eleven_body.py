@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi.responses import JSONResponse
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
@@ -11,12 +11,14 @@ from starlette.requests import HTTPConnection
 
 from server.audio.formats import ELEVEN_DEFAULT, ELEVEN_FORMATS, AudioFormat
 from server.errors import ApiError
+from server.pronunciations import MAX_DICTIONARIES, Chosen, DictionaryName, Name
 from server.schemas import MAX_SEED, Speed
 from server.state import MODEL_ALIASES, State
 
 ELEVEN_MODELS = ("eleven_flash_v2_5", "eleven_turbo_v2_5", "eleven_multilingual_v2", "eleven_v3")
 _STATUSES = {
     "unknown_voice": (404, "voice_not_found"),
+    "unknown_dictionary": (404, "pronunciation_dictionary_not_found"),
     "unknown_model": (400, "model_not_found"),
     "text_too_long": (400, "max_character_limit_exceeded"),
     "overloaded": (503, "system_busy"),
@@ -34,11 +36,22 @@ class VoiceSettings(_Lenient):
     speed: Speed | None = None
 
 
+class Locator(_Lenient):
+    """A stored dictionary; version null takes what is there."""
+
+    pronunciation_dictionary_id: Name
+    version_id: Name | None = None
+
+
+Locators = Annotated[list[Locator], Field(max_length=MAX_DICTIONARIES)]
+
+
 class TextBody(_Lenient):
     text: StrictStr
     model_id: StrictStr | None = None
     voice_settings: VoiceSettings | None = None
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    pronunciation_dictionary_locators: Locators | None = None
 
     @property
     def speed(self) -> float:
@@ -77,6 +90,7 @@ class ClientMessage(_Lenient):
     close_context: bool | None = None
     close_socket: bool | None = None
     voice_settings: VoiceSettings | None = None
+    pronunciation_dictionary_locators: Locators | None = None
     key: StrictStr | None = Field(None, validation_alias=AliasChoices("xi-api-key", "xi_api_key", "authorization"))
 
 
@@ -131,6 +145,12 @@ def check_model(state: State, wanted: str | None) -> None:
     valid = (*ELEVEN_MODELS, *MODEL_ALIASES, state.bundle.name)
     if wanted not in valid:
         raise ApiError("unknown_model", f"model {wanted!r} does not exist; valid: {', '.join(valid)}", param="model_id")
+
+
+async def stored_pronunciations(state: State, locators: list[Locator] | None) -> Chosen:
+    """Raises ApiError for those that there are not."""
+    names = [DictionaryName(name=one.pronunciation_dictionary_id, version=one.version_id) for one in locators or ()]
+    return await state.dictionaries.stored(names, "pronunciation_dictionary_locators")
 
 
 def has_key(connection: HTTPConnection) -> bool:

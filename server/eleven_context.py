@@ -15,6 +15,7 @@ from server.eleven_alignment import CharTimes, Span
 from server.eleven_body import ClientMessage, VoiceSettings
 from server.encoded_speech import EncodedSpeech, Sound
 from server.errors import ApiError
+from server.pronunciations import Chosen
 
 Send = Callable[[dict[str, object]], Awaitable[None]]
 
@@ -23,7 +24,7 @@ class Context:
     def __init__(
         self,
         name: str | None,
-        open_speech: Callable[[float], EncodedSpeech],
+        open_speech: Callable[[float, Chosen], EncodedSpeech],
         send: Send,
         *,
         phrases: bool,
@@ -34,6 +35,7 @@ class Context:
         self._names = {} if name is None else {"contextId": name, "context_id": name}
         self._phrases, self._absolute = phrases, absolute
         self._speed = 1.0
+        self._pronunciations: Chosen = ()
         self._speech: EncodedSpeech | None = None
         self._begun = asyncio.Event()  # there is speech, or it was closed without any
         self._times = CharTimes()
@@ -46,9 +48,10 @@ class Context:
 
     # -- in --------------------------------------------------------------------------------------------------------
 
-    def take(self, message: ClientMessage, received_s: float) -> None:
-        """Text, settings and flush. Settings count until the first text. Raises ApiError."""
+    def take(self, message: ClientMessage, pronunciations: Chosen, received_s: float) -> None:
+        """Text, settings, dictionaries and flush. What is not text counts until the first text. Raises ApiError."""
         self._take_settings(message.voice_settings)
+        self._pronunciations = pronunciations or self._pronunciations
         if message.text:
             self._append(message.text, received_s)
         if message.flush and self._speech is not None:
@@ -81,7 +84,7 @@ class Context:
         if self._speech is None:
             if not text.strip():
                 return  # the blank that opens a context
-            self._speech = self._open_speech(self._speed)
+            self._speech = self._open_speech(self._speed, self._pronunciations)
             self._begun.set()
         if self._phrases and text.strip() and not text[-1].isspace():
             text += " "

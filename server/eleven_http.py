@@ -16,7 +16,17 @@ from fastapi.responses import Response
 from engines.messages import WordTime
 from server.audio.formats import MEDIA_TYPES
 from server.eleven_alignment import CharTimes, Span
-from server.eleven_body import Invalid, Query, TextBody, check_key, check_model, error_response, parsed, parsed_json
+from server.eleven_body import (
+    Invalid,
+    Query,
+    TextBody,
+    check_key,
+    check_model,
+    error_response,
+    parsed,
+    parsed_json,
+    stored_pronunciations,
+)
 from server.encoded_speech import EncodedSpeech, Sound
 from server.errors import ApiError
 from server.http_answer import SpeechResponse, cut, first_sound, sounds
@@ -56,7 +66,7 @@ async def _answer(request: Request, voice_id: str, write: _Writer, media_type: s
         check_key(state, request)
         state.check_accepting()
         query, body = parsed(Query, "query", dict(request.query_params)), parsed_json(TextBody, await request.body())
-        speaking = _open(state, voice_id, query, body, request_id)
+        speaking = await _open(state, voice_id, query, body, request_id)
         first = await first_sound(speaking, body.text, received_s, "text")
     except Invalid as invalid:
         return invalid.response()
@@ -68,7 +78,7 @@ async def _answer(request: Request, voice_id: str, write: _Writer, media_type: s
     return SpeechResponse(speaking, content, media_type or speaking.form.media_type, headers)
 
 
-def _open(state: State, voice_id: str, query: Query, body: TextBody, request_id: str) -> EncodedSpeech:
+async def _open(state: State, voice_id: str, query: Query, body: TextBody, request_id: str) -> EncodedSpeech:
     check_model(state, body.model_id)
     if not body.text.strip():
         raise ApiError("unspeakable_text", "text is empty; send at least one word", param="text")
@@ -80,6 +90,7 @@ def _open(state: State, voice_id: str, query: Query, body: TextBody, request_id:
         form=query.form,
         seed=body.seed if body.seed is not None else query.seed,
         speed=body.speed,
+        pronunciations=await stored_pronunciations(state, body.pronunciation_dictionary_locators),
         request_id=request_id,
     )
 

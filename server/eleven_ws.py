@@ -10,10 +10,21 @@ import asyncio
 
 from fastapi import APIRouter, WebSocket
 
-from server.eleven_body import ClientMessage, Invalid, Query, check_key, check_model, has_key, parsed, parsed_json
+from server.eleven_body import (
+    ClientMessage,
+    Invalid,
+    Query,
+    check_key,
+    check_model,
+    has_key,
+    parsed,
+    parsed_json,
+    stored_pronunciations,
+)
 from server.eleven_context import Context
 from server.encoded_speech import EncodedSpeech
 from server.errors import ApiError
+from server.pronunciations import Chosen
 from server.state import State, state_of
 from server.wire import Closed, Wire
 from server.ws_door import attend
@@ -59,25 +70,30 @@ class _Connection:
             if not self._known:
                 check_key(self._state, self._socket, message)
                 self._known = True
+            chosen = await stored_pronunciations(self._state, message.pronunciation_dictionary_locators)
             if self._multi:
-                await self._take_multi(message, received.received_s, group)
+                await self._take_multi(message, chosen, received.received_s, group)
             else:
-                self._take_single(message, received.received_s, group)
+                self._take_single(message, chosen, received.received_s, group)
         except Invalid as invalid:
             await self._tell(ApiError("invalid_parameter", str(invalid)), None)
         except ApiError as error:
             self._state.refused(error)
+            if not self._multi and not any(context.has_text for context in self._contexts.values()):
+                await _refuse(self._wire, error)  # its one utterance would begin as nobody asked
             await self._tell(error, message.context_id if message is not None else None)
 
-    def _take_single(self, message: ClientMessage, received_s: float, group: asyncio.TaskGroup) -> None:
+    def _take_single(self, message: ClientMessage, chosen: Chosen, received_s: float, group: asyncio.TaskGroup) -> None:
         context = self._contexts.get(None) or self._open(None, group)
         if context.closing:
             return
-        context.take(message, received_s)
+        context.take(message, chosen, received_s)
         if message.close_socket or (message.text == "" and not message.flush):
             context.end()
 
-    async def _take_multi(self, message: ClientMessage, received_s: float, group: asyncio.TaskGroup) -> None:
+    async def _take_multi(
+        self, message: ClientMessage, chosen: Chosen, received_s: float, group: asyncio.TaskGroup
+    ) -> None:
         if message.close_socket:
             await self._wire.close(1000)
         name = message.context_id or _DEFAULT_CONTEXT
@@ -90,7 +106,7 @@ class _Connection:
             if message.text:
                 raise ApiError("invalid_request", f"context {name!r} is closing; wait for isFinal or use another id")
             return
-        context.take(message, received_s)
+        context.take(message, chosen, received_s)
         if message.close_context:
             context.close()
 
@@ -108,11 +124,17 @@ class _Connection:
         running.add_done_callback(self._drop)
         return context
 
-    def _open_speech(self, speed: float) -> EncodedSpeech:
+    def _open_speech(self, speed: float, pronunciations: Chosen) -> EncodedSpeech:
         query = self._query
         protocol = "elevenlabs-multi" if self._multi else "elevenlabs-ws"
         return EncodedSpeech(
-            self._state, protocol=protocol, voice=self._voice, form=query.form, seed=query.seed, speed=speed
+            self._state,
+            protocol=protocol,
+            voice=self._voice,
+            form=query.form,
+            seed=query.seed,
+            speed=speed,
+            pronunciations=pronunciations,
         )
 
     # -- out -------------------------------------------------------------------------------------------------------
@@ -123,7 +145,7 @@ class _Connection:
         failure = context.failure
         if not self._multi:
             if failure is not None:
-                await self._wire.close(failure.kind.close or failure.kind.ends, failure.code, last=_error(failure))
+                await _refuse(self._wire, failure)
             await self._wire.close(1000, last=context.final)
         if failure is not None:
             await self._tell(failure, name)
@@ -155,6 +177,11 @@ def _error(error: ApiError) -> dict[str, object]:
     return {"error": code, "message": error.message, "code": error.kind.close or error.kind.ends}
 
 
+async def _refuse(wire: Wire, error: ApiError) -> None:
+    """`error` and its close. Raises Closed."""
+    await wire.close(error.kind.close or error.kind.ends, error.code, last=_error(error))
+
+
 @router.websocket("/v1/text-to-speech/{voice_id}/stream-input")
 async def stream_input(socket: WebSocket, voice_id: str) -> None:
     await _serve(socket, voice_id, multi=False)
@@ -167,13 +194,9 @@ async def multi_stream_input(socket: WebSocket, voice_id: str) -> None:
 
 async def _serve(socket: WebSocket, voice_id: str, *, multi: bool) -> None:
     state = state_of(socket)
-
-    async def refuse(wire: Wire, error: ApiError) -> None:
-        await wire.close(error.kind.close or error.kind.ends, error.code, last=_error(error))
-
     await attend(
         socket,
         "elevenlabs-multi" if multi else "elevenlabs-ws",
         lambda wire: _Connection(wire, socket, state, voice_id, multi=multi),
-        refuse,
+        _refuse,
     )

@@ -12,6 +12,7 @@ from functools import partial
 from engines.messages import Cancelled, Failed, Finished, WaitingForText, WordTime
 from server.audio.formats import AudioFormat
 from server.audio.workers import off_loop
+from server.pronunciations import Chosen
 from server.state import State
 from server.utterance import Spoken, Utterance
 
@@ -38,6 +39,7 @@ class EncodedSpeech:
         seed: int | None = None,
         speed: float = 1.0,
         temperature: float | None = None,
+        pronunciations: Chosen = (),
         request_id: str | None = None,
     ) -> None:
         """Raises ApiError when the caller's quota is used up."""
@@ -50,6 +52,7 @@ class EncodedSpeech:
             speed=speed,
             rate_hz=form.rate_hz,
             temperature=temperature,
+            pronunciations=pronunciations,
             rendering=form.name,
             request_id=request_id,
         )

@@ -23,6 +23,7 @@ KINDS: dict[str, ErrorKind] = {
     "invalid_parameter": ErrorKind(status=400, kind=_INVALID),
     "unknown_voice": ErrorKind(status=400, kind=_INVALID),
     "unknown_model": ErrorKind(status=404, kind=_INVALID),
+    "unknown_dictionary": ErrorKind(status=400, kind=_INVALID),
     "invalid_text": ErrorKind(status=400, kind=_INVALID),
     "unspeakable_text": ErrorKind(status=400, kind=_INVALID),
     "text_too_long": ErrorKind(status=413, kind=_INVALID, ends=1009),

@@ -39,7 +39,7 @@ async def speech(request: Request) -> Response:
         state.check_key(request)
         state.check_accepting()
         body = speech_body(await request.body())
-        speaking = _open(state, body, request_id)
+        speaking = await _open(state, body, request_id)
         first = await first_sound(speaking, body.input, received_s, "input")
     except ApiError as error:
         state.refused(error)
@@ -52,7 +52,7 @@ async def speech(request: Request) -> Response:
     return SpeechResponse(speaking, _audio(speaking, first), body.form.media_type, headers)
 
 
-def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeech:
+async def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeech:
     state.check_model(body.model)
     state.check_length(len(body.input), "input")
     return EncodedSpeech(
@@ -63,6 +63,7 @@ def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeech:
         seed=body.seed,
         speed=body.effective_speed,
         temperature=body.temperature,
+        pronunciations=await state.dictionaries.chosen(body.pronunciations),
         request_id=request_id,
     )
 

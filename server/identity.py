@@ -1,7 +1,8 @@
 """What an utterance is called: the same name for the same bytes of speech, on any replica and after any restart.
 
-The name covers all that decides the samples: the bundle, the text, where it was flushed, voice, seed and settings. How
-the text was cut on its way does not count, nor do spaces beyond the first: the front end reads neither.
+The name covers all that decides the samples: the bundle, the text, where it was flushed, voice, seed, settings and
+the content of pronunciation dictionaries. How the text was cut on its way does not count, nor do spaces beyond the
+first: the front end reads neither.
 """
 
 from __future__ import annotations
@@ -46,5 +47,7 @@ def utterance_id(
         "tempo": tempo,
         "rendering": rendering,
     }
+    if submit.pronunciations:
+        named["pronunciations"] = [dictionary.version for dictionary in submit.pronunciations]
     canonical = json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return f"spk-{hashlib.sha256(canonical.encode(errors='surrogatepass')).hexdigest()[:32]}"

@@ -12,6 +12,7 @@ from server.audio import DEFAULT_RATE_HZ
 from server.audio.formats import AudioFormat, Codec, codec_rates_hz
 from server.errors import ApiError
 from server.openai_instructions import effective_speed
+from server.pronunciations import Pronunciations
 from server.schemas import Seed, Speed, Temperature, described
 
 
@@ -20,7 +21,8 @@ class VoiceRef(BaseModel):
 
 
 class SpeechBody(BaseModel):
-    """`seed`, `sample_rate` and `temperature` are ours, and so are the formats that OpenAI does not name."""
+    """`seed`, `sample_rate`, `temperature` and `pronunciations` are ours, and so are the formats that OpenAI does not
+    name."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -34,6 +36,7 @@ class SpeechBody(BaseModel):
     seed: Seed | None = None
     sample_rate: StrictInt = DEFAULT_RATE_HZ
     temperature: Temperature | None = None
+    pronunciations: Pronunciations | None = None
 
     @property
     def voice_id(self) -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 
 from server.audio import DEFAULT_RATE_HZ
+from server.pronunciations import Pronunciations
 from server.schemas import Seed, Speed, Temperature, described
 
 ContextName = Annotated[StrictStr, Field(min_length=1, max_length=64)]
@@ -26,6 +27,7 @@ class StartMessage(_Message):
     sample_rate: StrictInt = DEFAULT_RATE_HZ
     temperature: Temperature | None = None
     words: StrictBool = True
+    pronunciations: Pronunciations | None = None
 
 
 class AppendMessage(_Message):

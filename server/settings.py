@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535)
     bundle: Path | None = None  # None: the shipped voice
     engine_mode: EngineMode = EngineMode.PROCESS
+    pronunciations: Path | None = Field(None, description="folder of pronunciation dictionaries, NAME.json each")
     slots: int = Field(128, ge=1, description="streams at once")
     max_ttfa_s: float = Field(0.25, gt=0, description="who would wait longer for first audio is refused")
     shed: bool = Field(True, description="refuse who cannot be served in time; off: only slots count")

@@ -14,6 +14,7 @@ from server.access import Access
 from server.engine_client import EngineClient
 from server.errors import ApiError
 from server.metrics import Metrics
+from server.pronunciations import Dictionaries
 from server.settings import Settings
 from server.voice_names import OPENAI_VOICES, resolved_voice
 
@@ -27,6 +28,7 @@ class State:
     engine: EngineClient
     metrics: Metrics
     access: Access
+    dictionaries: Dictionaries
     clock: Callable[[], float] = time.monotonic
     live: set[str] = field(default_factory=set)  # utterances that a drain waits for
     drain: asyncio.Event = field(default_factory=asyncio.Event)  # set once: finish what lives, begin nothing new

@@ -22,6 +22,7 @@ from server.errors import ApiError
 from server.identity import utterance_id
 from server.ledger import Ledger, outcome_of
 from server.logs import redacted
+from server.pronunciations import Chosen
 from server.state import State
 from server.transcript import Position, Transcript
 
@@ -48,6 +49,7 @@ class Utterance:
         speed: float,
         rate_hz: int,
         temperature: float | None,
+        pronunciations: Chosen = (),
         rendering: str = "pcm",
         request_id: str | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class Utterance:
             sample_rate_hz=spoken_rate_hz(rate_hz),
             speed=model_speed,
             temperature=temperature,
+            pronunciations=pronunciations,
         )
         self._ledger = Ledger(state.metrics, current_caller(), protocol=protocol, rate_hz=rate_hz, clock=state.clock)
         self._total_deadline = asyncio.get_running_loop().time() + state.settings.utterance_s

@@ -72,19 +72,19 @@ class ParlandoConnection:
         try:
             received = await self._wire.receive()
             message = client_message(received.text)
-            self._handle(message, received, group)
+            await self._handle(message, received, group)
         except ApiError as error:
             self._state.refused(error)
             await self._tell(error, message.context if message is not None else None)
 
-    def _handle(self, message: ClientMessage, received: Received, group: asyncio.TaskGroup) -> None:
+    async def _handle(self, message: ClientMessage, received: Received, group: asyncio.TaskGroup) -> None:
         match message:
             case StartMessage():
-                self._start(message, group)
+                await self._start(message, group)
             case AppendMessage(text=text, context=name):
                 if new := name not in self._contexts:
                     self._state.check_length(len(text))  # before an utterance is opened for it
-                    self._start(StartMessage(type="start", context=name), group)
+                    await self._start(StartMessage(type="start", context=name), group)
                 context = self._current(message)
                 try:
                     context.utterance.append(text, received.received_s)
@@ -103,7 +103,7 @@ class ParlandoConnection:
                 if (cancelled := self._contexts.pop(name, None)) is not None:
                     cancelled.utterance.cancel(None if played_ms is None else played_ms / 1000)
 
-    def _start(self, message: StartMessage, group: asyncio.TaskGroup) -> None:
+    async def _start(self, message: StartMessage, group: asyncio.TaskGroup) -> None:
         state, name = self._state, message.context
         if name in self._contexts:
             says = "an utterance is in progress; send 'end' or 'cancel' and wait for its last event"
@@ -112,6 +112,7 @@ class ParlandoConnection:
         if len(self._contexts) >= limit or len(self._speakers) >= limit + _UNREAD_ENDINGS:
             says = f"{len(self._contexts)} utterances are in progress on this socket, which is its limit; end one"
             raise ApiError("too_many_contexts", says, param="context")
+        pronunciations = await state.dictionaries.chosen(message.pronunciations)
         state.check_accepting()
         utterance = Utterance(
             state,
@@ -121,6 +122,7 @@ class ParlandoConnection:
             speed=message.speed,
             rate_hz=check_rate(message.sample_rate),
             temperature=message.temperature,
+            pronunciations=pronunciations,
         )
         context = self._contexts[name] = _Context(name, utterance, message.words)
         predecessor = self._speakers_by_name.get(name)

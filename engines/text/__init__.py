@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.text.errors import BadPronunciation, StreamEnded, UnspeakableText
+from engines.text.errors import BadPronunciation, StreamEnded, UnknownDictionary, UnspeakableText
 from engines.text.phones import NUM_PHONE_IDS, PHONES, VOWELS, PauseType, Phone, pause, phone_id
 from engines.text.pronunciation import PronunciationDictionary, parse_dictionary
 from engines.text.pronunciation_store import PronunciationStore
@@ -20,6 +20,7 @@ __all__ = [
     "PronunciationStore",
     "StreamEnded",
     "TextStream",
+    "UnknownDictionary",
     "UnspeakableText",
     "parse_dictionary",
     "pause",

@@ -19,3 +19,9 @@ class StreamEnded(TextError, ValueError):
 
 class BadPronunciation(BadParameter, ValueError):
     """A pronunciation dictionary, or a name of one, that cannot be used."""
+
+
+class UnknownDictionary(BadPronunciation):
+    """There is none of that name, or not in that version."""
+
+    code = "unknown_dictionary"

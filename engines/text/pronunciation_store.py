@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.text.errors import BadPronunciation
+from engines.text.errors import BadPronunciation, UnknownDictionary
 from engines.text.pronunciation import PronunciationDictionary, parse_dictionary
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -39,7 +39,7 @@ class PronunciationStore:
         """The dictionary as its file is now; `version` None or "latest" takes any. Raises BadPronunciation."""
         found = self._current(name)
         if version not in _LATEST and version != found.version:
-            raise BadPronunciation(
+            raise UnknownDictionary(
                 f"dictionary {name!r} has version {found.version!r}, not {version!r}; leave it out for the latest"
             )
         return found
@@ -69,7 +69,7 @@ class PronunciationStore:
             data = path.read_bytes()
         except OSError as error:
             self._kept.pop(name, None)
-            raise BadPronunciation(
+            raise UnknownDictionary(
                 f"there is no pronunciation dictionary {name!r}; there are: {', '.join(self.names()) or 'none'}"
             ) from error
         try:

@@ -1,0 +1,161 @@
+"""Pronunciation dictionaries as requests ask for them: entries of their own, and stored ones by name and version.
+
+Files are read and entries parsed on one thread beside the event loop, and packed there for their way to the engine.
+Entries that come again, as an agent sends them with every turn, are parsed once. docs/pronunciation.md is the contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
+
+from engines.errors import ConfigError
+from engines.text import (
+    BadPronunciation,
+    PronunciationDictionary,
+    PronunciationStore,
+    UnknownDictionary,
+    parse_dictionary,
+)
+from server.errors import ApiError
+from server.logs import get_logger
+
+log = get_logger()
+MAX_ENTRIES = 1_000  # that one request brings along
+MAX_DICTIONARIES = 16
+_THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pronunciations")
+_Result = TypeVar("_Result")
+Name = Annotated[StrictStr, Field(max_length=64)]
+Chosen = tuple[PronunciationDictionary, ...]  # the first that has a word decides
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PronunciationEntry(_Asked):
+    """How a word is said: exactly one of `say`, `arpabet`, `ipa` and `phones`."""
+
+    word: StrictStr
+    say: StrictStr | None = None
+    arpabet: StrictStr | None = None
+    ipa: StrictStr | None = None
+    phones: StrictStr | None = None
+    case_sensitive: StrictBool = False
+
+
+class DictionaryName(_Asked):
+    """A stored dictionary; no version or `latest` takes what is there."""
+
+    name: Name
+    version: Name | None = None
+
+
+class Pronunciations(_Asked):
+    """Entries of the request's own come first, then the stored dictionaries as listed."""
+
+    entries: list[PronunciationEntry] = Field([], max_length=MAX_ENTRIES)
+    dictionaries: list[Name | DictionaryName] = Field([], max_length=MAX_DICTIONARIES)
+
+    @property
+    def stored(self) -> list[DictionaryName]:
+        return [DictionaryName(name=one) if isinstance(one, str) else one for one in self.dictionaries]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A stored dictionary that can be used, and since when its file is as it is."""
+
+    name: str
+    version: str
+    num_entries: int
+    changed_s: float
+
+
+class Dictionaries:
+    def __init__(self, folder: Path | None) -> None:
+        """None: there are no stored ones."""
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"pronunciations: {str(folder)!r} is no folder; make it, or leave the setting out")
+        self._folder = folder
+        self._store = None if folder is None else PronunciationStore(folder)
+        self._told: dict[str, str] = {}  # problems that the log has
+
+    async def chosen(self, asked: Pronunciations | None, param: str = "pronunciations") -> Chosen:
+        """Raises ApiError."""
+        if asked is None or not (asked.entries or asked.dictionaries):
+            return ()
+        return await self._answered(lambda: self._find(asked.entries, asked.stored), param)
+
+    async def stored(self, names: Sequence[DictionaryName], param: str) -> Chosen:
+        """Raises ApiError."""
+        return await self._answered(lambda: self._find((), names), param) if names else ()
+
+    async def listed(self) -> tuple[list[Listed], dict[str, str]]:
+        """All that can be used, as their files are now, and by name why a present file was refused."""
+        return await _on_the_thread(self._list)
+
+    async def _answered(self, find: Callable[[], Chosen], param: str) -> Chosen:
+        try:
+            return await _on_the_thread(find)
+        except UnknownDictionary as error:
+            raise ApiError("unknown_dictionary", str(error), param=param) from error
+        except BadPronunciation as error:
+            raise ApiError("invalid_parameter", str(error), param=param) from error
+
+    # -- on the thread ---------------------------------------------------------------------------------------------
+
+    def _find(self, entries: Sequence[PronunciationEntry], names: Sequence[DictionaryName]) -> Chosen:
+        own: Chosen = ()
+        if entries:
+            own = (_parsed(json.dumps([entry.model_dump(exclude_unset=True) for entry in entries])),)
+        found = own + tuple(self._stored(one) for one in names)
+        pickle.dumps(found)  # here, so that sending it to the engine finds it packed
+        return found
+
+    def _stored(self, one: DictionaryName) -> PronunciationDictionary:
+        if self._store is None:
+            raise UnknownDictionary(f"there is no pronunciation dictionary {one.name!r}; this server keeps none")
+        try:
+            return self._store.get(one.name, one.version)
+        finally:
+            self._tell(self._store.problems)
+
+    def _list(self) -> tuple[list[Listed], dict[str, str]]:
+        if self._store is None or self._folder is None:
+            return [], {}
+        problems, found = self._store.reload(), []
+        for name in self._store.names():
+            try:
+                dictionary, changed_s = self._store.get(name), (self._folder / f"{name}.json").stat().st_mtime
+            except (BadPronunciation, OSError):
+                continue  # in `problems`, or gone meanwhile
+            entries = len(dictionary.entries)
+            found.append(Listed(name=name, version=dictionary.version, num_entries=entries, changed_s=changed_s))
+        self._tell(problems)
+        return found, problems
+
+    def _tell(self, problems: dict[str, str]) -> None:
+        """Once each: a file that was made worse is the operator's to mend, and no request fails for it."""
+        for name, problem in problems.items():
+            if self._told.get(name) != problem:
+                log.warning("dictionary_refused", name=name, problem=problem)
+        self._told = dict(problems)
+
+
+@lru_cache(maxsize=64)
+def _parsed(entries: str) -> PronunciationDictionary:
+    return parse_dictionary({"entries": json.loads(entries)}, "request")
+
+
+async def _on_the_thread(job: Callable[[], _Result]) -> _Result:
+    return await asyncio.get_running_loop().run_in_executor(_THREAD, job)
