@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 
-.PHONY: all serve test test-clients lint types contracts units voice judge gpu-spike clean
+.PHONY: all serve test test-clients lint types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-peers
 
 all: lint types contracts units
@@ -49,6 +49,10 @@ contracts: .venv-dev/ready
 
 units: .venv-dev/ready
 	.venv-dev/bin/python -m pytest
+
+# Interruptions at 200 random moments by each way there is; `make units` draws 40.
+drill: .venv-dev/ready
+	BARGE_IN_MOMENTS=200 .venv-dev/bin/python -m pytest tests/edge/test_barge_in.py -s
 
 voice: .venv-dev/ready
 	.venv-dev/bin/python -m models.make_voice $(VOICE_ARGS)
