@@ -7,7 +7,7 @@
     │   ├── UnknownVoice
     │   ├── TextError        (with UnspeakableText and TextTooLong)
     │   └── BadParameter
-    ├── Overloaded           no slot is free; carries retry_after_s
+    ├── Overloaded           one more stream could not be served in time; carries retry_after_s
     └── EngineFault          ours: a step failed, an invariant broke
         └── IntegrityError   free + leased != total
 
@@ -67,3 +67,11 @@ class EngineFault(ParlandoError):
 
 class IntegrityError(EngineFault):
     code = "integrity_error"
+
+
+def error_of(code: str, message: str, retry_after_s: float | None = None) -> ParlandoError:
+    """What a `Failed` event says, as the error it stands for."""
+    if code == Overloaded.code:
+        return Overloaded(message, 1.0 if retry_after_s is None else retry_after_s)
+    kinds = (RequestError, UnknownVoice, TextError, UnspeakableText, TextTooLong, BadParameter, IntegrityError)
+    return next((kind for kind in kinds if kind.code == code), EngineFault)(message)

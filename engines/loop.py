@@ -18,7 +18,7 @@ from engines.config import DraftMode, EngineConfig, check_submit
 from engines.cost_model import CostModel, CostShape
 from engines.counters import Counters
 from engines.drafters import Drafter, HeadDrafter
-from engines.errors import BadParameter, BundleError, EngineFault, ParlandoError
+from engines.errors import BadParameter, BundleError, EngineFault, Overloaded, ParlandoError
 from engines.kv_blocks import BLOCK_TOKENS, BlockPool
 from engines.lm_turn import LmTurn, row_of
 from engines.messages import (
@@ -199,9 +199,15 @@ class Engine:
             if submit.request_id in self._sequences:
                 raise BadParameter(f"request id {submit.request_id!r} is in use")
             voice = check_submit(submit, self.bundle)
+            self._check_room()
         except ParlandoError as error:
-            self._refuse(submit.request_id, error.code, str(error))
+            self._refuse(submit.request_id, error)
             return
+        self._sequences[submit.request_id] = Sequence(submit, voice, self.bundle, self._front_end, self._clock())
+        self._assign_slots()
+
+    def _check_room(self) -> None:
+        """Raises Overloaded."""
         phases = [one.phase for one in self._sequences.values()]
         # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
         places = self.config.max_waiting + phases.count(Phase.DRAINING)
@@ -209,10 +215,7 @@ class Engine:
         reason = self._admission.refusal(self._load()) if self.config.sheds else None
         reason = f"all {self.config.slots} streams are in use" if full else reason
         if reason is not None:
-            self._refuse(submit.request_id, "overloaded", reason, retry_after_s=_RETRY_AFTER_S)
-            return
-        self._sequences[submit.request_id] = Sequence(submit, voice, self.bundle, self._front_end, self._clock())
-        self._assign_slots()
+            raise Overloaded(reason, _RETRY_AFTER_S)
 
     def _load(self) -> Load:
         running = [one for one in self._sequences.values() if one.phase is not Phase.DRAINING]
@@ -220,9 +223,11 @@ class Engine:
         steps = sum(one.past for one in running)
         return Load(running=len(running), first_pending=pending, mean_context=steps / max(1, len(running)))
 
-    def _refuse(self, request_id: str, code: str, message: str, retry_after_s: float | None = None) -> None:
+    def _refuse(self, request_id: str, error: ParlandoError) -> None:
         self._counters.failed += 1
-        self._events.append(Failed(request_id=request_id, code=code, message=message, retry_after_s=retry_after_s))
+        later_s = error.retry_after_s if isinstance(error, Overloaded) else None
+        failed = Failed(request_id=request_id, code=error.code, message=str(error), retry_after_s=later_s)
+        self._events.append(failed)
 
     def _read_text(self) -> None:
         """Reads what has come, a slice of each sequence in turn, the most urgent first, within the step's budget."""
@@ -269,7 +274,7 @@ class Engine:
         self._assign_slots()
 
     def _fail(self, sequence: Sequence, error: ParlandoError) -> None:
-        self._refuse(sequence.request.request_id, error.code, str(error))
+        self._refuse(sequence.request.request_id, error)
         self._release(sequence)
 
     # -- speech model ----------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engines.errors import EngineFault, UnspeakableText
+from engines.errors import EngineFault, error_of
 from engines.loop import Engine
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Submit, Timings, WordTime
 from engines.text import PronunciationDictionary
@@ -20,7 +20,8 @@ class SpokenText:
 
 
 def stream(engine: Engine, submit: Submit, text: str) -> Iterator[Chunk | Finished]:
-    """Chunks as they are made, then the end. Drives the engine, which must have no other work."""
+    """Chunks as they are made, then the end. Drives the engine, which must have no other work. Raises ParlandoError,
+    Overloaded with its `retry_after_s` among them."""
     engine.submit(submit)
     engine.submit(Append(request_id=submit.request_id, text=text))
     engine.submit(EndText(request_id=submit.request_id))
@@ -29,8 +30,8 @@ def stream(engine: Engine, submit: Submit, text: str) -> Iterator[Chunk | Finish
             match event:
                 case Chunk() | Finished():
                     yield event
-                case Failed(code=code, message=message):
-                    raise UnspeakableText(message) if code == UnspeakableText.code else EngineFault(message)
+                case Failed():
+                    raise error_of(event.code, event.message, event.retry_after_s)
             if isinstance(event, Finished):
                 return
         if not engine.has_work:

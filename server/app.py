@@ -93,19 +93,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _guarded(scope: Scope, error: ApiError) -> Response:
     """A refusal that no route has seen, in the words of the route's dialect."""
-    state_of(HTTPConnection(scope)).refused(error)
-    request_id = f"req-{uuid.uuid4().hex}"
-    if scope["path"].startswith("/v1/text-to-speech/"):
-        return eleven_body.error_response(error, request_id)
-    return error.response(request_id)
+    return _refused(HTTPConnection(scope), error)
 
 
 async def _api_error(request: Request, error: ApiError) -> JSONResponse:
-    state_of(request).refused(error)
-    return error.response()
+    return _refused(request, error)
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    """No route, or not with this method."""
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
     described = ApiError(code, f"{request.method} {request.url.path}: {error.detail}")
-    return JSONResponse(described.body(), status_code=error.status_code, headers=error.headers)
+    answer = _refused(request, described)
+    answer.status_code = error.status_code
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _refused(connection: HTTPConnection, error: ApiError) -> JSONResponse:
+    state_of(connection).refused(error)
+    request_id = f"req-{uuid.uuid4().hex}"
+    if eleven_body.is_spoken(connection):
+        return eleven_body.error_response(error, request_id)
+    return error.response(request_id)

@@ -23,6 +23,7 @@ _STATUSES = {
     "text_too_long": (400, "max_character_limit_exceeded"),
     "overloaded": (503, "system_busy"),
 }
+_PATHS = ("/v1/text-to-speech", "/v1/voices", "/v1/pronunciation-dictionaries")
 _Parsed = TypeVar("_Parsed", bound=BaseModel)
 
 
@@ -123,6 +124,12 @@ def parsed_json(model: type[_Parsed], raw: bytes | str) -> _Parsed:
         return parsed(model, "body", json.loads(raw))
     except (ValueError, RecursionError) as error:
         raise ApiError("invalid_message", f"not JSON: {error}") from error
+
+
+def is_spoken(connection: HTTPConnection) -> bool:
+    """Whether a request that no route has answered comes from a client of ElevenLabs."""
+    path = connection.scope["path"]
+    return path.startswith(_PATHS) or ("xi-api-key" in connection.headers and not path.startswith("/v1/audio/"))
 
 
 def error_body(error: ApiError) -> dict[str, Any]:

@@ -127,10 +127,10 @@ class Context:
                     return
                 case Cancelled():
                     return
-                case Failed(code=code, message=message, retry_after_s=retry_after_s):
+                case Failed(code=code):
                     # A text of signs that nobody speaks is silence to these clients, not a fault.
                     if code != "unspeakable_text":
-                        self.failure = ApiError(code, message, retry_after_s=retry_after_s)
+                        self.failure = ApiError.of(event)
                     return
 
     async def _send_sound(self, speech: EncodedSpeech, sound: Sound) -> None:

@@ -1,7 +1,8 @@
 """The server's side of the engine: many streams over one link, and a supervised life.
 
 The engine is started, warmed with a first utterance, and only then `ready`. When it dies, hangs or gives up, every
-open stream hears `Failed` at once, readiness turns red, and a new one is started and warmed.
+open stream hears `Failed` at once, readiness turns red, and a new one is started and warmed. A fault of one stream
+makes the engine prove itself with another utterance: one that no longer speaks is replaced.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from engines.errors import EngineFault, Overloaded
 from engines.messages import Append, Command, EndText, EngineStats, Event, Failed, Submit
 from server.engine_link import EngineLink, EngineLost, Worker
 from server.engine_stream import LAST, EngineStream
@@ -43,6 +45,9 @@ class EngineClient:
         self._streams: dict[str, EngineStream] = {}
         self._link: EngineLink | None = None
         self._ready = asyncio.Event()
+        self._doubted = asyncio.Event()  # a stream has failed; nobody knows yet whether others will
+        self._own = ""  # the last stream that nobody hears
+        self._proved = 0  # how often
         self._living: asyncio.Task[None] | None = None
 
     @property
@@ -52,7 +57,8 @@ class EngineClient:
 
     @property
     def active(self) -> int:
-        return len(self._streams)
+        """Streams of callers."""
+        return len(self._streams) - (self._own in self._streams)
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
@@ -98,10 +104,14 @@ class EngineClient:
                 await self._link.hello(_LOAD_S)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read(self._link))
-                    await self._warm_up()
+                    await self._prove()
                     was_ready = True
                     self._ready.set()
                     log.info("ready", voice=self._voice, restarts=self.restarts)
+                    while True:
+                        await self._doubted.wait()
+                        self._doubted.clear()
+                        await self._prove()
             except* (EngineLost, OSError) as lost:
                 log.error("engine_lost", reason=str(lost.exceptions[0]), streams=len(self._streams))
             except* Exception:  # ours; the server lives on, and so must the engine
@@ -111,9 +121,11 @@ class EngineClient:
             quick_deaths = 0 if was_ready else quick_deaths + 1
             await asyncio.sleep(_RESTART_DELAYS_S[min(quick_deaths, len(_RESTART_DELAYS_S) - 1)])
 
-    async def _warm_up(self) -> None:
-        """The first utterance pays for lazy pages and kernels, so that no listener does."""
-        submit = Submit(request_id=f"warm-up-{self.restarts}", voice=self._voice, seed=0)
+    async def _prove(self) -> None:
+        """An utterance for nobody. The first one pays for lazy pages and kernels, so that no listener does."""
+        self._proved += 1
+        self._own = f"warm-up-{self._proved}"
+        submit = Submit(request_id=self._own, voice=self._voice, seed=0)
         stream = self._begin(EngineStream(self, submit, self.settings.outbox_chunks), submit)
         self.send(Append(request_id=submit.request_id, text=_WARM_UP))
         self.send(EndText(request_id=submit.request_id))
@@ -123,12 +135,13 @@ class EngineClient:
                     event = await stream.next()
         except TimeoutError as error:
             raise EngineLost(f"the warm-up took more than {_WARM_UP_S} s") from error
-        if isinstance(event, Failed):
+        if isinstance(event, Failed) and event.code != Overloaded.code:  # a full engine speaks
             raise EngineLost(f"the warm-up failed: {event.code}: {event.message}")
 
     async def _lose(self) -> None:
         """Red at once, before anything is waited for."""
         self._ready.clear()
+        self._doubted.clear()
         self.restarts += 1
         self.stats = None
         self._on_stats(None, self.restarts)
@@ -156,6 +169,8 @@ class EngineClient:
         if stream is None:
             return
         if isinstance(event, LAST):
+            if isinstance(event, Failed) and event.code == EngineFault.code:
+                self._doubted.set()
             self._end(stream, event)
         else:
             stream.put(event)

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +31,16 @@ class Fault:
 
 
 def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
+    run_engine(end, lambda: Engine(load_bundle(bundle), config))
+
+
+def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
     """Sends READY once the engine is loaded, then lists of events; a `Fault` if it cannot go on."""
     pipe = BlockingPipe(end)
     try:
         with contextlib.suppress(OSError):  # the server is gone
             try:
-                _run(pipe, Engine(load_bundle(bundle), config))
+                _run(pipe, load())
             except Exception:
                 pipe.send(Fault(traceback=traceback.format_exc()))
     finally:

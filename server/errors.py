@@ -7,6 +7,8 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
+from engines.messages import Failed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorKind:
@@ -61,6 +63,11 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.code, self.message, self.param, self.retry_after_s = code, message, param, retry_after_s
+
+    @classmethod
+    def of(cls, failed: Failed, *, param: str | None = None) -> ApiError:
+        """What ended an utterance."""
+        return cls(failed.code, failed.message, param=param, retry_after_s=failed.retry_after_s)
 
     @property
     def kind(self) -> ErrorKind:

@@ -52,9 +52,8 @@ async def _first_bytes(speech: EncodedSpeech, param: str) -> Sound:
                 words += event.words
                 if data:
                     return Sound(data=data, words=words)
-            case Failed(code=code, message=message, retry_after_s=retry_after_s):
-                at_fault = param if code in ("unspeakable_text", "invalid_text") else None
-                raise ApiError(code, message, param=at_fault, retry_after_s=retry_after_s)
+            case Failed(code=code):
+                raise ApiError.of(event, param=param if code in ("unspeakable_text", "invalid_text") else None)
             case Finished() | Cancelled():
                 raise ApiError("internal_error", "the utterance ended without a sound")
 
@@ -69,8 +68,8 @@ async def sounds(speech: EncodedSpeech, first: Sound) -> AsyncIterator[Sound | F
             case Finished():
                 yield event
                 return
-            case Failed(code=code, message=message, retry_after_s=retry_after_s):
-                raise ApiError(code, message, retry_after_s=retry_after_s)
+            case Failed():
+                raise ApiError.of(event)
         event = await speech.next()
 
 

@@ -13,10 +13,11 @@ from fastapi.responses import JSONResponse
 from engines.bundle import Voice
 from server.eleven_body import ELEVEN_MODELS, error_response
 from server.errors import ApiError
-from server.state import MODEL_ALIASES, State, state_of
+from server.state import State, state_of
 from server.voice_names import aliases_of
 
 router = APIRouter()
+_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "there is none of that name; valid ones are named"}}
 
 
 @router.get("/v1/audio/voices")
@@ -40,7 +41,7 @@ async def eleven_voices(request: Request) -> dict[str, Any]:
     return {"voices": [_eleven_voice(voice) for voice in state_of(request).bundle.voices]}
 
 
-@router.get("/v1/voices/{voice_id}")
+@router.get("/v1/voices/{voice_id}", responses=_UNKNOWN)
 async def eleven_voice(request: Request, voice_id: str) -> JSONResponse:
     state = state_of(request)
     try:
@@ -55,9 +56,18 @@ async def models(request: Request) -> JSONResponse:
     state = state_of(request)
     if "xi-api-key" in request.headers:
         return JSONResponse([_eleven_model(state, name) for name in (state.bundle.name, *ELEVEN_MODELS)])
-    names = (state.bundle.name, *MODEL_ALIASES)
-    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "parlando"} for name in names]
-    return JSONResponse({"object": "list", "data": listed})
+    return JSONResponse({"object": "list", "data": [_openai_model(name) for name in state.models]})
+
+
+@router.get("/v1/models/{name}", responses=_UNKNOWN)
+async def model(request: Request, name: str) -> JSONResponse:
+    """OpenAI's. Raises ApiError."""
+    state_of(request).check_model(name)
+    return JSONResponse(_openai_model(name))
+
+
+def _openai_model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "parlando"}
 
 
 def _eleven_voice(voice: Voice) -> dict[str, Any]:

@@ -53,10 +53,14 @@ class State:
             raise ApiError("unknown_voice", f"voice {wanted!r} does not exist; valid: {valid}", param="voice")
         return voice
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All names of the one model, its own first."""
+        return (self.bundle.name, *MODEL_ALIASES)
+
     def check_model(self, wanted: str) -> None:
-        valid = (*MODEL_ALIASES, self.bundle.name)
-        if wanted not in valid:
-            message = f"model {wanted!r} does not exist; valid: {', '.join(valid)}"
+        if wanted not in self.models:
+            message = f"model {wanted!r} does not exist; valid: {', '.join(self.models)}"
             raise ApiError("unknown_model", message, param="model")
 
     def check_length(self, characters: int, param: str = "text") -> None:

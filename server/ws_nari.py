@@ -158,8 +158,8 @@ class NariConnection:
                     await self._done("stop", chunks)
                 case Cancelled():
                     await self._done("cancelled", chunks)
-                case Failed(code=code, message=text):
-                    await self._fail(ApiError(code, text))
+                case Failed():
+                    await self._fail(ApiError.of(event))
 
     async def _done(self, stop_reason: str, chunks: int) -> None:
         self._over = True

@@ -165,9 +165,9 @@ class ParlandoConnection:
                 await self._last(context, _done(context, timings))
             case Cancelled():
                 await self._last(context, _cancelled(context))
-            case Failed(code=code, message=text, retry_after_s=retry_after_s):
+            case Failed():
                 self._free(context)
-                await self._tell(ApiError(code, text, retry_after_s=retry_after_s), context.name)
+                await self._tell(ApiError.of(event), context.name)
         return isinstance(event, Finished | Cancelled | Failed)
 
     async def _send_audio(self, context: _Context, pcm: bytes) -> None:

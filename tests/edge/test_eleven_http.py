@@ -127,6 +127,30 @@ def test_bad_requests_have_elevenlabs_bodies(client: httpx.Client) -> None:
     assert client.post("/v1/text-to-speech/rms", content=b"{").json()["detail"]["status"] == "invalid_message"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/v1/text-to-speech/rms", {}, 405),
+        ("POST", "/v1/text-to-speech/rms/nowhere", {}, 404),
+        ("DELETE", "/v1/voices/rms", {}, 405),
+        ("POST", "/v1/pronunciation-dictionaries", {}, 405),
+        ("GET", "/v1/user/subscription", KEY, 404),
+    ],
+)
+def test_what_is_not_there_is_told_in_elevenlabs_words(
+    client: httpx.Client, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    answer = client.request(method, path, headers=headers)
+    code = {404: "not_found", 405: "method_not_allowed"}[status]
+    assert (answer.status_code, answer.json()["detail"]["status"]) == (status, code)
+    assert f"{method} {path}" in answer.json()["detail"]["message"]
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_a_key_in_elevenlabs_header_leaves_openais_paths_to_openai(client: httpx.Client) -> None:
+    assert client.get("/v1/audio/speech", headers=KEY).json()["error"]["code"] == "method_not_allowed"
+
+
 def test_keys_of_elevenlabs() -> None:
     guarded = RunningServer(api_keys="one")
     with httpx.Client(base_url=guarded.url, timeout=30) as client:

@@ -50,7 +50,7 @@ def test_rates_have_the_same_length(client: httpx.Client, rate_hz: int) -> None:
         ({"input": "a" * 4_097}, 413, "input", "4097 characters, the limit is 4096"),
         ({"input": 7}, 400, "input", "got 7"),
         ({"voice": "nobody"}, 400, "voice", "valid: rms"),
-        ({"model": "gpt-9"}, 404, "model", "valid: default"),
+        ({"model": "gpt-9"}, 404, "model", "valid: flite, default"),
         ({"speed": 4.5}, 400, "speed", "got 4.5"),
         ({"response_format": "tape"}, 400, "response_format", "'flac' or 'aac'"),
         ({"sample_rate": 11_000}, 400, "sample_rate", "valid: 8000"),
@@ -75,6 +75,15 @@ def test_broken_json_and_unknown_paths(client: httpx.Client) -> None:
     assert client.post("/v1/audio/speech", content=b"{").status_code == 400
     assert client.get("/nowhere").json()["error"]["code"] == "not_found"
     assert client.get("/v1/audio/speech").status_code == 405
+
+
+def test_a_model_is_found_by_each_of_its_names(client: httpx.Client) -> None:
+    for listed in client.get("/v1/models").json()["data"]:
+        assert client.get(f"/v1/models/{listed['id']}").json() == listed
+    unknown = client.get("/v1/models/gpt-9")
+    error = unknown.json()["error"]
+    assert (unknown.status_code, error["code"], error["param"]) == (404, "unknown_model", "model")
+    assert "'gpt-9' does not exist; valid: flite, default" in error["message"]
 
 
 def test_unknown_fields_are_ignored_here(client: httpx.Client) -> None:

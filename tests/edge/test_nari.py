@@ -98,7 +98,7 @@ START: dict[str, Any] = {"type": "request.start"}
         ([START, START], "invalid_request", 1008, "already"),
         ([{**START, "colour": "red"}], "invalid_request", 1008, "colour"),
         ([{**START, "voice": "nobody"}], "unknown_voice", 1008, "valid: rms"),
-        ([{**START, "model": "gpt-9"}], "unknown_model", 1008, "valid: default"),
+        ([{**START, "model": "gpt-9"}], "unknown_model", 1008, "valid: flite, default"),
         ([{**START, "language": "klingon"}], "invalid_request", 1008, "valid: auto"),
         ([{**START, "instruct": "a", "instructions": "b"}], "invalid_request", 1008, "only one"),
         ([START, {**APPEND, "sequence": 1}], "invalid_sequence", 1008, "expected sequence 0, got 1"),

@@ -1,0 +1,39 @@
+"""What the engine refuses, as typed errors for those who drive it in their own process."""
+
+from __future__ import annotations
+
+import pytest
+
+from engines.bundle import load_bundle
+from engines.config import EngineConfig
+from engines.errors import BadParameter, EngineFault, Overloaded, RequestError, UnknownVoice, UnspeakableText, error_of
+from engines.loop import Engine
+from engines.messages import Submit
+from engines.synth import speak
+
+
+def test_a_full_engine_says_when_to_come_back() -> None:
+    engine = Engine(load_bundle(None), EngineConfig(slots=1, max_waiting=0, sheds=False, workers=False))
+    engine.submit(Submit(request_id="first", voice="rms", seed=0))
+    with pytest.raises(Overloaded, match="all 1 streams are in use") as refused:
+        speak(engine, "There is no room for this.")
+    assert refused.value.retry_after_s > 0
+    engine.close()
+
+
+def test_callers_faults_have_their_own_types() -> None:
+    engine = Engine(load_bundle(None), EngineConfig(slots=1, workers=False))
+    with pytest.raises(UnknownVoice, match="nobody"):
+        speak(engine, "Hello.", voice="nobody")
+    with pytest.raises(BadParameter, match="speed"):
+        speak(engine, "Hello.", speed=9.0)
+    with pytest.raises(UnspeakableText):
+        speak(engine, "😀")
+    assert speak(engine, "Hello.").pcm
+    engine.close()
+
+
+def test_every_code_has_its_error() -> None:
+    assert isinstance(error_of("overloaded", "full", 2.0), Overloaded)
+    assert isinstance(error_of("invalid_request", "no"), RequestError)
+    assert isinstance(error_of("engine_fault", "not finite"), EngineFault)
