@@ -27,6 +27,7 @@ from server import (
     ws_speech,
 )
 from server.access import Access
+from server.connections import Connections
 from server.engine_client import EngineClient
 from server.engine_link import Worker
 from server.errors import ApiError
@@ -67,6 +68,7 @@ def create_app(
     for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, http_dictionaries, ops):
         app.include_router(part.router)
     app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)
+    app.add_middleware(Connections, refusal=_guarded)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -77,6 +79,7 @@ def create_app(
         )
     app.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _fault)
     return app
 
 
@@ -108,6 +111,11 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
     return answer
+
+
+async def _fault(request: Request, error: Exception) -> JSONResponse:
+    """Ours. The web server logs it."""
+    return _refused(request, ApiError("internal_error", f"this is our fault: {type(error).__name__}"))
 
 
 def _refused(connection: HTTPConnection, error: ApiError) -> JSONResponse:

@@ -13,6 +13,7 @@ from server.audio.formats import ELEVEN_DEFAULT, ELEVEN_FORMATS, AudioFormat
 from server.errors import ApiError
 from server.pronunciations import MAX_DICTIONARIES, Chosen, DictionaryName, Name
 from server.schemas import MAX_SEED, Speed
+from server.schemas import Name as ClientName
 from server.state import MODEL_ALIASES, State
 
 ELEVEN_MODELS = ("eleven_flash_v2_5", "eleven_turbo_v2_5", "eleven_multilingual_v2", "eleven_v3")
@@ -86,13 +87,13 @@ class ClientMessage(_Lenient):
     """Of both WebSockets. `flush`, `close_context` and `close_socket` may also be null."""
 
     text: StrictStr | None = None
-    context_id: StrictStr | None = Field(None, validation_alias=AliasChoices("context_id", "contextId"))
+    context_id: ClientName | None = Field(None, validation_alias=AliasChoices("context_id", "contextId"))
     flush: bool | None = None
     close_context: bool | None = None
     close_socket: bool | None = None
     voice_settings: VoiceSettings | None = None
     pronunciation_dictionary_locators: Locators | None = None
-    key: StrictStr | None = Field(None, validation_alias=AliasChoices("xi-api-key", "xi_api_key", "authorization"))
+    key: ClientName | None = Field(None, validation_alias=AliasChoices("xi-api-key", "xi_api_key", "authorization"))
 
 
 class Invalid(Exception):

@@ -1,6 +1,6 @@
 """ElevenLabs' `POST /v1/text-to-speech/{voice}` and its three sisters: audio, or JSON with characters and their times.
 
-All four send audio as it is made, except `/with-timestamps`, whose one JSON object is written at the end.
+All four send audio as it is made; the one JSON object of `/with-timestamps` ends with the times.
 """
 
 from __future__ import annotations
@@ -112,14 +112,21 @@ async def _audio(speaking: EncodedSpeech, first: Sound, text: str) -> AsyncItera
 
 
 async def _timed_whole(speaking: EncodedSpeech, first: Sound, text: str) -> AsyncIterator[bytes]:
-    data = b""
+    """Base64 goes out in whole triplets: a long utterance is never held, nor encoded in one piece."""
+    held = b""
     words: list[WordTime] = []
+    yield b'{"audio_base64": "'
     async for sound in _sounds(speaking, first):
-        data += sound.data
         words += sound.words
-        speaking.sent()
+        held += sound.data
+        even = len(held) - len(held) % 3
+        if even:
+            speaking.sent()
+            yield base64.b64encode(held[:even])
+            held = held[even:]
     times = CharTimes(text)
-    yield _timed(data, _joined([times.spoken(words), times.rest()]))
+    alignment = json.dumps(_joined([times.spoken(words), times.rest()]).in_seconds()).encode()
+    yield base64.b64encode(held) + b'", "alignment": ' + alignment + b', "normalized_alignment": ' + alignment + b"}"
 
 
 async def _timed_lines(speaking: EncodedSpeech, first: Sound, text: str) -> AsyncIterator[bytes]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from engines.messages import Cancelled, Failed, Finished, WaitingForText, WordTime
-from server.audio.formats import AudioFormat
+from server.audio.formats import AudioFormat, Encoder
 from server.audio.workers import off_loop
 from server.pronunciations import Chosen
 from server.state import State
@@ -43,7 +43,8 @@ class EncodedSpeech:
         request_id: str | None = None,
     ) -> None:
         """Raises ApiError when the caller's quota is used up."""
-        self.form, self._encoder = form, form.encoder()  # before the utterance: it may fail
+        self.form = form
+        self._encoder: Encoder | None = None  # made where it works: some take more than a millisecond
         self._utterance = Utterance(
             state,
             protocol=protocol,
@@ -154,5 +155,6 @@ class EncodedSpeech:
         return Sound(data=data, words=words)
 
     def _encoded(self, pcm: bytes, last: bool) -> bytes:
-        data = self._encoder.encode(pcm)
-        return data + self._encoder.finish() if last else data
+        encoder = self._encoder = self._encoder or self.form.encoder()
+        data = encoder.encode(pcm)
+        return data + encoder.finish() if last else data

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StrictInt, ValidationError
+from pydantic import AfterValidator, Field, StrictInt, StrictStr, ValidationError
 
 from server.audio import OFFERED_HZ
 from server.errors import ApiError
 
+
+def _encodable(text: str) -> str:
+    """JSON can carry halves of surrogate pairs, which no answer can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("half of a surrogate pair is no character") from error
+    return text
+
+
 MAX_SEED = 2**63 - 1
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
+Name = Annotated[StrictStr, AfterValidator(_encodable)]  # of the client's: it is sent back
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 

@@ -77,7 +77,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
         ws_ping_interval=_PING_S,
         ws_ping_timeout=_PING_S,
         h11_max_incomplete_event_size=16_384,
-        limit_concurrency=settings.max_connections,
+        limit_concurrency=2 * settings.max_connections,  # idle ones among them; ours counts those it serves
         backlog=_BACKLOG,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(65_536, ge=1_024, description="one WebSocket message")
     max_body_bytes: int = Field(262_144, ge=1_024, description="one HTTP request")
     max_contexts: int = Field(16, ge=1, description="utterances in progress on one WebSocket")
-    max_connections: int = Field(1_024, ge=1, description="connections of all kinds")
+    max_connections: int = Field(1_024, ge=1, description="requests and WebSockets at once")
     outbox_chunks: int = Field(64, ge=4, description="chunks held for a slow listener before its generation pauses")
 
     idle_s: float = Field(60.0, gt=0, description="a WebSocket that neither sends nor is spoken to is closed")

@@ -30,6 +30,7 @@ class State:
     access: Access
     dictionaries: Dictionaries
     clock: Callable[[], float] = time.monotonic
+    connections: int = 0  # requests and sockets being served
     live: set[str] = field(default_factory=set)  # utterances that a drain waits for
     drain: asyncio.Event = field(default_factory=asyncio.Event)  # set once: finish what lives, begin nothing new
 
@@ -76,6 +77,13 @@ class State:
     def refused(self, error: ApiError) -> None:
         """Counts a request that never became an utterance."""
         self.metrics.refusals.labels(error.code).inc()
+
+    def check_connections(self) -> None:
+        """One that has been counted may be served."""
+        limit = self.settings.max_connections
+        if self.connections > limit:
+            message = f"{self.connections} requests and sockets are open, the limit is {limit}; come back in a moment"
+            raise ApiError("overloaded", message, retry_after_s=1)
 
     def check_accepting(self) -> None:
         if self.draining:

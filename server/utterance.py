@@ -131,6 +131,8 @@ class Utterance:
 
     def append(self, text: str, received_s: float) -> None:
         """`received_s` is when the bytes came; the first starts the TTFA clock. Raises ApiError beyond a limit."""
+        if not text:
+            return
         _check_characters(text)
         self._state.check_length(self.characters + len(text))
         self._ledger.text_came(len(text), received_s)
@@ -138,13 +140,15 @@ class Utterance:
         self._stream.append(text)
 
     def flush(self) -> None:
-        self._flushes.append(self.characters)
-        self._stream.flush()
+        """Again, or before any text, it says nothing new: a client may not fill our memory with it."""
+        if self.characters > (self._flushes[-1] if self._flushes else 0):
+            self._flushes.append(self.characters)
+            self._stream.flush()
 
     def end(self) -> None:
         if not self._ledger.has_sounded:
             self._audio_deadline = asyncio.get_running_loop().time() + self._state.settings.first_audio_s
-            if self._waiting is not None:
+            if self._waiting is not None and not self._waiting.expired():
                 self._waiting.reschedule(self._deadline())
         self._stream.end()
 

@@ -36,6 +36,7 @@ async def attend(
     wire = Wire(socket, state)
     state.metrics.sockets.inc()
     try:
+        state.check_connections()
         await connect(wire).run()
     except Closed:
         pass

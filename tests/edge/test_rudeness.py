@@ -1,0 +1,179 @@
+"""Clients that ask for too much, and faults of ours: each is answered in its dialect, and nothing is held for it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Message
+
+from engines.messages import Failed, Started
+from server import http_speech
+from server.state import State
+from server.utterance import Utterance
+from tests.edge.toy import AsgiSocket, ToyEngine, serving, word_pcm
+
+SPEECH = {"input": "one", "response_format": "pcm"}
+MULTI = "/v1/text-to-speech/rms/multi-stream-input"
+
+
+def http(app: Any, **headers: str) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://here", headers=headers)
+
+
+@pytest.mark.parametrize("message", [{"context_id": "\ud800"}, {"context_id": "a", "xi-api-key": "\ud800"}])
+def test_halves_of_surrogate_pairs_are_no_names(message: dict[str, str]) -> None:
+    """JSON can carry them, but no answer could."""
+
+    async def scenario() -> None:
+        async with (
+            serving(api_keys="one") as app,
+            AsgiSocket(app, path=MULTI, query="output_format=pcm_24000") as socket,
+        ):
+            socket.raw(text=json.dumps({"text": "hi ", **message}))
+            told = await socket.recv()
+            assert isinstance(told, dict)
+            assert told["error"] == "invalid_parameter"
+            assert "surrogate pair" in told["message"]
+            socket.raw(text=json.dumps({"text": "hi ", "context_id": "b", "xi-api-key": "one"}))
+            told = await socket.recv()
+            assert isinstance(told, dict)
+            assert base64.b64decode(told["audio"]) == word_pcm("hi")
+
+    asyncio.run(scenario())
+
+
+def test_flushes_and_appends_that_say_nothing_are_not_kept() -> None:
+    async def scenario() -> None:
+        toy = ToyEngine()
+        async with serving(toy) as app:
+            state: State = app.state.parlando
+
+            def open_one() -> Utterance:
+                return Utterance(
+                    state, protocol="test", voice="rms", seed=1, speed=1.0, rate_hz=24_000, temperature=None
+                )
+
+            rude, polite = open_one(), open_one()
+            sent: list[object] = []
+            forward = state.engine.send
+            state.engine.send = lambda command: (sent.append(command), forward(command))[1]  # type: ignore[method-assign]
+            for _ in range(1_000):
+                rude.append("", 0.0)
+                rude.flush()
+            assert sent == []
+            for utterance in (rude, polite):
+                utterance.append("one ", 0.0)
+                utterance.flush()
+            for _ in range(1_000):
+                rude.flush()
+            assert len(sent) == 4
+            for utterance in (rude, polite):
+                utterance.append("two", 0.0)
+                utterance.end()
+            assert rude.utterance_id == polite.utterance_id
+            for utterance in (rude, polite):
+                utterance.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_end_of_a_text_may_meet_the_deadline() -> None:
+    """In one turn of the event loop: the deadline has struck, and its task has not run yet."""
+
+    async def scenario() -> None:
+        async with serving() as app:
+            state: State = app.state.parlando
+            loop, faults = asyncio.get_running_loop(), list[object]()
+            loop.set_exception_handler(lambda loop, context: faults.append(context))
+            utterance = Utterance(
+                state, protocol="test", voice="rms", seed=1, speed=1.0, rate_hz=24_000, temperature=None
+            )
+            assert isinstance(await utterance.next(), Started)
+            hearing = asyncio.ensure_future(utterance.next())
+            while utterance._waiting is None:
+                await asyncio.sleep(0)
+            utterance._waiting.reschedule(loop.time() - 1)
+            loop.call_soon(utterance.end)
+            event = await hearing
+            assert isinstance(event, Failed)
+            assert event.code == "deadline_exceeded"
+            assert faults == []
+            utterance.close()
+
+    asyncio.run(scenario())
+
+
+def test_those_beyond_the_limit_of_connections_are_told_when_to_come_back() -> None:
+    async def scenario() -> None:
+        async with serving(max_connections=1) as app, http(app) as client:
+            async with AsgiSocket(app, "parlando.v1") as first:
+                first.say("append", text="one ")
+                await first.hear("waiting_for_text")
+                refused = await client.post("/v1/audio/speech", json=SPEECH)
+                assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+                assert refused.json()["error"]["code"] == "overloaded"
+                assert "the limit is 1" in refused.json()["error"]["message"]
+                refused = await client.post("/v1/text-to-speech/rms", json={"text": "one"})
+                assert (refused.status_code, refused.json()["detail"]["status"]) == (503, "system_busy")
+                async with AsgiSocket(app, "parlando.v1") as second:
+                    _, events = await second.hear("close")
+                    assert [event.get("code") for event in events] == ["overloaded", 1013]
+                    assert events[0]["retry_after_s"] == 1
+                for path in ("/health", "/ready", "/metrics"):
+                    assert (await client.get(path)).status_code == 200
+                first.say("end")
+                await first.hear("done")
+            spoken = await client.post("/v1/audio/speech", json=SPEECH)
+            assert spoken.content == word_pcm("one")
+            assert app.state.parlando.connections == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_fault_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(raw: bytes) -> None:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(http_speech, "speech_body", broken)
+
+    async def scenario() -> None:
+        async with serving() as app, http(app) as client:
+            answer = await client.post("/v1/audio/speech", json=SPEECH)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"], error["type"]) == (500, "internal_error", "server_error")
+            assert "secret" not in answer.text
+            assert answer.headers["x-request-id"]
+
+    asyncio.run(scenario())
+
+
+def test_one_json_object_is_written_as_the_audio_comes() -> None:
+    words = [f"w{number}" for number in range(300)]
+
+    async def scenario() -> None:
+        async with serving() as app:
+            pieces: list[bytes] = []
+            asked: asyncio.Queue[Message] = asyncio.Queue()
+            asked.put_nowait({"type": "http.request", "body": json.dumps({"text": " ".join(words)}).encode()})
+
+            async def take(message: Message) -> None:
+                pieces.append(message.get("body", b""))
+
+            scope = {
+                "type": "http", "method": "POST", "path": "/v1/text-to-speech/rms/with-timestamps", "headers": [],
+                "query_string": b"output_format=pcm_24000", "http_version": "1.1",
+            }  # fmt: skip
+            await app(scope, asked.get, take)
+            assert max(map(len, pieces)) < sum(map(len, pieces)) / 10
+            told = json.loads(b"".join(pieces))
+            assert base64.b64decode(told["audio_base64"], validate=True) == b"".join(map(word_pcm, words))
+            assert "".join(told["alignment"]["characters"]) == " ".join(words)
+            assert told["normalized_alignment"] == told["alignment"]
+
+    asyncio.run(scenario())
