@@ -32,6 +32,8 @@ collect_ignore_glob = ["test_*.py"] if _MISSING else []
 
 SEED = 2
 TEXT = "An unmodified client speaks here, and everything it says is heard."
+ENTRIES = [{"word": "client", "say": "customer"}]  # the stored dictionary `names`
+RESPELT = TEXT.replace("client", "customer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +106,10 @@ def _read_log(process: subprocess.Popen[str], ready: queue.SimpleQueue[bool]) ->
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    for port in _serve():
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder: Path = tmp_path_factory.mktemp("pronunciations")
+    (folder / "names.json").write_text(json.dumps({"entries": ENTRIES}))
+    for port in _serve("--pronunciations", str(folder)):
         yield Server(port=port)
 
 

@@ -6,11 +6,11 @@ import asyncio
 import base64
 
 import pytest
-from elevenlabs import VoiceSettings
+from elevenlabs import PronunciationDictionaryVersionLocator, VoiceSettings
 from elevenlabs.client import AsyncElevenLabs, ElevenLabs
 from elevenlabs.core.api_error import ApiError
 
-from tests.clients.conftest import SEED, TEXT, Server, native
+from tests.clients.conftest import RESPELT, SEED, TEXT, Server, native
 
 
 @pytest.fixture
@@ -59,6 +59,22 @@ def test_catalogue_and_errors(client: ElevenLabs) -> None:
     with pytest.raises(ApiError) as form:
         b"".join(client.text_to_speech.convert("rms", text=TEXT, output_format="tape_1"))
     assert form.value.status_code == 422
+
+
+def test_pronunciation_dictionaries(client: ElevenLabs, server: Server) -> None:
+    (listed,) = client.pronunciation_dictionaries.list().pronunciation_dictionaries
+    assert (listed.name, listed.latest_version_rules_num) == ("names", 1)
+    for version in (None, listed.latest_version_id):
+        locator = PronunciationDictionaryVersionLocator(pronunciation_dictionary_id=listed.id, version_id=version)
+        spoken = client.text_to_speech.stream(
+            "rms", text=TEXT, output_format="pcm_24000", pronunciation_dictionary_locators=[locator]
+        )
+        assert b"".join(spoken) == native(server, RESPELT)
+    unknown = PronunciationDictionaryVersionLocator(pronunciation_dictionary_id="nobody")
+    with pytest.raises(ApiError) as refused:
+        b"".join(client.text_to_speech.stream("rms", text=TEXT, pronunciation_dictionary_locators=[unknown]))
+    assert refused.value.status_code == 404
+    assert "there are: names" in str(refused.value.body)
 
 
 def test_convert_realtime_over_tls(tls_server: Server, server: Server) -> None:

@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from tests.audio.signals import decoded
-from tests.clients.conftest import SEED, TEXT, Server, likeness, native
+from tests.clients.conftest import ENTRIES, RESPELT, SEED, TEXT, Server, likeness, native
 
 
 @pytest.fixture
@@ -69,3 +69,14 @@ def test_errors_are_its_classes(client: openai.OpenAI) -> None:
 
 def test_models(client: openai.OpenAI) -> None:
     assert "tts-1" in [model.id for model in client.models.list()]
+    assert client.models.retrieve("tts-1").id == "tts-1"
+    with pytest.raises(openai.NotFoundError, match="valid: "):
+        client.models.retrieve("gpt-9")
+
+
+@pytest.mark.parametrize("asked", [{"entries": ENTRIES}, {"dictionaries": ["names"]}])
+def test_pronunciations(client: openai.OpenAI, server: Server, asked: dict[str, object]) -> None:
+    answer = client.audio.speech.create(
+        input=TEXT, model="tts-1", voice="ash", response_format="pcm", extra_body={"pronunciations": asked}
+    )
+    assert answer.content == native(server, RESPELT)

@@ -9,11 +9,15 @@ import aiohttp
 from pipecat.frames.frames import ErrorFrame, Frame, TTSAudioRawFrame, TTSSpeakFrame, TTSTextFrame
 from pipecat.pipeline.worker import PipelineParams
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.services.elevenlabs.tts import ElevenLabsHttpTTSService, ElevenLabsTTSService
+from pipecat.services.elevenlabs.tts import (
+    ElevenLabsHttpTTSService,
+    ElevenLabsTTSService,
+    PronunciationDictionaryLocator,
+)
 from pipecat.services.openai.tts import OpenAITTSService
 from pipecat.tests.utils import run_test
 
-from tests.clients.conftest import TEXT, Server, native
+from tests.clients.conftest import RESPELT, TEXT, Server, native
 
 
 async def spoken(service: FrameProcessor) -> Sequence[Frame]:
@@ -49,6 +53,23 @@ def test_elevenlabs_websocket(server: Server) -> None:
 
     frames = asyncio.run(run())
     assert audio(frames) == native(server)
+    assert words(frames) == TEXT.split()
+
+
+def test_elevenlabs_pronunciations_leave_the_words_as_they_are(server: Server) -> None:
+    async def run() -> Sequence[Frame]:
+        names = PronunciationDictionaryLocator(pronunciation_dictionary_id="names", version_id="latest")
+        settings = ElevenLabsTTSService.Settings(voice="rms")
+        service = ElevenLabsTTSService(
+            api_key="any",
+            url=f"ws://localhost:{server.port}",
+            settings=settings,
+            pronunciation_dictionary_locators=[names],
+        )
+        return await spoken(service)
+
+    frames = asyncio.run(run())
+    assert audio(frames) == native(server, RESPELT)
     assert words(frames) == TEXT.split()
 
 
