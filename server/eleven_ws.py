@@ -75,9 +75,8 @@ class _Connection:
                 await self._take_multi(message, chosen, received.received_s, group)
             else:
                 self._take_single(message, chosen, received.received_s, group)
-        except Invalid as invalid:
-            await self._tell(ApiError("invalid_parameter", str(invalid)), None)
-        except ApiError as error:
+        except (Invalid, ApiError) as refused:
+            error = refused if isinstance(refused, ApiError) else ApiError("invalid_parameter", str(refused))
             self._state.refused(error)
             if not self._multi and not any(context.has_text for context in self._contexts.values()):
                 await _refuse(self._wire, error)  # its one utterance would begin as nobody asked

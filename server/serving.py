@@ -26,6 +26,7 @@ _DEAD_PEER_MS = 8_000  # what was sent and not acknowledged for so long cuts the
 _KEEP_ALIVE_S = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 2}  # a silent peer is asked, twice
 _PING_S = 5.0  # a WebSocket that does not answer one is freed after twice that
 _BACKLOG = 512
+_TICKS_A_SECOND = 10
 
 
 class DrainingServer(uvicorn.Server):
@@ -33,6 +34,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._state = state
         self._deadline_s: float | None = None
+        self._silent_since_s: dict[object, float] = {}  # connections on which no request has come yet
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._deadline_s is not None or sig == signal.SIGINT:
@@ -47,7 +49,20 @@ class DrainingServer(uvicorn.Server):
                 log.info("draining", live=len(self._state.live))
             elif not self._state.live or time.monotonic() > self._deadline_s:
                 self.should_exit = True
+        if counter % _TICKS_A_SECOND == 0:
+            self._drop_the_silent()
         return await super().on_tick(counter)
+
+    def _drop_the_silent(self) -> None:
+        """Who connects and says nothing, or a head without end, would hold its connection for ever."""
+        now, silent = time.monotonic(), dict[object, float]()
+        for connection in list(self.server_state.connections):
+            if getattr(connection, "cycle", self) is not None:
+                continue  # a request has come, or a WebSocket
+            silent[connection] = since_s = self._silent_since_s.get(connection, now)
+            if now - since_s > self._state.settings.body_timeout_s:
+                connection.transport.close()
+        self._silent_since_s = silent
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     first_audio_s: float = Field(15.0, gt=0, description="from the end of the text to its first audio")
     utterance_s: float = Field(900.0, gt=0, description="from an utterance's start to its end")
     send_timeout_s: float = Field(15.0, gt=0, description="one message to a listener that does not read")
-    body_timeout_s: float = Field(15.0, gt=0, description="the body of an HTTP request")
+    body_timeout_s: float = Field(15.0, gt=0, description="the head of an HTTP request, and then its body")
     drain_s: float = Field(60.0, ge=0, description="how long live utterances may finish after SIGTERM")
     engine_silence_s: float = Field(5.0, gt=0, description="an engine silent for so long hangs and is replaced")
 

@@ -210,6 +210,12 @@ def test_elevenlabs_websockets_refuse_the_message(tmp_path: Path) -> None:
                 assert isinstance(told, dict)
                 assert (told["error"], told["code"]) == ("unknown_dictionary", 1008)
                 assert closed == {"type": "close", "code": 1008, "reason": "unknown_dictionary"}
+            async with AsgiSocket(app, path="/v1/text-to-speech/rms/stream-input") as single:
+                single.raw(text=json.dumps({**opening, "voice_settings": {"speed": 9}}))
+                told, closed = await single.recv(), await single.recv()
+                assert isinstance(told, dict)
+                assert (told["error"], "speed" in told["message"]) == ("invalid_parameter", True)
+                assert closed == {"type": "close", "code": 1008, "reason": "invalid_parameter"}
             async with AsgiSocket(
                 app, path="/v1/text-to-speech/rms/multi-stream-input", query="output_format=pcm_24000"
             ) as multi:

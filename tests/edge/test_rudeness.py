@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from socket import create_connection
 from typing import Any
 
 import httpx
@@ -15,6 +16,8 @@ from engines.messages import Failed, Started
 from server import http_speech
 from server.state import State
 from server.utterance import Utterance
+from tests.edge.conftest import RunningServer
+from tests.edge.test_ws import dial, hear, say
 from tests.edge.toy import AsgiSocket, ToyEngine, serving, word_pcm
 
 SPEECH = {"input": "one", "response_format": "pcm"}
@@ -177,3 +180,15 @@ def test_one_json_object_is_written_as_the_audio_comes() -> None:
             assert told["normalized_alignment"] == told["alignment"]
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("said", [b"", b"POST /v1/audio/speech HTTP/1.1\r\nHost: here\r\n"])
+def test_who_connects_and_never_asks_is_dropped(said: bytes) -> None:
+    with RunningServer(body_timeout_s="0.5") as server:
+        with create_connection(("127.0.0.1", server.port), timeout=10) as silent, dial(server) as speaking:
+            silent.sendall(said)
+            assert silent.recv(1) == b""
+            say(speaking, type="append", text="A socket is not a silent connection.")
+            say(speaking, type="end")
+            hear(speaking, "done")
+        assert server.stop() == 0
