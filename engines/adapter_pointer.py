@@ -31,11 +31,9 @@ def in_sight(adapter: PointerAdapter, segment: Segment, at: Place) -> bool:
 
 
 def write_row(adapter: PointerAdapter, inputs: StepInputs, sequence: Sequence) -> None:
-    """The sequence's next step, or the one that it must make again. It must be `ready`."""
-    again = sequence.cached < sequence.past
-    at = sequence.trail[sequence.cached] if again else sequence.place
-    write_step(adapter, inputs, sequence, at, sequence.slot, 0)
-    inputs.past[sequence.slot] = sequence.cached
+    """The sequence must be `ready`."""
+    write_step(adapter, inputs, sequence, sequence.place, sequence.slot, 0)
+    inputs.past[sequence.slot] = sequence.past
 
 
 def write_step(adapter: PointerAdapter, inputs: StepInputs, sequence: Sequence, at: Place, row: int, step: int) -> None:

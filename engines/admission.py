@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from engines.config import EngineConfig
 from engines.cost_model import CostModel
+from engines.scheduler import first_chunk
 
 _JOB_CODES = 4  # codes a row in a vocoder job once a stream has some lead
 _BACK_OFF = 0.9  # of the running streams, when one of them was served late
@@ -37,13 +38,14 @@ class Admission:
     def predicted_ttfa_s(self, load: Load) -> float:
         """Of one more stream: the calls under way, then its own and those of the newcomers before it."""
         config, newcomers = self._config, load.first_pending + 1
+        codes = first_chunk(load.running + 1)
         lm_s = self._lm.predict_s(min(newcomers, config.max_batch), 0)
         under_way_s = min(config.lm_slice_s, self._lm.predict_s(min(load.running, config.max_batch), load.mean_context))
-        rows = max(1, config.vocoder_job_codes)
+        rows = max(1, config.vocoder_job_codes // codes)
         jobs = -(-newcomers // rows)
-        job_s = self._vocoder.predict_s(min(newcomers, rows), 1)
+        job_s = self._vocoder.predict_s(min(newcomers, rows), codes)
         waiting_s = self._vocoder.predict_s(max(1, rows // _JOB_CODES), _JOB_CODES) if load.running else 0.0
-        return under_way_s + lm_s * -(-newcomers // config.max_batch) + waiting_s + jobs * job_s
+        return under_way_s + codes * lm_s * -(-newcomers // config.max_batch) + waiting_s + jobs * job_s
 
     def refusal(self, load: Load) -> str | None:
         """Why one more stream cannot be served in time; None when it can, and when nobody else is there to be harmed:

@@ -74,9 +74,13 @@ class Vocoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafts:
-    """Draft heads: `length` picks guessed at once, from a layout of `offsets` places of the pointer."""
+    """Draft heads: `length` picks guessed at once, from a layout of `offsets` places of the pointer.
+
+    `verify` is the LM over length + 1 steps of one row, bit for bit what single steps make.
+    """
 
     file: str
+    verify: str
     length: int
     offsets: int
 
@@ -137,7 +141,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     _check_files(folder, fields.take("files", dict))
     bundle = _parse(folder, fields, hashlib.sha256(text).hexdigest())
     fields.finish()
-    drafts = [bundle.drafts.file] if bundle.drafts else []
+    drafts = [bundle.drafts.file, bundle.drafts.verify] if bundle.drafts else []
     for used in (bundle.lm.file, bundle.vocoder.file, *drafts):
         if used not in manifest["files"]:
             raise BundleError(f"{used!r} is used but has no hash under 'files'")
@@ -190,6 +194,9 @@ def _check_files(folder: Path, files: dict[str, Any]) -> None:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != digest:
             raise BundleError(f"{name} has sha256 {found}, the manifest says {digest}")
+    for path in folder.iterdir():  # a graph may draw its weights from a file of their own
+        if path.suffix in (".onnx", ".weights") and path.name not in files:
+            raise BundleError(f"{path.name!r} has no hash under 'files'")
 
 
 def _parse(folder: Path, fields: _Fields, digest: str) -> Bundle:
@@ -281,7 +288,8 @@ def _vocoder(fields: _Fields) -> Vocoder:
 
 
 def _drafts(fields: _Fields) -> Drafts:
-    drafts = Drafts(file=fields.take("file", str), length=fields.positive("length"), offsets=fields.positive("offsets"))
+    file, verify = fields.take("file", str), fields.take("verify", str)
+    drafts = Drafts(file=file, verify=verify, length=fields.positive("length"), offsets=fields.positive("offsets"))
     fields.finish()
     return drafts
 
@@ -301,4 +309,8 @@ def _voices(values: list[Any]) -> tuple[Voice, ...]:
         fields.finish()
     if not voices:
         raise BundleError("voices is empty, a bundle needs at least one")
+    if sorted(voice.index for voice in voices) != list(range(len(voices))):
+        raise BundleError(f"voices are numbered {[voice.index for voice in voices]}, right is 0 to {len(voices) - 1}")
+    if len({voice.id for voice in voices}) != len(voices):
+        raise BundleError(f"two voices have one id: {[voice.id for voice in voices]}")
     return tuple(voices)

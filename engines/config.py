@@ -8,7 +8,7 @@ from enum import Enum
 from engines.bundle import Bundle, Voice
 from engines.errors import BadParameter, ConfigError
 from engines.messages import Submit
-from engines.overlap_add import RATES_HZ
+from engines.overlap_add import OverlapAdd
 
 MIN_SPEED, MAX_SPEED = 0.75, 1.33  # what the shipped LM has heard
 MAX_TEMPERATURE = 2.0
@@ -53,8 +53,7 @@ class EngineConfig:
 
 def check_submit(submit: Submit, bundle: Bundle) -> Voice:
     """The voice asked for; raises a RequestError that names the value and what is right."""
-    if submit.sample_rate_hz not in RATES_HZ:
-        raise BadParameter(f"sample rate {submit.sample_rate_hz} Hz is not offered; valid: {RATES_HZ}")
+    OverlapAdd(bundle, submit.sample_rate_hz)  # raises where the voice has no whole frames at that rate
     if not MIN_SPEED <= submit.speed <= MAX_SPEED:
         raise BadParameter(f"speed {submit.speed} is out of range {MIN_SPEED} to {MAX_SPEED}")
     if submit.temperature is not None and not 0 <= submit.temperature <= MAX_TEMPERATURE:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _MEMORY = 0.04  # weight of the newest call: some 25 calls make the factor
+_TRUST = 4  # calls that the nearest bucket's factor is worth in a new one
 _OUTLIER = 4.0  # a call this much over its prediction was interrupted and counts as this much
 
 
@@ -41,8 +42,8 @@ class CostModel:
     def observe(self, rows: int, size: float, seconds: float) -> None:
         bucket, found = rows.bit_length(), seconds / self._shape.cost_s(rows, size)
         known, seen = self._factor(rows), self._seen.get(bucket, 0)
-        # The first calls are averaged, so that a bucket seen seldom is as right as one seen often.
-        weight = max(_MEMORY, 1 / (seen + 1))
+        # The first calls are averaged, what the neighbours know counting as a few of them: a cold first call is slow.
+        weight = max(_MEMORY, 1 / (seen + 1 + _TRUST))
         found = min(found, _OUTLIER * known)
         self._factors[bucket], self._seen[bucket] = known + weight * (found - known), seen + 1
 

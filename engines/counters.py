@@ -17,7 +17,7 @@ class Counters:
     vocoder_rows: int = 0
     drafts_proposed: int = 0
     drafts_accepted: int = 0
-    near_ties: int = 0  # met in a cache written by several steps at once, and settled by making it again
+    draft_faults: int = 0  # drafter or check failed; the step was made without
     late_chunks: int = 0  # emitted after their listener had run dry
     finished: int = 0
     cancelled: int = 0
@@ -33,7 +33,7 @@ class Counters:
             "vocoder_rows",
             "drafts_proposed",
             "drafts_accepted",
-            "near_ties",
+            "draft_faults",
             "late_chunks",
             "finished",
             "cancelled",

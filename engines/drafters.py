@@ -69,7 +69,7 @@ class HeadDrafter:
 class NgramDrafter:
     """Continues as the sequence did when its last two codes came before; training-free."""
 
-    def __init__(self, length: int = 3) -> None:
+    def __init__(self, length: int = 2) -> None:
         self.length = length
 
     def propose(self, sequence: Sequence, hidden: FloatArray) -> list[Guess]:

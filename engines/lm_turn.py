@@ -12,7 +12,7 @@ from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
 from engines.cost_model import CostModel
 from engines.counters import Counters
-from engines.decoding import Decoding, Outcome, Pick
+from engines.decoding import Decoding, Outcome
 from engines.drafters import Drafter
 from engines.errors import EngineFault
 from engines.kv_blocks import BlockPool
@@ -111,30 +111,29 @@ class LmTurn:
 
     def _drafted(self, chosen: list[Sequence]) -> None:
         assert self._speculation is not None, "drafts need a drafter"
+        plain = []
         for sequence in chosen:
-            if sequence.cached < sequence.past:
-                self._plain([row_of(sequence, self._clock())], {sequence.slot: sequence})
+            after = sequence.past + self._speculation.steps
+            if after > self._bundle.adapter.max_steps or not self._blocks.can_grow(sequence.slot, after):
+                plain.append(sequence)
                 continue
-            room = min(self._speculation.max_steps, self._bundle.adapter.max_steps - sequence.past)
-            while room > 1 and not self._blocks.can_grow(sequence.slot, sequence.past + room):
-                room -= 1
-            self._blocks.grow(sequence.slot, sequence.past + room)
-            self._speculation.run(sequence, room, self._commit)
-            self._decoding.keep_clear(sequence)
+            self._blocks.grow(sequence.slot, after)
+            if self._speculation.run(sequence, self._commit):
+                self._decoding.keep_clear(sequence)
+            else:
+                plain.append(sequence)
+        if plain:
+            now = self._clock()
+            self._plain([row_of(one, now) for one in plain], {one.slot: one for one in plain})
 
     def _commit(self, sequence: Sequence, outcome: Outcome) -> bool:
         """Whether the pick stands and the sequence goes on."""
-        if isinstance(outcome, Pick):
-            segments_before = sequence.segments_done
-            sequence.take_code(outcome.code, outcome.advance)
-            self._counters.tokens += 1
-            if sequence.segments_done != segments_before:
-                self._blocks.release(sequence.slot)
-            return True
-        if outcome is None:
-            self._counters.near_ties += 1
-            sequence.make_exact()
-            self.forget(sequence.request.request_id)  # so that the contested step is made alone
-        else:
+        if isinstance(outcome, EngineFault):
             self._faults.append((sequence, outcome))
-        return False
+            return False
+        segments_before = sequence.segments_done
+        sequence.take_code(outcome.code, outcome.advance)
+        self._counters.tokens += 1
+        if sequence.segments_done != segments_before:
+            self._blocks.release(sequence.slot)
+        return True

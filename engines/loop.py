@@ -18,7 +18,15 @@ from engines.config import DraftMode, EngineConfig, check_submit
 from engines.cost_model import CostModel, CostShape
 from engines.counters import Counters
 from engines.drafters import Drafter, HeadDrafter
-from engines.errors import BadParameter, BundleError, EngineFault, Overloaded, ParlandoError
+from engines.errors import (
+    BadParameter,
+    BundleError,
+    ConfigError,
+    EngineFault,
+    IntegrityError,
+    Overloaded,
+    ParlandoError,
+)
 from engines.kv_blocks import BLOCK_TOKENS, BlockPool
 from engines.lm_turn import LmTurn, row_of
 from engines.messages import (
@@ -44,7 +52,7 @@ from engines.scheduler import chunk_codes
 from engines.sequence import Phase, Sequence
 from engines.slots import SlotPool
 from engines.text import NUM_PHONE_IDS, FrontEnd
-from engines.vocoding import VocoderRow, Vocoding
+from engines.vocoding import Vocoded, VocoderRow, Vocoding
 
 __all__ = ["Engine", "EngineConfig"]
 
@@ -86,6 +94,9 @@ class Engine:
         self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
         if drafter is None and bundle.drafts is not None and self.config.drafts is not DraftMode.OFF:
             drafter = HeadDrafter(bundle, OnnxDrafts(bundle, self.config.lm_threads))
+        if drafter is not None and (bundle.drafts is None or drafter.length > bundle.drafts.length):
+            most = bundle.drafts.length if bundle.drafts else 0
+            raise ConfigError(f"the drafter guesses {drafter.length} steps, the bundle's graph checks {most}")
         self._lm_turn = LmTurn(bundle, self.config, lm, drafter, self._blocks, self._counters, self._lm_cost, clock)
         self._vocoding = Vocoding(
             bundle,
@@ -122,8 +133,8 @@ class Engine:
         if self._inbox or self._news.is_set() or self._vocoding.has_finished:
             return True
         now = self._clock()
-        return any(one.unread or self._runnable(one, now) for one in self._sequences.values()) or (
-            not self._vocoding.busy and bool(self._vocoder_rows(now))
+        return any(one.readable or self._runnable(one, now) for one in self._sequences.values()) or (
+            not self._vocoding.full and bool(self._vocoder_rows(now))
         )
 
     def step(self) -> list[Event]:
@@ -137,8 +148,7 @@ class Engine:
         if self._decode():
             self._collect()
             self._dispatch()
-        if not self._vocoding.busy:
-            self._collect()
+        self._collect()
         self._tell_starved()
         if not self._sequences:
             self.check_integrity()
@@ -163,12 +173,12 @@ class Engine:
         )
 
     def check_integrity(self) -> None:
-        """free + leased == total, for slots and blocks; IntegrityError otherwise."""
+        """free + leased == total, for slots and blocks, and as many slots as sequences; IntegrityError otherwise."""
         self._slots.check()
         self._blocks.check()
         leased = sum(one.phase is not Phase.WAITING for one in self._sequences.values())
         if self._slots.count - self._slots.free != leased:
-            raise EngineFault(f"{leased} sequences hold {self._slots.count - self._slots.free} slots")
+            raise IntegrityError(f"{leased} sequences hold {self._slots.count - self._slots.free} slots")
 
     # -- inbox -----------------------------------------------------------------------------------------------------
 
@@ -218,7 +228,8 @@ class Engine:
             raise Overloaded(reason, _RETRY_AFTER_S)
 
     def _load(self) -> Load:
-        running = [one for one in self._sequences.values() if one.phase is not Phase.DRAINING]
+        now = self._clock()
+        running = [one for one in self._sequences.values() if one.phase is not Phase.DRAINING and one.speaks(now)]
         pending = sum(one.first_chunk_s is None and bool(one.unread or one.segments) for one in running)
         steps = sum(one.past for one in running)
         return Load(running=len(running), first_pending=pending, mean_context=steps / max(1, len(running)))
@@ -233,7 +244,7 @@ class Engine:
         """Reads what has come, a slice of each sequence in turn, the most urgent first, within the step's budget."""
         left, now = self.config.text_chars, self._clock()
         while left > 0:
-            unread = [one for one in self._sequences.values() if one.unread and one.phase is not Phase.DRAINING]
+            unread = [one for one in self._sequences.values() if one.readable]
             if not unread:
                 return
             for sequence in sorted(unread, key=lambda one: row_of(one, now).urgency):
@@ -263,6 +274,7 @@ class Engine:
         """The one way out, for finish, cancel and failure alike."""
         if sequence.in_vocoder:
             sequence.phase = Phase.DRAINING
+            sequence.unread.clear()
             return
         if sequence.phase is not Phase.WAITING:
             self._lm_turn.reset(sequence.slot)
@@ -311,7 +323,7 @@ class Engine:
         return due
 
     def _dispatch(self) -> None:
-        if self._vocoding.busy:
+        if self._vocoding.full:
             return
         due = self._vocoder_rows(self._clock())
         if not due:
@@ -323,12 +335,14 @@ class Engine:
         self._vocoding.start([VocoderRow.take(sequence, count) for sequence in chosen])
 
     def _collect(self) -> None:
-        done = self._vocoding.collect()
-        if done is None:
-            return
+        while (done := self._vocoding.collect()) is not None:
+            self._deliver(done)
+
+    def _deliver(self, done: Vocoded) -> None:
         self._counters.vocoder_busy_s += done.busy_s
         self._counters.vocoder_rows += len(done.rows)
-        self._vocoder_cost.observe(len(done.rows), len(done.rows[0].codes), done.busy_s)
+        if done.rows[0].codes and not any(isinstance(one, EngineFault) for one in done.pcm):
+            self._vocoder_cost.observe(len(done.rows), len(done.rows[0].codes), done.busy_s)
         for row, pcm in zip(done.rows, done.pcm, strict=True):
             sequence = self._sequences[row.request_id]
             sequence.in_vocoder = False

@@ -25,7 +25,7 @@ class Submit:
     voice: str
     seed: int
     sample_rate_hz: int = 24_000  # 8, 16, 24, 32 or 48 kHz
-    speed: float = 1.0  # 0.75 to 1.35 within what the LM was trained on
+    speed: float = 1.0  # 0.75 to 1.33, what the LM was trained on
     temperature: float | None = None  # None: the bundle's default
     max_lead_s: float | None = None  # None: no cap; work ahead as long as there is room
     pronunciations: tuple[PronunciationDictionary, ...] = ()  # the first that has a word decides

@@ -62,7 +62,7 @@ def batch_runs(ready: Items[Row], max_batch: int) -> list[tuple[int, int]]:
             break
         first, last = _most_urgent_part(run, left)
         chosen.append((first, last))
-        left -= last - first
+        left -= last - first + MAX_GAP  # another call costs as much as a few rows
     return sorted(chosen)
 
 
@@ -87,12 +87,17 @@ def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
     return best[1], best[2]
 
 
+def first_chunk(running: int) -> int:
+    """Codes of a stream's first chunk beside so many others."""
+    return 1 if running < CROWD else 2
+
+
 def chunk_codes(pending: int, emitted: int, lead_s: float, *, running: int, no_more: bool) -> int:
     """How many of `pending` codes to vocode now, 0 to wait for more. Larger chunks cost less; lead buys patience."""
     if pending == 0:
         return 0
     if emitted == 0:
-        wanted = 1 if running < CROWD else 2
+        wanted = first_chunk(running)
     elif lead_s < URGENT_S:
         wanted = 1
     elif lead_s < 0.3:

@@ -2,7 +2,6 @@
 
 text -> phones -> segments        what to say
 segment, pointer, elapsed         where the LM is
-steps [0, cached)                 of this segment, in the LM's cache; steps [cached, past) are to be made again
 codes [0, vocoded)                spoken, emitted or on their way
 codes [vocoded, len)              wait for the vocoder
 
@@ -22,6 +21,9 @@ from engines.messages import EndText, Flush, Submit, Timings, WordTime
 from engines.segmenter import Segment, Segmenter
 from engines.text import FrontEnd, Phone, TextStream
 
+SEGMENTS_AHEAD = 4  # read and not yet spoken; a book is not turned into phones faster than it is spoken
+MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
+FRESH_S = 2.0  # who has just come will speak
 # One code for 0.6 s outside a pause is a loop: ordinary speech of the shipped voices repeats at most 7 times.
 MAX_SAME_CODES = 16
 
@@ -54,7 +56,8 @@ class Sequence:
         self.voice = voice
         self.bundle = bundle
         self.stretch = 1.0 / submit.speed
-        self.temperature = bundle.temperature if submit.temperature is None else submit.temperature
+        temperature = bundle.temperature if submit.temperature is None else submit.temperature
+        self.temperature = temperature if temperature >= MIN_TEMPERATURE else 0.0
         self.phase = Phase.WAITING
         self.slot = -1  # valid while RUNNING or DRAINING
         self.paused = False
@@ -67,10 +70,7 @@ class Sequence:
 
         self.pointer = 0
         self.elapsed = 0
-        self.past = 0  # steps of this segment
-        self.cached = 0  # of them, those in the cache; less than `past` while a near tie is being settled
-        self.exact = True  # the cache has the bits that steps made one by one have
-        self.trail: list[Place] = []  # where each step of this segment was made
+        self.past = 0  # steps in the cache: of this segment
         self.previous_code = bundle.codes.begin
 
         self.codes: list[int] = []
@@ -105,6 +105,16 @@ class Sequence:
             if not step:
                 return
         self.unread.append(step)
+
+    @property
+    def readable(self) -> bool:
+        """Whether text waits that should be read now."""
+        return bool(self.unread) and len(self.segments) < SEGMENTS_AHEAD and self.phase is not Phase.DRAINING
+
+    def speaks(self, now: float) -> bool:
+        """Whether it uses the machine, or is about to: a context that is open and silent does not."""
+        working = bool(self.unread or self.segments) or self.vocoded < len(self.codes) or self.in_vocoder
+        return working or now - self.submitted_s < FRESH_S or (self._dry_at_s or 0.0) > now
 
     def read(self, max_chars: int) -> int:
         """Reads the next piece of text, or does the next flush or end. Returns the characters read."""
@@ -146,10 +156,6 @@ class Sequence:
     def place(self) -> Place:
         return Place(self.pointer, self.elapsed, self.previous_code)
 
-    def make_exact(self) -> None:
-        """The steps of this segment are to be made again, one by one."""
-        self.cached, self.exact = 0, True
-
     @property
     def spoken_out(self) -> bool:
         """Every code of every phone has been made."""
@@ -165,12 +171,10 @@ class Sequence:
         """Commits one LM step: the code, the pointer's move and the guards."""
         adapter = self.bundle.adapter
         segment = self.segments[0]
-        self.trail.append(self.place)
         advance = self._guard_repetition(segment, code, advance)
         self.codes.append(code)
         self.previous_code = code
         self.past += 1
-        self.cached += 1
         self.lm_steps += 1
         if advance == 0 and self.elapsed + 1 >= self._longest_hold(segment):
             advance = 1
@@ -211,9 +215,7 @@ class Sequence:
         self._end_word()
         self.segments.popleft()
         self.segments_done += 1
-        self.pointer = self.elapsed = self.past = self.cached = 0
-        self.exact = True
-        self.trail.clear()
+        self.pointer = self.elapsed = self.past = 0
         self.previous_code = self.bundle.codes.begin
 
     # -- words -----------------------------------------------------------------------------------------------------

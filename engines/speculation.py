@@ -8,9 +8,9 @@ same noise at the same positions, decide how far the guesses were right (drafter
     pick      p1       p2          p3           p4
     stands    always   p1 = g1     p2 = g2      p3 = g3, and all before
 
-What does not stand is taken back by counting fewer steps in the cache. Several steps in one call sum in another order
-than single ones, some 1e-5 apart. So a pick that is all but a tie is not made from such a cache: the segment's steps
-are made again one by one first (`Sequence.make_exact`), and drafts change no bit of the audio.
+What does not stand is taken back by counting fewer steps in the cache. The graph over several steps has the bits of
+single ones (`models/export.py`), so drafts change no bit of the audio. (Tried first: one attention call over all
+steps. It sums in another order, 1e-5 apart in float, which int8 now and then makes a whole step of its scale.)
 
 Whether it pays is measured, not believed: `DraftSwitch` times both ways and lets the faster one run.
 """
@@ -23,31 +23,38 @@ from engines.adapter_pointer import in_sight, moved, write_step
 from engines.bundle import Bundle
 from engines.counters import Counters
 from engines.decoding import Outcome, pick
-from engines.drafters import Drafter, Guess
-from engines.errors import EngineFault
+from engines.drafters import Drafter
 from engines.runtime.base import FloatArray, LmRuntime
 from engines.sequence import Place, Sequence
 
 _PROBE_EVERY = 400  # tokens between two looks at the way not taken; twice as many after each that changed nothing
 _PROBE_EVERY_MOST = 12800
-_PROBE_TOKENS = 24
-_MEMORY = 0.1  # weight of the newest probe or run
+_PROBE_TOKENS = 48
+_KEEP = 0.97  # of what is known, with every step
+_COLD_STEPS = 4  # first steps of a way pay for memory and bindings; they are not counted
 
 
 class DraftSwitch:
     """Seconds per token with and without drafts, and which of the two to run next. The caller brings the times."""
 
     def __init__(self) -> None:
-        self._cost_s: dict[bool, float] = {}
+        # Decayed sums: a mean of seconds per token over steps would count a step of one token like one of three.
+        self._seconds, self._tokens = {True: 0.0, False: 0.0}, {True: 0.0, False: 0.0}
+        self._cold = {True: _COLD_STEPS, False: _COLD_STEPS}
         self._left, self._every = _PROBE_TOKENS, _PROBE_EVERY
         self._settled = True  # the way that the last probe confirmed
         self.on = True
 
     def observe(self, tokens: int, seconds: float) -> None:
         """Of one step, made the way `on` says."""
-        known = self._cost_s.get(self.on)
-        cost_s = seconds / tokens
-        self._cost_s[self.on] = cost_s if known is None else known + _MEMORY * (min(cost_s, 4 * known) - known)
+        way = self.on
+        if self._cold[way] > 0:
+            self._cold[way] -= 1
+            return
+        known = self._cost_s(way)
+        seconds = seconds if known is None else min(seconds, 4 * known * tokens)  # more is an interruption
+        self._seconds[way] = _KEEP * self._seconds[way] + seconds
+        self._tokens[way] = _KEEP * self._tokens[way] + tokens
         self._left -= tokens
         if self._left > 0:
             return
@@ -61,14 +68,18 @@ class DraftSwitch:
     @property
     def best(self) -> bool:
         """Whether drafts pay; without both figures, that they might."""
-        return self._cost_s.get(True, 0.0) <= self._cost_s.get(False, float("inf"))
+        drafted_s, plain_s = self._cost_s(True), self._cost_s(False)
+        return drafted_s is None or plain_s is None or drafted_s <= plain_s
 
     @property
     def gain(self) -> float | None:
         """Speed with drafts over speed without."""
-        if len(self._cost_s) < 2:
-            return None
-        return self._cost_s[False] / self._cost_s[True]
+        drafted_s, plain_s = self._cost_s(True), self._cost_s(False)
+        return None if drafted_s is None or plain_s is None else plain_s / drafted_s
+
+    def _cost_s(self, way: bool) -> float | None:
+        """Seconds a token."""
+        return self._seconds[way] / self._tokens[way] if self._tokens[way] else None
 
 
 class Speculation:
@@ -80,8 +91,8 @@ class Speculation:
         self._hidden: dict[str, tuple[int, FloatArray]] = {}  # by request: LM steps made, the last one's hidden state
 
     @property
-    def max_steps(self) -> int:
-        """Steps of one call at most: the true one and the guesses."""
+    def steps(self) -> int:
+        """Of one call: the true one and the guesses."""
         return self._drafter.length + 1
 
     def saw_step(self, sequence: Sequence) -> None:
@@ -91,51 +102,53 @@ class Speculation:
     def forget(self, request_id: str) -> None:
         self._hidden.pop(request_id, None)
 
-    def run(self, sequence: Sequence, max_steps: int, commit: Callable[[Sequence, Outcome], bool]) -> None:
-        """Commits the picks that stand. `max_steps`: what the sequence's memory allows; it must be `ready`.
+    def run(self, sequence: Sequence, commit: Callable[[Sequence, Outcome], bool]) -> bool:
+        """Commits the picks that stand. The sequence must be `ready`, its memory must hold `steps` more steps.
 
-        `commit` tells whether the sequence goes on.
+        `commit` tells whether the sequence goes on. False, and nothing done, where nothing can be guessed: a plain step
+        is then due.
         """
-        places, guesses = self._foresee(sequence, max_steps)
-        inputs = self._runtime.ahead(len(places))
-        for step, at in enumerate(places):
-            write_step(self._bundle.adapter, inputs, sequence, at, 0, step)
-        inputs.past[0] = sequence.past
         started_s = self._clock()
         try:
-            code_logits, advance_logits, hidden = self._runtime.verify(sequence.slot, len(places))
-        except Exception as error:  # whatever the backend raises belongs to this row, not to the loop
-            commit(sequence, EngineFault(f"the speech model failed: {error}"))
-            return
+            places = self._foresee(sequence)
+            if len(places) < 2:
+                return False
+            inputs = self._runtime.ahead
+            for step in range(self.steps):  # what lies behind the last place is computed and taken back
+                write_step(self._bundle.adapter, inputs, sequence, places[min(step, len(places) - 1)], 0, step)
+            inputs.past[0] = sequence.past
+            code_logits, advance_logits, hidden = self._runtime.verify(sequence.slot)
+        except Exception:  # whatever the backend raises: a guess is optional, and a plain step says what is wrong
+            self._counters.draft_faults += 1
+            self.forget(sequence.request.request_id)
+            return False
         self._counters.lm_busy_s += self._clock() - started_s
         self._counters.lm_steps += 1
         self._counters.lm_rows += 1
-        self._counters.drafts_proposed += len(guesses)
-        sequence.exact = sequence.exact and len(places) == 1
+        self._counters.drafts_proposed += len(places) - 1
         segment = sequence.segments_done
         for step, following in enumerate([*places[1:], None]):
             if not commit(sequence, pick(sequence, code_logits[step], advance_logits[step])):
-                return
+                break
             self._keep(sequence, hidden[step])
             # Guards may have moved the pointer elsewhere than the model said: then what lies behind is not its future.
             if sequence.segments_done != segment or sequence.place != following:
-                return
+                break
             self._counters.drafts_accepted += 1
+        return True
 
-    def _foresee(self, sequence: Sequence, max_steps: int) -> tuple[list[Place], list[Guess]]:
+    def _foresee(self, sequence: Sequence) -> list[Place]:
         """The places of the steps to run: the true one and those the guesses lead to."""
         places: list[Place] = [sequence.place]
-        guesses: list[Guess] = []
         made, hidden = self._hidden.get(sequence.request.request_id, (-1, None))
         if hidden is None or made != sequence.lm_steps or sequence.past == 0:
-            return places, guesses
+            return places
         for code, advance in self._drafter.propose(sequence, hidden):
             following = moved(places[-1], code, advance)
-            if len(places) >= max_steps or not in_sight(self._bundle.adapter, sequence.segments[0], following):
+            if not in_sight(self._bundle.adapter, sequence.segments[0], following):
                 break
-            guesses.append((code, advance))
             places.append(following)
-        return places, guesses
+        return places
 
     def _keep(self, sequence: Sequence, hidden: FloatArray) -> None:
         self._hidden[sequence.request.request_id] = (sequence.lm_steps, hidden.copy())

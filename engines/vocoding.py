@@ -1,7 +1,8 @@
 """Codes to samples for many sequences, in the loop's thread or in a worker of its own.
 
-All vocoder state lives here, by slot, and is touched only while a job runs; one job is in flight at a time, so the
-arrays need no lock. A slot is not given away while its row is in a job.
+All vocoder state lives here, by slot, and is touched only while a job runs; jobs run one after another, so the arrays
+need no lock. One may wait behind the one that runs, so that the worker does not stand still until the loop comes round.
+A sequence is in one job at a time, and its slot is not given away meanwhile.
 """
 
 from __future__ import annotations
@@ -79,21 +80,30 @@ class Vocoding:
         self._rates: dict[int, OverlapAdd] = {}
         self._finished: SimpleQueue[Vocoded] = SimpleQueue()
         self._jobs: SimpleQueue[list[VocoderRow] | None] = SimpleQueue()
-        self.busy = False
-        self._began_s = 0.0
+        self._jobs_at_once = 1 if wake is None else 2
+        self._in_flight = 0
+        self._began_s: float | None = None
         self._worker: threading.Thread | None = None
         if wake is not None:
             self._worker = threading.Thread(target=self._work, name="vocoder", daemon=True)
             self._worker.start()
 
     def start(self, rows: list[VocoderRow]) -> None:
-        """All rows bring the same number of codes. Not while `busy`."""
-        assert not self.busy, "one vocoder job at a time"
-        self.busy, self._began_s = True, self._clock()
+        """All rows bring the same number of codes. Not while `full`."""
+        assert not self.full, "a job runs and another waits"
+        self._in_flight += 1
         if self._worker is None:
             self._finished.put(self._run(rows))
         else:
             self._jobs.put(rows)
+
+    @property
+    def full(self) -> bool:
+        return self._in_flight >= self._jobs_at_once
+
+    @property
+    def idle(self) -> bool:
+        return self._in_flight == 0
 
     @property
     def has_finished(self) -> bool:
@@ -101,14 +111,15 @@ class Vocoding:
 
     @property
     def job_s(self) -> float:
-        """How long the job in flight has been running; 0 without one."""
-        return self._clock() - self._began_s if self.busy and not self.has_finished else 0.0
+        """How long the job that runs has been running; 0 without one."""
+        began_s = self._began_s
+        return 0.0 if began_s is None else self._clock() - began_s
 
     def collect(self) -> Vocoded | None:
         """The job that has finished since the last call, if one has."""
         if self._finished.empty():
             return None
-        self.busy = False
+        self._in_flight -= 1
         return self._finished.get()
 
     def close(self) -> None:
@@ -123,11 +134,12 @@ class Vocoding:
             self._wake()
 
     def _run(self, rows: list[VocoderRow]) -> Vocoded:
-        started_s = self._clock()
+        started_s = self._began_s = self._clock()
         try:
             pcm = self._synthesise(rows)
         except Exception as error:  # whatever the backend raises belongs to these rows, not to the loop
             pcm = [EngineFault(f"the vocoder failed: {error}")] * len(rows)
+        self._began_s = None
         return Vocoded(rows=rows, pcm=pcm, busy_s=self._clock() - started_s)
 
     def _synthesise(self, rows: list[VocoderRow]) -> list[bytes | EngineFault]:

@@ -19,6 +19,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, SAMPLES_PER_CODE, Decoder
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
@@ -29,6 +30,7 @@ from models.speech_lm import (
     MAX_ADVANCE,
     MAX_ELAPSED,
     WINDOW,
+    LmConfig,
     SpeechLm,
     rotary_table,
 )
@@ -70,13 +72,22 @@ class Graph:
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
 
-def lm_graph(network: SpeechLm) -> onnx.ModelProto:
-    """One decode step over a shared cache; inputs and outputs as the bundle's `pointer` adapter names them."""
+def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
+    """One decode step over a shared cache; inputs and outputs as the bundle's `pointer` adapter names them.
+
+    With `steps`, so many steps of one row at once, each with the bits that it has when made alone: products run over
+    all of them, which changes no row's sum, attention step by step, each seeing what the one before has written. The
+    cache is then an output once for each step, all bound to the same memory.
+    """
     config, graph = network.config, Graph()
     weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
     hidden = _embed(graph, weights)
     graph.input("seqlens_k", TensorProto.INT32, ["B"])
     graph.input("total_len", TensorProto.INT32, [1])
+    for step in range(1, steps or 1):
+        graph.exact(f"later{step}", np.array([step], np.int32))
+        graph.node("Add", ["seqlens_k", f"later{step}"], f"seqlens_k_{step}")
+        graph.node("Add", ["total_len", f"later{step}"], f"total_len_{step}")
     cosine, sine = rotary_table(MAX_STEPS + 16, config.head_dim)
     graph.exact("cosine", cosine.numpy())
     graph.exact("sine", sine.numpy())
@@ -91,7 +102,7 @@ def lm_graph(network: SpeechLm) -> onnx.ModelProto:
     )
     for layer in range(config.layers):
         following = "norm.weight" if layer == config.layers - 1 else f"blocks.{layer + 1}.attention_norm.weight"
-        normed, residual = _block(graph, network, weights, layer, normed, residual, weights[following])
+        normed, residual = _block(graph, network, weights, layer, normed, residual, weights[following], steps)
     graph.node("Identity", [normed], "hidden")
     graph.node("MatMul", [normed, graph.weight("to_code", weights["to_code.weight"].T)], "code_logits")
     advance = graph.node("MatMul", [normed, graph.weight("to_advance", weights["to_advance.weight"].T)], "advance_raw")
@@ -130,25 +141,13 @@ def _block(
     normed: str,
     residual: str,
     following_norm: NDArray[Any],
+    steps: int | None,
 ) -> tuple[str, str]:
     config, at = network.config, f"blocks.{layer}."
-    cache = ["B", config.kv_heads, "T", config.head_dim]
-    for kind in ("k", "v"):
-        graph.input(f"past_{kind}{layer}", TensorProto.FLOAT, cache)  # type: ignore[arg-type]
-        graph.output(f"present_{kind}{layer}", TensorProto.FLOAT, cache)  # type: ignore[arg-type]
     packed = graph.node(
         "MatMul", [normed, graph.weight(f"{at}qkv", weights[f"{at}attention.qkv.weight"].T)], f"{at}packed"
     )
-    mixed = graph.node(
-        "GroupQueryAttention",
-        [packed, "", "", f"past_k{layer}", f"past_v{layer}", "seqlens_k", "total_len", "cosine", "sine"],
-        [f"{at}mixed", f"present_k{layer}", f"present_v{layer}"],
-        domain=MICROSOFT,
-        num_heads=config.heads,
-        kv_num_heads=config.kv_heads,
-        do_rotary=1,
-        scale=1 / math.sqrt(config.head_dim),
-    )
+    mixed = _attention(graph, config, layer, packed, steps)
     joined = graph.node(
         "MatMul", [mixed, graph.weight(f"{at}out", weights[f"{at}attention.out.weight"].T)], f"{at}joined"
     )
@@ -162,6 +161,35 @@ def _block(
     product = graph.node("Mul", [gate, f"{at}up"], f"{at}product")
     down = graph.node("MatMul", [product, graph.weight(f"{at}down", weights[f"{at}down.weight"].T)], f"{at}lowered")
     return _skip_norm(graph, f"{at}next_norm", down, residual, following_norm)
+
+
+def _attention(graph: Graph, config: LmConfig, layer: int, packed: str, steps: int | None) -> str:
+    cache: list[str | int] = ["B", config.kv_heads, "T", config.head_dim]
+    past = {kind: graph.input(f"past_{kind}{layer}", TensorProto.FLOAT, cache) for kind in "kv"}
+    count, at = steps or 1, f"blocks.{layer}."
+    rows, mixed = [packed], []
+    if steps:
+        rows = [f"{at}packed_{step}" for step in range(count)]
+        graph.node("Split", [packed, graph.exact(f"{at}each", np.ones(count, np.int64))], rows, axis=1)
+    for step, row in enumerate(rows):
+        suffix = f"_{step}" if steps else ""
+        lengths = [f"{name}_{step}" if step else name for name in ("seqlens_k", "total_len")]
+        present = {kind: f"present_{kind}{layer}{suffix}" for kind in "kv"}
+        graph.node(
+            "GroupQueryAttention",
+            [row, "", "", past["k"], past["v"], *lengths, "cosine", "sine"],
+            [f"{at}mixed{suffix}", present["k"], present["v"]],
+            domain=MICROSOFT,
+            num_heads=config.heads,
+            kv_num_heads=config.kv_heads,
+            do_rotary=1,
+            scale=1 / math.sqrt(config.head_dim),
+        )
+        for name in present.values():
+            graph.output(name, TensorProto.FLOAT, cache)
+        past = present
+        mixed.append(f"{at}mixed{suffix}")
+    return graph.node("Concat", mixed, f"{at}mixed", axis=1) if steps else mixed[0]
 
 
 def _skip_norm(graph: Graph, name: str, x: str, residual: str, scale: NDArray[Any]) -> tuple[str, str]:
@@ -237,6 +265,27 @@ def store_in_half(model: onnx.ModelProto) -> None:
     model.graph.node.extend(casts + kept)
 
 
+def save_sharing(models: dict[Path, onnx.ModelProto], weights: Path) -> None:
+    """Graphs of one folder that keep their large constants in one file, those of equal name and bytes once."""
+    places: dict[tuple[str, bytes], tuple[int, int]] = {}
+    with weights.open("wb") as file:
+        for path, model in models.items():
+            kept = onnx.ModelProto()
+            kept.CopyFrom(model)
+            for tensor in kept.graph.initializer:
+                content = numpy_helper.to_array(tensor).tobytes()
+                if len(content) < 1024:
+                    continue
+                if (tensor.name, content) not in places:
+                    file.write(b"\0" * (-file.tell() % 64))
+                    places[tensor.name, content] = file.tell(), len(content)
+                    file.write(content)
+                offset, length = places[tensor.name, content]
+                set_external_data(tensor, weights.name, offset, length)
+                tensor.ClearField("raw_data")
+            onnx.save(kept, path)
+
+
 def round_to_half(network: torch.nn.Module) -> None:
     """What is stored is what is measured: gives the torch network the rounded weights too."""
     with torch.no_grad():
@@ -298,7 +347,8 @@ def update_manifest(folder: Path, provenance: dict[str, Any] | None = None, **fi
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text()) | fields
     manifest["provenance"] |= provenance or {}
-    manifest["files"] = {graph.name: _sha256(graph) for graph in sorted(folder.glob("*.onnx"))}
+    graphs = sorted(path for path in folder.iterdir() if path.suffix in (".onnx", ".weights"))
+    manifest["files"] = {graph.name: _sha256(graph) for graph in graphs}
     path.write_text(json.dumps(manifest, indent=1) + "\n")
 
 

@@ -19,11 +19,11 @@ from onnx import TensorProto, helper
 from engines.bundle import load_bundle
 from models.codec import NUM_CODES
 from models.draft_heads import DraftConfig, DraftHeads, offsets
-from models.export import MICROSOFT, Graph, round_to_half, update_manifest
+from models.export import MICROSOFT, Graph, lm_graph, round_to_half, save_sharing, update_manifest
 from models.finish import load_lm
 from models.lm_data import elapsed
 from models.own_samples import OwnSample
-from models.quantise import Feeds, peaks, quantised
+from models.quantise import Feeds, quantised, scales, scales_in
 from models.speech_lm import MAX_ELAPSED, WINDOW, SpeechLm
 
 _CALIBRATION_CALLS = 400
@@ -120,13 +120,20 @@ def _places(graph: Graph, weights: dict[str, np.ndarray], count: int) -> str:
 
 
 def export_drafts(folder: Path, lm: SpeechLm, heads: DraftHeads, samples: list[OwnSample]) -> None:
+    """Adds drafts.onnx, and verify.onnx: the LM over as many steps as there are guesses and one more."""
     round_to_half(heads)
     round_to_half(lm)
-    model = draft_graph(lm, heads)
-    found = peaks(model, draft_calls(load_bundle(folder).adapter.window, heads, samples))
-    onnx.save(quantised(model, found), folder / "drafts.onnx")
-    length = heads.config.length
-    update_manifest(folder, drafts={"file": "drafts.onnx", "length": length, "offsets": offsets(heads.config)})
+    bundle, length = load_bundle(folder), heads.config.length
+    drafts = draft_graph(lm, heads)
+    found = scales(drafts, draft_calls(bundle.adapter.window, heads, samples))
+    onnx.save(quantised(drafts, found), folder / "drafts.onnx")
+    one_step = onnx.load(folder / bundle.lm.file)
+    verify = lm_graph(lm, steps=length + 1)
+    if scales_in(one_step):
+        verify = quantised(verify, scales_in(one_step))
+    save_sharing({folder / bundle.lm.file: one_step, folder / "verify.onnx": verify}, folder / "lm.weights")
+    places = {"length": length, "offsets": offsets(heads.config)}
+    update_manifest(folder, drafts={"file": "drafts.onnx", "verify": "verify.onnx", **places})
 
 
 def draft_calls(window: tuple[int, ...], heads: DraftHeads, samples: list[OwnSample]) -> Iterator[Feeds]:

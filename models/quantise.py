@@ -34,11 +34,8 @@ def products(model: onnx.ModelProto, wanted: Callable[[str], bool] = lambda name
     return found
 
 
-def peaks(model: onnx.ModelProto, calls: Iterable[Feeds], share: float = 1.0) -> dict[str, float]:
-    """The largest magnitude that enters each product over all calls, by the tensor's name.
-
-    `share` below 1 takes that quantile of each call's magnitudes instead: rare outliers are then clipped.
-    """
+def scales(model: onnx.ModelProto, calls: Iterable[Feeds]) -> dict[str, np.float32]:
+    """A step of int8 for what enters each product, by the tensor's name: no magnitude seen in the calls is cut."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     names = sorted({node.input[0] for node in products(model)})
@@ -52,15 +49,21 @@ def peaks(model: onnx.ModelProto, calls: Iterable[Feeds], share: float = 1.0) ->
     found = dict.fromkeys(names, 0.0)
     for feeds in calls:
         for name, value in zip(names, session.run(names, feeds), strict=True):
-            peak = np.abs(value).max() if share == 1.0 else np.quantile(np.abs(value), share)
-            found[name] = max(found[name], float(peak))
-    return found
+            found[name] = max(found[name], float(np.abs(value).max()))
+    return {name: np.float32(peak / 127) for name, peak in found.items()}
+
+
+def scales_in(model: onnx.ModelProto) -> dict[str, np.float32]:
+    """Those of a graph that `quantised` made; empty for one in float."""
+    chosen = {node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name in chosen}
+    return {name.removesuffix(".scale"): np.float32(numpy_helper.to_array(one)) for name, one in constants.items()}
 
 
 def quantised(
-    model: onnx.ModelProto, peak: dict[str, float], wanted: Callable[[str], bool] = lambda name: True
+    model: onnx.ModelProto, scale: dict[str, np.float32], wanted: Callable[[str], bool] = lambda name: True
 ) -> onnx.ModelProto:
-    """The same graph with int8 products; `peak` of every product's input as `peaks` gives it."""
+    """The same graph with int8 products; `scale` of every product's input as `scales` gives it."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
@@ -84,7 +87,7 @@ def quantised(
             continue
         x, weight = node.input
         if x not in entered:
-            constant(f"{x}.scale", np.array(peak[x] / 127, np.float32))
+            constant(f"{x}.scale", np.array(scale[x]))
             constant(f"{x}.zero", np.array(0, np.int8))
             nodes.append(node_of("QuantizeLinear", [x, f"{x}.scale", f"{x}.zero"], f"{x}.int8"))
             entered.add(x)

@@ -19,7 +19,7 @@ from engines.randomness import noise
 from engines.runtime.onnx import OnnxVocoder
 from models.export import update_manifest
 from models.lm_data import Example, collate
-from models.quantise import Feeds, peaks, products, quantised
+from models.quantise import Feeds, products, quantised, scales
 
 CALIBRATION_UTTERANCES = 96
 
@@ -30,11 +30,11 @@ def quantise_bundle(folder: Path, examples: list[Example], *, lm: bool = True, v
     chosen = _spread(examples)
     if lm:
         model = onnx.load(folder / bundle.lm.file)
-        onnx.save(quantised(model, peaks(model, lm_calls(bundle, chosen))), folder / bundle.lm.file)
+        onnx.save(quantised(model, scales(model, lm_calls(bundle, chosen))), folder / bundle.lm.file)
     if vocoder:
         model = onnx.load(folder / bundle.vocoder.file)
         last = products(model)[-1].input[1]
-        found = peaks(model, vocoder_calls(bundle, chosen))
+        found = scales(model, vocoder_calls(bundle, chosen))
         onnx.save(quantised(model, found, lambda weight: weight != last), folder / bundle.vocoder.file)
     update_manifest(folder, provenance={"int8": [name for name, done in (("lm", lm), ("vocoder", vocoder)) if done]})
 

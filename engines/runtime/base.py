@@ -69,12 +69,13 @@ class LmRuntime(Protocol):
         """The hidden state [D] of the slot's row in the last `step`."""
         ...
 
-    def ahead(self, steps: int) -> StepInputs:
-        """Where to write the steps of the next `verify`: one row, `past` included."""
+    @property
+    def ahead(self) -> StepInputs:
+        """Where to write the steps of the next `verify`: one row, S steps, and `past`."""
         ...
 
-    def verify(self, slot: int, steps: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Several steps of one slot at once: each sees those before it, as if they had been made one by one.
+    def verify(self, slot: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """S steps of one slot at once: each sees those before it and has the bits that it has when made alone.
 
         -> code logits [S, V], advance logits [S, A + 1], hidden [S, D], valid until the next call. The cache holds all
         S afterwards; to take back the last ones, count fewer in `past`.

@@ -11,6 +11,7 @@ import os
 
 os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
+from collections import OrderedDict
 from dataclasses import fields
 from typing import Any
 
@@ -22,6 +23,8 @@ from engines.errors import BundleError
 from engines.runtime.base import DraftInputs, FloatArray, IntArray, State, StepInputs
 
 _INPUTS = ("code", "phones", "elapsed", "to_pause", "pause_type", "speaker", "speed")
+Bound = tuple[Any, list[Any]]  # a binding and the values that it must outlive
+_MAX_BINDINGS = 256  # 25 kB and 80 us each
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
 
 
@@ -41,17 +44,6 @@ def _expect_names(file: str, kind: str, found: list[str], wanted: list[str]) -> 
         raise BundleError(f"{file} has {kind} {sorted(found)}, the manifest asks for {sorted(wanted)}")
 
 
-class _Ahead:
-    """What a call over several steps of one slot reads and writes."""
-
-    def __init__(self, bundle: Bundle, steps: int) -> None:
-        self.inputs = StepInputs.allocate(1, len(bundle.adapter.window), steps)
-        self.code_logits = np.zeros((1, steps, bundle.codes.count), np.float32)
-        self.advance_logits = np.zeros((1, steps, bundle.adapter.max_advance + 1), np.float32)
-        self.hidden = np.zeros((1, steps, bundle.lm.width), np.float32)
-        self.last, self.longest = np.zeros(1, np.int32), np.zeros(1, np.int32)
-
-
 class OnnxLm:
     """Cache slabs [slots, kv_heads, positions, head_dim] per layer; memory is committed as slots come into use."""
 
@@ -68,9 +60,8 @@ class OnnxLm:
         self._hidden = np.zeros((slots, 1, lm.width), np.float32)
         self._lengths = np.zeros(slots, np.int32)
         self._longest = np.zeros(1, np.int32)
-        self._bundle, self._ahead = bundle, dict[int, _Ahead]()
-        self._bindings: dict[tuple[int, int], Any] = {}  # of `step`, by first and last slot
-        self._ahead_bindings: dict[tuple[int, int], Any] = {}  # of `verify`, by slot and steps
+        self._bindings: OrderedDict[tuple[int, int], Bound] = OrderedDict()  # by first and last slot, oldest use first
+        self._several = _SeveralSteps(bundle, threads) if bundle.drafts is not None else None
         pasts, presents = [f"past_{name}" for name in self._cache], [f"present_{name}" for name in self._cache]
         _expect_names(
             lm.file, "inputs", [one.name for one in self._session.get_inputs()], [*self._feeds(0, slots), *pasts]
@@ -86,60 +77,101 @@ class OnnxLm:
         past = self.inputs.past[first:last]
         self._lengths[first:last] = past
         self._longest[0] = past.max() + 1
-        binding = self._bindings.get((first, last))
-        if binding is None:
-            outputs = {
-                "code_logits": self._code_logits[first:last],
-                "advance_logits": self._advance_logits[first:last],
-                "hidden": self._hidden[first:last],
-            }
-            binding = self._bindings[first, last] = self._bind(first, last, self._feeds(first, last), outputs)
-        self._session.run_with_iobinding(binding[0])
+        self._session.run_with_iobinding(self._binding(first, last)[0])
         return self._code_logits[first:last, 0], self._advance_logits[first:last, 0]
 
     def hidden(self, slot: int) -> FloatArray:
         state: FloatArray = self._hidden[slot, 0]
         return state
 
-    def ahead(self, steps: int) -> StepInputs:
-        if steps not in self._ahead:
-            self._ahead[steps] = _Ahead(self._bundle, steps)
-        return self._ahead[steps].inputs
+    @property
+    def ahead(self) -> StepInputs:
+        assert self._several is not None, "only for a bundle that brings draft heads"
+        return self._several.inputs
 
-    def verify(self, slot: int, steps: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        ahead = self._ahead[steps]
-        ahead.last[0] = ahead.inputs.past[0] + steps - 1
-        ahead.longest[0] = ahead.last[0] + 1
-        binding = self._ahead_bindings.get((slot, steps))
-        if binding is None:
-            feeds = {name: getattr(ahead.inputs, name) for name in _INPUTS}
-            feeds |= {"seqlens_k": ahead.last, "total_len": ahead.longest}
-            outputs = {"code_logits": ahead.code_logits, "advance_logits": ahead.advance_logits, "hidden": ahead.hidden}
-            binding = self._ahead_bindings[slot, steps] = self._bind(slot, slot + 1, feeds, outputs)
-        self._session.run_with_iobinding(binding[0])
-        return ahead.code_logits[0], ahead.advance_logits[0], ahead.hidden[0]
+    def verify(self, slot: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        assert self._several is not None, "only for a bundle that brings draft heads"
+        return self._several.run(slot, self._cache)
 
     def _feeds(self, first: int, last: int) -> dict[str, Any]:
         feeds: dict[str, Any] = {name: getattr(self.inputs, name)[first:last] for name in _INPUTS}
         return feeds | {"seqlens_k": self._lengths[first:last], "total_len": self._longest}
 
-    def _bind(self, first: int, last: int, feeds: dict[str, Any], outputs: dict[str, Any]) -> tuple[Any, list[Any]]:
-        """Every tensor is a view of memory that stays, so a binding serves all steps over the same slots."""
-        binding, kept = self._session.io_binding(), []
+    def _binding(self, first: int, last: int) -> Bound:
+        found = self._bindings.get((first, last))
+        if found is None:
+            found = self._bindings[first, last] = self._bind(first, last)
+            if len(self._bindings) > _MAX_BINDINGS:
+                self._bindings.popitem(last=False)
+        self._bindings.move_to_end((first, last))
+        return found
 
-        def value(array: Any) -> Any:
-            kept.append(ort.OrtValue.ortvalue_from_numpy(array))
-            return kept[-1]
+    def _bind(self, first: int, last: int) -> Bound:
+        """Every tensor is a view of one slab, so a binding serves all steps over the same slots."""
+        slabs = {name: slab[first:last] for name, slab in self._cache.items()}
+        outputs = {
+            "code_logits": self._code_logits[first:last],
+            "advance_logits": self._advance_logits[first:last],
+            "hidden": self._hidden[first:last],
+        }
+        return _bind(self._session, self._feeds(first, last), slabs, [""], outputs)
 
-        for name, array in feeds.items():
-            binding.bind_ortvalue_input(name, value(array))
-        for name, slab in self._cache.items():
-            shared = value(slab[first:last])
-            binding.bind_ortvalue_input(f"past_{name}", shared)
-            binding.bind_ortvalue_output(f"present_{name}", shared)
-        for name, array in outputs.items():
-            binding.bind_ortvalue_output(name, value(array))
-        return binding, kept
+
+class _SeveralSteps:
+    """The LM over S steps of one row. Attention goes step by step in the graph, so the cache is S outputs."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        assert bundle.drafts is not None
+        steps = bundle.drafts.length + 1
+        self.inputs = StepInputs.allocate(1, len(bundle.adapter.window), steps)
+        self._session = _session(bundle, bundle.drafts.verify, threads)
+        self._past, self._longest = np.zeros(1, np.int32), np.zeros(1, np.int32)
+        self._outputs = {
+            "code_logits": np.zeros((1, steps, bundle.codes.count), np.float32),
+            "advance_logits": np.zeros((1, steps, bundle.adapter.max_advance + 1), np.float32),
+            "hidden": np.zeros((1, steps, bundle.lm.width), np.float32),
+        }
+        self._suffixes = [f"_{step}" for step in range(steps)]
+        self._bindings: dict[int, Bound] = {}  # by slot
+
+    def run(self, slot: int, cache: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        self._past[0] = self.inputs.past[0]
+        self._longest[0] = self._past[0] + 1
+        binding = self._bindings.get(slot)
+        if binding is None:
+            feeds = {name: getattr(self.inputs, name) for name in _INPUTS}
+            feeds |= {"seqlens_k": self._past, "total_len": self._longest}
+            slabs = {name: slab[slot : slot + 1] for name, slab in cache.items()}
+            binding = self._bindings[slot] = _bind(self._session, feeds, slabs, self._suffixes, self._outputs)
+        self._session.run_with_iobinding(binding[0])
+        codes, advances, hidden = (array[0] for array in self._outputs.values())
+        return codes, advances, hidden
+
+
+def _bind(
+    session: ort.InferenceSession,
+    feeds: dict[str, Any],
+    slabs: dict[str, FloatArray],
+    suffixes: list[str],
+    outputs: dict[str, FloatArray],
+) -> Bound:
+    """Everything bound in place; each slab of the cache is an input and, under each suffix, an output."""
+    binding, kept = session.io_binding(), []
+
+    def value(array: Any) -> Any:
+        kept.append(ort.OrtValue.ortvalue_from_numpy(array))
+        return kept[-1]
+
+    for name, array in feeds.items():
+        binding.bind_ortvalue_input(name, value(array))
+    for name, slab in slabs.items():
+        shared = value(slab)
+        binding.bind_ortvalue_input(f"past_{name}", shared)
+        for suffix in suffixes:
+            binding.bind_ortvalue_output(f"present_{name}{suffix}", shared)
+    for name, array in outputs.items():
+        binding.bind_ortvalue_output(name, value(array))
+    return binding, kept
 
 
 class OnnxDrafts:

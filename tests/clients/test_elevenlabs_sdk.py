@@ -51,7 +51,7 @@ def test_async_client(server: Server) -> None:
 
 
 def test_catalogue_and_errors(client: ElevenLabs) -> None:
-    assert [voice.voice_id for voice in client.voices.get_all().voices] == ["rms", "slt"]
+    assert [voice.voice_id for voice in client.voices.get_all().voices] == ["rms", "slt", "awb", "kal16"]
     assert "eleven_flash_v2_5" in [model.model_id for model in client.models.list()]
     with pytest.raises(ApiError) as unknown:
         b"".join(client.text_to_speech.convert("nobody", text=TEXT))

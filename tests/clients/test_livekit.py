@@ -91,4 +91,4 @@ def test_elevenlabs_lists_voices(server: Server) -> None:
             speaker = elevenlabs.TTS(api_key="any", base_url=f"{server.url}/v1", http_session=session)
             return [voice.id for voice in await speaker.list_voices()]
 
-    assert asyncio.run(run()) == ["rms", "slt"]
+    assert asyncio.run(run()) == ["rms", "slt", "awb", "kal16"]

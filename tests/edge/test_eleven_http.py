@@ -98,7 +98,7 @@ def test_times_follow_the_stretch(client: httpx.Client, speed: float) -> None:
 
 def test_catalogues_speak_both_dialects(client: httpx.Client) -> None:
     voices = client.get("/v1/voices", headers=KEY).json()["voices"]
-    assert [voice["voice_id"] for voice in voices] == ["rms", "slt"]
+    assert [voice["voice_id"] for voice in voices] == ["rms", "slt", "awb", "kal16"]
     assert all(voice["name"] and voice["category"] for voice in voices)
     assert client.get("/v1/voices/nova").json()["voice_id"] == "slt"
     assert client.get("/v1/voices/nobody").status_code == 404

@@ -1,33 +1,37 @@
-"""Drafts change nothing: a foreseeing drafter that errs on purpose, near ties by the hundred, sudden switches."""
+"""Drafts change nothing: a foreseeing drafter that errs on purpose, neighbours who come and go, cancels."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-import engines.decoding
 from engines.bundle import Bundle
 from engines.config import DraftMode
 from engines.drafters import Drafter, Guess, NgramDrafter
+from engines.errors import ConfigError
 from engines.loop import Engine, EngineConfig
 from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
 from engines.runtime.base import FloatArray
+from engines.runtime.onnx import OnnxLm
 from engines.sequence import Sequence
 from engines.speculation import DraftSwitch
 from engines.text import FrontEnd
 from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
+from tests.engine.toys import FakeClock, ToyVocoder
 
+LISTS = Path(__file__).parents[2] / "models" / "judge" / "lists"
 Picks = dict[int, list[Guess]]  # by seed: what was said
 
 
 class Foreseeing:
     """Knows what will be said, and says something else for a share of its guesses."""
 
-    def __init__(self, picks: Picks, wrong: float, length: int = 3) -> None:
-        self.picks, self.wrong, self.length = picks, wrong, length
+    def __init__(self, picks: Picks, wrong: float, length: int = 2) -> None:
+        self.picks, self.wrong, self.length = picks, wrong, length  # as many as the bundle's graph can check
         self.rng = random.Random(4)
 
     def propose(self, sequence: Sequence, hidden: FloatArray) -> list[Guess]:
@@ -90,19 +94,25 @@ def test_drafts_change_no_byte(
         engine.close()
 
 
-def test_near_ties_are_settled_one_by_one(
-    bundle: Bundle, front_end: FrontEnd, picks: Picks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF)
-    expected = say(plain, [TEXT, OTHERS[0]])
-    plain.close()
-    monkeypatch.setattr(engines.decoding, "NEAR_TIE", 0.5)
-    engine = make(bundle, front_end, Foreseeing(dict(picks), 0.2))
-    assert say(engine, [TEXT, OTHERS[0]]) == expected
-    counters = engine.stats().counters
-    assert counters["near_ties"] > 10
-    assert counters["tokens"] == sum(len(said) for said in picks.values()) / 2
-    engine.close()
+def test_several_steps_have_the_bits_of_single_ones(bundle: Bundle) -> None:
+    """Logits, hidden states and the cache, over a whole cache's length and with steps taken back."""
+    single, several = OnnxLm(bundle, 3), OnnxLm(bundle, 3)
+    rng, steps, past = np.random.default_rng(6), several.ahead.code.shape[1], 0
+    ranges = {"code": bundle.codes.count, "elapsed": 20, "to_pause": 9, "pause_type": 5, "speaker": 2, "phones": 190}
+    while past + steps <= bundle.adapter.max_steps:
+        for name, high in ranges.items():
+            values = getattr(several.ahead, name)
+            values[:] = rng.integers(0, high, values.shape)
+        several.ahead.past[0] = past
+        found = [array.copy() for array in several.verify(1)]
+        for step in range(steps):
+            for name in ranges:
+                getattr(single.inputs, name)[1] = getattr(several.ahead, name)[0, step : step + 1]
+            single.inputs.past[1] = past + step
+            codes, advances = single.step(1, 2)
+            for array, expected in zip(found, (codes[0], advances[0], single.hidden(1)), strict=True):
+                assert np.array_equal(array[step], expected)
+        past += int(rng.integers(1, steps + 1))  # the others are taken back
 
 
 def test_switching_at_any_moment(bundle: Bundle, front_end: FrontEnd, picks: Picks) -> None:
@@ -148,6 +158,23 @@ def test_cancel_while_drafting(bundle: Bundle, front_end: FrontEnd, picks: Picks
         engine.close()
 
 
+def test_a_failing_drafter_costs_nothing_but_its_drafts(bundle: Bundle, front_end: FrontEnd) -> None:
+    class Failing(NgramDrafter):
+        def propose(self, sequence: Sequence, hidden: FloatArray) -> list[Guess]:
+            raise RuntimeError("no opinion")
+
+    plain, engine = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF), make(bundle, front_end, Failing())
+    assert say(engine, [TEXT]) == say(plain, [TEXT])
+    assert engine.stats().counters["draft_faults"] > 50
+    plain.close()
+    engine.close()
+
+
+def test_a_drafter_that_guesses_too_far_is_refused(bundle: Bundle, front_end: FrontEnd) -> None:
+    with pytest.raises(ConfigError, match="guesses 9 steps, the bundle's graph checks 2"):
+        make(bundle, front_end, NgramDrafter(length=9))
+
+
 def test_ngrams_continue_as_before() -> None:
     class Past:
         codes: tuple[int, ...] = (5, 6, 7, 8, 9, 5, 6)
@@ -180,6 +207,49 @@ class TestSwitch:
 
     def test_one_slow_step_does_not_turn_it(self) -> None:
         switch = DraftSwitch()
-        list(self.run(switch, lambda on: 1.0 if on else 1.5, 100))
+        list(self.run(switch, lambda on: 1.0 if on else 1.5, 200))
         switch.observe(1, 1000.0)
         assert switch.best
+
+    @pytest.mark.parametrize("gain", [1.1, 0.9])
+    def test_steps_of_many_tokens_count_by_their_tokens(self, gain: float) -> None:
+        """A drafted step costs the same whatever it brings; the first ones are ten times as slow."""
+        switch, rng, made = DraftSwitch(), random.Random(5), {True: 0, False: 0}
+        per_step = 1.8 / gain  # 1.8 tokens a drafted step on average, a plain token costs 1
+        for step in range(20_000):
+            on = switch.on
+            tokens = rng.choice((1, 1, 2, 2, 3)) if on else 1
+            made[on] += tokens
+            switch.observe(tokens, (per_step if on else 1.0) * (10 if step < 2 else 1))
+        assert made[gain > 1] / sum(made.values()) > 0.9
+        assert switch.gain == pytest.approx(gain, rel=0.1)
+
+
+def test_two_hundred_utterances_with_the_shipped_heads(bundle: Bundle, front_end: FrontEnd, picks: Picks) -> None:
+    """Over 20,000 steps, half of them sampled: drafted one at a time, and in one batch without drafts."""
+    sentences = [line for name in ("harvard", "everyday") for line in (LISTS / f"{name}.txt").read_text().splitlines()]
+    rng = random.Random(11)
+    texts = [" ".join(rng.sample(sentences, 2)) for _ in range(200)]
+
+    def speak(drafts: DraftMode, together: int) -> tuple[Picks, dict[str, int]]:
+        picks.clear()
+        config = EngineConfig(slots=together, workers=False, drafts=drafts, sheds=False)
+        engine = Engine(bundle, config, front_end=front_end, vocoder=ToyVocoder(bundle, FakeClock(), 0.0, 0.0))
+        waiting = list(enumerate(texts))
+        while waiting:
+            for seed, text in waiting[:together]:
+                temperature = 0.7 if seed % 2 else 0.0
+                voice = bundle.voices[seed % len(bundle.voices)].id
+                engine.submit(Submit(request_id=str(seed), voice=voice, seed=seed, temperature=temperature))
+                engine.submit(Append(request_id=str(seed), text=text))
+                engine.submit(EndText(request_id=str(seed)))
+            settle(engine)
+            waiting = waiting[together:]
+        engine.close()
+        return {seed: list(said) for seed, said in picks.items()}, engine.stats().counters
+
+    plain, _ = speak(DraftMode.OFF, 50)
+    drafted, counters = speak(DraftMode.ON, 1)
+    assert sum(map(len, plain.values())) > 20_000
+    assert drafted == plain
+    assert counters["drafts_accepted"] > 100

@@ -13,7 +13,7 @@ from engines.loop import Engine, EngineConfig
 from engines.messages import Append, Cancel, Cancelled, Chunk, EndText, Event, Failed, Finished, Flush, Submit
 from engines.overlap_add import RATES_HZ, OverlapAdd, to_s16
 from engines.randomness import noise
-from engines.runtime.onnx import OnnxVocoder
+from engines.runtime.onnx import OnnxLm, OnnxVocoder
 from engines.synth import speak
 from engines.text import FrontEnd
 
@@ -89,6 +89,33 @@ def test_streamed_equals_one_shot(bundle: Bundle, rate_hz: int, chunks: list[int
             yield chunks[0] if chunks else chooser.randint(1, 9)
 
     assert run(sizes()) == run(iter([40]))
+
+
+def test_a_row_that_the_model_fails_with_ends_alone(
+    bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make(bundle, front_end)
+    expected = [whole(engine, text, seed) for seed, text in enumerate(OTHERS)]
+    step = OnnxLm.step
+
+    def fails_with_slot_1(self: OnnxLm, first: int, last: int) -> object:
+        if first <= 1 < last and self.inputs.past[1] == 9:
+            raise RuntimeError("index out of range")
+        return step(self, first, last)
+
+    monkeypatch.setattr(OnnxLm, "step", fails_with_slot_1)
+    for seed, text in enumerate(OTHERS):
+        engine.submit(submit(bundle, str(seed), seed))
+        engine.submit(Append(request_id=str(seed), text=text))
+        engine.submit(EndText(request_id=str(seed)))
+    events = settle(engine)
+    failed = [event.request_id for event in events if isinstance(event, Failed)]
+    assert len(failed) == 1
+    for seed in range(len(OTHERS)):
+        if str(seed) not in failed:
+            assert pcm_of(events, str(seed)) == expected[seed]
+    engine.check_integrity()
+    engine.close()
 
 
 def test_every_code_gives_its_samples(engine: Engine) -> None:

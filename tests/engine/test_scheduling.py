@@ -8,7 +8,7 @@ import pytest
 
 from engines.admission import Admission, Load
 from engines.bundle import Bundle
-from engines.config import EngineConfig
+from engines.config import DraftMode, EngineConfig
 from engines.cost_model import CostModel, CostShape
 from engines.loop import Engine
 from engines.messages import (
@@ -48,7 +48,7 @@ class House:
     """An engine, its clock and its listeners."""
 
     bundle: Bundle
-    config: EngineConfig = field(default_factory=lambda: EngineConfig(slots=64, workers=False))
+    config: EngineConfig = field(default_factory=lambda: EngineConfig(slots=64, workers=False, drafts=DraftMode.OFF))
     lm_s: tuple[float, float] = (0.3e-3, 0.1e-3)
     vocoder_s: tuple[float, float] = (0.3e-3, 0.12e-3)
 

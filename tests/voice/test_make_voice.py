@@ -109,7 +109,7 @@ def test_int8_is_near_and_deaf_to_neighbours() -> None:
     from onnx import TensorProto, helper
 
     from models.export import Graph
-    from models.quantise import peaks, quantised
+    from models.quantise import quantised, scales
 
     rng = np.random.default_rng(3)
     weight = rng.standard_normal((192, 256)).astype(np.float32)
@@ -120,7 +120,7 @@ def test_int8_is_near_and_deaf_to_neighbours() -> None:
     body = helper.make_graph(graph.nodes, "one", graph.inputs, graph.outputs, initializer=graph.constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     x = rng.standard_normal((64, 192)).astype(np.float32)
-    small = quantised(model, peaks(model, [{"x": x}]))
+    small = quantised(model, scales(model, [{"x": x}]))
     session = ort.InferenceSession(small.SerializeToString())
     exact = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
     found = session.run(None, {"x": x})[0]
