@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from engines.bundle import load_bundle
 from engines.messages import EngineStats
-from server import eleven_body, eleven_http, eleven_ws, http_catalogue, http_speech, ops, ws_speech
+from server import eleven_body, eleven_http, eleven_ws, http_catalogue, http_page, http_speech, ops, ws_speech
 from server.access import Access
 from server.engine_client import EngineClient
 from server.engine_link import Worker
@@ -53,7 +53,7 @@ def create_app(
         access=Access(settings, clock),
         clock=clock,
     )
-    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, ops):
+    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, http_page, ops):
         app.include_router(part.router)
     app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)
     if settings.origins:
