@@ -1,5 +1,5 @@
-// `parlando.v1` over one WebSocket that is opened when needed and used again: docs/wire.md. Each utterance has a context
-// of its own, so that nothing late of a stopped one is taken for the next. It knows neither the page nor the player.
+// `parlando.v1` (docs/wire.md) over one WebSocket that is opened when needed and used again. Each utterance has a
+// context of its own, so that nothing late of a stopped one is taken for the next. It knows neither page nor player.
 
 const KEY_SUBPROTOCOL = "parlando.key."; // a browser's WebSocket can send no header
 const TOKEN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/; // what a subprotocol may be made of
@@ -38,11 +38,13 @@ export class SpeechClient {
     const socket = this.#socket;
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => {
-      if (socket === this.#socket) this.#fail(new SpeechError("connection_lost", `the connection was closed (${code})`));
+      if (socket !== this.#socket) return;
+      this.#fail(new SpeechError("connection_lost", `the connection was closed (${code})`));
     };
   }
 
-  // `listener` has a method for each event: audio(pcm), words(words), waiting(), done(event), cancelled(event), failed(error).
+  // `listener` has a method for each event: audio(pcm), words(words), waiting(), done(event), cancelled(event),
+  // failed(error).
   start(settings, listener) {
     this.#count += 1;
     const context = `u${this.#count}`;

@@ -23,8 +23,8 @@ function speak(text) {
   problem.clear();
   current?.abandon();
   lastText = text;
-  const byWord = $("by-word").checked;
-  const speech = new Speech({ client, player, text, wordEveryMs: byWord ? Number($("interval").value) : null, view: stage });
+  const wordEveryMs = $("by-word").checked ? Number($("interval").value) : null;
+  const speech = new Speech({ client, player, text, wordEveryMs, view: stage });
   stage.onOver = (outcome) => over(speech, outcome);
   current = speech;
   stand("speaking", "Speaking…");
@@ -63,14 +63,15 @@ async function fillVoices() {
     const answer = await fetch("v1/audio/voices");
     if (!answer.ok) throw new Error(`the list of voices answered ${answer.status}`);
     const { voices } = await answer.json();
-    $("voice").replaceChildren(...voices.map(({ id, name, description }) => new Option(labelOf(name, description), id)));
+    $("voice").replaceChildren(...voices.map(({ id, name }) => new Option(name, id)));
+    const describe = () => {
+      $("voice-note").textContent = voices[$("voice").selectedIndex].description;
+    };
+    $("voice").addEventListener("change", describe);
+    describe();
   } catch (error) {
     problem.show({ code: "connection_failed", message: error.message });
   }
-}
-
-function labelOf(name, description) {
-  return description ? `${name} – ${description}` : name;
 }
 
 $("form").addEventListener("submit", (event) => {

@@ -21,7 +21,10 @@ export class Player {
     if (this.#context === null) {
       if (!("AudioWorkletNode" in globalThis)) throw new Error(whyNoWorklet());
       this.#context = contextAtOfferedRate();
-      this.#ready = this.#load();
+      this.#ready = this.#load().catch((error) => {
+        this.#context = null; // the next gesture tries again
+        throw error;
+      });
     }
     return Promise.all([this.#ready, within(START_WITHIN_MS, this.#context.resume())]);
   }
@@ -55,10 +58,10 @@ export class Player {
   async stop() {
     const stopped = new Promise((resolve) => {
       this.#onStopped = resolve;
+      setTimeout(resolve, STOP_WITHIN_MS);
     });
     this.#post("stop");
-    await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STOP_WITHIN_MS))]);
-    this.#onStopped = null;
+    await stopped;
     return (this.#clock?.played ?? 0) / this.rateHz;
   }
 

@@ -5,7 +5,7 @@
 //     dry            nothing waits, more is to come: an underrun, unless there was no text to speak
 //
 // in:  begin {utterance, prerollSamples}, audio {pcm}, waiting, end, stop
-// out: clock {utterance, timeS, playing, played, lead, lowestLead, underruns, drySamples, ended, stopped}
+// out: {utterance, timeS, playing, played, lead, lowestLead, underruns, drySamples, ended, stopped}
 
 const FIRST_CAPACITY = 1 << 18; // samples, a power of two
 const REPORT_EVERY_QUANTA = 8; // of 128 samples: about 50 reports a second
@@ -24,8 +24,9 @@ class Player extends AudioWorkletProcessor {
 
   begin({ utterance, prerollSamples }) {
     Object.assign(this, { utterance, prerollSamples, read: 0, write: 0, quanta: 0 });
-    Object.assign(this, { playing: false, excused: false, complete: false, stopping: false, ended: false, stopped: false });
-    Object.assign(this, { underruns: 0, drySamples: 0, lowestLead: null, begun: false });
+    Object.assign(this, { playing: false, begun: false, excused: false, complete: false });
+    Object.assign(this, { stopping: false, ended: false, stopped: false });
+    Object.assign(this, { underruns: 0, drySamples: 0, lowestLead: null });
   }
 
   take(message) {
@@ -107,10 +108,9 @@ class Player extends AudioWorkletProcessor {
 
   report() {
     const { utterance, playing, lead, lowestLead, underruns, drySamples, ended, stopped } = this;
-    const timeS = currentTime + 128 / sampleRate;
-    this.port.postMessage({
-      type: "clock", utterance, timeS, playing, played: this.read, lead, lowestLead, underruns, drySamples, ended, stopped,
-    });
+    const timeS = currentTime + 128 / sampleRate; // when the next quantum begins
+    const clock = { utterance, timeS, playing, played: this.read, lead, lowestLead, underruns, drySamples };
+    this.port.postMessage({ ...clock, ended, stopped });
   }
 }
 

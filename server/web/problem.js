@@ -1,5 +1,5 @@
-// What went wrong, in words for a person: a title by the error's code, then the server's own message. Where trying again
-// can help there is a button for it; when the server says how long to wait, it counts down first.
+// What went wrong, in words for a person: a title by the error's code, then the server's own message. Where trying
+// again can help there is a button for it; when the server says how long to wait, it counts down first.
 
 const TITLES = {
   no_text: "There is no text",
@@ -16,7 +16,9 @@ const TITLES = {
   connection_failed: "No connection",
   connection_lost: "The connection was lost",
 };
-const FINAL = ["no_text", "unspeakable_text", "text_too_long", "message_too_big", "invalid_api_key", "origin_not_allowed"];
+const FINAL = [
+  "no_text", "unspeakable_text", "text_too_long", "message_too_big", "invalid_api_key", "origin_not_allowed",
+];
 
 export class Problem {
   #box = document.querySelector("#problem");
@@ -32,7 +34,7 @@ export class Problem {
   show({ code, message, retryAfterS }) {
     clearInterval(this.#timer);
     this.#title.textContent = TITLES[code] ?? "That did not work";
-    this.#text.textContent = `${message.charAt(0).toUpperCase()}${message.slice(1)}${/[.!?]$/.test(message) ? "" : "."}`;
+    this.#text.textContent = message.charAt(0).toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
     this.#again.hidden = FINAL.includes(code);
     this.#box.dataset.code = code;
     this.#box.hidden = false;

@@ -1,11 +1,20 @@
-// One utterance from the first text sent to the last sample played: feeds the text, passes audio on to the player, keeps
-// what is measured. It ends once, with one outcome: spoken, stopped or failed. It touches no element of the page.
+// One utterance from the first text sent to the last sample played: feeds the text, passes audio on to the player,
+// keeps what is measured. It ends once, with one outcome: spoken, stopped or failed. It touches no element of the page.
 
 import { SpeechError } from "./client.js";
 import { Transcript, wordsOf } from "./transcript.js";
 
 export class Speech {
-  measured = { ttfaMs: null, heardMs: null, leadMs: null, lowestLeadMs: null, underruns: 0, dryMs: 0, rtf: null, charactersPerS: null };
+  measured = {
+    ttfaMs: null, // from the first text sent to the first audio received
+    heardMs: null, // to the first sample at the loudspeaker
+    leadMs: null,
+    lowestLeadMs: null, // while more was to come
+    underruns: 0,
+    dryMs: 0,
+    rtf: null, // unknown where the text was made to wait
+    charactersPerS: null,
+  };
   #client;
   #player;
   #view;
@@ -22,8 +31,8 @@ export class Speech {
   #playedS = null; // once it was stopped
   #over = false;
 
-  // `view` hears began(speech), audio(pcm), words(words), measured(), over(outcome). `wordEveryMs` is null for the whole
-  // text at once.
+  // `view` hears began(speech), audio(pcm), words(words), measured(), over(outcome). `wordEveryMs` is null for the
+  // whole text at once.
   constructor({ client, player, text, wordEveryMs, view }) {
     this.#client = client;
     this.#player = player;
@@ -108,7 +117,7 @@ export class Speech {
     const elapsedS = (performance.now() - this.#firstTextMs) / 1000;
     this.measured.charactersPerS = this.transcript.characters.length / elapsedS;
     if (!this.#stopping) this.#player.end();
-    else if (this.#playedS !== null) this.#stopped(...this.transcript.split(this.#playedS)); // it ended before the cancel came
+    else if (this.#playedS !== null) this.#stopped(...this.transcript.split(this.#playedS)); // before the cancel came
   }
 
   cancelled({ text_spoken, text_remaining }) {
@@ -121,12 +130,15 @@ export class Speech {
     this.#finish({ kind: "failed", error });
   }
 
-  // -- what the player tells -------------------------------------------------------------------------------------------
+  // -- what the player tells -----------------------------------------------------------------------------------------
 
   #onClock({ played, lead, lowestLead, underruns, drySamples, ended, stopped }) {
     const measured = this.measured;
     const asMs = (samples) => (1000 * samples) / this.#player.rateHz;
-    if (played > 0) measured.heardMs ??= performance.now() - this.#firstTextMs - asMs(played) + 1000 * this.#player.latencyS;
+    if (played > 0) {
+      const sinceTextMs = performance.now() - this.#firstTextMs;
+      measured.heardMs ??= Math.max(measured.ttfaMs, sinceTextMs - asMs(played) + 1000 * this.#player.latencyS);
+    }
     Object.assign(measured, { leadMs: asMs(lead), underruns, dryMs: asMs(drySamples) });
     if (lowestLead !== null) measured.lowestLeadMs = asMs(lowestLead);
     this.#view.measured();

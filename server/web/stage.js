@@ -1,4 +1,4 @@
-// What is seen of one speech while it sounds: waveform, highlighted text, read-outs, and what was spoken when it stopped.
+// What is seen of a speech while it sounds: waveform, highlighted text, read-outs; then what was spoken until the stop.
 
 const $ = (id) => document.getElementById(id);
 const ms = (value) => (value === null ? "–" : `${Math.round(value)} ms`);
@@ -9,7 +9,7 @@ export class Stage {
   #player;
   #speech = null;
   #place = null;
-  #drawing = false;
+  #frameAsked = null;
 
   constructor(waveform, player) {
     this.#waveform = waveform;
@@ -28,8 +28,7 @@ export class Stage {
     this.#highlight(-1);
     this.#waveform.begin(this.#player.rateHz);
     this.measured();
-    if (!this.#drawing) requestAnimationFrame(() => this.#frame());
-    this.#drawing = true;
+    this.#askFrame();
   }
 
   audio(pcm) {
@@ -37,32 +36,37 @@ export class Stage {
   }
 
   words(words) {
-    for (const word of words) this.#waveform.addWord(word, this.#speech.transcript.slice(word.start_char, word.end_char));
+    const { transcript } = this.#speech;
+    for (const word of words) this.#waveform.addWord(word, transcript.slice(word.start_char, word.end_char));
   }
 
   measured() {
     const { ttfaMs, heardMs, leadMs, lowestLeadMs, underruns, dryMs, rtf, charactersPerS } = this.#speech.measured;
     $("ttfa").textContent = ms(ttfaMs);
-    if (heardMs !== null) $("ttfa-note").textContent = `heard after ${ms(heardMs)}`;
-    $("lead").textContent = seconds(leadMs);
-    if (lowestLeadMs !== null) $("lead-note").textContent = `lowest ${seconds(lowestLeadMs)}`;
-    $("underruns").textContent = leadMs === null ? "–" : String(underruns);
-    $("underruns-note").textContent = underruns ? `dry for ${ms(dryMs)}` : "times the player ran dry";
+    $("ttfa-note").textContent = heardMs === null ? "from the first text sent" : `heard after ${ms(heardMs)}`;
+    $("lead").textContent = ttfaMs === null ? "–" : seconds(leadMs);
+    $("lead-note").textContent = lowestLeadMs === null ? "received, not played yet" : `lowest ${seconds(lowestLeadMs)}`;
+    $("underruns").textContent = ttfaMs === null ? "–" : String(underruns);
+    $("underruns-note").textContent = underruns ? `dry for ${ms(dryMs)}` : "player ran dry";
     $("rtf").textContent = rtf === null ? "–" : rtf.toFixed(3);
-    if (charactersPerS !== null) $("rtf-note").textContent = `${Math.round(charactersPerS)} characters/s`;
+    const rate = charactersPerS === null ? "making it / hearing it" : `${Math.round(charactersPerS)} characters/s`;
+    $("rtf-note").textContent = rate;
   }
 
   over(outcome) {
-    if (this.#speech !== null) this.#halt(outcome);
+    cancelAnimationFrame(this.#frameAsked);
+    if (this.#speech !== null) this.#showEnd(outcome);
+    if (outcome.kind === "stopped") this.#showStopped(outcome);
     this.onOver(outcome);
   }
 
-  #halt({ kind, playedS, spoken, remaining }) {
-    this.#drawing = false;
+  #showEnd({ kind, playedS }) {
     this.#waveform.draw(playedS ?? this.#player.heardS);
     this.measured();
     if (kind === "spoken") this.#highlight(null);
-    if (kind !== "stopped") return;
+  }
+
+  #showStopped({ spoken, remaining }) {
     $("transcript").hidden = true;
     $("stopped").hidden = false;
     $("spoken").textContent = spoken;
@@ -71,11 +75,15 @@ export class Stage {
   }
 
   #frame() {
-    if (!this.#drawing) return;
     const heardS = this.#player.heardS;
     this.#waveform.draw(heardS);
     this.#highlight(this.#speech.transcript.wordAt(heardS));
-    requestAnimationFrame(() => this.#frame());
+    this.#askFrame();
+  }
+
+  #askFrame() {
+    cancelAnimationFrame(this.#frameAsked);
+    this.#frameAsked = requestAnimationFrame(() => this.#frame());
   }
 
   // The place of the word that sounds, -1 before the first; null: all has been said.

@@ -1,5 +1,5 @@
-// The live waveform: behind the play head what was heard, before it what waits to be played, the words below their sound.
-// Bars are peaks of 25 ms. It draws only what it is told, and reads its colours from the page's style.
+// The live waveform: left of the play head what was heard, right of it what waits to be played, words below their
+// sound. Bars are peaks of 25 ms. It draws only what it is told, and reads its colours from the page's style.
 
 const PIXELS_PER_S = 160;
 const BAR_S = 0.025;
@@ -22,7 +22,9 @@ export class Waveform {
     this.#canvas = canvas;
     const restyle = () => {
       const style = getComputedStyle(document.documentElement);
-      for (const name of ["accent", "ahead", "ink", "quiet", "line"]) this.#colours[name] = style.getPropertyValue(`--${name}`);
+      for (const name of ["accent", "ahead", "ink", "quiet", "line"]) {
+        this.#colours[name] = style.getPropertyValue(`--${name}`);
+      }
       this.draw(this.#atS);
     };
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
@@ -74,9 +76,10 @@ export class Waveform {
     draw.lineWidth = BAR_PX;
     for (let bar = first; bar < first + count; bar += 1) {
       const peak = this.#peaks[bar];
-      const x = xOf((bar + 0.5) * BAR_S);
-      const half = peak === undefined ? 0.1 : Math.max(0.8, Math.sqrt(peak) * (middle - 8)); // square root: quiet speech shows too
-      draw.strokeStyle = peak === undefined ? this.#colours.line : (bar + 0.5) * BAR_S <= this.#atS ? this.#colours.accent : this.#colours.ahead;
+      const atS = (bar + 0.5) * BAR_S;
+      const x = xOf(atS);
+      const half = Math.max(0.4, Math.sqrt(peak ?? 0) * (middle - 8)); // square root: quiet speech shows too
+      draw.strokeStyle = this.#colours[peak === undefined ? "line" : atS <= this.#atS ? "accent" : "ahead"];
       draw.beginPath();
       draw.moveTo(x, middle - half);
       draw.lineTo(x, middle + half);
@@ -92,7 +95,7 @@ export class Waveform {
       const x = Math.max(xOf(start_s), free);
       const extent = draw.measureText(text).width;
       if (x + extent > 0 && x < width) {
-        draw.fillStyle = start_s <= this.#atS && this.#atS < end_s ? this.#colours.accent : start_s <= this.#atS ? this.#colours.ink : this.#colours.quiet;
+        draw.fillStyle = this.#colours[start_s > this.#atS ? "quiet" : end_s > this.#atS ? "accent" : "ink"];
         draw.fillText(text, x, height - 7);
       }
       free = x + extent + 6;

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through its DevTools protocol: one page, real clicks and keys, and a record of what it did.
+"""A headless Chromium, driven through its DevTools protocol: real clicks and keys, and a record of what a page did.
 
 It knows nothing of our page. Nothing is downloaded: the browser is the machine's own.
 """
@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -162,15 +164,21 @@ class Chromium:
         self._drain = threading.Thread(target=self._process.stderr.read, daemon=True)  # a pipe that fills stops it
         self._drain.start()
         url = line.split("DevTools listening on ")[1].strip()
-        self._devtools = connect(url, max_size=None, max_queue=None, compression=None, open_timeout=_WITHIN_S)
+        connecting = connect(url, max_size=None, max_queue=None, compression=None, open_timeout=_WITHIN_S)
+        self._connection = ExitStack()
+        self._devtools = self._connection.enter_context(connecting)
         self._calls = 0
 
-    def page(self) -> Page:
+    @contextmanager
+    def page(self) -> Iterator[Page]:
         """A fresh one, without what other pages have stored."""
         context = self._call("Target.createBrowserContext")["browserContextId"]
         target = self._call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        return Page(self._devtools, session)
+        try:
+            yield Page(self._devtools, session)
+        finally:
+            self._call("Target.disposeBrowserContext", browserContextId=context)
 
     def _call(self, method: str, **params: object) -> dict[str, Any]:
         self._calls -= 1  # pages count upwards
@@ -186,7 +194,7 @@ class Chromium:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         try:
             self._call("Browser.close")
-            self._devtools.close()
+            self._connection.close()
             self._process.wait(timeout=10)
         finally:
             if self._process.poll() is None:
