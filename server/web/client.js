@@ -18,6 +18,7 @@ export class SpeechClient {
   #url;
   #key = "";
   #socket = null;
+  #ended = null; // why the connection is no use any more
   #utterances = new Map();
   #sounding = null; // whose the binary messages are
   #count = 0;
@@ -28,7 +29,7 @@ export class SpeechClient {
 
   // Resolves when messages can be sent. Another key needs another connection.
   async open(key = "") {
-    if (this.#socket?.readyState === WebSocket.OPEN && this.#key === key) return;
+    if (this.#socket?.readyState === WebSocket.OPEN && this.#ended === null && this.#key === key) return;
     this.#socket?.close();
     if (key && !TOKEN.test(key)) {
       throw new SpeechError("invalid_api_key", "a browser cannot send a key with spaces or signs such as / = : in it");
@@ -36,6 +37,7 @@ export class SpeechClient {
     this.#key = key;
     this.#socket = await connected(this.#url, ["parlando.v1", ...(key ? [KEY_SUBPROTOCOL + key] : [])]);
     const socket = this.#socket;
+    this.#ended = null;
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => {
       if (socket !== this.#socket) return;
@@ -44,8 +46,9 @@ export class SpeechClient {
   }
 
   // `listener` has a method for each event: audio(pcm), words(words), waiting(), done(event), cancelled(event),
-  // failed(error).
+  // failed(error). The server may have refused the connection before there was anybody to tell: then it throws.
   start(settings, listener) {
+    if (this.#ended !== null) throw this.#ended;
     this.#count += 1;
     const context = `u${this.#count}`;
     const send = (type, fields = {}) => {
@@ -99,6 +102,7 @@ export class SpeechClient {
   }
 
   #fail(error) {
+    this.#ended ??= error;
     const listeners = [...this.#utterances.values()];
     this.#utterances.clear();
     for (const listener of listeners) listener.failed(error);

@@ -82,7 +82,10 @@ $("rest").addEventListener("click", () => speak($("remaining").textContent));
 $("stop").addEventListener("click", () => current?.stop());
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") current?.stop();
-  else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("form").requestSubmit();
+  else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault(); // some fields submit by themselves
+    $("form").requestSubmit();
+  }
 });
 for (const mode of document.querySelectorAll('input[name="mode"]')) {
   mode.addEventListener("change", () => {

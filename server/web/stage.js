@@ -47,7 +47,8 @@ export class Stage {
     $("lead").textContent = ttfaMs === null ? "–" : seconds(leadMs);
     $("lead-note").textContent = lowestLeadMs === null ? "received, not played yet" : `lowest ${seconds(lowestLeadMs)}`;
     $("underruns").textContent = ttfaMs === null ? "–" : String(underruns);
-    $("underruns-note").textContent = underruns ? `dry for ${ms(dryMs)}` : "player ran dry";
+    const dry = ttfaMs === null ? "gaps in the sound" : underruns ? `dry for ${ms(dryMs)}` : "never ran dry";
+    $("underruns-note").textContent = dry;
     $("rtf").textContent = rtf === null ? "–" : rtf.toFixed(3);
     const rate = charactersPerS === null ? "making it / hearing it" : `${Math.round(charactersPerS)} characters/s`;
     $("rtf-note").textContent = rate;

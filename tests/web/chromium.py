@@ -117,7 +117,8 @@ class Page:
     def press(self, key: str, modifiers: int = 0) -> None:
         codes = {"Enter": 13, "Escape": 27, "Tab": 9, " ": 32}
         told = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key], "modifiers": modifiers}
-        self.call("Input.dispatchKeyEvent", type="rawKeyDown", **told)
+        text = {"text": "\r"} if key == "Enter" and not modifiers else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **told, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", **told)
 
     def fill(self, selector: str, text: str) -> None:

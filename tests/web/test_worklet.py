@@ -31,12 +31,12 @@ _THREAD = """(async () => {
   };
   const played = () => out.map((sample) => Math.round(sample * 32768));
   tell("begin", { prerollSamples: 256 });
-  %s
+  SCRIPT
 })()"""
 
 
 def on_thread(page: Page, script: str) -> Any:
-    return page.evaluate(_THREAD % script)
+    return page.evaluate(_THREAD.replace("SCRIPT", script))
 
 
 def test_every_sample_once_and_in_order_while_the_ring_wraps_and_grows(page: Page) -> None:
