@@ -6,7 +6,7 @@ HOST ?= 127.0.0.1
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 
-.PHONY: all serve test test-clients lint types contracts units drill voice judge gpu-spike clean
+.PHONY: all serve test test-clients test-web lint types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-peers
 
 all: lint types contracts units
@@ -36,6 +36,10 @@ test: .venv-dev/ready all
 
 test-clients: .venv-dev/ready .venv-clients/ready
 	SERVER_PYTHON=.venv-dev/bin/python .venv-clients/bin/python -m pytest tests/clients -c tests/clients/pytest.ini --rootdir .
+
+# The page at / in a headless Chromium (Debian's package), which `make test` runs too where there is one.
+test-web: .venv-dev/ready
+	.venv-dev/bin/python -m pytest tests/web -rs
 
 lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .

@@ -22,6 +22,7 @@ from server import (
     eleven_ws,
     http_catalogue,
     http_dictionaries,
+    http_page,
     http_speech,
     ops,
     ws_speech,
@@ -65,7 +66,7 @@ def create_app(
         dictionaries=Dictionaries(settings.pronunciations),
         clock=clock,
     )
-    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, http_dictionaries, ops):
+    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, http_dictionaries, http_page, ops):
         app.include_router(part.router)
     app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)
     app.add_middleware(Connections, refusal=_guarded)

@@ -1,0 +1,103 @@
+// The page: reads the form, starts and stops speeches, says how it stands. One speech at a time; a new one interrupts.
+
+import { SpeechClient } from "./client.js";
+import { Player } from "./player.js";
+import { Problem } from "./problem.js";
+import { Speech } from "./speech.js";
+import { Stage } from "./stage.js";
+import { Waveform } from "./waveform.js";
+
+const $ = (id) => document.getElementById(id);
+const socketUrl = new URL("v1/audio/speech/ws", document.baseURI);
+socketUrl.protocol = socketUrl.protocol.replace("http", "ws");
+
+const client = new SpeechClient(socketUrl);
+const player = new Player();
+const stage = new Stage(new Waveform($("waveform")), player);
+const problem = new Problem(() => speak(lastText));
+let current = null; // the speech in progress
+let lastText = "";
+
+// Called inside a user's gesture and, up to `begin`, without a pause: else browsers keep the audio silent.
+function speak(text) {
+  problem.clear();
+  current?.abandon();
+  lastText = text;
+  const wordEveryMs = $("by-word").checked ? Number($("interval").value) : null;
+  const speech = new Speech({ client, player, text, wordEveryMs, view: stage });
+  stage.onOver = (outcome) => over(speech, outcome);
+  current = speech;
+  stand("speaking", "Speaking…");
+  const settings = { speed: Number($("speed").value), ...($("voice").value && { voice: $("voice").value }) };
+  speech.begin($("key").value.trim(), settings);
+}
+
+function over(speech, outcome) {
+  if (speech !== current) return;
+  current = null;
+  const heard = `${(outcome.playedS ?? 0).toFixed(2)} s`;
+  if (outcome.kind === "spoken") stand("spoken", `Spoken: ${heard}.`);
+  else if (outcome.kind === "stopped") stand("stopped", `Stopped after ${heard}.`);
+  else {
+    stand("failed", "Not spoken.");
+    problem.show(outcome.error);
+    if (outcome.error.code === "invalid_api_key") askForKey();
+  }
+}
+
+function stand(state, text) {
+  document.body.dataset.state = state;
+  $("status").textContent = text;
+  const stoppable = state === "speaking";
+  if (!stoppable && document.activeElement === $("stop")) $("speak").focus(); // a disabled button loses the keyboard
+  $("stop").disabled = !stoppable;
+}
+
+function askForKey() {
+  $("key-field").hidden = false;
+  $("key").focus();
+}
+
+async function fillVoices() {
+  try {
+    const answer = await fetch("v1/audio/voices");
+    if (!answer.ok) throw new Error(`the list of voices answered ${answer.status}`);
+    const { voices } = await answer.json();
+    $("voice").replaceChildren(...voices.map(({ id, name }) => new Option(name, id)));
+    const describe = () => {
+      $("voice-note").textContent = voices[$("voice").selectedIndex].description;
+    };
+    $("voice").addEventListener("change", describe);
+    describe();
+  } catch (error) {
+    problem.show({ code: "connection_failed", message: error.message });
+  }
+}
+
+$("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  speak($("text").value);
+});
+$("rest").addEventListener("click", () => speak($("remaining").textContent));
+$("stop").addEventListener("click", () => current?.stop());
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") current?.stop();
+  else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault(); // some fields submit by themselves
+    $("form").requestSubmit();
+  }
+});
+for (const mode of document.querySelectorAll('input[name="mode"]')) {
+  mode.addEventListener("change", () => {
+    $("interval-field").hidden = !$("by-word").checked;
+  });
+}
+$("speed").addEventListener("input", () => {
+  $("speed-shown").textContent = `${Number($("speed").value).toFixed(2)}×`;
+});
+$("interval").addEventListener("input", () => {
+  $("interval-shown").textContent = `${$("interval").value} ms`;
+});
+for (const control of [$("speed"), $("interval")]) control.dispatchEvent(new Event("input")); // browsers restore forms
+$("interval-field").hidden = !$("by-word").checked;
+fillVoices();
