@@ -49,7 +49,7 @@ def finish(
     ]
     extra = {
         "name": "flite",
-        "version": "1",
+        "version": "2",
         "defaults": {"temperature": 0.0},
         "licences": ["Apache-2.0 (code and weights)", "teacher: CMU Flite licence, see NOTICE"],
         "provenance": {
