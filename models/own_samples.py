@@ -108,7 +108,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=800_000)
     arguments = parser.parse_args()
     examples = pickle.loads(arguments.codes.read_bytes())
-    arguments.out.write_bytes(pickle.dumps(draw(arguments.bundle, examples, arguments.tokens)))
+    from models import own_samples as module  # so that the samples are pickled under its name, not under __main__
+
+    arguments.out.write_bytes(pickle.dumps(module.draw(arguments.bundle, examples, arguments.tokens)))
 
 
 if __name__ == "__main__":
