@@ -28,7 +28,8 @@ def bundle_of(arguments: list[str]) -> Bundle:
         return bundle
     shape, file = json.loads(Path(arguments[0]).read_text()), Path(arguments[1]).resolve()
     named = {name: shape[name] for name in ("layers", "kv_heads", "head_dim", "width")}
-    return dataclasses.replace(bundle, folder=file.parent, lm=dataclasses.replace(bundle.lm, file=file.name, **named))
+    lm = dataclasses.replace(bundle.lm, file=file.name, **named)
+    return dataclasses.replace(bundle, folder=file.parent, lm=lm, drafts=None)
 
 
 def step_times_s(lm: OnnxLm, batch: int, context: int, seconds: float) -> list[float]:
