@@ -146,7 +146,8 @@ def run(places: Places) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             figures[name] = measure(places, shape, Path(folder))
     figures["weights"] = "random; ours fp32 is what the exporter writes today; ours int8 is the same graph with int8 "
-    figures["weights"] += "weights, activations and cache at fixed, uncalibrated scales (the shipped bundle's cache is float)"
+    figures["weights"] += "weights, activations and cache at fixed, uncalibrated scales "
+    figures["weights"] += "(the shipped bundle's cache is float)"
     figures["versions"] = record.versions(places.serving, ["onnxruntime", "numpy"]) | record.versions(
         places.peers, ["llama-cpp-python", "gguf"]
     )
