@@ -246,8 +246,18 @@ def export_vocoder(decoder: Decoder, path: Path) -> None:
         )
     assert program is not None
     model = program.model_proto
+    without_origin(model)
     store_in_half(model)
     onnx.save(model, path)
+
+
+def without_origin(model: onnx.ModelProto) -> None:
+    """Drops what the exporter notes about where each node came from: stack traces with the paths of this machine."""
+    for item in [model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info]:
+        item.ClearField("doc_string")
+        del item.metadata_props[:]
+    for end in [*model.graph.input, *model.graph.output]:
+        del end.metadata_props[:]
 
 
 def store_in_half(model: onnx.ModelProto) -> None:
