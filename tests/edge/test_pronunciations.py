@@ -242,7 +242,8 @@ def test_a_refused_start_leaves_the_socket_and_its_other_contexts() -> None:
             assert (events[-1]["context"], events[-1]["code"]) == ("new", "unknown_dictionary")
             assert "this server keeps none" in events[-1]["message"]
             socket.say("start", context="new", pronunciations={"entries": ENTRIES})
-            await socket.hear("started")
+            socket.say("append", context="new", text="Nguyen ")
+            await socket.hear("waiting_for_text")  # so the engine knows of it
             asked = [voice.submit.pronunciations for voice in toy.voices.values()]
             assert asked == [(), (parse_dictionary({"entries": ENTRIES}, "request"),)]
             for name in ("live", "new"):
