@@ -1,7 +1,7 @@
 """Who guesses the LM's next picks. A guess costs little and is never trusted: `engines.speculation` checks each.
 
 A drafter sees one sequence and answers with picks that may follow its last one. Two kinds: heads trained on the LM's
-hidden state, and, for bundles that bring none, the sequence's own past (n-grams).
+hidden state, which a bundle may bring, and the sequence's own past (n-grams), the baseline they were measured against.
 """
 
 from __future__ import annotations

@@ -65,10 +65,6 @@ class LmTurn:
         if self._speculation is not None:
             self._speculation.forget(request_id)
 
-    def draft_gain(self) -> float | None:
-        """Speed of a lone stream with drafts over its speed without, as measured; None before both are known."""
-        return self._switches[1].gain if self._speculation is not None and self._switches else None
-
     def run(self, runnable: dict[int, Sequence], now: float) -> list[tuple[Sequence, EngineFault]]:
         """A step of the most urgent of `runnable`, by slot, all of which may decode. Returns those that failed."""
         rows = [row_of(one, now) for one in runnable.values()]
