@@ -15,8 +15,9 @@ from typing import Any
 
 from engines.errors import BundleError, UnknownVoice
 
-FORMAT = 1
+FORMAT = 2
 _DTYPES = ("float32", "int64")
+_FEATURES = {"code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +38,45 @@ class Codes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointerAdapter:
-    """What the `pointer` input adapter shows the LM at each step."""
+    """What the `pointer` input adapter shows the LM at each step: rows of one table, whose vectors are added up.
+
+    `offsets` tells each feature's first row: code, phones (one block of ids for each place of the window), since, left,
+    following, to_pause, pause_type, speaker.
+    """
 
     window: tuple[int, ...]
     look_ahead_phones: int
-    max_elapsed: int
-    max_advance: int
+    since: tuple[int, int]  # hops from the phone's beginning to the step's: least and greatest that are told apart
+    left: tuple[int, int]  # hops from the step's beginning to the phone's end
+    following: tuple[int, int]  # hops of the next phone
     num_phone_ids: int
     max_steps: int  # longest segment, in codes
-    max_hold_steps: int  # longest stay on one phone at speed 1
+    offsets: dict[str, int]
+
+    @property
+    def features(self) -> int:
+        """Rows that one step adds up."""
+        return len(self.offsets) - 1 + len(self.window)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durations:
+    """The network that plans when phones end. Its features are rows of one table too: a block of ids for each place of
+    the window, a block of pause types for each, the voices."""
+
+    file: str
+    window: tuple[int, ...]
+    rows: int  # of every call
+    opening_hops: int  # of the pause that begins a segment
+    num_phone_ids: int
+    num_pause_types: int
+    phones: int  # first row of each
+    pauses: int
+    speaker: int
+
+    @property
+    def features(self) -> int:
+        return 2 * len(self.window) + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +105,7 @@ class Vocoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafts:
-    """Draft heads: `length` picks guessed at once, from a layout of `offsets` places of the pointer.
+    """Draft heads: `length` codes guessed at once.
 
     `verify` is the LM over length + 1 steps of one row, bit for bit what single steps make.
     """
@@ -82,7 +113,6 @@ class Drafts:
     file: str
     verify: str
     length: int
-    offsets: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +127,7 @@ class Bundle:
     window_samples: int
     codes: Codes
     adapter: PointerAdapter
+    durations: Durations
     lm: Lm
     vocoder: Vocoder
     drafts: Drafts | None
@@ -114,6 +145,10 @@ class Bundle:
     @property
     def code_s(self) -> float:
         return self.samples_per_code / self.sample_rate_hz
+
+    @property
+    def hop_s(self) -> float:
+        return self.hop_length / self.sample_rate_hz
 
     def voice(self, voice_id: str) -> Voice:
         for voice in self.voices:
@@ -142,7 +177,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     bundle = _parse(folder, fields, hashlib.sha256(text).hexdigest())
     fields.finish()
     drafts = [bundle.drafts.file, bundle.drafts.verify] if bundle.drafts else []
-    for used in (bundle.lm.file, bundle.vocoder.file, *drafts):
+    for used in (bundle.durations.file, bundle.lm.file, bundle.vocoder.file, *drafts):
         if used not in manifest["files"]:
             raise BundleError(f"{used!r} is used but has no hash under 'files'")
     return bundle
@@ -216,15 +251,27 @@ def _parse(folder: Path, fields: _Fields, digest: str) -> Bundle:
         window_samples=fields.positive("window_samples"),
         codes=_codes(fields.object("codes")),
         adapter=_adapter(fields.object("adapter")),
+        durations=_durations(fields.object("durations")),
         lm=_lm(fields.object("lm")),
         vocoder=_vocoder(fields.object("vocoder")),
         drafts=_drafts(fields.object("drafts")) if "drafts" in fields.left else None,
         voices=_voices(fields.take("voices", list)),
         temperature=temperature,
     )
+    _check_sight(bundle)
     if bundle.window_samples <= bundle.hop_length:
         raise BundleError(f"window_samples {bundle.window_samples} must exceed hop_length {bundle.hop_length}")
     return bundle
+
+
+def _check_sight(bundle: Bundle) -> None:
+    """The next phones' ends, up to that of a step later, must lie inside the look-ahead."""
+    furthest = bundle.durations.window[-1] + 2
+    if furthest > bundle.adapter.look_ahead_phones:
+        raise BundleError(
+            f"durations.window {bundle.durations.window} sees further than look_ahead_phones "
+            f"{bundle.adapter.look_ahead_phones} allows: its last place may be {bundle.adapter.look_ahead_phones - 2}"
+        )
 
 
 def _codes(fields: _Fields) -> Codes:
@@ -249,16 +296,42 @@ def _adapter(fields: _Fields) -> PointerAdapter:
     adapter = PointerAdapter(
         window=fields.integers("window"),
         look_ahead_phones=fields.positive("look_ahead_phones"),
-        max_elapsed=fields.positive("max_elapsed"),
-        max_advance=fields.positive("max_advance"),
+        since=_range(fields, "since"),
+        left=_range(fields, "left"),
+        following=_range(fields, "following"),
         num_phone_ids=fields.positive("num_phone_ids"),
         max_steps=fields.positive("max_steps"),
-        max_hold_steps=fields.positive("max_hold_steps"),
+        offsets=fields.take("offsets", dict),
     )
     fields.finish()
     if adapter.window[-1] > adapter.look_ahead_phones:
         raise BundleError(f"adapter.window {adapter.window} sees further than look_ahead_phones")
+    if set(adapter.offsets) != _FEATURES or not all(type(row) is int and row >= 0 for row in adapter.offsets.values()):
+        raise BundleError(f"adapter.offsets must give a row for each of {sorted(_FEATURES)}, got {adapter.offsets!r}")
     return adapter
+
+
+def _range(fields: _Fields, key: str) -> tuple[int, int]:
+    values = fields.integers(key)
+    if len(values) != 2 or values[0] >= values[1]:
+        raise BundleError(f"{fields.where}.{key} must be a least and a greatest value, got {list(values)}")
+    return values[0], values[1]
+
+
+def _durations(fields: _Fields) -> Durations:
+    durations = Durations(
+        file=fields.take("file", str),
+        window=fields.integers("window"),
+        rows=fields.positive("rows"),
+        opening_hops=fields.positive("opening_hops"),
+        num_phone_ids=fields.positive("num_phone_ids"),
+        num_pause_types=fields.positive("num_pause_types"),
+        phones=fields.take("phones", int),
+        pauses=fields.take("pauses", int),
+        speaker=fields.take("speaker", int),
+    )
+    fields.finish()
+    return durations
 
 
 def _lm(fields: _Fields) -> Lm:
@@ -289,7 +362,7 @@ def _vocoder(fields: _Fields) -> Vocoder:
 
 def _drafts(fields: _Fields) -> Drafts:
     file, verify = fields.take("file", str), fields.take("verify", str)
-    drafts = Drafts(file=file, verify=verify, length=fields.positive("length"), offsets=fields.positive("offsets"))
+    drafts = Drafts(file=file, verify=verify, length=fields.positive("length"))
     fields.finish()
     return drafts
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,15 +23,7 @@ from engines.sequence import Sequence
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pick:
-    """What a row says next: a code and how far the pointer moves."""
-
-    code: int
-    advance: int
-
-
-Outcome = Pick | EngineFault
+Outcome = int | EngineFault  # a code, or why there is none
 
 
 class Decoding:
@@ -56,10 +47,10 @@ class Decoding:
             started_s = self._clock()
             batch = [sequences[slot] for slot in range(first, last) if slot in sequences]
             for sequence in batch:
-                write_row(self._bundle.adapter, self._runtime.inputs, sequence)
+                write_row(self._bundle, self._runtime.inputs, sequence)
             called_s = self._clock()
             try:
-                code_logits, advance_logits = self._runtime.step(first, last)
+                code_logits = self._runtime.step(first, last)
             except Exception as error:  # whatever the backend raises belongs to one of these rows, not to the loop
                 if last - first > 1:
                     outcomes += self.run(sequences, [(one.slot, one.slot + 1) for one in batch])
@@ -70,27 +61,26 @@ class Decoding:
             self._counters.lm_steps += 1
             self._counters.lm_rows += len(batch)
             self._counters.lm_idle_rows += last - first - len(batch)
-            codes, advances = code_logits.argmax(axis=1), advance_logits.argmax(axis=1)
+            codes = code_logits.argmax(axis=1)
             for sequence in batch:
                 row = sequence.slot - first
-                logits, moves = code_logits[row], advance_logits[row]
-                outcomes.append((sequence, _checked(sequence, logits, moves, int(codes[row]), int(advances[row]))))
+                outcomes.append((sequence, _checked(sequence, code_logits[row], int(codes[row]))))
             # The Python around a call takes as long as some of its rows, so it belongs to what rows cost.
             mean_context = float(self._runtime.inputs.past[first:last].mean())
             self._cost.observe(last - first, mean_context, self._clock() - started_s)
         return outcomes
 
 
-def pick(sequence: Sequence, logits: FloatArray, moves: FloatArray) -> Outcome:
-    """logits [V], moves [A + 1] of the sequence's next position -> what it says there."""
-    return _checked(sequence, logits, moves, int(logits.argmax()), int(moves.argmax()))
+def pick(sequence: Sequence, logits: FloatArray) -> Outcome:
+    """logits [V] of the sequence's next position -> what it says there."""
+    return _checked(sequence, logits, int(logits.argmax()))
 
 
-def _checked(sequence: Sequence, logits: FloatArray, moves: FloatArray, code: int, advance: int) -> Outcome:
-    """logits [V], moves [A + 1], and where each is largest: argmax stops at the first NaN, so that place tells all."""
-    if not (np.isfinite(logits[code]) and np.isfinite(moves[advance])):
+def _checked(sequence: Sequence, logits: FloatArray, code: int) -> Outcome:
+    """logits [V] and where they are largest: argmax stops at the first NaN, so that place tells all."""
+    if not np.isfinite(logits[code]):
         return EngineFault("the speech model returned values that are not finite")
     if sequence.temperature > 0:
         noise = gumbel(sequence.request.seed, len(sequence.codes), len(logits))
-        code = int((logits / np.float32(sequence.temperature) + noise).argmax())
-    return Pick(code=code, advance=advance)
+        return int((logits / np.float32(sequence.temperature) + noise).argmax())
+    return code

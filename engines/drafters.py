@@ -6,58 +6,56 @@ hidden state, which a bundle may bring, and the sequence's own past (n-grams), t
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import numpy as np
 
-from engines.adapter_pointer import next_pause, window
+from engines.adapter_pointer import features
 from engines.bundle import Bundle
 from engines.randomness import gumbel
 from engines.runtime.base import DraftInputs, DraftRuntime, FloatArray
 from engines.sequence import Sequence
-
-Guess = tuple[int, int]  # code, advance
+from engines.timetable import place_at
 
 
 class Drafter(Protocol):
     length: int  # guesses at most
 
-    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[Guess]:
+    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
         """hidden [D] of the sequence's last step, whose pick is committed -> the picks that may follow."""
         ...
 
 
 class HeadDrafter:
     def __init__(self, bundle: Bundle, runtime: DraftRuntime) -> None:
-        self._adapter, self._runtime = bundle.adapter, runtime
+        self._bundle, self._runtime = bundle, runtime
         self.length = runtime.length
-        offsets, wide = runtime.offsets, len(bundle.adapter.window)
         self._silent = np.zeros((runtime.length, bundle.codes.count), np.float32)
-        self._phones = np.zeros((offsets, wide), np.int64)
-        self._to_pause, self._pause_type = np.zeros(offsets, np.int64), np.zeros(offsets, np.int64)
+        self._features = np.zeros((runtime.length, bundle.adapter.features - 1), np.int64)
 
-    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[Guess]:
-        segment, adapter = sequence.segments[0], self._adapter
-        for offset in range(self._runtime.offsets):
-            pointer = sequence.pointer + offset
-            self._phones[offset] = window(adapter, segment, pointer)
-            self._to_pause[offset], self._pause_type[offset] = next_pause(adapter, segment, pointer)
+    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
+        seen = self._look_ahead(sequence)
+        if not seen:
+            return []
         greedy = sequence.temperature <= 0
         inputs = DraftInputs(
             hidden=hidden[None],
             code=np.array([sequence.previous_code]),
-            elapsed=np.array([min(sequence.elapsed, adapter.max_elapsed)]),
-            phones=self._phones,
-            to_pause=self._to_pause,
-            pause_type=self._pause_type,
-            speaker=np.array([sequence.voice.index]),
-            speed=np.array([math.log(sequence.stretch)], np.float32),
+            features=self._features,
             scale=np.array([1.0 if greedy else 1.0 / sequence.temperature], np.float32),
             noise=self._silent if greedy else self._noise(sequence),
         )
-        codes, advances = self._runtime.propose(inputs)
-        return list(zip(codes.tolist(), advances.tolist()))
+        guesses: list[int] = self._runtime.propose(inputs)[:seen].tolist()
+        return guesses
+
+    def _look_ahead(self, sequence: Sequence) -> int:
+        """Lays out what the next steps will see but their codes; returns how many are in sight."""
+        place, step = sequence.place, 0
+        while place is not None and step < self.length:
+            self._features[step] = features(self._bundle, sequence, place)[1:]
+            place = place_at(self._bundle, sequence.segments[0], place.step + 1, place.pointer, 0)
+            step += 1
+        return step
 
     def _noise(self, sequence: Sequence) -> FloatArray:
         """The very noise the target adds at these positions: the coupling that lets equal opinions pick equally."""
@@ -72,10 +70,10 @@ class NgramDrafter:
     def __init__(self, length: int = 2) -> None:
         self.length = length
 
-    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[Guess]:
+    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
         codes = sequence.codes
         for place in range(len(codes) - 2, 0, -1):
             if codes[place] == codes[-1] and codes[place - 1] == codes[-2]:
                 following = codes[place + 1 : place + 1 + self.length]
-                return [(code, 0) for code in following]
+                return following
         return []

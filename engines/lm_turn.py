@@ -128,7 +128,7 @@ class LmTurn:
             self._faults.append((sequence, outcome))
             return False
         segments_before = sequence.segments_done
-        sequence.take_code(outcome.code, outcome.advance)
+        sequence.take_code(outcome)
         self._counters.tokens += 1
         if sequence.segments_done != segments_before:
             self._blocks.release(sequence.slot)

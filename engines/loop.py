@@ -46,12 +46,13 @@ from engines.messages import (
     Submit,
     WaitingForText,
 )
-from engines.runtime.base import LmRuntime, VocoderRuntime
-from engines.runtime.onnx import OnnxDrafts, OnnxLm, OnnxVocoder
+from engines.runtime.base import DurationRuntime, LmRuntime, VocoderRuntime
+from engines.runtime.onnx import OnnxDrafts, OnnxDurations, OnnxLm, OnnxVocoder
 from engines.scheduler import chunk_codes
 from engines.sequence import Phase, Sequence
 from engines.slots import SlotPool
 from engines.text import NUM_PHONE_IDS, FrontEnd
+from engines.timetable import Planner
 from engines.vocoding import Vocoded, VocoderRow, Vocoding
 
 __all__ = ["Engine", "EngineConfig"]
@@ -73,6 +74,7 @@ class Engine:
         lm: LmRuntime | None = None,
         vocoder: VocoderRuntime | None = None,
         drafter: Drafter | None = None,
+        durations: DurationRuntime | None = None,
     ) -> None:
         if bundle.adapter.num_phone_ids != NUM_PHONE_IDS:
             found = bundle.adapter.num_phone_ids
@@ -89,6 +91,7 @@ class Engine:
         self._blocks = BlockPool(self.config.slots * blocks)
         self._counters = Counters()
         self._events: list[Event] = []
+        self._planner = Planner(bundle, durations or OnnxDurations(bundle, self.config.lm_threads))
         lm = lm or OnnxLm(bundle, self.config.slots, self.config.lm_threads)
         self._lm_cost, self._vocoder_cost = CostModel(_LM_SHAPE), CostModel(_VOCODER_SHAPE)
         self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
@@ -213,7 +216,9 @@ class Engine:
         except ParlandoError as error:
             self._refuse(submit.request_id, error)
             return
-        self._sequences[submit.request_id] = Sequence(submit, voice, self.bundle, self._front_end, self._clock())
+        self._sequences[submit.request_id] = Sequence(
+            submit, voice, self.bundle, self._front_end, self._planner, self._clock()
+        )
         self._assign_slots()
 
     def _check_room(self) -> None:

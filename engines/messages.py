@@ -113,7 +113,6 @@ class Timings:
     audio_s: float
     lm_steps: int
     segments: int
-    forced_advances: int  # guard: a phone was held too long
     guards: tuple[str, ...] = ()  # names of guards that fired
 
 

@@ -16,11 +16,12 @@ LONGEST_PHONES = 250  # at speed 1: some 25 s
 class Segment:
     """Phones known so far. `closed` says that no more will come."""
 
-    __slots__ = ("closed", "pauses", "phones")
+    __slots__ = ("closed", "ends", "pauses", "phones")
 
     def __init__(self) -> None:
         self.phones: list[Phone] = []
         self.pauses: list[int] = []  # positions of pauses, rising
+        self.ends: list[int] = []  # when each phone ends, in hops from the segment's beginning; see `engines.timetable`
         self.closed = False
 
     def add(self, phone: Phone) -> None:

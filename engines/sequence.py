@@ -1,7 +1,7 @@
 """The engine's state of one utterance; the only mutable class, owned by the loop.
 
 text -> phones -> segments        what to say
-segment, pointer, elapsed         where the LM is
+segment, past, pointer            where the LM is
 codes [0, vocoded)                spoken, emitted or on their way
 codes [vocoded, len)              wait for the vocoder
 
@@ -13,19 +13,17 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NamedTuple
 
 from engines.bundle import Bundle, Voice
 from engines.errors import UnspeakableText
 from engines.messages import EndText, Flush, Submit, Timings, WordTime
 from engines.segmenter import Segment, Segmenter
 from engines.text import FrontEnd, Phone, TextStream
+from engines.timetable import Place, Planner, place_at
 
 SEGMENTS_AHEAD = 4  # read and not yet spoken; a book is not turned into phones faster than it is spoken
 MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
 FRESH_S = 2.0  # who has just come will speak
-# One code for 0.6 s outside a pause is a loop: ordinary speech of the shipped voices repeats at most 7 times.
-MAX_SAME_CODES = 16
 
 
 class Phase(Enum):
@@ -34,24 +32,18 @@ class Phase(Enum):
     DRAINING = auto()  # cancelled or failed while the vocoder still holds its row; freed when the job returns
 
 
-class Place(NamedTuple):
-    """Where a sequence is between two steps of one segment: all that a step's input depends on, the text apart."""
-
-    pointer: int
-    elapsed: int
-    previous_code: int
-
-
 @dataclass(slots=True)
 class _OpenWord:
     index: int
     start_char: int
     end_char: int
-    start_code: int
+    start_hop: int
 
 
 class Sequence:
-    def __init__(self, submit: Submit, voice: Voice, bundle: Bundle, front_end: FrontEnd, now: float) -> None:
+    def __init__(
+        self, submit: Submit, voice: Voice, bundle: Bundle, front_end: FrontEnd, planner: Planner, now: float
+    ) -> None:
         self.request = submit
         self.voice = voice
         self.bundle = bundle
@@ -66,12 +58,13 @@ class Sequence:
         self.unread: deque[str | Flush | EndText] = deque()
         self.text_ended = False
         self._segmenter = Segmenter(submit.speed)
+        self._planner = planner
         self.segments: deque[Segment] = deque()
 
-        self.pointer = 0
-        self.elapsed = 0
         self.past = 0  # steps in the cache: of this segment
         self.previous_code = bundle.codes.begin
+        self._pointer = 0  # phone of the last known place
+        self._place: Place | None = None  # of the next step, once it is known
 
         self.codes: list[int] = []
         self.vocoded = 0  # codes handed to the vocoder
@@ -81,11 +74,12 @@ class Sequence:
         self.told_waiting = False
         self.had_to_wait = False  # since the last chunk: for text, or for a slow reader
 
-        self._same_codes = 0  # steps in a row with the same code, outside pauses
         self._dry_at_s: float | None = None  # when its listener, playing from the first chunk, has no more to play
 
-        self.words: deque[tuple[int, WordTime]] = deque()  # (codes after which it has ended, word)
+        self.words: deque[tuple[int, WordTime]] = deque()  # (hop at which it ends, word)
         self._word: _OpenWord | None = None
+        self._met = 0  # phones of this segment that have begun, but the first
+        self._first_hop = 0  # of this segment
 
         self.submitted_s = now
         self.first_text_s: float | None = None
@@ -93,7 +87,6 @@ class Sequence:
         self.first_chunk_s: float | None = None
         self.lm_steps = 0
         self.segments_done = 0
-        self.forced_advances = 0
         self.guards: set[str] = set()
 
     # -- text ------------------------------------------------------------------------------------------------------
@@ -121,11 +114,9 @@ class Sequence:
         step = self.unread.popleft()
         match step:
             case Flush():
-                self._take(self.text.flush())
-                self._segmenter.close()
+                self._take(self.text.flush(), close=True)
             case EndText():
-                self._take(self.text.end())
-                self._segmenter.close()
+                self._take(self.text.end(), close=True)
                 self.text_ended = True
                 if not self.text.spoken_any:
                     raise UnspeakableText("nothing in the text can be spoken: it needs at least one letter or digit")
@@ -137,24 +128,31 @@ class Sequence:
                 return len(step)
         return 0
 
-    def _take(self, phones: list[Phone]) -> None:
+    def _take(self, phones: list[Phone], close: bool = False) -> None:
         if phones:
             self.told_waiting = False
         self.segments.extend(self._segmenter.feed(phones))
+        if close:
+            self._segmenter.close()
+        for segment in self.segments:
+            self._planner.extend(segment, self.voice.index, self.stretch)
 
     # -- speech model ----------------------------------------------------------------------------------------------
 
     @property
-    def ready(self) -> bool:
-        """Whether the next LM step's inputs are known: its look-ahead is there, or the segment ends before."""
-        if not self.segments:
-            return False
-        segment = self.segments[0]
-        return segment.closed or len(segment.phones) > self.pointer + self.bundle.adapter.look_ahead_phones
+    def place(self) -> Place | None:
+        """Of the next LM step; None until its inputs are known."""
+        if self._place is None and self.segments:
+            segment = self.segments[0]
+            self._place = place_at(self.bundle, segment, self.past, self._pointer, self.previous_code)
+            if self._place is not None:
+                self._pointer = self._place.pointer
+        return self._place
 
     @property
-    def place(self) -> Place:
-        return Place(self.pointer, self.elapsed, self.previous_code)
+    def ready(self) -> bool:
+        """Whether the next LM step's inputs are known: its look-ahead is there, or the segment ends before."""
+        return self.place is not None
 
     @property
     def spoken_out(self) -> bool:
@@ -167,85 +165,75 @@ class Sequence:
         spoken = not self.in_vocoder and self.vocoded == len(self.codes)
         return spoken and not self.unread and not self.text_ended and not self.ready
 
-    def take_code(self, code: int, advance: int) -> None:
-        """Commits one LM step: the code, the pointer's move and the guards."""
-        adapter = self.bundle.adapter
+    def take_code(self, code: int) -> None:
+        """Commits one LM step."""
         segment = self.segments[0]
-        advance = self._guard_repetition(segment, code, advance)
         self.codes.append(code)
         self.previous_code = code
         self.past += 1
         self.lm_steps += 1
-        if advance == 0 and self.elapsed + 1 >= self._longest_hold(segment):
-            advance = 1
-            self.forced_advances += 1
-        last = len(segment.phones) - 1
-        if self.past >= adapter.max_steps:
+        self._place = None
+        self._meet_phones(segment)
+        if self.past >= self.bundle.adapter.max_steps:
             self.guards.add("segment_too_long")
-            self._enter(segment, last)
-            self._finish_segment()
-        elif advance == 0:
-            self.elapsed += 1
-        elif self.pointer == last:
-            self._finish_segment()
-        else:
-            self._enter(segment, min(self.pointer + advance, last))
+            self._finish_segment(segment)
+        elif segment.closed and self.place is None:
+            self._finish_segment(segment)
 
-    def _guard_repetition(self, segment: Segment, code: int, advance: int) -> int:
-        """The advance, made at least 1 once the same code has come too often; silence may repeat in a pause."""
-        in_pause = segment.phones[self.pointer].pause is not None
-        self._same_codes = self._same_codes + 1 if code == self.previous_code and not in_pause else 1
-        if self._same_codes < MAX_SAME_CODES:
-            return advance
-        self._same_codes = 1
-        self.guards.add("repeated_code")
-        self.forced_advances += advance == 0
-        return max(1, advance)
-
-    def _longest_hold(self, segment: Segment) -> int:
-        pause = segment.phones[self.pointer].pause is not None
-        return max(2, round(self.bundle.adapter.max_hold_steps * self.stretch * (2 if pause else 1)))
-
-    def _enter(self, segment: Segment, target: int) -> None:
-        for position in range(self.pointer + 1, target + 1):
-            self._meet(segment, position)
-        self.pointer, self.elapsed = target, 0
-
-    def _finish_segment(self) -> None:
-        self._end_word()
+    def _finish_segment(self, segment: Segment) -> None:
+        while self._met + 1 < len(segment.phones):
+            self._met += 1
+            self._meet(segment, self._met)
+        self._end_word(self._first_hop + segment.ends[-1])
         self.segments.popleft()
         self.segments_done += 1
-        self.pointer = self.elapsed = self.past = 0
+        self.past = self._pointer = self._met = 0
+        self._first_hop = len(self.codes) * self.bundle.frames_per_code
         self.previous_code = self.bundle.codes.begin
 
     # -- words -----------------------------------------------------------------------------------------------------
 
+    def _meet_phones(self, segment: Segment) -> None:
+        """All that begin within the codes made so far; the look-ahead holds them and their successors."""
+        hop = self.past * self.bundle.frames_per_code
+        while self._met + 1 < len(segment.phones) and self._met < len(segment.ends) and segment.ends[self._met] <= hop:
+            self._met += 1
+            self._meet(segment, self._met)
+
     def _meet(self, segment: Segment, position: int) -> None:
-        """The pointer comes to a phone, after len(codes) codes."""
+        """A phone begins."""
         phone, word = segment.phones[position], self._word
         if word is not None and word.index == phone.word_index:
             return
         following = segment.phones[position + 1].word_index if position + 1 < len(segment.phones) else None
         if word is not None and phone.pause is not None and following == word.index:
             return  # a token may be read with a pause inside it; the look-ahead has shown what comes behind
-        self._end_word()
+        hop = self._first_hop + segment.ends[position - 1]
+        self._end_word(hop)
         if phone.word_index is not None:
-            self._word = _OpenWord(phone.word_index, phone.start, phone.end, len(self.codes))
+            self._word = _OpenWord(phone.word_index, phone.start, phone.end, self._spoken(hop))
 
-    def _end_word(self) -> None:
+    def _end_word(self, hop: int) -> None:
         word, self._word = self._word, None
         if word is None:
             return
-        code_s, now = self.bundle.code_s, len(self.codes)
+        hop = self._spoken(hop)
         time = WordTime(
-            start_char=word.start_char, end_char=word.end_char, start_s=word.start_code * code_s, end_s=now * code_s
+            start_char=word.start_char,
+            end_char=word.end_char,
+            start_s=word.start_hop * self.bundle.hop_s,
+            end_s=hop * self.bundle.hop_s,
         )
-        self.words.append((now, time))
+        self.words.append((hop, time))
+
+    def _spoken(self, hop: int) -> int:
+        """At most what the codes hold: a segment's last phones may end within half a step behind its last one."""
+        return min(hop, len(self.codes) * self.bundle.frames_per_code)
 
     def words_until(self, codes: int) -> tuple[WordTime, ...]:
         """Words that have ended within the first `codes` codes and were not taken before."""
         taken = []
-        while self.words and self.words[0][0] <= codes:
+        while self.words and self.words[0][0] <= codes * self.bundle.frames_per_code:
             taken.append(self.words.popleft()[1])
         return tuple(taken)
 
@@ -288,6 +276,5 @@ class Sequence:
             audio_s=self.samples / self.request.sample_rate_hz,
             lm_steps=self.lm_steps,
             segments=self.segments_done,
-            forced_advances=self.forced_advances,
             guards=tuple(sorted(self.guards)),
         )

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engines.adapter_pointer import in_sight, moved, write_step
+from engines.adapter_pointer import features
 from engines.bundle import Bundle
 from engines.counters import Counters
 from engines.decoding import Outcome, pick
 from engines.drafters import Drafter
 from engines.runtime.base import FloatArray, LmRuntime
-from engines.sequence import Place, Sequence
+from engines.sequence import Sequence
+from engines.timetable import Place, place_at
 
 _PROBE_EVERY = 400  # tokens between two looks at the way not taken; twice as many after each that changed nothing
 _PROBE_EVERY_MOST = 12800
@@ -115,9 +116,9 @@ class Speculation:
                 return False
             inputs = self._runtime.ahead
             for step in range(self.steps):  # what lies behind the last place is computed and taken back
-                write_step(self._bundle.adapter, inputs, sequence, places[min(step, len(places) - 1)], 0, step)
+                inputs.features[0, step] = features(self._bundle, sequence, places[min(step, len(places) - 1)])
             inputs.past[0] = sequence.past
-            code_logits, advance_logits, hidden = self._runtime.verify(sequence.slot)
+            code_logits, hidden = self._runtime.verify(sequence.slot)
         except Exception:  # whatever the backend raises: a guess is optional, and a plain step says what is wrong
             self._counters.draft_faults += 1
             self.forget(sequence.request.request_id)
@@ -128,10 +129,9 @@ class Speculation:
         self._counters.drafts_proposed += len(places) - 1
         segment = sequence.segments_done
         for step, following in enumerate([*places[1:], None]):
-            if not commit(sequence, pick(sequence, code_logits[step], advance_logits[step])):
+            if not commit(sequence, pick(sequence, code_logits[step])):
                 break
             self._keep(sequence, hidden[step])
-            # Guards may have moved the pointer elsewhere than the model said: then what lies behind is not its future.
             if sequence.segments_done != segment or sequence.place != following:
                 break
             self._counters.drafts_accepted += 1
@@ -139,13 +139,15 @@ class Speculation:
 
     def _foresee(self, sequence: Sequence) -> list[Place]:
         """The places of the steps to run: the true one and those the guesses lead to."""
+        assert sequence.place is not None, "only where the next step's inputs are known"
         places: list[Place] = [sequence.place]
         made, hidden = self._hidden.get(sequence.request.request_id, (-1, None))
         if hidden is None or made != sequence.lm_steps or sequence.past == 0:
             return places
-        for code, advance in self._drafter.propose(sequence, hidden):
-            following = moved(places[-1], code, advance)
-            if not in_sight(self._bundle.adapter, sequence.segments[0], following):
+        for code in self._drafter.propose(sequence, hidden):
+            last = places[-1]
+            following = place_at(self._bundle, sequence.segments[0], last.step + 1, last.pointer, code)
+            if following is None:
                 break
             places.append(following)
         return places

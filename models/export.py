@@ -22,20 +22,28 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, SAMPLES_PER_CODE, Decoder
+from models.durations import OPENING_HOPS, PAUSE_TYPES, DurationNet
+from models.durations import WINDOW as DURATION_WINDOW
+from models.durations import feature_offsets as duration_offsets
+from models.durations import input_table as duration_table
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
 from models.excitation import WINDOW as WINDOW_SAMPLES
 from models.speech_lm import (
     BEGIN_CODE,
+    FEATURES,
+    FOLLOWING,
+    LEFT,
     LOOK_AHEAD_PHONES,
-    MAX_ADVANCE,
-    MAX_ELAPSED,
+    SINCE,
     WINDOW,
     LmConfig,
     SpeechLm,
+    input_table,
     rotary_table,
 )
 
 MAX_STEPS = 750  # 30 s: the longest segment seen in training
+DURATION_ROWS = 8  # phones planned by one call
 MICROSOFT = "com.microsoft"
 
 
@@ -71,6 +79,17 @@ class Graph:
     def output(self, name: str, kind: int, shape: list[str | int]) -> None:
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
+    def rows_added_up(self, table: list[str], rows: str, axis: int, name: str) -> str:
+        """The sum of a table's rows over `axis` of their numbers. The table's parts are put together at load."""
+        whole = self.node("Concat", table, f"{name}_table", axis=0) if len(table) > 1 else table[0]
+        vectors = self.node("Gather", [whole, rows], f"{name}_rows")
+        return self.node("ReduceSum", [vectors, self.exact(f"{name}_axis", np.array([axis]))], name, keepdims=0)
+
+    def model(self, name: str) -> onnx.ModelProto:
+        body = helper.make_graph(self.nodes, name, self.inputs, self.outputs, initializer=self.constants)
+        opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
+        return helper.make_model(body, opset_imports=opsets, ir_version=10)
+
 
 def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
     """One decode step over a shared cache; inputs and outputs as the bundle's `pointer` adapter names them.
@@ -81,7 +100,7 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
     """
     config, graph = network.config, Graph()
     weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
-    hidden = _embed(graph, weights)
+    hidden = _embed(graph, network, weights)
     graph.input("seqlens_k", TensorProto.INT32, ["B"])
     graph.input("total_len", TensorProto.INT32, [1])
     for step in range(1, steps or 1):
@@ -105,32 +124,41 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
         normed, residual = _block(graph, network, weights, layer, normed, residual, weights[following], steps)
     graph.node("Identity", [normed], "hidden")
     graph.node("MatMul", [normed, graph.weight("to_code", weights["to_code.weight"].T)], "code_logits")
-    advance = graph.node("MatMul", [normed, graph.weight("to_advance", weights["to_advance.weight"].T)], "advance_raw")
-    graph.node("Add", [advance, graph.weight("to_advance_bias", weights["to_advance.bias"])], "advance_logits")
     graph.output("code_logits", TensorProto.FLOAT, ["B", "S", NUM_CODES])
-    graph.output("advance_logits", TensorProto.FLOAT, ["B", "S", MAX_ADVANCE + 1])
     graph.output("hidden", TensorProto.FLOAT, ["B", "S", config.width])
-    body = helper.make_graph(graph.nodes, "speech_lm", graph.inputs, graph.outputs, initializer=graph.constants)
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
-    return helper.make_model(body, opset_imports=opsets, ir_version=10)
+    return graph.model("speech_lm")
 
 
-def _embed(graph: Graph, weights: dict[str, NDArray[Any]]) -> str:
-    total = ""
-    for name in ("code", "elapsed", "to_pause", "pause_type", "speaker"):
-        graph.input(name, TensorProto.INT64, ["B", "S"])
-        part = graph.node("Gather", [graph.weight(f"{name}_table", weights[f"{name}.weight"]), name], f"{name}_vector")
-        total = part if not total else graph.node("Add", [total, part], f"with_{name}")
-    graph.input("phones", TensorProto.INT64, ["B", "S", len(WINDOW)])
-    graph.input("speed", TensorProto.FLOAT, ["B", "S"])
-    phones = graph.node("Gather", [graph.weight("phone_table", weights["phone.weight"]), "phones"], "phone_vectors")
-    phones = graph.node("Reshape", [phones, graph.exact("flat", np.array([0, 0, -1]))], "phone_window")
-    phones = graph.node("MatMul", [phones, graph.weight("phones_weight", weights["phones.weight"].T)], "phones_mixed")
-    phones = graph.node("Add", [phones, graph.weight("phones_bias", weights["phones.bias"])], "phones_vector")
-    total = graph.node("Add", [total, phones], "with_phones")
-    speed = graph.node("Unsqueeze", ["speed", graph.exact("last", np.array([-1]))], "speed_column")
-    speed = graph.node("Mul", [speed, graph.weight("speed_weight", weights["speed.weight"][:, 0])], "speed_vector")
-    return graph.node("Add", [total, speed], "embedded")
+def _embed(graph: Graph, network: SpeechLm, weights: dict[str, NDArray[Any]]) -> str:
+    table, _ = input_table(network)
+    graph.input("features", TensorProto.INT64, ["B", "S", len(FEATURES) - 1 + len(WINDOW)])
+    code = weights["code.weight"]
+    # What is multiplied out stays exact; rounded again it would differ from the network it came from.
+    parts = [graph.weight("code_table", code), graph.exact("other_tables", table[len(code) :].numpy())]
+    return graph.rows_added_up(parts, "features", 2, "embedded")
+
+
+def duration_graph(network: DurationNet) -> onnx.ModelProto:
+    """`models.durations.DurationNet` over rows that do not see one another, rounded to whole hops."""
+    graph, table = Graph(), duration_table(network)
+    weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
+    graph.input("features", TensorProto.INT64, [DURATION_ROWS, 2 * len(DURATION_WINDOW) + 1])
+    graph.input("stretch", TensorProto.FLOAT, [DURATION_ROWS])
+    x = graph.rows_added_up([graph.weight("table", table.numpy())], "features", 1, "seen")
+    stretch = graph.node("Unsqueeze", ["stretch", graph.exact("last", np.array([-1]))], "stretch_column")
+    slow = graph.node("Mul", [stretch, graph.weight("stretch_weight", weights["stretch.weight"][:, 0])], "slow")
+    x = graph.node("Relu", [graph.node("Add", [x, slow], "entered")], "x")
+    for layer in range(len(network.inner)):
+        y = graph.node("MatMul", [x, graph.weight(f"inner{layer}", weights[f"inner.{layer}.weight"].T)], f"y{layer}")
+        y = graph.node("Add", [y, graph.weight(f"shift{layer}", weights[f"inner.{layer}.bias"])], f"shifted{layer}")
+        x = graph.node("Add", [x, graph.node("Relu", [y], f"bent{layer}")], f"x{layer}")
+    y = graph.node("MatMul", [x, graph.weight("leave", weights["leave.weight"].T)], "left")
+    y = graph.node("Add", [y, graph.weight("leave_shift", weights["leave.bias"])], "plain")
+    y = graph.node("Exp", [graph.node("Add", [y, "stretch_column"], "log_hops")], "expected")
+    y = graph.node("Squeeze", [graph.node("Round", [y], "rounded"), "last"], "flat")
+    graph.node("Cast", [y], "hops", to=TensorProto.INT64)
+    graph.output("hops", TensorProto.INT64, [DURATION_ROWS])
+    return graph.model("durations")
 
 
 def _block(
@@ -307,16 +335,18 @@ def write_bundle(
     folder: Path,
     decoder: Decoder,
     network: SpeechLm,
+    durations: DurationNet,
     voices: list[dict[str, Any]],
     extra: dict[str, Any],
 ) -> None:
-    """Both graphs and the manifest. `extra` brings name, version, defaults, licences, provenance and quality."""
+    """The three graphs and the manifest. `extra` brings name, version, defaults, licences, provenance and quality."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(lm_graph(network), folder / "lm.onnx")
+    onnx.save(duration_graph(durations), folder / "durations.onnx")
     export_vocoder(decoder, folder / "vocoder.onnx")
     config = network.config
     manifest = {
-        "format": 1,
+        "format": 2,
         "name": extra["name"],
         "version": extra["version"],
         "sample_rate_hz": SAMPLE_RATE_HZ,
@@ -328,11 +358,21 @@ def write_bundle(
             "kind": "pointer",
             "window": list(WINDOW),
             "look_ahead_phones": LOOK_AHEAD_PHONES,
-            "max_elapsed": MAX_ELAPSED,
-            "max_advance": MAX_ADVANCE,
+            "since": list(SINCE),
+            "left": list(LEFT),
+            "following": list(FOLLOWING),
             "num_phone_ids": config.num_phone_ids,
             "max_steps": MAX_STEPS,
-            "max_hold_steps": 15,
+            "offsets": input_table(network)[1],
+        },
+        "durations": {
+            "file": "durations.onnx",
+            "window": list(DURATION_WINDOW),
+            "rows": DURATION_ROWS,
+            "opening_hops": OPENING_HOPS,
+            "num_phone_ids": durations.config.num_phone_ids,
+            "num_pause_types": PAUSE_TYPES,
+            **duration_offsets(durations.config),
         },
         "lm": {
             "file": "lm.onnx",
@@ -344,7 +384,7 @@ def write_bundle(
         "vocoder": {"file": "vocoder.onnx", "states": vocoder_states(decoder)},
         "voices": voices,
         "defaults": extra["defaults"],
-        "files": {name: _sha256(folder / name) for name in ("lm.onnx", "vocoder.onnx")},
+        "files": {name: _sha256(folder / name) for name in ("durations.onnx", "lm.onnx", "vocoder.onnx")},
         "licences": extra["licences"],
         "provenance": extra["provenance"],
         "quality": extra["quality"],

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from models.durations import DurationConfig, DurationNet
 from models.encode import load_codec
 from models.export import round_to_half, write_bundle
 from models.parity import TOLERANCE, check
@@ -30,9 +31,18 @@ def load_lm(path: Path) -> tuple[SpeechLm, dict[str, Any]]:
     return network.eval(), saved
 
 
+def load_durations(path: Path) -> DurationNet:
+    weights = torch.load(path, weights_only=False)["network"]
+    voices, phones = weights["speaker.weight"].shape[0], weights["phone.weight"].shape[0]
+    network = DurationNet(DurationConfig(voices=voices, num_phone_ids=phones))
+    network.load_state_dict(weights)
+    return network.eval()
+
+
 def finish(
     codec_path: Path,
     lm_path: Path,
+    durations_path: Path,
     voices: list[str],
     out: Path,
     quality: Path | None = None,
@@ -42,14 +52,16 @@ def finish(
     codec = load_codec(codec_path)
     network, saved = load_lm(lm_path)
     round_to_half(codec.decoder)
+    durations = load_durations(durations_path)
     round_to_half(network)
+    round_to_half(durations)
     described = [
         {"id": voice, "name": VOICES[voice][0], "index": index, "description": VOICES[voice][1]}
         for index, voice in enumerate(voices)
     ]
     extra = {
         "name": "flite",
-        "version": "2",
+        "version": "3",
         "defaults": {"temperature": 0.0},
         "licences": ["Apache-2.0 (code and weights)", "teacher: CMU Flite licence, see NOTICE"],
         "provenance": {
@@ -60,5 +72,5 @@ def finish(
         },
         "quality": json.loads(quality.read_text()) if quality and quality.exists() else {},
     }
-    write_bundle(out, codec.decoder, network, described, extra)
-    check(out, codec.decoder, network, tolerance)
+    write_bundle(out, codec.decoder, network, durations, described, extra)
+    check(out, codec.decoder, network, durations, tolerance)

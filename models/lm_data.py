@@ -1,4 +1,4 @@
-"""From the teacher's phone times to what the LM sees and must say at each step.
+"""From the teacher's phone times to what the LM sees and must say at each step, and to what the durations are.
 
 The same features are built step by step in serving (`engines/adapter_pointer.py`); a test holds the two together.
 """
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from engines.text import VOWELS, PauseType, phone_id
-from models.codec import SAMPLES_PER_CODE
-from models.excitation import SAMPLE_RATE_HZ
-from models.speech_lm import BEGIN_CODE, BEYOND, LOOK_AHEAD_PHONES, MAX_ADVANCE, MAX_ELAPSED, WINDOW, LmInputs
+from models.codec import FRAMES_PER_CODE
+from models.excitation import HOP, SAMPLE_RATE_HZ
+from models.speech_lm import BEGIN_CODE, BEYOND, FOLLOWING, LEFT, LOOK_AHEAD_PHONES, SINCE, WINDOW, LmInputs
 from models.teacher.prepare import Utterance
 
 _PAUSE_TYPES = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
@@ -26,11 +26,10 @@ class Example:
 
     codes: np.ndarray  # [T]
     phones: np.ndarray  # [P] ids
-    to_pause: np.ndarray  # [P]
-    pause_type: np.ndarray  # [P]
-    pointer: np.ndarray  # [T] phone being spoken at each step
+    pauses: np.ndarray  # [P] the type of the pause it is, or 0
+    ends: np.ndarray  # [P] when it ends, in hops from the first sample
     speaker: int
-    speed: float
+    stretch: float  # of the teacher's durations
 
 
 def phone_ids(utterance: Utterance) -> np.ndarray:
@@ -57,7 +56,7 @@ def pause_types(utterance: Utterance) -> list[int]:
     return types
 
 
-def pause_features(types: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def pause_features(types: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """types [P] (0 = no pause) -> distance to the next pause [P] and its type [P], cut at the look-ahead"""
     distance, kind = np.full(len(types), BEYOND), np.zeros(len(types), int)
     ahead, ahead_type = BEYOND, 0
@@ -69,58 +68,59 @@ def pause_features(types: list[int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def example(utterance: Utterance, codes: np.ndarray, speaker: int) -> Example:
-    ends = np.array([segment[1] for segment in utterance.segments])
-    centre_s = (np.arange(len(codes)) + 0.5) * SAMPLES_PER_CODE / SAMPLE_RATE_HZ
-    pointer = np.minimum(np.searchsorted(ends, centre_s, side="right"), len(ends) - 1)
-    pointer[0] = 0
-    distance, kind = pause_features(pause_types(utterance))
+    ends_s = np.array([segment[1] for segment in utterance.segments])
     return Example(
         codes=codes,
         phones=phone_ids(utterance),
-        to_pause=distance,
-        pause_type=kind,
-        pointer=pointer,
+        pauses=np.array(pause_types(utterance)),
+        ends=np.round(ends_s * SAMPLE_RATE_HZ / HOP).astype(int),
         speaker=speaker,
-        speed=float(np.log(utterance.stretch)),
+        stretch=utterance.stretch,
     )
 
 
-def collate(
-    examples: list[Example], noise: np.random.Generator | None = None
-) -> tuple[LmInputs, torch.Tensor, torch.Tensor]:
-    """Pads to one length. Returns inputs, code targets [B, T] and advance targets [B, T] (IGNORED where padded).
+def pointers(ends: np.ndarray, steps: int) -> np.ndarray:
+    """The phone under the middle of each step. ends [P] in hops -> [steps]"""
+    middle = np.arange(steps) * FRAMES_PER_CODE + FRAMES_PER_CODE // 2
+    return np.asarray(np.minimum(np.searchsorted(ends, middle, side="right"), len(ends) - 1))
+
+
+def step_features(one: Example) -> dict[str, np.ndarray]:
+    """All inputs of the LM but its codes, each [T] and `phones` [T, 8]."""
+    pointer = pointers(one.ends, len(one.codes))
+    begin = np.arange(len(one.codes)) * FRAMES_PER_CODE
+    padded = np.pad(one.phones, (-WINDOW[0], WINDOW[-1]))
+    lasts = np.diff(one.ends, prepend=0)
+    distance, kind = pause_features(one.pauses)
+    return {
+        "phones": padded[pointer[:, None] - WINDOW[0] + np.array(WINDOW)],
+        "since": np.clip(begin - (one.ends - lasts)[pointer], *SINCE) - SINCE[0],
+        "left": np.clip(one.ends[pointer] - begin, *LEFT) - LEFT[0],
+        "following": np.clip(np.append(lasts, 0)[pointer + 1], *FOLLOWING) - FOLLOWING[0],
+        "to_pause": distance[pointer],
+        "pause_type": kind[pointer],
+        "speaker": np.full(len(one.codes), one.speaker),
+    }
+
+
+def collate(examples: list[Example], noise: np.random.Generator | None = None) -> tuple[LmInputs, torch.Tensor]:
+    """Pads to one length. Returns inputs and code targets [B, T] (IGNORED where padded).
 
     With `noise`, a few input codes move one level in one dimension: the model sees its own small mistakes.
     """
     rows, length = len(examples), max(len(one.codes) for one in examples)
-    fields = {name: np.zeros((rows, length), int) for name in ("code", "elapsed", "to_pause", "pause_type", "speaker")}
-    phones, speed = np.zeros((rows, length, len(WINDOW)), int), np.zeros((rows, length), np.float32)
-    code_target, advance_target = np.full((rows, length), IGNORED), np.full((rows, length), IGNORED)
+    targets = np.full((rows, length), IGNORED)
+    fields: dict[str, np.ndarray] = {"code": np.zeros((rows, length), int)}
     for row, one in enumerate(examples):
         count = len(one.codes)
         history = one.codes if noise is None else _disturb(one.codes, noise)
         fields["code"][row, 0] = BEGIN_CODE
         fields["code"][row, 1:count] = history[:-1]
-        padded = np.pad(one.phones, (-WINDOW[0], WINDOW[-1]))
-        phones[row, :count] = padded[one.pointer[:, None] - WINDOW[0] + np.array(WINDOW)]
-        fields["elapsed"][row, :count] = elapsed(one.pointer)
-        fields["to_pause"][row, :count] = one.to_pause[one.pointer]
-        fields["pause_type"][row, :count] = one.pause_type[one.pointer]
-        fields["speaker"][row] = one.speaker
-        speed[row] = one.speed
-        code_target[row, :count] = one.codes
-        moves = np.diff(one.pointer, append=one.pointer[-1] + 1)
-        advance_target[row, :count] = np.clip(moves, 0, MAX_ADVANCE)
-    tensors = {name: torch.from_numpy(values) for name, values in fields.items()}
-    inputs = LmInputs(phones=torch.from_numpy(phones), speed=torch.from_numpy(speed), **tensors)
-    return inputs, torch.from_numpy(code_target), torch.from_numpy(advance_target)
-
-
-def elapsed(pointer: np.ndarray) -> np.ndarray:
-    """Steps already spent on the phone under the pointer. pointer [T] -> [T]"""
-    index = np.arange(len(pointer))
-    starts = np.maximum.accumulate(np.where(np.diff(pointer, prepend=-1) != 0, index, 0))
-    return np.minimum(index - starts, MAX_ELAPSED)
+        targets[row, :count] = one.codes
+        for name, values in step_features(one).items():
+            into = fields.setdefault(name, np.zeros((rows, length, *values.shape[1:]), int))
+            into[row, :count] = values
+    return LmInputs(**{name: torch.from_numpy(values) for name, values in fields.items()}), torch.from_numpy(targets)
 
 
 def _disturb(codes: np.ndarray, noise: np.random.Generator, share: float = 0.12) -> np.ndarray:

@@ -1,14 +1,15 @@
 """From nothing to the shipped voice: python -m models.make_voice --work DIR --out BUNDLE
 
-    tools    compile the teacher's program
-    speak    the teacher speaks hours of text, some of it twice   (CPU, about 50 times real time per core)
-    prepare  trim, pitch, phone times
-    codec    train encoder, quantiser and vocoder; the two renderings of a text are drawn to the same codes
-    encode   speech to codes
-    lm       train the speech language model
-    export   write the bundle, check it against torch, make it int8
-    samples  what the exported LM itself says
-    drafts   train heads that foresee it, add them to the bundle
+    tools      compile the teacher's program
+    speak      the teacher speaks hours of text, some of it twice   (CPU, about 50 times real time per core)
+    prepare    trim, pitch, phone times
+    codec      train encoder, quantiser and vocoder; the two renderings of a text are drawn to the same codes
+    encode     speech to codes
+    durations  train how long phones last
+    lm         train the speech language model
+    export     write the bundle, check it against torch, make it int8
+    samples    what the exported LM itself says
+    drafts     train heads that foresee it, add them to the bundle
 
 Each stage leaves a file and is skipped when that file is there; training stages checkpoint every minute and go on from
 their checkpoint, so the whole command can be killed and run again. `--smoke` does all of it in a minute on the
@@ -41,6 +42,7 @@ class Plan:
     out: Path
     hours: dict[str, float]
     codec_minutes: float
+    duration_minutes: float
     lm_minutes: float
     draft_minutes: float
     threads: int
@@ -117,6 +119,12 @@ def lm(plan: Plan) -> None:
     (plan.work / "lm.done").touch()
 
 
+def durations(plan: Plan) -> None:
+    paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "durations.pt")]
+    _train("models.train_durations", paths, plan.duration_minutes, plan.threads)
+    (plan.work / "durations.done").touch()
+
+
 def export(plan: Plan) -> None:
     from models.finish import finish
     from models.parity import TOLERANCE
@@ -124,7 +132,8 @@ def export(plan: Plan) -> None:
 
     # A minute's training leaves F0 at the edge of its range, where last-bit differences grow along the phase.
     tolerance = 1e-2 if plan.smoke else TOLERANCE
-    finish(plan.work / "codec.pt", plan.work / "lm.pt", plan.voices, plan.out, tolerance=tolerance)
+    trained = [plan.work / name for name in ("codec.pt", "lm.pt", "durations.pt")]
+    finish(trained[0], trained[1], trained[2], plan.voices, plan.out, tolerance=tolerance)
     quantise_bundle(plan.out, pickle.loads((plan.work / "codes.pkl").read_bytes()))
 
 
@@ -162,6 +171,7 @@ def run(plan: Plan, *, fresh: bool) -> None:
         (prepare, "prepared"),
         (codec, "codec.done"),
         (encode, "codes.pkl"),
+        (durations, "durations.done"),
         (lm, "lm.done"),
     ]
     for stage, product in stages[3 if plan.smoke else 0 :]:
@@ -184,6 +194,7 @@ def main() -> None:
         "--hours", default="rms:8,slt:4.5,awb:4.5,kal16:2.5", help="hours of teacher speech for each voice"
     )
     parser.add_argument("--codec-minutes", type=float, default=110, help="CPU minutes")
+    parser.add_argument("--duration-minutes", type=float, default=10, help="CPU minutes")
     parser.add_argument("--lm-minutes", type=float, default=110, help="CPU minutes")
     parser.add_argument("--draft-minutes", type=float, default=20, help="CPU minutes")
     parser.add_argument("--threads", type=int, default=2)
@@ -196,6 +207,7 @@ def main() -> None:
         out=arguments.out,
         hours=hours,
         codec_minutes=0.25 if arguments.smoke else arguments.codec_minutes,
+        duration_minutes=0.1 if arguments.smoke else arguments.duration_minutes,
         lm_minutes=0.15 if arguments.smoke else arguments.lm_minutes,
         draft_minutes=0.1 if arguments.smoke else arguments.draft_minutes,
         threads=arguments.threads,

@@ -20,6 +20,7 @@ from engines.runtime.onnx import OnnxVocoder
 from models.export import update_manifest
 from models.lm_data import Example, collate
 from models.quantise import Feeds, products, quantised, scales
+from models.speech_lm import feature_rows
 
 CALIBRATION_UTTERANCES = 96
 
@@ -50,10 +51,10 @@ def _spread(examples: list[Example]) -> list[Example]:
 def lm_calls(bundle: Bundle, examples: list[Example]) -> Iterator[Feeds]:
     """A whole utterance in each call, from an empty cache."""
     for one in examples:
-        inputs, _, _ = collate([one])
+        inputs, _ = collate([one])
         steps = len(one.codes)
-        names = ("code", "phones", "elapsed", "to_pause", "pause_type", "speaker", "speed")
-        feeds: Feeds = {name: getattr(inputs, name).numpy() for name in names}
+        rows = feature_rows(inputs, bundle.adapter.offsets, bundle.adapter.num_phone_ids)
+        feeds: Feeds = {"features": rows.numpy()}
         feeds |= {"seqlens_k": np.array([steps - 1], np.int32), "total_len": np.array([steps], np.int32)}
         shape = (1, bundle.lm.kv_heads, steps, bundle.lm.head_dim)
         for layer in range(bundle.lm.layers):

@@ -1,8 +1,9 @@
-"""The speech language model: text phones under a moving pointer in, one code and the pointer's advance out.
+"""The speech language model: text phones under a moving pointer in, one code out.
 
-There is no text prefix: at each 40 ms step the model sees the phones around its pointer, how long it has stayed on
-this phone and where the next pause is, all inside a fixed look-ahead. So every phone is spoken once and in order, the
-length needs no end token, and the input is a function of the text alone. (Relative: VALL-T, arXiv 2401.14321.)
+There is no text prefix: at each 40 ms step the model sees the phones around its pointer, when this phone began and
+when it will end, and where the next pause is, all inside a fixed look-ahead. When phones begin and end is planned by
+`models.durations`, in hops of 10 ms. So every phone is spoken once and in order, the length needs no end token, and
+the input is a function of the text alone. (Relatives: VALL-T, arXiv 2401.14321; FastSpeech, arXiv 1905.09263.)
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from models.codec import NUM_CODES
 WINDOW = (-2, -1, 0, 1, 2, 3, 4, 5)  # phones around the pointer
 LOOK_AHEAD_PHONES = 8  # nothing further is seen, in training and in serving
 BEYOND = LOOK_AHEAD_PHONES + 1  # distance to a pause that lies outside the look-ahead
-MAX_ELAPSED = 23
-MAX_ADVANCE = 3
+SINCE = (-4, 59)  # hops from the phone's beginning to the step's, cut to these
+LEFT = (0, 63)  # hops from the step's beginning to the phone's end
+FOLLOWING = (0, 31)  # hops of the phone behind it, 0 behind the last
 BEGIN_CODE = NUM_CODES
 
 
@@ -83,11 +85,15 @@ class LmInputs:
 
     code: Tensor  # previous code, BEGIN_CODE at the start
     phones: Tensor  # [B, T, 8] ids around the pointer, 0 outside the segment
-    elapsed: Tensor  # frames already spent on this phone, at most MAX_ELAPSED
+    since: Tensor  # all three cut as the constants say and counted from the least
+    left: Tensor
+    following: Tensor
     to_pause: Tensor  # phones from the pointer to the next pause, BEYOND if further than the look-ahead
     pause_type: Tensor  # that pause's type, 0 if beyond
     speaker: Tensor
-    speed: Tensor  # log of the duration stretch, float
+
+
+FEATURES = ("code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker")
 
 
 class SpeechLm(nn.Module):
@@ -97,14 +103,14 @@ class SpeechLm(nn.Module):
         self.code = nn.Embedding(NUM_CODES + 1, config.width)
         self.phone = nn.Embedding(config.num_phone_ids, config.phone_width)
         self.phones = nn.Linear(config.phone_width * len(WINDOW), config.width)
-        self.elapsed = nn.Embedding(MAX_ELAPSED + 1, config.width)
+        self.since = nn.Embedding(SINCE[1] - SINCE[0] + 1, config.width)
+        self.left = nn.Embedding(LEFT[1] - LEFT[0] + 1, config.width)
+        self.following = nn.Embedding(FOLLOWING[1] - FOLLOWING[0] + 1, config.width)
         self.to_pause = nn.Embedding(BEYOND + 1, config.width)
         self.pause_type = nn.Embedding(5, config.width)
         self.speaker = nn.Embedding(config.voices, config.width)
-        self.speed = nn.Linear(1, config.width, bias=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
-        self.to_advance = nn.Linear(config.width, MAX_ADVANCE + 1)
         self.to_code = nn.Linear(config.width, NUM_CODES, bias=False)
         for parameter in self.parameters():
             if parameter.dim() > 1:
@@ -112,11 +118,11 @@ class SpeechLm(nn.Module):
 
     def embed(self, inputs: LmInputs) -> Tensor:
         x: Tensor = self.code(inputs.code) + self.phones(self.phone(inputs.phones).flatten(-2))
-        x = x + self.elapsed(inputs.elapsed) + self.to_pause(inputs.to_pause) + self.pause_type(inputs.pause_type)
-        return x + self.speaker(inputs.speaker) + self.speed(inputs.speed[..., None])
+        x = x + self.since(inputs.since) + self.left(inputs.left) + self.following(inputs.following)
+        return x + self.to_pause(inputs.to_pause) + self.pause_type(inputs.pause_type) + self.speaker(inputs.speaker)
 
     def forward(self, inputs: LmInputs) -> Tensor:
-        """A whole segment from its start -> hidden [B, T, D], from which `to_code` and `to_advance` read."""
+        """A whole segment from its start -> hidden [B, T, D], from which `to_code` reads."""
         x = self.embed(inputs)
         cosine, sine = rotary_table(x.shape[1], self.config.head_dim)
         cosine, sine = torch.cat([cosine, cosine], -1).to(x), torch.cat([sine, sine], -1).to(x)
@@ -124,6 +130,33 @@ class SpeechLm(nn.Module):
             x = block(x, cosine, sine)
         hidden: Tensor = self.norm(x)
         return hidden
+
+
+@torch.no_grad()
+def input_table(network: SpeechLm) -> tuple[Tensor, dict[str, int]]:
+    """All that `embed` adds up as rows of one table [R, D], and each feature's first row.
+
+    The window's matrix is multiplied out: a block of phone ids for each of its places.
+    """
+    mixed = network.phones.weight.view(-1, len(WINDOW), network.config.phone_width)
+    blocks = [network.phone.weight @ mixed[:, place].T for place in range(len(WINDOW))]
+    blocks[0] = blocks[0] + network.phones.bias
+    parts = [torch.cat(blocks) if name == "phones" else getattr(network, name).weight for name in FEATURES]
+    offsets, rows = {}, 0
+    for name, part in zip(FEATURES, parts, strict=True):
+        offsets[name] = rows
+        rows += len(part)
+    return torch.cat(parts), offsets
+
+
+def feature_rows(inputs: LmInputs, offsets: dict[str, int], num_phone_ids: int) -> Tensor:
+    """-> [B, T, F] rows of `input_table`, the code's first"""
+    places = offsets["phones"] + num_phone_ids * torch.arange(len(WINDOW))
+    columns = [
+        inputs.phones + places if name == "phones" else getattr(inputs, name)[..., None] + offsets[name]
+        for name in FEATURES
+    ]
+    return torch.cat(columns, -1)
 
 
 def rotary_table(length: int, head_dim: int) -> tuple[Tensor, Tensor]:

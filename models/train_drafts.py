@@ -27,7 +27,7 @@ HELD_OUT = 40
 DECAY = 0.8  # weight of a guess against the one before it, which it needs to be right
 
 
-Batch = tuple[LmInputs, Tensor, Tensor, Tensor]  # inputs, codes [B, T], advances [B, T], hidden [B, T, D]
+Batch = tuple[LmInputs, Tensor, Tensor]  # inputs, codes [B, T], hidden [B, T, D]
 
 
 class SampleBatches:
@@ -48,29 +48,28 @@ class SampleBatches:
 
 
 def batch(samples: list[OwnSample]) -> Batch:
-    inputs, codes, advances = collate([one.example for one in samples])
+    inputs, codes = collate([one.example for one in samples])
     hidden = np.zeros((*codes.shape, samples[0].hidden.shape[1]), np.float32)
     for row, one in enumerate(samples):
         hidden[row, : len(one.hidden)] = one.hidden
-    return inputs, codes, advances, torch.from_numpy(hidden)
+    return inputs, codes, torch.from_numpy(hidden)
 
 
 def losses(lm: SpeechLm, heads: DraftHeads, given: Batch) -> tuple[Tensor, list[Tensor]]:
-    """The loss and, for each guess, where both code and advance are the LM's picks [B, T - k]."""
-    inputs, codes, advances, hidden = given
+    """The loss and, for each guess, where it is the LM's pick [B, T - k]."""
+    inputs, codes, hidden = given
     with torch.no_grad():
         embedded = lm.embed(inputs)
     total, right = torch.zeros(()), []
     with torch.autocast("cpu", torch.bfloat16):
         states = heads.unrolled(hidden, embedded)
         for index, state in enumerate(states):
-            code, advance = codes[:, 1 + index :], advances[:, 1 + index :]
+            code = codes[:, 1 + index :]
             known = code != IGNORED
-            code_logits, advance_logits = lm.to_code(state[known]).float(), lm.to_advance(state[known]).float()
-            loss = F.cross_entropy(code_logits, code[known]) + F.cross_entropy(advance_logits, advance[known])
-            total = total + DECAY**index * loss
+            logits = lm.to_code(state[known]).float()
+            total = total + DECAY**index * F.cross_entropy(logits, code[known])
             found = torch.zeros_like(known)
-            found[known] = (code_logits.argmax(-1) == code[known]) & (advance_logits.argmax(-1) == advance[known])
+            found[known] = logits.argmax(-1) == code[known]
             right.append(found)
     return total, right
 

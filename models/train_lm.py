@@ -18,7 +18,7 @@ from torch import Tensor
 from engines.text import NUM_PHONE_IDS
 from models.checkpoint import TrainingState
 from models.lm_data import IGNORED, Example, collate
-from models.speech_lm import LmConfig, SpeechLm
+from models.speech_lm import LmConfig, LmInputs, SpeechLm
 
 HELD_OUT = 40
 
@@ -34,39 +34,38 @@ class Batches:
         self.train = sorted((examples[index] for index in order[kept:]), key=lambda one: len(one.codes))
         self._ends = np.cumsum([len(one.codes) for one in self.train])
 
-    def draw(self) -> tuple[object, Tensor, Tensor]:
+    def draw(self) -> tuple[LmInputs, Tensor]:
         # A place drawn by token, not by utterance, so that long ones are seen as often as their share of speech.
         end = int(np.searchsorted(self._ends, self.rng.integers(self._ends[-1]), side="right")) + 1
         rows = max(1, self.tokens // len(self.train[end - 1].codes))
         return collate(self.train[max(0, end - rows) : end], self.rng)
 
 
-def losses(network: SpeechLm, inputs: object, codes: Tensor, advances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def losses(network: SpeechLm, inputs: LmInputs, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """-> mean cross-entropy, logits [known positions, V]"""
     with torch.autocast("cpu", torch.bfloat16):
         hidden = network(inputs)
         known = codes != IGNORED
-        code_logits = network.to_code(hidden[known])
-        advance_logits = network.to_advance(hidden[known])
-    code_loss = F.cross_entropy(code_logits.float(), codes[known])
-    return code_loss, F.cross_entropy(advance_logits.float(), advances[known]), code_logits
+        logits = network.to_code(hidden[known])
+    return F.cross_entropy(logits.float(), codes[known]), logits
 
 
 @torch.no_grad()
 def evaluate(network: SpeechLm, examples: list[Example]) -> dict[str, float]:
     network.eval()
-    sums, count = np.zeros(4), 0
+    sums, count = np.zeros(3), 0
     for start in range(0, len(examples), 8):
-        inputs, codes, advances = collate(examples[start : start + 8])
-        code_loss, advance_loss, logits = losses(network, inputs, codes, advances)
+        inputs, codes = collate(examples[start : start + 8])
+        loss, logits = losses(network, inputs, codes)
         truth = codes[codes != IGNORED]
         best = logits.argmax(-1)
         levels = torch.tensor([1, 8, 64, 512])
         distance = (best[:, None] // levels % 8 - truth[:, None] // levels % 8).abs().amax(-1)
-        figures = [code_loss, advance_loss, (best == truth).float().mean(), (distance <= 1).float().mean()]
+        figures = [loss, (best == truth).float().mean(), (distance <= 1).float().mean()]
         sums += len(truth) * np.array([float(figure) for figure in figures])
         count += len(truth)
     network.train()
-    return dict(zip(("code_nats", "advance_nats", "top1", "within_one_level"), sums / count))
+    return dict(zip(("code_nats", "top1", "within_one_level"), sums / count))
 
 
 def start_from(network: SpeechLm, path: Path) -> None:
@@ -106,23 +105,22 @@ def main() -> None:
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
     if arguments.resume:
         state.resume()
-    recent: list[tuple[float, float]] = []
+    recent: list[float] = []
     next_report = time.monotonic() + 20
     while not state.done:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
-        code_loss, advance_loss, _ = losses(network, *batches.draw())
+        loss, _ = losses(network, *batches.draw())
         optimiser.zero_grad()
-        (code_loss + advance_loss).backward()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         state.advance()
-        recent.append((float(code_loss.detach()), float(advance_loss.detach())))
+        recent.append(float(loss.detach()))
         if time.monotonic() > next_report:
             next_report = time.monotonic() + 60
-            code_mean, advance_mean = np.mean(recent, axis=0)
+            state.report({"code": float(np.mean(recent))} | evaluate(network, batches.held_out))
             recent.clear()
-            state.report({"code": code_mean, "advance": advance_mean} | evaluate(network, batches.held_out))
             state.save()
     state.report(evaluate(network, batches.held_out))
     state.save()

@@ -21,35 +21,16 @@ State = dict[str, NDArray[Any]]
 class StepInputs:
     """LM inputs by slot, reused from step to step: the caller writes rows, the runtime reads [first, last).
 
-    With C slots, S steps and W window phones: code, elapsed, to_pause, pause_type, speaker [C, S] int64; phones
-    [C, S, W] int64; speed [C, S] float32; past [C] int64, the number of steps already in the slot's cache. S is 1 but
-    where one slot's next steps are verified together.
+    With C slots, S steps and F features: features [C, S, F] int64, rows of the LM's input table; past [C] int64, the
+    number of steps already in the slot's cache. S is 1 but where one slot's next steps are verified together.
     """
 
-    code: IntArray
-    phones: IntArray
-    elapsed: IntArray
-    to_pause: IntArray
-    pause_type: IntArray
-    speaker: IntArray
-    speed: FloatArray
+    features: IntArray
     past: IntArray
 
     @classmethod
-    def allocate(cls, slots: int, window: int, steps: int = 1) -> StepInputs:
-        def column() -> IntArray:
-            return np.zeros((slots, steps), np.int64)
-
-        return cls(
-            code=column(),
-            phones=np.zeros((slots, steps, window), np.int64),
-            elapsed=column(),
-            to_pause=column(),
-            pause_type=column(),
-            speaker=column(),
-            speed=np.zeros((slots, steps), np.float32),
-            past=np.zeros(slots, np.int64),
-        )
+    def allocate(cls, slots: int, features: int, steps: int = 1) -> StepInputs:
+        return cls(features=np.zeros((slots, steps, features), np.int64), past=np.zeros(slots, np.int64))
 
 
 class LmRuntime(Protocol):
@@ -61,8 +42,8 @@ class LmRuntime(Protocol):
 
     inputs: StepInputs
 
-    def step(self, first: int, last: int) -> tuple[FloatArray, FloatArray]:
-        """-> code logits [last - first, V], advance logits [last - first, A + 1]; valid until the next step."""
+    def step(self, first: int, last: int) -> FloatArray:
+        """-> code logits [last - first, V], valid until the next step."""
         ...
 
     def hidden(self, slot: int) -> FloatArray:
@@ -74,37 +55,43 @@ class LmRuntime(Protocol):
         """Where to write the steps of the next `verify`: one row, S steps, and `past`."""
         ...
 
-    def verify(self, slot: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def verify(self, slot: int) -> tuple[FloatArray, FloatArray]:
         """S steps of one slot at once: each sees those before it and has the bits that it has when made alone.
 
-        -> code logits [S, V], advance logits [S, A + 1], hidden [S, D], valid until the next call. The cache holds all
-        S afterwards; to take back the last ones, count fewer in `past`.
+        -> code logits [S, V], hidden [S, D], valid until the next call. The cache holds all S afterwards; to take back
+        the last ones, count fewer in `past`.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftInputs:
-    """One sequence as the draft heads see it. O places the pointer can reach, K picks to guess."""
+    """One sequence as the draft heads see it. K codes to guess."""
 
     hidden: FloatArray  # [1, D] of the last step
     code: IntArray  # [1] that step's pick
-    elapsed: IntArray  # [1] after its move
-    phones: IntArray  # [O, W] windows from the pointer on
-    to_pause: IntArray  # [O]
-    pause_type: IntArray  # [O]
-    speaker: IntArray  # [1]
-    speed: FloatArray  # [1]
+    features: IntArray  # [K, F - 1]: those of the next K steps, without the code
     scale: FloatArray  # [1]: 1 / temperature, or 1 when greedy
     noise: FloatArray  # [K, V]: what the target will add at these positions; zeros when greedy
 
 
 class DraftRuntime(Protocol):
     length: int  # K
-    offsets: int  # O
 
-    def propose(self, inputs: DraftInputs) -> tuple[IntArray, IntArray]:
-        """-> codes [K], advances [K]"""
+    def propose(self, inputs: DraftInputs) -> IntArray:
+        """-> codes [K]"""
+        ...
+
+
+class DurationRuntime(Protocol):
+    """How long phones last. The caller writes rows of `features` [R, F] and `stretch` [R] (log), then asks."""
+
+    rows: int  # R
+    features: IntArray
+    stretch: FloatArray
+
+    def plan(self) -> IntArray:
+        """-> hops [R]; each row's depend on that row alone"""
         ...
 
 

@@ -22,7 +22,6 @@ from engines.bundle import Bundle
 from engines.errors import BundleError
 from engines.runtime.base import DraftInputs, FloatArray, IntArray, State, StepInputs
 
-_INPUTS = ("code", "phones", "elapsed", "to_pause", "pause_type", "speaker", "speed")
 Bound = tuple[Any, list[Any]]  # a binding and the values that it must outlive
 _MAX_BINDINGS = 256  # 25 kB and 80 us each
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
@@ -48,7 +47,7 @@ class OnnxLm:
     """Cache slabs [slots, kv_heads, positions, head_dim] per layer; memory is committed as slots come into use."""
 
     def __init__(self, bundle: Bundle, slots: int, threads: int = 1) -> None:
-        self.inputs = StepInputs.allocate(slots, len(bundle.adapter.window))
+        self.inputs = StepInputs.allocate(slots, bundle.adapter.features)
         self._session = _session(bundle, bundle.lm.file, threads)
         lm, positions = bundle.lm, bundle.adapter.max_steps + _SPARE_POSITIONS
         shape = (slots, lm.kv_heads, positions, lm.head_dim)
@@ -56,7 +55,6 @@ class OnnxLm:
         kept = np.int8 if types.get("past_k0") == "tensor(int8)" else np.float32  # the graph says how it stores
         self._cache = {f"{kind}{layer}": np.zeros(shape, kept) for layer in range(lm.layers) for kind in "kv"}
         self._code_logits = np.zeros((slots, 1, bundle.codes.count), np.float32)
-        self._advance_logits = np.zeros((slots, 1, bundle.adapter.max_advance + 1), np.float32)
         self._hidden = np.zeros((slots, 1, lm.width), np.float32)
         self._lengths = np.zeros(slots, np.int32)
         self._longest = np.zeros(1, np.int32)
@@ -70,15 +68,15 @@ class OnnxLm:
             lm.file,
             "outputs",
             [one.name for one in self._session.get_outputs()],
-            ["code_logits", "advance_logits", "hidden", *presents],
+            ["code_logits", "hidden", *presents],
         )
 
-    def step(self, first: int, last: int) -> tuple[FloatArray, FloatArray]:
+    def step(self, first: int, last: int) -> FloatArray:
         past = self.inputs.past[first:last]
         self._lengths[first:last] = past
         self._longest[0] = past.max() + 1
         self._session.run_with_iobinding(self._binding(first, last)[0])
-        return self._code_logits[first:last, 0], self._advance_logits[first:last, 0]
+        return self._code_logits[first:last, 0]
 
     def hidden(self, slot: int) -> FloatArray:
         state: FloatArray = self._hidden[slot, 0]
@@ -89,13 +87,16 @@ class OnnxLm:
         assert self._several is not None, "only for a bundle that brings draft heads"
         return self._several.inputs
 
-    def verify(self, slot: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def verify(self, slot: int) -> tuple[FloatArray, FloatArray]:
         assert self._several is not None, "only for a bundle that brings draft heads"
         return self._several.run(slot, self._cache)
 
     def _feeds(self, first: int, last: int) -> dict[str, Any]:
-        feeds: dict[str, Any] = {name: getattr(self.inputs, name)[first:last] for name in _INPUTS}
-        return feeds | {"seqlens_k": self._lengths[first:last], "total_len": self._longest}
+        return {
+            "features": self.inputs.features[first:last],
+            "seqlens_k": self._lengths[first:last],
+            "total_len": self._longest,
+        }
 
     def _binding(self, first: int, last: int) -> Bound:
         found = self._bindings.get((first, last))
@@ -111,7 +112,6 @@ class OnnxLm:
         slabs = {name: slab[first:last] for name, slab in self._cache.items()}
         outputs = {
             "code_logits": self._code_logits[first:last],
-            "advance_logits": self._advance_logits[first:last],
             "hidden": self._hidden[first:last],
         }
         return _bind(self._session, self._feeds(first, last), slabs, [""], outputs)
@@ -123,29 +123,27 @@ class _SeveralSteps:
     def __init__(self, bundle: Bundle, threads: int) -> None:
         assert bundle.drafts is not None
         steps = bundle.drafts.length + 1
-        self.inputs = StepInputs.allocate(1, len(bundle.adapter.window), steps)
+        self.inputs = StepInputs.allocate(1, bundle.adapter.features, steps)
         self._session = _session(bundle, bundle.drafts.verify, threads)
         self._past, self._longest = np.zeros(1, np.int32), np.zeros(1, np.int32)
         self._outputs = {
             "code_logits": np.zeros((1, steps, bundle.codes.count), np.float32),
-            "advance_logits": np.zeros((1, steps, bundle.adapter.max_advance + 1), np.float32),
             "hidden": np.zeros((1, steps, bundle.lm.width), np.float32),
         }
         self._suffixes = [f"_{step}" for step in range(steps)]
         self._bindings: dict[int, Bound] = {}  # by slot
 
-    def run(self, slot: int, cache: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def run(self, slot: int, cache: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
         self._past[0] = self.inputs.past[0]
         self._longest[0] = self._past[0] + 1
         binding = self._bindings.get(slot)
         if binding is None:
-            feeds = {name: getattr(self.inputs, name) for name in _INPUTS}
-            feeds |= {"seqlens_k": self._past, "total_len": self._longest}
+            feeds = {"features": self.inputs.features, "seqlens_k": self._past, "total_len": self._longest}
             slabs = {name: slab[slot : slot + 1] for name, slab in cache.items()}
             binding = self._bindings[slot] = _bind(self._session, feeds, slabs, self._suffixes, self._outputs)
         self._session.run_with_iobinding(binding[0])
-        codes, advances, hidden = (array[0] for array in self._outputs.values())
-        return codes, advances, hidden
+        codes, hidden = (array[0] for array in self._outputs.values())
+        return codes, hidden
 
 
 def _bind(
@@ -153,7 +151,7 @@ def _bind(
     feeds: dict[str, Any],
     slabs: dict[str, FloatArray],
     suffixes: list[str],
-    outputs: dict[str, FloatArray],
+    outputs: dict[str, Any],
 ) -> Bound:
     """Everything bound in place; each slab of the cache is an input and, under each suffix, an output."""
     binding, kept = session.io_binding(), []
@@ -179,18 +177,32 @@ class OnnxDrafts:
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         assert bundle.drafts is not None, "only for a bundle that brings draft heads"
-        self.length, self.offsets = bundle.drafts.length, bundle.drafts.offsets
+        self.length = bundle.drafts.length
         self._session = _session(bundle, bundle.drafts.file, threads)
-        found = [one.name for one in self._session.get_inputs()]
-        # A kind that needs no layout of places leaves it out of its graph.
-        unknown = set(found) - {one.name for one in fields(DraftInputs)}
-        if unknown:
-            raise BundleError(f"{bundle.drafts.file} has unknown inputs {sorted(unknown)}")
-        self._names = found
+        self._names = [one.name for one in fields(DraftInputs)]
+        _expect_names(bundle.drafts.file, "inputs", [one.name for one in self._session.get_inputs()], self._names)
 
-    def propose(self, inputs: DraftInputs) -> tuple[IntArray, IntArray]:
-        codes, advances = self._session.run(None, {name: getattr(inputs, name) for name in self._names})
-        return codes, advances
+    def propose(self, inputs: DraftInputs) -> IntArray:
+        codes: IntArray = self._session.run(None, {name: getattr(inputs, name) for name in self._names})[0]
+        return codes
+
+
+class OnnxDurations:
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        self.rows = bundle.durations.rows
+        self.features = np.zeros((self.rows, bundle.durations.features), np.int64)
+        self.stretch = np.zeros(self.rows, np.float32)
+        self._hops = np.zeros(self.rows, np.int64)
+        session = _session(bundle, bundle.durations.file, threads)
+        _expect_names(
+            bundle.durations.file, "inputs", [one.name for one in session.get_inputs()], ["features", "stretch"]
+        )
+        feeds = {"features": self.features, "stretch": self.stretch}
+        self._session, self._bound = session, _bind(session, feeds, {}, [], {"hops": self._hops})
+
+    def plan(self) -> IntArray:
+        self._session.run_with_iobinding(self._bound[0])
+        return self._hops
 
 
 class OnnxVocoder:

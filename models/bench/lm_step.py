@@ -35,7 +35,7 @@ def bundle_of(arguments: list[str]) -> Bundle:
 def step_times_s(lm: OnnxLm, batch: int, context: int, seconds: float) -> list[float]:
     """Wall time of every step. All rows stand at the same context."""
     inputs, rng = lm.inputs, np.random.default_rng(0)
-    inputs.code[:batch, 0] = rng.integers(0, 4096, batch)
+    inputs.features[:batch, 0, 0] = rng.integers(0, 4096, batch)
     first = max(0, context - RUN_STEPS // 2)
     times: list[float] = []
     spent_s = 0.0

@@ -102,16 +102,15 @@ def main() -> None:
             refused += 1
             continue
         problems += [f"{text[:60]!r}: {one}" for one in wrong]
-        ours.append((text, speech_seconds(np.frombuffer(spoken.pcm, np.int16)), spoken.timings.forced_advances))
+        ours.append((text, speech_seconds(np.frombuffer(spoken.pcm, np.int16))))
     voice = engine.bundle.voices[0].id
-    theirs = teacher.speak(arguments.teacher, voice, [front_end.script(text) for text, _, _ in ours])
-    for (text, seconds, _), samples in zip(ours, theirs, strict=True):
+    theirs = teacher.speak(arguments.teacher, voice, [front_end.script(text) for text, _ in ours])
+    for (text, seconds), samples in zip(ours, theirs, strict=True):
         ratios.append((seconds / speech_seconds(samples), text))
     figures = {
         "texts": len(ours) + refused,
         "refused_by_name": refused,
         "problems": len(problems),
-        "forced_advances": sum(forced for _, _, forced in ours),
         "compared": len(ratios),
         "duration_ratio_median": float(np.median([ratio for ratio, _ in ratios])),
         "duration_ratio_min": min(ratios)[0],

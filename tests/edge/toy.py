@@ -50,9 +50,7 @@ from server.state import State
 
 WORD_S = 0.1
 _WORD = re.compile(r"\S+")
-_TIMINGS = Timings(
-    first_text_s=0, started_s=0, first_chunk_s=0, finished_s=0, audio_s=0, lm_steps=0, segments=1, forced_advances=0
-)
+_TIMINGS = Timings(first_text_s=0, started_s=0, first_chunk_s=0, finished_s=0, audio_s=0, lm_steps=0, segments=1)
 
 
 def word_pcm(word: str, rate_hz: int = 24_000) -> bytes:
@@ -86,7 +84,7 @@ class ToyEngine:
         self.lives = 0
         self.full = False  # refuses every newcomer
         self.paused = threading.Event()  # a stream has been
-        self.counters = {"guard_repeated_code": 3, "finished": 7}
+        self.counters = {"guard_segment_too_long": 3, "finished": 7}
         self.voices: dict[str, _Voice] = {}
         self.released = threading.Event()  # ends a hang, when the test is over
 

@@ -1,0 +1,77 @@
+"""When each phone of a segment is spoken, in hops (10 ms for the shipped voice), planned before the LM speaks.
+
+    hop       0   1   2   3 | 4   5   6   7 | 8   9  10  11      steps of 4 hops, one code each
+    phone     pau     h             ay                  pau
+    ends      2       5                     10
+
+At each step the phone under its middle is being spoken. A phone's duration is a function of the phones around it
+inside the look-ahead, so the plan is the same however the text arrived: it only grows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from engines.bundle import Bundle
+from engines.runtime.base import DurationRuntime
+from engines.segmenter import Segment
+
+
+class Place(NamedTuple):
+    """Where a sequence is between two steps of one segment: all that a step's input depends on, the text apart."""
+
+    step: int
+    pointer: int  # the phone being spoken
+    previous_code: int
+
+
+def place_at(bundle: Bundle, segment: Segment, step: int, start: int, previous_code: int) -> Place | None:
+    """None where the segment is at its end, or its plan or look-ahead does not reach yet.
+
+    `start` is a phone that is not behind the pointer.
+    """
+    middle = step * bundle.frames_per_code + bundle.frames_per_code // 2
+    ends, pointer = segment.ends, start
+    while pointer < len(ends) and ends[pointer] <= middle:
+        pointer += 1
+    if pointer == len(ends):
+        if step or not segment.closed:
+            return None
+        pointer -= 1  # shorter than half a step: it has one all the same
+    if not segment.closed and len(segment.phones) <= pointer + bundle.adapter.look_ahead_phones:
+        return None
+    return Place(step, pointer, previous_code)
+
+
+class Planner:
+    """Writes `Segment.ends`. Phones go through the network in calls of one size, whose rows do not see one another."""
+
+    def __init__(self, bundle: Bundle, runtime: DurationRuntime) -> None:
+        self._durations, self._runtime = bundle.durations, runtime
+
+    def extend(self, segment: Segment, speaker: int, stretch: float) -> None:
+        """Plans every phone whose window is known by now."""
+        durations, phones, ends = self._durations, segment.phones, segment.ends
+        known = len(phones) if segment.closed else len(phones) - durations.window[-1]
+        if known > 0 and not ends:
+            ends.append(durations.opening_hops)
+        features, rows = self._runtime.features, self._runtime.rows
+        self._runtime.stretch[:] = math.log(stretch)
+        while len(ends) < known:
+            first = len(ends)
+            count = min(rows, known - first)
+            for row in range(count):
+                features[row] = self._row(segment, first + row, speaker)
+            for hops in self._runtime.plan()[:count].tolist():
+                ends.append(ends[-1] + max(1, hops))
+
+    def _row(self, segment: Segment, at: int, speaker: int) -> list[int]:
+        durations, phones = self._durations, segment.phones
+        ids, pauses = [], []
+        for place, shift in enumerate(durations.window):
+            phone = phones[at + shift] if 0 <= at + shift < len(phones) else None
+            ids.append(durations.phones + place * durations.num_phone_ids + (phone.id if phone else 0))
+            kind = int(phone.pause) if phone and phone.pause else 0
+            pauses.append(durations.pauses + place * durations.num_pause_types + kind)
+        return [*ids, *pauses, durations.speaker + speaker]

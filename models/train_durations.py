@@ -1,0 +1,87 @@
+"""Trains the durations on encoded speech: python -m models.train_durations --codes FILE --out FILE --cpu-minutes N
+
+Same habits as the codec: budget in CPU time, a checkpoint each minute, `--resume`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engines.text import NUM_PHONE_IDS
+from models.checkpoint import TrainingState
+from models.durations import DurationConfig, DurationNet, TimedPhones, expected_log_hops, loss
+from models.lm_data import Example
+
+HELD_OUT_SHARE = 0.02
+ROWS = 1024
+
+
+@torch.no_grad()
+def evaluate(network: DurationNet, unseen: TimedPhones) -> dict[str, float]:
+    """Absolute errors in ms, and how long all phones together last against the teacher's."""
+    hops = torch.exp(expected_log_hops(network, unseen)).round().clamp(min=1)
+    error_ms = (hops - unseen.hops).abs() * 10
+    return {
+        "mean_ms": float(error_ms.mean()),
+        "median_ms": float(error_ms.median()),
+        "p95_ms": float(error_ms.quantile(0.95)),
+        "length_ratio": float(hops.sum() / unseen.hops.sum()),
+    }
+
+
+def learning_rate(step: int, progress: float, peak: float) -> float:
+    return peak * min(1.0, step / 100 + 0.01) * (1.0 if progress < 0.4 else max(0.02, (1 - progress) / 0.6))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--codes", type=Path, required=True, help="what models.encode wrote")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cpu-minutes", type=float, default=10)
+    parser.add_argument("--peak", type=float, default=2e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
+    order = rng.permutation(len(examples))
+    kept = max(1, int(HELD_OUT_SHARE * len(examples)))
+    unseen = TimedPhones.of([examples[at] for at in order[:kept]])
+    seen = TimedPhones.of([examples[at] for at in order[kept:]])
+    network = DurationNet(DurationConfig(voices=int(seen.speaker.max()) + 1, num_phone_ids=NUM_PHONE_IDS))
+    optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, weight_decay=0.01)
+    state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
+    if arguments.resume:
+        state.resume()
+    recent: list[float] = []
+    next_report = time.monotonic() + 20
+    while not state.done:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
+        rows = seen.rows(torch.from_numpy(rng.integers(len(seen), size=min(ROWS, len(seen)))))
+        found = loss(network, rows)
+        optimiser.zero_grad()
+        found.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        state.advance()
+        recent.append(float(found.detach()))
+        if time.monotonic() > next_report:
+            next_report = time.monotonic() + 60
+            state.report({"deviance": float(np.mean(recent))} | evaluate(network, unseen))
+            recent.clear()
+            state.save()
+    state.report(evaluate(network, unseen))
+    state.save()
+
+
+if __name__ == "__main__":
+    main()
