@@ -59,7 +59,7 @@ class FrontEnd:
         stream = self.open()
         stream.append(text)
         stream.end()
-        return " ".join("A" if word == "_a" else word.replace("_", "") for word in stream.script)
+        return " ".join("ay" if word == "_a" else word.replace("_", "") for word in stream.script)
 
 
 class TextStream:
@@ -177,4 +177,4 @@ class TextStream:
 
     def _mark_script(self, kind: PauseType) -> None:
         if self.script and self.script[-1][-1] not in _MARKS.values():
-            self.script[-1] = self.script[-1].replace("_a", "A") + _MARKS[kind]
+            self.script[-1] = self.script[-1].replace("_a", "ay") + _MARKS[kind]

@@ -42,17 +42,19 @@ class Poison:
 class PoisonedLm(OnnxLm):
     poison: Poison
 
-    def step(self, first: int, last: int) -> tuple[FloatArray, FloatArray]:
-        bad = np.isin(self.inputs.speaker[first:last, 0], list(self.poison.in_lm))
-        code_logits, advance_logits = (values.copy() for values in super().step(first, last))
-        code_logits[bad] = np.nan
-        return code_logits, advance_logits
+    first_speaker: int
 
-    def verify(self, slot: int, steps: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        code_logits, advance_logits, hidden = (values.copy() for values in super().verify(slot, steps))
-        if int(self.ahead(steps).speaker[0, 0]) in self.poison.in_lm:
-            advance_logits[:] = np.nan
-        return code_logits, advance_logits, hidden
+    def step(self, first: int, last: int) -> FloatArray:
+        bad = np.isin(self.inputs.features[first:last, 0, -1] - self.first_speaker, list(self.poison.in_lm))
+        code_logits = super().step(first, last).copy()
+        code_logits[bad] = np.nan
+        return code_logits
+
+    def verify(self, slot: int) -> tuple[FloatArray, FloatArray]:
+        code_logits, hidden = (values.copy() for values in super().verify(slot))
+        if int(self.ahead.features[0, 0, -1]) - self.first_speaker in self.poison.in_lm:
+            code_logits[:] = np.nan
+        return code_logits, hidden
 
 
 class PoisonedVocoder(OnnxVocoder):

@@ -11,7 +11,7 @@ import pytest
 
 from engines.bundle import Bundle
 from engines.config import DraftMode
-from engines.drafters import Drafter, Guess, NgramDrafter
+from engines.drafters import Drafter, NgramDrafter
 from engines.errors import ConfigError
 from engines.loop import Engine, EngineConfig
 from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
@@ -24,7 +24,7 @@ from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
 from tests.engine.toys import FakeClock, ToyVocoder
 
 LISTS = Path(__file__).parents[2] / "models" / "judge" / "lists"
-Picks = dict[int, list[Guess]]  # by seed: what was said
+Picks = dict[int, list[int]]  # by seed: what was said
 
 
 class Foreseeing:
@@ -34,12 +34,11 @@ class Foreseeing:
         self.picks, self.wrong, self.length = picks, wrong, length  # as many as the bundle's graph can check
         self.rng = random.Random(4)
 
-    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[Guess]:
+    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
         assert np.isfinite(hidden).all()
         done = len(sequence.codes)
         following = self.picks[sequence.request.seed][done : done + self.length]
-        return [((code + 1) % 4096, advance) if self.rng.random() < self.wrong else (code, advance)
-                for code, advance in following]  # fmt: skip
+        return [(code + 1) % 4096 if self.rng.random() < self.wrong else code for code in following]
 
 
 def make(bundle: Bundle, front_end: FrontEnd, drafter: Drafter, **settings: object) -> Engine:
@@ -66,9 +65,9 @@ def picks(monkeypatch: pytest.MonkeyPatch) -> Picks:
     said: Picks = {}
     take_code = Sequence.take_code
 
-    def record(self: Sequence, code: int, advance: int) -> None:
-        said.setdefault(self.request.seed, []).append((code, advance))
-        take_code(self, code, advance)
+    def record(self: Sequence, code: int) -> None:
+        said.setdefault(self.request.seed, []).append(code)
+        take_code(self, code)
 
     monkeypatch.setattr(Sequence, "take_code", record)
     return said
@@ -97,20 +96,17 @@ def test_drafts_change_no_byte(
 def test_several_steps_have_the_bits_of_single_ones(bundle: Bundle) -> None:
     """Logits, hidden states and the cache, over a whole cache's length and with steps taken back."""
     single, several = OnnxLm(bundle, 3), OnnxLm(bundle, 3)
-    rng, steps, past = np.random.default_rng(6), several.ahead.code.shape[1], 0
-    ranges = {"code": bundle.codes.count, "elapsed": 20, "to_pause": 9, "pause_type": 5, "speaker": 2, "phones": 190}
+    rng, steps, past = np.random.default_rng(6), several.ahead.features.shape[1], 0
+    table_rows = bundle.adapter.offsets["speaker"] + len(bundle.voices)
     while past + steps <= bundle.adapter.max_steps:
-        for name, high in ranges.items():
-            values = getattr(several.ahead, name)
-            values[:] = rng.integers(0, high, values.shape)
+        several.ahead.features[:] = rng.integers(0, table_rows, several.ahead.features.shape)
         several.ahead.past[0] = past
         found = [array.copy() for array in several.verify(1)]
         for step in range(steps):
-            for name in ranges:
-                getattr(single.inputs, name)[1] = getattr(several.ahead, name)[0, step : step + 1]
+            single.inputs.features[1] = several.ahead.features[0, step : step + 1]
             single.inputs.past[1] = past + step
-            codes, advances = single.step(1, 2)
-            for array, expected in zip(found, (codes[0], advances[0], single.hidden(1)), strict=True):
+            codes = single.step(1, 2)
+            for array, expected in zip(found, (codes[0], single.hidden(1)), strict=True):
                 assert np.array_equal(array[step], expected)
         past += int(rng.integers(1, steps + 1))  # the others are taken back
 
@@ -160,7 +156,7 @@ def test_cancel_while_drafting(bundle: Bundle, front_end: FrontEnd, picks: Picks
 
 def test_a_failing_drafter_costs_nothing_but_its_drafts(bundle: Bundle, front_end: FrontEnd) -> None:
     class Failing(NgramDrafter):
-        def propose(self, sequence: Sequence, hidden: FloatArray) -> list[Guess]:
+        def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
             raise RuntimeError("no opinion")
 
     plain, engine = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF), make(bundle, front_end, Failing())
@@ -179,7 +175,7 @@ def test_ngrams_continue_as_before() -> None:
     class Past:
         codes: tuple[int, ...] = (5, 6, 7, 8, 9, 5, 6)
 
-    assert NgramDrafter(length=2).propose(Past(), np.zeros(1, np.float32)) == [(7, 0), (8, 0)]  # type: ignore[arg-type]
+    assert NgramDrafter(length=2).propose(Past(), np.zeros(1, np.float32)) == [7, 8]  # type: ignore[arg-type]
     Past.codes = (1, 2, 3)
     assert NgramDrafter().propose(Past(), np.zeros(1, np.float32)) == []  # type: ignore[arg-type]
 

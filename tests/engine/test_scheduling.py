@@ -25,7 +25,7 @@ from engines.messages import (
     WaitingForText,
 )
 from engines.scheduler import NO_AUDIO, Row, worth_decoding
-from tests.engine.toys import FakeClock, ToyLm, ToyVocoder
+from tests.engine.toys import FakeClock, ToyDurations, ToyLm, ToyVocoder
 
 SHORT = "Please hold the line while I look."
 LONG = " ".join(["It was a long road and nobody knew where it went, but we followed it all the same."] * 40)
@@ -56,7 +56,8 @@ class House:
         self.clock = FakeClock()
         self.lm = ToyLm(self.bundle, self.config.slots, self.clock, *self.lm_s)
         vocoder = ToyVocoder(self.bundle, self.clock, *self.vocoder_s)
-        self.engine = Engine(self.bundle, self.config, self.clock, lm=self.lm, vocoder=vocoder)
+        durations = ToyDurations(self.bundle)
+        self.engine = Engine(self.bundle, self.config, self.clock, lm=self.lm, vocoder=vocoder, durations=durations)
         self.listeners: dict[str, Listener] = {}
 
     def ask(self, name: str, text: str, *, end: bool = True, max_lead_s: float | None = None) -> None:

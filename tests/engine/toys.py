@@ -17,25 +17,36 @@ class FakeClock:
 
 
 class ToyLm:
-    """Says code 7 * step and moves on with every second step, whoever asks. A call costs base + row * rows."""
+    """Says code 7 * step, whoever asks. A call costs base + row * rows."""
 
     def __init__(self, bundle: Bundle, slots: int, clock: FakeClock, base_s: float, row_s: float) -> None:
-        self.inputs = StepInputs.allocate(slots, len(bundle.adapter.window))
-        self._codes, self._advances = bundle.codes.count, bundle.adapter.max_advance + 1
+        self.inputs = StepInputs.allocate(slots, bundle.adapter.features)
+        self._codes = bundle.codes.count
         self._clock, self._base_s, self._row_s = clock, base_s, row_s
         self.calls: list[int] = []
 
-    def step(self, first: int, last: int) -> tuple[FloatArray, FloatArray]:
+    def step(self, first: int, last: int) -> FloatArray:
         rows = last - first
         self.calls.append(rows)
         self._clock.now_s += self._base_s + self._row_s * rows
         codes = np.zeros((rows, self._codes), np.float32)
-        advances = np.zeros((rows, self._advances), np.float32)
         for row in range(rows):
             step = int(self.inputs.past[first + row])
             codes[row, 7 * step % self._codes] = 1
-            advances[row, step % 2] = 1
-        return codes, advances
+        return codes
+
+
+class ToyDurations:
+    """Every phone lasts as long as two codes, at no cost."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.rows = bundle.durations.rows
+        self.features = np.zeros((self.rows, bundle.durations.features), np.int64)
+        self.stretch = np.zeros(self.rows, np.float32)
+        self._hops = np.full(self.rows, 2 * bundle.frames_per_code)
+
+    def plan(self) -> IntArray:
+        return self._hops
 
 
 class ToyVocoder:

@@ -34,7 +34,9 @@ def train(module: str, out: Path, seconds: float, *arguments: str) -> list[str]:
 
 
 def test_voice_from_fixture(tmp_path: Path) -> None:
-    codec, codes, lm, bundle = (tmp_path / name for name in ("codec.pt", "codes.pkl", "lm.pt", "bundle"))
+    codec, codes, lm, durations, bundle = (
+        tmp_path / name for name in ("codec.pt", "codes.pkl", "lm.pt", "durations.pt", "bundle")
+    )
     train("models.train_codec", codec, 4, "--data", str(FIXTURE))
     subprocess.run(
         [sys.executable, "-m", "models.encode", "--data", str(FIXTURE), "--codec", str(codec), "--out", str(codes)],
@@ -43,7 +45,8 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
     )
     train("models.train_lm", lm, 4, "--codes", str(codes), "--tokens", "400")
     # Four seconds of training leave F0 at the edge of its range, where last-bit differences grow along the phase.
-    finish(codec, lm, ["rms", "slt"], bundle, tolerance=1e-2)
+    train("models.train_durations", durations, 2, "--codes", str(codes))
+    finish(codec, lm, durations, ["rms", "slt"], bundle, tolerance=1e-2)
     exact = load_bundle(bundle)
     before = {name: (bundle / name).stat().st_size for name in ("lm.onnx", "vocoder.onnx")}
     quantise_bundle(bundle, pickle.loads(codes.read_bytes()))
@@ -85,7 +88,7 @@ def test_draft_graph_says_what_its_network_says(sequential: bool) -> None:
     proposer = DraftProposer(lm, heads).eval()
     session = ort.InferenceSession(draft_graph(lm, heads).SerializeToString())
     generator = torch.Generator().manual_seed(2)
-    ranges = {"code": 4096, "elapsed": 24, "phones": NUM_PHONE_IDS, "to_pause": 10, "pause_type": 5, "speaker": 2}
+    ranges = {"code": 4096, "features": len(proposer.table)}
     seen = set()
     for _ in range(20):
         inputs = proposer.example_inputs()
@@ -95,11 +98,9 @@ def test_draft_graph_says_what_its_network_says(sequential: bool) -> None:
             elif name != "scale":
                 inputs[name] = torch.randn(value.shape, generator=generator)
         with torch.no_grad():
-            codes, advances = proposer(**inputs)
-        wanted = {one.name for one in session.get_inputs()}
-        found = session.run(None, {name: value.numpy() for name, value in inputs.items() if name in wanted})
+            codes = proposer(**inputs)
+        found = session.run(None, {name: value.numpy() for name, value in inputs.items()})
         assert np.array_equal(found[0], codes.numpy())
-        assert np.array_equal(found[1], advances.numpy())
         seen |= set(codes.tolist())
     assert len(seen) > 20, "the inputs matter"
 
@@ -153,6 +154,7 @@ def test_a_killed_training_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
 
 
 def test_parity_refuses_another_network(tmp_path: Path) -> None:
+    from models.durations import DurationConfig, DurationNet
     from models.export import round_to_half, write_bundle
     from models.finish import VOICES
     from models.speech_lm import LmConfig, SpeechLm
@@ -160,17 +162,23 @@ def test_parity_refuses_another_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     codec = Codec(1)
     network = SpeechLm(LmConfig(voices=1, num_phone_ids=193)).eval()
-    round_to_half(codec.decoder)
-    round_to_half(network)
+    durations = DurationNet(DurationConfig(voices=1, num_phone_ids=193)).eval()
+    for one in (codec.decoder, network, durations):
+        round_to_half(one)
     voices = [{"id": "rms", "name": VOICES["rms"][0], "index": 0, "description": ""}]
     extra = {"name": "x", "version": "0", "defaults": {"temperature": 0.0}}
     extra |= {"licences": [], "provenance": {}, "quality": {}}  # type: ignore[dict-item]
-    write_bundle(tmp_path, codec.decoder, network, voices, extra)
-    assert max(check(tmp_path, codec.decoder, network).values()) < 1e-4
+    write_bundle(tmp_path, codec.decoder, network, durations, voices, extra)
+    assert max(check(tmp_path, codec.decoder, network, durations).values()) < 1e-4
     with torch.no_grad():
         network.to_code.weight.add_(0.01)
     with pytest.raises(ParityError, match="lm: torch and ONNX differ"):
-        check(tmp_path, codec.decoder, network)
+        check(tmp_path, codec.decoder, network, durations)
+    with torch.no_grad():
+        network.to_code.weight.sub_(0.01)
+        durations.leave.bias.add_(0.5)
+    with pytest.raises(ParityError, match="durations: "):
+        check(tmp_path, codec.decoder, network, durations)
 
 
 def test_vocoder_streams_in_torch_too() -> None:
@@ -202,35 +210,71 @@ def test_training_and_serving_see_the_same() -> None:
     from engines.segmenter import Segment
     from engines.sequence import Sequence
     from engines.text import FrontEnd, PauseType, Phone
+    from engines.timetable import Planner
     from models.lm_data import pause_types, phone_ids
+    from models.speech_lm import feature_rows
+    from tests.engine.toys import ToyDurations
 
     bundle, front_end = load_bundle(), FrontEnd.load()
+    planner = Planner(bundle, ToyDurations(bundle))
     utterances, _, _ = load(FIXTURE, "rms")
     for one in utterances[:5]:
         codes = np.arange(one.samples // 640)
         trained = example(one, codes, 0)
-        inputs, _, _ = collate([trained])
+        rows = feature_rows(collate([trained])[0], bundle.adapter.offsets, bundle.adapter.num_phone_ids)[0].numpy()
         segment = Segment()
         for identity, kind in zip(phone_ids(one), pause_types(one)):
             segment.add(Phone(int(identity), "", None, 0, 0, PauseType(kind) if kind else None))
         segment.closed = True
+        segment.ends = trained.ends.tolist()
         submit = Submit(request_id="x", voice="rms", seed=0, speed=1 / one.stretch)
-        sequence = Sequence(submit, Voice(id="rms", name="", index=0, description=""), bundle, front_end, 0.0)
+        sequence = Sequence(submit, Voice(id="rms", name="", index=0, description=""), bundle, front_end, planner, 0.0)
         sequence.slot = 0
         sequence.segments.append(segment)
-        served = StepInputs.allocate(1, 8)
-        for step, pointer in enumerate(trained.pointer):
-            moved = step and pointer != trained.pointer[step - 1]
-            sequence.elapsed = 0 if moved or not step else sequence.elapsed + 1
-            sequence.pointer = int(pointer)
-            sequence.previous_code = bundle.codes.begin if step == 0 else int(codes[step - 1])
-            write_row(bundle.adapter, served, sequence)
-            for name in ("code", "phones", "elapsed", "to_pause", "pause_type", "speaker"):
-                assert np.array_equal(getattr(served, name)[0, 0], getattr(inputs, name)[0, step].numpy()), name
+        served = StepInputs.allocate(1, bundle.adapter.features)
+        for code in codes:
+            write_row(bundle, served, sequence)
+            assert served.features[0, 0].tolist() == rows[sequence.past].tolist()
+            sequence.take_code(int(code))
+            if not sequence.segments:
+                break  # the fixture is padded to whole codes, by less than one
+        assert len(codes) - sequence.lm_steps in (0, 1)
         assert next_pause(bundle.adapter, segment, 0) == (0, int(PauseType.PLAIN))
 
 
+def test_planning_sees_in_serving_what_it_saw_in_training() -> None:
+    from engines.segmenter import Segment
+    from engines.text import PauseType, Phone
+    from engines.timetable import Planner
+    from models.durations import DurationConfig, TimedPhones, feature_rows
+    from models.lm_data import pause_types, phone_ids
+    from tests.engine.toys import ToyDurations
+
+    bundle = load_bundle()
+
+    class Watched(ToyDurations):
+        def plan(self) -> np.ndarray:
+            seen.append(self.features.copy())
+            assert np.allclose(self.stretch, np.log(one.stretch))
+            return super().plan()
+
+    utterances, _, _ = load(FIXTURE, "rms")
+    for one in utterances[:5]:
+        seen: list[np.ndarray] = []
+        segment, planner = Segment(), Planner(bundle, Watched(bundle))
+        for identity, kind in zip(phone_ids(one), pause_types(one)):
+            segment.add(Phone(int(identity), "", None, 0, 0, PauseType(kind) if kind else None))
+            planner.extend(segment, 1, one.stretch)  # phone by phone, as text may come
+        segment.closed = True
+        planner.extend(segment, 1, one.stretch)
+        assert len(segment.ends) == len(segment.phones)
+        config = DurationConfig(voices=2, num_phone_ids=bundle.durations.num_phone_ids)
+        trained = feature_rows(config, TimedPhones.of([example(one, np.zeros(1, int), 1)])).numpy()
+        planned = np.concatenate([calls[: 1 if at < len(seen) - 1 else None] for at, calls in enumerate(seen)])
+        assert np.array_equal(planned[: len(trained)], trained)
+
+
 def test_pause_features_end_at_the_look_ahead() -> None:
-    distance, kind = pause_features([1, *[0] * 11, 2])
+    distance, kind = pause_features(np.array([1, *[0] * 11, 2]))
     assert list(distance) == [0, 9, 9, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
     assert list(kind) == [1, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2]
