@@ -84,6 +84,7 @@ class Lives:
         def load() -> Engine:
             bundle = load_bundle(folder)
             lm, vocoder = PoisonedLm(bundle, config.slots), PoisonedVocoder(bundle)
+            lm.first_speaker = bundle.adapter.offsets["speaker"]
             lm.poison = vocoder.poison = poison
             return Engine(bundle, config, lm=lm, vocoder=vocoder)
 
