@@ -7,17 +7,21 @@ import random
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.bundle import default_bundle, load_bundle
+from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.errors import BundleError, IntegrityError
 from engines.kv_blocks import BlockPool
+from engines.runtime.onnx import OnnxDurations
 from engines.scheduler import MAX_GAP, Row, batch_runs, chunk_codes
 from engines.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segmenter
 from engines.slots import SlotPool
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
+from engines.timetable import Planner, place_at
+from tests.engine.toys import ToyDurations
 
 
 def row(slot: int, lead_s: float) -> Row:
@@ -153,3 +157,43 @@ def test_bundle_refuses_what_does_not_match(copy: Path, changes: dict[str, objec
 def test_bundle_refuses_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not a readable manifest"):
         load_bundle(tmp_path / "nowhere")
+
+
+class TestPlan:
+    def test_a_phone_is_as_long_wherever_it_stands_in_a_call(self, bundle: Bundle) -> None:
+        runtime, rng = OnnxDurations(bundle), np.random.default_rng(9)
+        durations, width = bundle.durations, len(bundle.durations.window)
+        firsts = [durations.phones + place * durations.num_phone_ids for place in range(width)]
+        firsts += [durations.pauses + place * durations.num_pause_types for place in range(width)]
+        rows = np.array([*firsts, durations.speaker]) + rng.integers(0, 2, (400, 2 * width + 1))
+        stretch = rng.uniform(-0.3, 0.3, 400).astype(np.float32)
+        found = []
+        for order in (np.arange(400), rng.permutation(400)):
+            hops = np.zeros(400, np.int64)
+            for at in range(0, 400, runtime.rows):
+                some = order[at : at + runtime.rows]
+                runtime.features[:], runtime.stretch[:] = rows[some], stretch[some]
+                hops[some] = runtime.plan()
+            found.append(hops)
+        assert np.array_equal(*found)
+        assert len(set(found[0].tolist())) > 5, "the inputs matter"
+
+    def test_steps_are_counted_before_they_are_made(self, bundle: Bundle, front_end: FrontEnd) -> None:
+        planner = Planner(bundle, ToyDurations(bundle))
+        for text in ("No.", "Is it five past ten? I thought so; you did not."):
+            segmenter = Segmenter(1.0)
+            (segment,) = segmenter.feed(front_end.phones(text))
+            planner.extend(segment, 0, 1.0)
+            before = list(segment.ends)
+            segmenter.close()
+            planner.extend(segment, 0, 1.0)
+            assert segment.ends[: len(before)] == before
+            assert segment.ends == [bundle.durations.opening_hops + 8 * at for at in range(len(segment.phones))]
+            places, place = [], place_at(bundle, segment, 0, 0, 1)
+            while place is not None:
+                places.append(place)
+                place = place_at(bundle, segment, place.step + 1, place.pointer, 1)
+            assert [one.step for one in places] == list(range(len(places)))
+            assert sorted({one.pointer for one in places}) == list(range(1, len(segment.phones)))
+            middle = len(places) * bundle.frames_per_code + bundle.frames_per_code // 2
+            assert segment.ends[-1] <= middle < segment.ends[-1] + bundle.frames_per_code
