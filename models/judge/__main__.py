@@ -1,7 +1,8 @@
 """Judges a running server against the teacher: python -m models.judge --server http://127.0.0.1:8000 --out DIR
 
 Every sentence is asked of the server as 16 kHz PCM and read back by the recogniser, beside the teacher's own
-rendering. With `--codec` and `--data` the codec's resynthesis is measured too. Results go to JSON and Markdown.
+rendering. With `--codec` and `--data` the codec's resynthesis is measured too, with `--bundle` also what its vocoder
+and its speech model make of the teacher's own phone times. Results go to JSON and Markdown.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate
 
 LISTS = Path(__file__).parent / "lists"
 SEED = 1
+GENERAL = ("everyday", "figures", "harvard")
 
 
 def server_speech(server: str, voice: str, texts: list[str]) -> list[NDArray[np.int16]]:
@@ -70,6 +72,15 @@ def judge(server: str, program: Path, voice: str, lists: list[str]) -> dict[str,
     return figures
 
 
+def with_general(voice: str, figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Adds the mean over the three lists of free sentences, which are equally many."""
+    for source in ("ours", "teacher"):
+        rows = [figures.get(f"{voice} {name} {source}") for name in GENERAL]
+        if all(rows):
+            figures[f"{voice} general {source}"] = {"wer": float(np.mean([row["wer"] for row in rows if row]))}
+    return figures
+
+
 def write(figures: dict[str, dict[str, float]], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "voice-quality.json").write_text(json.dumps(figures, indent=1) + "\n")
@@ -89,7 +100,7 @@ def main() -> None:
     parser.add_argument("--server", default="http://127.0.0.1:8000")
     parser.add_argument("--teacher", type=Path, default=Path("work/teacher/flite_speak"))
     parser.add_argument("--voices", default="rms,slt")
-    parser.add_argument("--lists", default="closed,everyday,harvard")
+    parser.add_argument("--lists", default="closed,everyday,figures,harvard")
     parser.add_argument("--codec", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--bundle", type=Path, help="its vocoder speaks the codec's codes too")
@@ -108,8 +119,15 @@ def main() -> None:
             if arguments.bundle:
                 bundle = load_bundle(arguments.bundle)
                 figures[f"{voice} resynthesis, served"] = resynthesis(codec, arguments.data, voice, speaker, bundle)
+    if arguments.bundle:
+        from engines.bundle import load_bundle
+        from models.judge.forced import forced
+
+        texts = [line for name in ("everyday", "harvard") for line in (LISTS / f"{name}.txt").read_text().splitlines()]
+        for voice in voices:
+            figures[f"{voice} teacher's times"] = forced(load_bundle(arguments.bundle), arguments.teacher, voice, texts)
     for voice in voices:
-        figures |= judge(arguments.server, arguments.teacher, voice, arguments.lists.split(","))
+        figures |= with_general(voice, judge(arguments.server, arguments.teacher, voice, arguments.lists.split(",")))
     write(figures, arguments.out)
 
 

@@ -34,10 +34,10 @@ def resynthesis(codec: Codec, folder: Path, voice: str, speaker: int, bundle: Bu
         pitch = torch.tensor(np.array(f0[one.offset // HOP : (one.offset + one.samples) // HOP]))[None]
         values, codes = codec.encode(samples, pitch, torch.tensor([speaker]))
         if bundle is not None:
-            rows.append(_distances(mel, _served(bundle, codes[0].numpy(), speaker), samples))
+            rows.append(distances(mel, served(bundle, codes[0].numpy(), speaker), samples))
             continue
         spoken, log_f0, voicing = codec.speak(values, torch.tensor([speaker]))
-        rows.append(_distances(mel, spoken[:, LOOK_BACK:], samples))
+        rows.append(distances(mel, spoken[:, LOOK_BACK:], samples))
         voiced = pitch > 0
         cents.append(((log_f0 - torch.log(pitch.clamp(min=50))).abs() * 1200 / np.log(2))[voiced])
         voicing_errors.append(float(((voicing > 0) != voiced).float().mean()))
@@ -54,7 +54,7 @@ def resynthesis(codec: Codec, folder: Path, voice: str, speaker: int, bundle: Bu
     )
 
 
-def _distances(mel: LogMel, ours: torch.Tensor, theirs: torch.Tensor) -> tuple[float, float, float]:
+def distances(mel: LogMel, ours: torch.Tensor, theirs: torch.Tensor) -> tuple[float, float, float]:
     """log-mel L1, STOI and PESQ of samples [1, T] that begin together."""
     length = min(ours.shape[1], theirs.shape[1] - LOOK_BACK)
     ours, theirs = ours[:, :length], theirs[:, :length]
@@ -63,7 +63,7 @@ def _distances(mel: LogMel, ours: torch.Tensor, theirs: torch.Tensor) -> tuple[f
     return distance, float(stoi(*pair, SAMPLE_RATE_HZ)), float(pesq(SAMPLE_RATE_HZ, *pair, "wb"))
 
 
-def _served(bundle: Bundle, codes: np.ndarray, speaker: int) -> torch.Tensor:
+def served(bundle: Bundle, codes: np.ndarray, speaker: int) -> torch.Tensor:
     """codes [T] -> samples [1, T * 640] as a listener at 16 kHz gets them."""
     vocoder, rate = OnnxVocoder(bundle), OverlapAdd(bundle, SAMPLE_RATE_HZ)
     excitation = noise(1, 0, bundle.look_back + len(codes) * bundle.samples_per_code)[None]

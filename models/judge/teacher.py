@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 def speak(program: Path, voice: str, texts: list[str], stretch: float = 1.0) -> list[NDArray[np.int16]]:
     """16 kHz samples of each text. `program` is the compiled `models/teacher/flite_speak.c`."""
-    return [samples for samples, _ in _records(program, voice, texts, stretch)]
+    return [samples for samples, _ in records(program, voice, texts, stretch)]
 
 
 def speak_timed(
     program: Path, voice: str, texts: list[str]
 ) -> list[tuple[NDArray[np.int16], list[tuple[float, float]]]]:
     """16 kHz samples of each text, and start and end of its words in seconds; "it's" is one word."""
-    return [(samples, word_spans(record)) for samples, record in _records(program, voice, texts, 1.0)]
+    return [(samples, word_spans(record)) for samples, record in records(program, voice, texts, 1.0)]
 
 
 def word_spans(record: dict[str, Any]) -> list[tuple[float, float]]:
@@ -39,7 +39,7 @@ def word_spans(record: dict[str, Any]) -> list[tuple[float, float]]:
     return spans
 
 
-def _records(
+def records(
     program: Path, voice: str, texts: list[str], stretch: float
 ) -> list[tuple[NDArray[np.int16], dict[str, Any]]]:
     with tempfile.TemporaryDirectory() as folder:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def prepare(raw: Path, out: Path, voice: str) -> float:
             record = json.loads(line)
             samples = np.array(source[record["offset"] : record["offset"] + record["samples"]])
             # By text, so that two renderings of one text are cut at the same place.
-            trimmed = _trim(record, samples, random.Random(f"{voice} {record['stretch']} {record['text']}"))
+            trimmed = trim(record, samples, random.Random(f"{voice} {record['stretch']} {record['text']}"))
             if trimmed is None:
                 continue
             samples, segments = trimmed
@@ -88,10 +89,11 @@ def pitch_statistics(f0: np.ndarray) -> tuple[float, float]:
     return float(log_f0.mean()), float(log_f0.std())
 
 
-def _trim(
-    record: dict[str, object], samples: np.ndarray, rng: random.Random
+def trim(
+    record: dict[str, Any], samples: np.ndarray, rng: random.Random
 ) -> tuple[np.ndarray, list[tuple[str, float, int, int, int]]] | None:
-    segments = list(record["segments"])  # type: ignore[call-overload]
+    """Samples and segments of one raw record, both pauses cut; None for what is not worth training on."""
+    segments = list(record["segments"])
     if len(segments) < 3 or segments[0][0] != "pau" or segments[-1][0] != "pau":
         return None
     start_s = max(0.0, segments[0][1] - rng.uniform(0.02, 0.06))
