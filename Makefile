@@ -7,7 +7,7 @@ TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 
 .PHONY: all serve test test-clients test-web lint types contracts units drill voice judge gpu-spike clean
-.PHONY: bench bench-overload bench-cancels bench-soak bench-peers
+.PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
 
@@ -82,6 +82,11 @@ bench-cancels: .venv-bench/ready
 
 bench-soak: .venv-bench/ready
 	.venv-bench/bin/python -m loadtests --soak 30 --out $(BENCH_OUT) --name soak $(BENCH_ARGS)
+
+# Chunk borders and the cost of encoding, in every format.
+FORMATS ?= all
+bench-formats: .venv-bench/ready
+	.venv-bench/bin/python -m loadtests.formats $(FORMATS) --out $(BENCH_OUT)
 
 # Side by side with peers, which live in an environment of their own; llama.cpp is built from source (5 to 10 minutes).
 PEERS ?= all

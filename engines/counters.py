@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+
+from engines.messages import Tally
+
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_STEP_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+
+
+class Tallying:
+    """How often a value fell at or below each of some bounds."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds, self._counts, self._sum = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def taken(self) -> Tally:
+        return Tally(bounds=self._bounds, counts=tuple(self._counts), sum=self._sum)
 
 
 @dataclass(slots=True)
@@ -23,6 +43,14 @@ class Counters:
     cancelled: int = 0
     failed: int = 0
     guards: Counter[str] = field(default_factory=Counter)
+    batch_rows: Tallying = field(default_factory=lambda: Tallying(_ROWS))  # of a call of the LM
+    lm_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))
+    draft_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))  # a step with drafts, guessing included
+    vocoder_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))
+
+    def tallies(self) -> dict[str, Tally]:
+        names = ("batch_rows", "lm_step_s", "draft_step_s", "vocoder_step_s")
+        return {name: getattr(self, name).taken() for name in names}
 
     def named(self) -> dict[str, int]:
         """Counts by metric name."""

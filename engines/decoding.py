@@ -57,7 +57,10 @@ class Decoding:
                 else:
                     outcomes += [(one, EngineFault(f"the speech model failed: {error}")) for one in batch]
                 continue
-            self._counters.lm_busy_s += self._clock() - called_s
+            busy_s = self._clock() - called_s
+            self._counters.lm_busy_s += busy_s
+            self._counters.lm_step_s.observe(busy_s)
+            self._counters.batch_rows.observe(len(batch))
             self._counters.lm_steps += 1
             self._counters.lm_rows += len(batch)
             self._counters.lm_idle_rows += last - first - len(batch)

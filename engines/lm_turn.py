@@ -23,7 +23,7 @@ from engines.speculation import DraftSwitch, Speculation
 
 
 def row_of(sequence: Sequence, now: float) -> Row:
-    lead_s = sequence.lead_s(now, len(sequence.codes))
+    lead_s = sequence.spare_s(now, len(sequence.codes))
     return Row(slot=sequence.slot, lead_s=lead_s, arrived_s=sequence.submitted_s)
 
 
@@ -114,7 +114,10 @@ class LmTurn:
                 plain.append(sequence)
                 continue
             self._blocks.grow(sequence.slot, after)
-            if self._speculation.run(sequence, self._commit):
+            started_s = self._clock()
+            drafted = self._speculation.run(sequence, self._commit)
+            self._counters.draft_step_s.observe(self._clock() - started_s)
+            if drafted:
                 self._decoding.keep_clear(sequence)
             else:
                 plain.append(sequence)

@@ -42,6 +42,7 @@ from engines.messages import (
     Finished,
     Flush,
     SetPaused,
+    StandBack,
     Started,
     Submit,
     WaitingForText,
@@ -173,6 +174,7 @@ class Engine:
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
             vocoder_job_s=self._vocoding.job_s,
             counters=self._counters.named(),
+            tallies=self._counters.tallies(),
         )
 
     def check_integrity(self) -> None:
@@ -202,6 +204,8 @@ class Engine:
                 case SetPaused(paused=paused):
                     sequence.paused = paused
                     sequence.had_to_wait = True
+                case StandBack():
+                    sequence.stands_back = True
                 case Cancel():
                     self._counters.cancelled += 1
                     self._events.append(Cancelled(request_id=sequence.request.request_id, samples=sequence.samples))
@@ -319,7 +323,7 @@ class Engine:
             held = sequence.paused or sequence.in_vocoder or sequence.flushed_tail
             if sequence.phase is not Phase.RUNNING or held:
                 continue
-            lead_s = sequence.lead_s(now, sequence.vocoded)
+            lead_s = sequence.spare_s(now, sequence.vocoded)
             pending = len(sequence.codes) - sequence.vocoded
             no_more = not self._runnable(sequence, now)
             count = chunk_codes(pending, sequence.vocoded, lead_s, running=running, no_more=no_more)
@@ -345,6 +349,7 @@ class Engine:
 
     def _deliver(self, done: Vocoded) -> None:
         self._counters.vocoder_busy_s += done.busy_s
+        self._counters.vocoder_step_s.observe(done.busy_s)
         self._counters.vocoder_rows += len(done.rows)
         if done.rows[0].codes and not any(isinstance(one, EngineFault) for one in done.pcm):
             self._vocoder_cost.observe(len(done.rows), len(done.rows[0].codes), done.busy_s)

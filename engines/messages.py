@@ -64,7 +64,14 @@ class SetPaused:
     paused: bool
 
 
-Command = Submit | Append | Flush | EndText | Cancel | SetPaused
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandBack:
+    """Its listener may have turned to something else: it is spoken on with what all others leave."""
+
+    request_id: str
+
+
+Command = Submit | Append | Flush | EndText | Cancel | SetPaused | StandBack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +145,15 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """`counts[i]` values lay in (bounds[i - 1], bounds[i]]; the last count is of those above all bounds."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
     """Gauges and counters, sent when asked for by the client's clock (about once a second)."""
 
@@ -153,6 +169,7 @@ class EngineStats:
     predicted_ttfa_s: float  # of one more
     vocoder_job_s: float = 0.0  # since the job in flight began; 0 without one
     counters: dict[str, int] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
 
 Event = Started | Chunk | WaitingForText | Finished | Cancelled | Failed | EngineStats

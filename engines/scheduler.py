@@ -1,6 +1,7 @@
 """Who runs next. Pure functions over counts and times; never an array, never a wait.
 
-First audio of admitted sequences comes before everything, then whoever has least lead. Idle capacity works ahead.
+First audio of admitted sequences comes before everything, then whoever has least lead. Idle capacity works ahead, and
+is what those get who stand back: their lead counts as endless.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Row:
     """What the scheduler knows of a sequence."""
 
     slot: int
-    lead_s: float  # -inf before its first audio
+    lead_s: float  # -inf before its first audio, inf when it stands back
     arrived_s: float
 
     @property

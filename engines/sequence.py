@@ -53,6 +53,7 @@ class Sequence:
         self.phase = Phase.WAITING
         self.slot = -1  # valid while RUNNING or DRAINING
         self.paused = False
+        self.stands_back = False
 
         self.text: TextStream = front_end.open(submit.pronunciations)
         self.unread: deque[str | Flush | EndText] = deque()
@@ -249,7 +250,8 @@ class Sequence:
 
     def late(self, now: float) -> bool:
         """Whether a chunk sent now finds its listener dry, for want of speed and not of text."""
-        return self._dry_at_s is not None and now > self._dry_at_s and not (self.had_to_wait or self.paused)
+        excused = self.had_to_wait or self.paused or self.stands_back
+        return self._dry_at_s is not None and now > self._dry_at_s and not excused
 
     def lead_s(self, now: float, codes: int) -> float:
         """Seconds left to play once the first `codes` codes are sent; minus infinity before the first chunk.
@@ -260,6 +262,10 @@ class Sequence:
             return float("-inf")
         unsent_s = codes * self.bundle.code_s - self.samples / self.request.sample_rate_hz
         return max(0.0, self._dry_at_s - now) + unsent_s
+
+    def spare_s(self, now: float, codes: int) -> float:
+        """Its lead as the choice of who runs sees it: whoever stands back can always wait."""
+        return float("inf") if self.stands_back else self.lead_s(now, codes)
 
     def above_cap_s(self, now: float) -> float:
         """Seconds until its lead is down to its cap again; 0 or less when it may be decoded."""

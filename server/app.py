@@ -79,6 +79,7 @@ def create_app(
             expose_headers=["Retry-After", "x-request-id", "x-utterance-id", "x-seed", "x-sample-rate"],
         )
     app.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]
+    app.add_exception_handler(eleven_body.Invalid, _invalid)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _fault)
     return app
@@ -102,6 +103,12 @@ def _guarded(scope: Scope, error: ApiError) -> Response:
 
 async def _api_error(request: Request, error: ApiError) -> JSONResponse:
     return _refused(request, error)
+
+
+async def _invalid(request: Request, invalid: eleven_body.Invalid) -> JSONResponse:
+    """The form of a request in ElevenLabs' dialect."""
+    state_of(request).refused(ApiError("invalid_parameter", str(invalid)))
+    return invalid.response()
 
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:

@@ -66,9 +66,11 @@ class Context:
             self._speech.end()
 
     def close(self) -> None:
-        """What was flushed is spoken, what was not is dropped."""
+        """What was flushed is spoken, behind all other streams; what was not is dropped."""
         if self.closing:
             return
+        if self._speech is not None:
+            self._speech.stand_back()
         if not self._text[self._flushed :].strip():
             self.end()
             return

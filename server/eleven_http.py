@@ -17,7 +17,6 @@ from engines.messages import WordTime
 from server.audio.formats import MEDIA_TYPES
 from server.eleven_alignment import CharTimes, Span
 from server.eleven_body import (
-    Invalid,
     Query,
     TextBody,
     check_key,
@@ -59,7 +58,7 @@ async def stream_with_timestamps(request: Request, voice_id: str) -> Response:
 
 
 async def _answer(request: Request, voice_id: str, write: _Writer, media_type: str | None) -> Response:
-    """`media_type` None: that of the audio."""
+    """`media_type` None: that of the audio. Raises Invalid."""
     state = state_of(request)
     received_s, request_id = request.state.received_s, f"req-{uuid.uuid4().hex}"
     try:
@@ -68,8 +67,6 @@ async def _answer(request: Request, voice_id: str, write: _Writer, media_type: s
         query, body = parsed(Query, "query", dict(request.query_params)), parsed_json(TextBody, await request.body())
         speaking = await _open(state, voice_id, query, body, request_id)
         first = await first_sound(speaking, body.text, received_s, "text")
-    except Invalid as invalid:
-        return invalid.response()
     except ApiError as error:
         state.refused(error)
         return error_response(error, request_id)

@@ -110,7 +110,7 @@ class _Connection:
             context.close()
 
     def _open(self, name: str | None, group: asyncio.TaskGroup) -> Context:
-        if len(self._contexts) >= _MAX_CONTEXTS:
+        if len(self._contexts) >= _MAX_CONTEXTS or len(self._running) >= 2 * _MAX_CONTEXTS:  # with unread endings
             raise ApiError("too_many_contexts", f"{_MAX_CONTEXTS} contexts are open on this socket; close some first")
         self._state.check_accepting()
         query = self._query

@@ -81,6 +81,10 @@ class EncodedSpeech:
     def end(self) -> None:
         self._utterance.end()
 
+    def stand_back(self) -> None:
+        """All other streams go first from here on."""
+        self._utterance.stand_back()
+
     def cancel(self) -> None:
         """Stops at once; what the encoder holds back is lost, unless `stop_after` was called."""
         self._stopped = True

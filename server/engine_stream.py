@@ -21,6 +21,7 @@ from engines.messages import (
     Finished,
     Flush,
     SetPaused,
+    StandBack,
     Submit,
 )
 
@@ -49,6 +50,10 @@ class EngineStream:
 
     def end(self) -> None:
         self._send(EndText(request_id=self.request_id))
+
+    def stand_back(self) -> None:
+        """Whoever else speaks goes first from here on."""
+        self._send(StandBack(request_id=self.request_id))
 
     def cancel(self) -> None:
         """Stops at once: what was not taken is dropped and `Cancelled` comes next. Nothing after the last event."""
@@ -92,6 +97,6 @@ class EngineStream:
         self._paused = paused
         self._send(SetPaused(request_id=self.request_id, paused=paused))
 
-    def _send(self, command: Append | Flush | EndText | Cancel | SetPaused) -> None:
+    def _send(self, command: Append | Flush | EndText | Cancel | SetPaused | StandBack) -> None:
         if not self.ended:
             self._client.send(command)

@@ -42,6 +42,7 @@ KINDS: dict[str, ErrorKind] = {
     "idle_timeout": ErrorKind(status=408, kind=_INVALID, close=1008),
     "invalid_api_key": ErrorKind(status=401, kind="authentication_error", close=1008),
     "origin_not_allowed": ErrorKind(status=403, kind="permission_error", close=1008),
+    "read_only": ErrorKind(status=403, kind="permission_error"),
     "quota_exceeded": ErrorKind(status=429, kind="rate_limit_error"),
     "not_found": ErrorKind(status=404, kind=_INVALID),
     "method_not_allowed": ErrorKind(status=405, kind=_INVALID),

@@ -11,8 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from engines.bundle import Voice
-from server.eleven_body import ELEVEN_MODELS, error_response
-from server.errors import ApiError
+from server.eleven_body import ELEVEN_MODELS
 from server.state import State, state_of
 from server.voice_names import aliases_of
 
@@ -43,12 +42,9 @@ async def eleven_voices(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/voices/{voice_id}", responses=_UNKNOWN)
 async def eleven_voice(request: Request, voice_id: str) -> JSONResponse:
+    """Raises ApiError."""
     state = state_of(request)
-    try:
-        voice = state.bundle.voice(state.voice(voice_id))
-    except ApiError as error:
-        return error_response(error, "")
-    return JSONResponse(_eleven_voice(voice))
+    return JSONResponse(_eleven_voice(state.bundle.voice(state.voice(voice_id))))
 
 
 @router.get("/v1/models")

@@ -6,12 +6,13 @@ Labels are bounded: protocol, outcome, close code; never a voice, a text or a ke
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from engines.messages import EngineStats
+from engines.messages import EngineStats, Tally
 
 _FIRST_AUDIO_S = (
     0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5
@@ -114,3 +115,25 @@ class _EngineFigures(Collector):
                 events.add_metric([name], count)
         yield guards
         yield events
+        proposed, accepted = (stats.counters.get(f"drafts_{what}", 0) for what in ("proposed", "accepted"))
+        yield CounterMetricFamily("tts_spec_draft_tokens", "Codes guessed by the drafter", value=proposed)
+        yield CounterMetricFamily("tts_spec_accepted_tokens", "Of them, kept", value=accepted)
+        yield from _histograms(stats.tallies)
+
+
+def _histograms(tallies: dict[str, Tally]) -> Iterator[Metric]:
+    batch = HistogramMetricFamily("tts_batch_size", "Streams in one call of the speech model", labels=[])
+    steps = HistogramMetricFamily("tts_engine_step_seconds", "One step of a stage", labels=["stage"])
+    for name, tally in tallies.items():
+        if name == "batch_rows":
+            batch.add_metric([], *_cumulative(tally))
+        else:
+            steps.add_metric([name.removesuffix("_step_s")], *_cumulative(tally))
+    yield batch
+    yield steps
+
+
+def _cumulative(tally: Tally) -> tuple[list[tuple[str, float]], float]:
+    """Buckets as Prometheus has them, each with all below it, and the sum."""
+    bounds = [*(f"{bound:g}" for bound in tally.bounds), "+Inf"]
+    return list(zip(bounds, map(float, accumulate(tally.counts)), strict=True)), tally.sum

@@ -23,9 +23,11 @@ _REFUSALS = {
 }
 
 
-def takes(body: type[BaseModel], query: type[BaseModel] | None = None) -> dict[str, Any]:
+def takes(
+    body: type[BaseModel], query: type[BaseModel] | None = None, media_type: str = "application/json"
+) -> dict[str, Any]:
     """For a route's `openapi_extra`."""
-    content = {"application/json": {"schema": _inlined(body.model_json_schema())}}
+    content = {media_type: {"schema": _inlined(body.model_json_schema())}}
     described: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
     if query is not None:
         fields = _inlined(query.model_json_schema())["properties"]
@@ -36,13 +38,14 @@ def takes(body: type[BaseModel], query: type[BaseModel] | None = None) -> dict[s
 
 
 def gives(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses`."""
+    """For the `responses` of a route that speaks."""
+    return answers() | {200: {"description": "speech, as it is made", "content": {name: {} for name in media_types}}}
+
+
+def answers() -> dict[int | str, dict[str, Any]]:
+    """For the `responses` of any route: how it refuses."""
     refused = {"application/json": {"schema": {"type": "object"}}}
-    answers: dict[int | str, dict[str, Any]] = {
-        status: {"description": says, "content": refused} for status, says in _REFUSALS.items()
-    }
-    answers[200] = {"description": "speech, as it is made", "content": {name: {} for name in media_types}}
-    return answers
+    return {status: {"description": says, "content": refused} for status, says in _REFUSALS.items()}
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:

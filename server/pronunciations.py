@@ -7,6 +7,7 @@ Entries that come again, as an agent sends them with every turn, are parsed once
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import pickle
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
@@ -86,7 +87,6 @@ class Dictionaries:
         """None: there are no stored ones."""
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"pronunciations: {str(folder)!r} is no folder; make it, or leave the setting out")
-        self._folder = folder
         self._store = None if folder is None else PronunciationStore(folder)
         self._told: dict[str, str] = {}  # problems that the log has
 
@@ -104,7 +104,15 @@ class Dictionaries:
         """All that can be used, as their files are now, and by name why a present file was refused."""
         return await _on_the_thread(self._list)
 
-    async def _answered(self, find: Callable[[], Chosen], param: str) -> Chosen:
+    async def add_lexicon(self, title: str, lexicon: bytes) -> Listed:
+        """Keeps W3C's XML as a new dictionary. Raises ApiError."""
+        return await self._answered(lambda: self._add(title, ".pls", lexicon), "file")
+
+    async def add_rules(self, title: str, rules: list[dict[str, Any]]) -> Listed:
+        """Keeps ElevenLabs' rules as a new dictionary. Raises ApiError."""
+        return await self._answered(lambda: self._add(title, ".json", json.dumps({"rules": rules}).encode()), "rules")
+
+    async def _answered(self, find: Callable[[], _Result], param: str) -> _Result:
         try:
             return await _on_the_thread(find)
         except UnknownDictionary as error:
@@ -130,17 +138,28 @@ class Dictionaries:
         finally:
             self._tell(self._store.problems)
 
+    def _add(self, title: str, suffix: str, data: bytes) -> Listed:
+        if self._store is None:
+            message = "this server keeps no dictionaries: it was started without a folder for them"
+            raise ApiError("read_only", message)
+        try:
+            return self._listed(self._store.add(title, suffix, data).name)
+        except OSError as error:
+            raise ApiError("read_only", f"the folder of dictionaries cannot be written: {error.strerror}") from error
+
+    def _listed(self, name: str) -> Listed:
+        assert self._store is not None
+        dictionary, changed_s = self._store.get(name), self._store.path(name).stat().st_mtime
+        entries = len(dictionary.entries)
+        return Listed(name=name, version=dictionary.version, num_entries=entries, changed_s=changed_s)
+
     def _list(self) -> tuple[list[Listed], dict[str, str]]:
-        if self._store is None or self._folder is None:
+        if self._store is None:
             return [], {}
         problems, found = self._store.reload(), []
         for name in self._store.names():
-            try:
-                dictionary, changed_s = self._store.get(name), (self._folder / f"{name}.json").stat().st_mtime
-            except (BadPronunciation, OSError):
-                continue  # in `problems`, or gone meanwhile
-            entries = len(dictionary.entries)
-            found.append(Listed(name=name, version=dictionary.version, num_entries=entries, changed_s=changed_s))
+            with contextlib.suppress(BadPronunciation, OSError):  # in `problems`, or gone meanwhile
+                found.append(self._listed(name))
         self._tell(problems)
         return found, problems
 

@@ -152,6 +152,10 @@ class Utterance:
                 self._waiting.reschedule(self._deadline())
         self._stream.end()
 
+    def stand_back(self) -> None:
+        """Its listener may have turned away: all other streams go first."""
+        self._stream.stand_back()
+
     def cancel(self, played_s: float | None = None) -> None:
         """Stops now; `Cancelled` comes next unless the last event has been taken. `position` then stays."""
         if self._cancelled_s is None:

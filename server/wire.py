@@ -1,14 +1,16 @@
 """One WebSocket: reads with the time the bytes came, writes whole messages one at a time and within a deadline.
 
 It knows no protocol. Whoever uses it gets `Closed` once the connection is over, whoever ended it and at whatever
-moment; after a close nothing is written.
+moment; after a close nothing is written. What waits for a slow reader can be taken back: the web server waits for room
+before it writes a message, never in the middle of one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
@@ -28,10 +30,46 @@ class Received:
     received_s: float
 
 
+class Withdrawn(Exception):
+    """It was taken back while it waited for room."""
+
+
+class Outgoing:
+    """What one utterance sends. Once it is `withdrawn`, nothing of it that still waits for its reader is written."""
+
+    def __init__(self) -> None:
+        self.withdrawn = False
+        self._writer: asyncio.Task[None] | None = None
+
+    def withdraw(self) -> None:
+        """At once: the writer may have been woken already and not have run yet."""
+        if self._writer is not None and not self.withdrawn:
+            self._writer.cancel()
+        self.withdrawn = True
+
+    async def write(self, writing: Coroutine[Any, Any, None], within_s: float) -> None:
+        """Raises Withdrawn, or TimeoutError when nobody read for so long."""
+        writer = self._writer = asyncio.current_task()
+        assert writer is not None
+        others = writer.cancelling()
+        try:
+            async with asyncio.timeout(within_s):
+                await writing
+        except asyncio.CancelledError:
+            if self.withdrawn and writer.uncancel() <= others:
+                raise Withdrawn from None
+            raise
+        finally:
+            self._writer = None
+
+
 class Wire:
     def __init__(self, socket: WebSocket, state: State) -> None:
         self._socket, self._state = socket, state
         self._writing = asyncio.Lock()
+        self._being_written: Outgoing | None = None
+        self._leaving = False  # a close has been decided: what still waits is not written
+        self._left = asyncio.Event()
         self._closed = False
         self._active_s = state.clock()
 
@@ -69,39 +107,68 @@ class Wire:
     # -- out -------------------------------------------------------------------------------------------------------
 
     async def send(self, message: dict[str, object]) -> None:
-        async with self._writing:
-            await self._write(self._socket.send_json(message))
+        await self._in_turn(lambda: self._write(self._socket.send_json(message), Outgoing()))
 
-    async def send_audio(self, pcm: bytes, announce: dict[str, object] | None = None) -> None:
-        """Binary, directly behind its announcement when it needs one."""
-        async with self._writing:
-            if announce is not None:
-                await self._write(self._socket.send_json(announce))
-            await self._write(self._socket.send_bytes(pcm))
+    async def send_audio(
+        self, audio: bytes, outgoing: Outgoing, announce: Callable[[], dict[str, object] | None] = lambda: None
+    ) -> bool:
+        """Binary, directly behind its announcement when it needs one. Returns whether it was sent: not when it was
+        withdrawn before there was room for it."""
+
+        async def write() -> bool:
+            if outgoing.withdrawn:
+                return False
+            announcement = announce()
+            if announcement is not None:
+                await self._write(self._socket.send_json(announcement), Outgoing())
+            return await self._write(self._socket.send_bytes(audio), outgoing)
+
+        return await self._in_turn(write)
 
     async def close(self, code: int, reason: str = "", last: dict[str, object] | None = None) -> None:
-        """Says `last`, closes, and raises Closed."""
-        async with self._writing:
-            if last is not None:
-                await self._write(self._socket.send_json(last))
-            await self._write(self._socket.close(code, reason[:120]))
-            self._closed = True
+        """Says `last`, closes, and raises Closed. What waits for a slow reader is dropped for it."""
+        self._leaving = True
+        if self._being_written is not None:
+            self._being_written.withdraw()
+        try:
+            async with self._writing:
+                if last is not None:
+                    await self._write(self._socket.send_json(last), Outgoing())
+                await self._write(self._socket.close(code, reason[:120]), Outgoing())
+                self._closed = True
+        finally:
+            self._left.set()
         self._state.metrics.ws_closed.labels(str(code)).inc()
         raise Closed
 
-    async def _write(self, writing: Awaitable[None]) -> None:
+    async def _in_turn(self, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Whoever loses its turn to a close waits for it: the first to raise ends the connection's other tasks."""
+        async with self._writing:
+            written = False if self._leaving else await write()
+        if self._leaving:
+            await self._left.wait()
+            raise Closed
+        return written
+
+    async def _write(self, writing: Coroutine[Any, Any, None], outgoing: Outgoing) -> bool:
+        """Returns whether it was written; not when it was withdrawn."""
         began_s = self._state.clock()
         try:
-            async with asyncio.timeout(self._state.settings.send_timeout_s):
-                if self._closed:
-                    raise Closed
-                await writing
+            if self._closed:
+                raise Closed
+            if outgoing.withdrawn:
+                return False
+            self._being_written = outgoing
+            await outgoing.write(writing, self._state.settings.send_timeout_s)
+        except Withdrawn:
+            return False
         except (TimeoutError, RuntimeError, WebSocketDisconnect) as error:  # RuntimeError: starlette's closed socket
             self._closed = True
             raise Closed from error
         finally:
-            if asyncio.iscoroutine(writing):
-                writing.close()
+            self._being_written = None
+            writing.close()
         self._active_s = self._state.clock()
         if self._active_s - began_s > _NOTICEABLE_S:
             self._state.metrics.send_blocked_s.observe(self._active_s - began_s)
+        return True

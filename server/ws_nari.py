@@ -16,7 +16,7 @@ from server.errors import ApiError
 from server.nari_messages import NariMessage, RequestStart, ResponseCancel, TextAppend, TextEnd, nari_message
 from server.state import State
 from server.utterance import Spoken, Utterance
-from server.wire import Closed, Received, Wire
+from server.wire import Closed, Outgoing, Received, Wire
 
 SUBPROTOCOL = "nari.speech.v1"
 _RATE_HZ = 24_000
@@ -40,6 +40,7 @@ class NariConnection:
         self._wire, self._state = wire, state
         self._start: RequestStart | None = None
         self._utterance: Utterance | None = None
+        self._outgoing = Outgoing()
         self._request_id: str | None = None  # from the configuration on
         self._sequence = 0  # expected next
         self._appends = 0
@@ -141,6 +142,7 @@ class NariConnection:
             await self._done("cancelled", 0)
         else:
             self._utterance.cancel()
+            self._outgoing.withdraw()
 
     # -- out -------------------------------------------------------------------------------------------------------
 
@@ -151,9 +153,9 @@ class NariConnection:
             event = await utterance.next()
             match event:
                 case Spoken(pcm=pcm) if pcm:
-                    await self._wire.send_audio(pcm)
-                    utterance.sent(pcm)
-                    chunks += 1
+                    if await self._wire.send_audio(pcm, self._outgoing):
+                        utterance.sent(pcm)
+                        chunks += 1
                 case Finished():
                     await self._done("stop", chunks)
                 case Cancelled():

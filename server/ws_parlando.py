@@ -24,7 +24,7 @@ from server.parlando_messages import (
 from server.schemas import check_rate
 from server.state import State
 from server.utterance import Spoken, Utterance, UtteranceEvent
-from server.wire import Closed, Received, Wire
+from server.wire import Closed, Outgoing, Received, Wire
 
 SUBPROTOCOL = "parlando.v1"
 _UNREAD_ENDINGS = 64  # cancelled utterances whose last event the client has not read yet
@@ -35,7 +35,12 @@ class _Context:
 
     def __init__(self, name: str | None, utterance: Utterance, words: bool) -> None:
         self.name, self.utterance, self.words = name, utterance, words
+        self.outgoing = Outgoing()
         self.text_ended = False
+
+    def cancel(self, played_s: float | None) -> None:
+        self.utterance.cancel(played_s)
+        self.outgoing.withdraw()
 
     def says(self, kind: str, **fields: object) -> dict[str, object]:
         """A message of this context; the unnamed one's carry no name."""
@@ -101,7 +106,7 @@ class ParlandoConnection:
             case CancelMessage(played_ms=played_ms, context=name):
                 # One that has ended in the meantime has nothing left to cancel. A new one may use its name from here.
                 if (cancelled := self._contexts.pop(name, None)) is not None:
-                    cancelled.utterance.cancel(None if played_ms is None else played_ms / 1000)
+                    cancelled.cancel(None if played_ms is None else played_ms / 1000)
 
     async def _start(self, message: StartMessage, group: asyncio.TaskGroup) -> None:
         state, name = self._state, message.context
@@ -173,14 +178,18 @@ class ParlandoConnection:
     async def _send_audio(self, context: _Context, pcm: bytes) -> None:
         if not pcm:
             return
-        announce: dict[str, object] | None = None
-        if self._heard != context.name:
-            self._heard, announce = context.name, {"type": "audio", "context": context.name}
-        await self._wire.send_audio(pcm, announce)
+        if not await self._wire.send_audio(pcm, context.outgoing, lambda: self._announcement(context)):
+            return  # it waited for a slow reader, and was cancelled
         words = context.utterance.sent(pcm)
         if words and context.words:
             text = context.utterance.transcript.text
             await self._wire.send(context.says("words", words=[_word(word, text) for word in words]))
+
+    def _announcement(self, context: _Context) -> dict[str, object] | None:
+        if self._heard == context.name:
+            return None
+        self._heard = context.name
+        return {"type": "audio", "context": context.name}
 
     async def _last(self, context: _Context, message: dict[str, object]) -> None:
         # Free before telling: a client may start its next utterance the moment it hears that this one is over.

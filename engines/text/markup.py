@@ -10,6 +10,7 @@ import html
 import re
 from enum import Enum, auto
 
+from engines.text.links import LinkTails
 from engines.text.word_lists import word_list
 
 _TAGS = "|".join(
@@ -20,15 +21,27 @@ _TAGS = "|".join(
         "table tbody td textarea tfoot th thead title tr tt u ul var video"
     )
 )
-_TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>|<!--|-->", re.IGNORECASE)
+_TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_MAX_COMMENT_TOKENS = 200  # of one that nobody closes
 _BLOCK_END = re.compile(
     r"(?<![.,;:!?\s])(?:<br\s*/?>|</(?:p|div|li|tr|td|th|h[1-6]|dt|dd|blockquote)>)+", re.IGNORECASE
 )
 _TAG_BEGUN = re.compile(rf"<(?:{_TAGS})$", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"[\w:-]+(?:=\S*)?/?|/")
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9A-Fa-f]{1,5}|[A-Za-z]{2,30}\d{0,2});")
-_LINK = re.compile(r"\]\([^)\s]*\)?|\]\[[^\]\s]*\](?=\W|$)")
-_CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}\](?:\([^)\s]*\)?)?|\[\^[\w-]+\]:?|【[^】]*】")
+_REFERENCE = re.compile(r"\]\[[^\]\s]*\](?=\W|$)")
+_CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}\](?!\()|\[\^[\w-]+\]:?|【[^】]*】")
+_LINKED_CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}(?=\]\()")
+# Emphasis inside a word, which is said as one. A lone star between letters may be a sign of multiplication, and a
+# longer beginning is a word whose blank was forgotten.
+_IN_WORD = re.compile(
+    r"(?<![\w*])(\*{1,3})([A-Za-z]{1,3})\1(?=[A-Za-z])"
+    r"|(?<=[A-Za-z])(\*{2,3})([A-Za-z]+)\3"
+    r"|(?<=[A-Za-z])(\*)([A-Za-z]+)\5(?!\w)"
+)
+_POWER = re.compile(r"(?<![\w*])(\w|\d+)\*\*(\w|\d+)(?![\w*])")
+_HIGHLIGHT = re.compile(r"(?<![\w=])==(?=\w)|(?<=[\w.,;:!?])==(?![\w=])")
+_RAISED = re.compile(r"(?<=\w)\^(\w+)\^")
 _FENCE = re.compile(r"(?:`{3,}|~{3,})[^`~]*")
 _TABLE_RULE = re.compile(r"\|?:?-+:?(?:\|:?-*:?)+")
 _ITEM = re.compile(r"[-*+•‣◦·]|\(?\d{1,3}[.)]")
@@ -66,6 +79,9 @@ class Markup:
     def __init__(self) -> None:
         self._in_code = False
         self._in_tag = False
+        self._links = LinkTails()
+        self._in_comment = False
+        self._comment_tokens = 0
         self._in_item = False  # the token before was the mark of a list entry
         self._skips_line = False  # the rest of a fence's line
         self._line_end = LineEnd.NOTHING
@@ -73,11 +89,12 @@ class Markup:
     def end_line(self) -> LineEnd:
         ended, self._line_end = self._line_end, LineEnd.NOTHING
         self._skips_line = False
+        self._links.end_line()
         return LineEnd.PAUSE if self._in_code else ended
 
     def read(self, text: str, *, opens_line: bool) -> str:
         """What is left of a token to read; nothing, when it is markup alone."""
-        if text.isalpha() and not (opens_line or self._in_tag or self._skips_line):
+        if text.isalpha() and not (opens_line or self._inside_something):
             self._in_item = False
             return text
         if opens_line:
@@ -97,13 +114,35 @@ class Markup:
             return ""
         if self._in_tag:
             text = self._end_tag(text)
+        text = self._visible(_LINKED_CITATION.sub("", text))
+        text = self._links.strip(text, opens_line=opens_line)
         if "`" in text:
             return text
-        text = _plain_formula(text)
+        text = _emphasised(_plain_formula(text))
         text = _ENTITY.sub(lambda match: html.unescape(match.group()), _TAG.sub("", _BLOCK_END.sub("—", text)))
         if _TAG_BEGUN.search(text):
             self._in_tag, text = True, _TAG_BEGUN.sub("", text)
-        return _LINK.sub("", _CITATION.sub("", text))
+        return _REFERENCE.sub("", _CITATION.sub("", text))
+
+    @property
+    def _inside_something(self) -> bool:
+        return self._in_tag or self._skips_line or self._links.open or self._in_comment
+
+    def _visible(self, text: str) -> str:
+        """Without comments, which may go on for many tokens; in a span of code they are read."""
+        kept = ""
+        while True:
+            if self._in_comment:
+                self._comment_tokens += 1
+                _, closed, rest = text.partition("-->")
+                if not closed and self._comment_tokens <= _MAX_COMMENT_TOKENS:
+                    return kept
+                text, self._in_comment = rest if closed else text, False
+            begin = text.find("<!--")
+            if begin < 0 or text.count("`", 0, begin) % 2:
+                return kept + text
+            kept, text = kept + text[:begin], text[begin + 4 :]
+            self._in_comment, self._comment_tokens = True, 0
 
     def _fence(self, text: str) -> bool:
         if not _FENCE.fullmatch(text):
@@ -123,6 +162,15 @@ def _line_end(text: str) -> LineEnd:
     if text.strip("#") == "" and len(text) < 7:
         return LineEnd.FULL_STOP
     return LineEnd.PAUSE if _ITEM.fullmatch(text) or text.startswith("|") else LineEnd.NOTHING
+
+
+def _emphasised(text: str) -> str:
+    """Marks inside words and around them that would read as signs of arithmetic."""
+    if "*" in text:
+        text = _IN_WORD.sub(lambda found: found[2] or found[4] or found[6], _POWER.sub(r"\1^\2", text))
+    if "==" in text:
+        text = _HIGHLIGHT.sub("", text)
+    return _RAISED.sub(r"^\1", text) if text.count("^") > 1 else text
 
 
 def _plain_formula(text: str) -> str:

@@ -18,12 +18,12 @@ from engines.text.context import CLOSING, OPENING, STOPS
 from engines.text.errors import BadPronunciation
 from engines.text.folding import fold
 from engines.text.phone_alphabets import Word, words_from_arpabet, words_from_ipa, words_from_ours
+from engines.text.pls import alphabet_field
 
 MAX_ENTRIES = 10_000
 MAX_WORDS = 8  # of an entry: a token that may begin one waits for at most seven more
 MAX_SAY_CHARS = 200
 _ALPHABETS = {"phones": words_from_ours, "arpabet": words_from_arpabet, "ipa": words_from_ipa}
-_NAMED_ALPHABETS = {"ipa": "ipa", "cmu-arpabet": "arpabet", "cmu": "arpabet", "arpabet": "arpabet"}
 Following = Callable[[int], tuple[str, str, str] | None]
 _KEYS = frozenset({"word", "say", *_ALPHABETS, "case_sensitive"})
 
@@ -137,13 +137,13 @@ def _from_rule(raw: object) -> object:
     """A rule as ElevenLabs writes it, as an entry; theirs heed case unless they say otherwise."""
     if not isinstance(raw, Mapping) or not isinstance(raw.get("string_to_replace"), str):
         raise BadPronunciation('a rule needs "string_to_replace", and "alias" or "phoneme" with "alphabet"')
-    entry = {"word": raw["string_to_replace"], "case_sensitive": raw.get("case_sensitive", True)}
+    heeds_case = raw.get("case_sensitive")
+    entry = {"word": raw["string_to_replace"], "case_sensitive": True if heeds_case is None else heeds_case}
     if raw.get("type") == "alias":
         return entry | {"say": raw.get("alias")}
-    alphabet = _NAMED_ALPHABETS.get(str(raw.get("alphabet")))
-    if raw.get("type") != "phoneme" or alphabet is None:
-        raise BadPronunciation('"type" must be "alias" or "phoneme", and "alphabet" "ipa" or "cmu-arpabet"')
-    return entry | {alphabet: raw.get("phoneme")}
+    if raw.get("type") != "phoneme":
+        raise BadPronunciation(f'"type" must be "alias" or "phoneme", got {raw.get("type")!r}')
+    return entry | {alphabet_field(str(raw.get("alphabet"))): raw.get("phoneme")}
 
 
 def _entry(raw: object) -> Entry:

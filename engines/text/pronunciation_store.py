@@ -1,22 +1,28 @@
-"""Pronunciation dictionaries kept by name in a folder: NAME.json, one file each.
+"""Pronunciation dictionaries kept by name in a folder: NAME.json or NAME.pls, one file each.
 
 A file that has changed is read again when it is next asked for; a change that cannot be used is refused and the last
 good one stays. Names are plain words, never paths. One store may be asked from several threads: what it hands out never
-changes, and the worst of a race is reading a file twice.
+changes, and the worst of a race is reading a file twice. Only `add` writes, one at a time, and never over a file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.text.errors import BadPronunciation, UnknownDictionary
+from engines.text.pls import pls_entries
 from engines.text.pronunciation import PronunciationDictionary, parse_dictionary
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _LATEST = (None, "", "latest")
+_SUFFIXES = (".json", ".pls")  # the first that is there counts
+_UNNAMED = re.compile(r"[^A-Za-z0-9_-]+")
+MAX_STORED = 256  # that callers may add to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +38,36 @@ class PronunciationStore:
         self.problems: dict[str, str] = {}  # name -> why its present file was refused
 
     def names(self) -> list[str]:
-        found = self._folder.glob("*.json") if self._folder.is_dir() else ()
-        return sorted(path.stem for path in found if _NAME.fullmatch(path.stem))
+        found = self._folder.iterdir() if self._folder.is_dir() else ()
+        return sorted({path.stem for path in found if path.suffix in _SUFFIXES and _NAME.fullmatch(path.stem)})
+
+    def path(self, name: str) -> Path:
+        """The file of a dictionary. Raises FileNotFoundError."""
+        for suffix in _SUFFIXES if _NAME.fullmatch(name) else ():
+            if (path := self._folder / f"{name}{suffix}").is_file():
+                return path
+        raise FileNotFoundError(name)
+
+    def add(self, title: str, suffix: str, data: bytes) -> PronunciationDictionary:
+        """Keeps a new dictionary under a name made of `title`; the same content under the same name is there already.
+
+        Raises BadPronunciation, or OSError when the folder cannot be written.
+        """
+        stem = _UNNAMED.sub("-", title).strip("-_")[:48] or "dictionary"
+        wanted = parse_dictionary(_parsed(data, suffix, stem), stem)
+        names = self.names()
+        for name in (stem, *(f"{stem}-{number}" for number in range(2, MAX_STORED + 2))):
+            if name not in names:
+                break
+            with contextlib.suppress(BadPronunciation):
+                if (kept := self.get(name)).version == wanted.version:
+                    return kept
+        if len(names) >= MAX_STORED:
+            raise BadPronunciation(f"{len(names)} dictionaries are kept, the limit is {MAX_STORED}; remove some files")
+        begun = self._folder / f".{name}{suffix}"
+        begun.write_bytes(data)
+        os.replace(begun, self._folder / f"{name}{suffix}")
+        return self.get(name)
 
     def get(self, name: str, version: str | None = None) -> PronunciationDictionary:
         """The dictionary as its file is now; `version` None or "latest" takes any. Raises BadPronunciation."""
@@ -59,9 +93,7 @@ class PronunciationStore:
     def _current(self, name: str) -> PronunciationDictionary:
         kept = self._kept.get(name)
         try:
-            if not _NAME.fullmatch(name):
-                raise FileNotFoundError(name)
-            path = self._folder / f"{name}.json"
+            path = self.path(name)
             status = path.stat()
             stamp = (status.st_mtime_ns, status.st_size)
             if kept is not None and kept.stamp == stamp:
@@ -73,7 +105,7 @@ class PronunciationStore:
                 f"there is no pronunciation dictionary {name!r}; there are: {', '.join(self.names()) or 'none'}"
             ) from error
         try:
-            dictionary = parse_dictionary(_parsed(data, name), name)
+            dictionary = parse_dictionary(_parsed(data, path.suffix, name), name)
         except BadPronunciation as error:
             if kept is None:
                 raise
@@ -85,10 +117,15 @@ class PronunciationStore:
         return dictionary
 
 
-def _parsed(data: bytes, name: str) -> dict[str, object]:
+def _parsed(data: bytes, suffix: str, name: str) -> dict[str, object]:
+    if suffix == ".pls":
+        try:
+            return {"entries": pls_entries(data)}
+        except BadPronunciation as error:
+            raise BadPronunciation(f"dictionary {name!r}: {error}") from error
     try:
         found = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadPronunciation(f"dictionary {name!r} is no JSON: {error}") from error
     if not isinstance(found, dict):
         raise BadPronunciation(f'dictionary {name!r} must be an object with a list "entries"')

@@ -36,6 +36,11 @@ def test_capacity_counts_down_and_is_in_the_gauges() -> None:
             figures = (await client.get("/metrics")).text
             for line in ("tts_capacity_streams 3.0", "tts_capacity_streams_left", "tts_predicted_first_audio_seconds"):
                 assert line in figures
+            assert 'tts_batch_size_bucket{le="2"} 6.0' in figures
+            assert 'tts_batch_size_bucket{le="+Inf"} 8.0' in figures
+            assert 'tts_engine_step_seconds_bucket{le="0.01",stage="lm"} 7.0' in figures
+            assert 'tts_engine_step_seconds_sum{stage="lm"} 0.02' in figures
+            assert "tts_spec_draft_tokens_total 0.0" in figures
 
     asyncio.run(scenario())
 

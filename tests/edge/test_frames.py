@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import socket as sockets
@@ -50,7 +51,9 @@ class RawSocket:
         assert b"deflate" not in head.lower()
 
     def send(self, data: bytes) -> None:
-        self._tcp.sendall(data)
+        """The server need not read on once it has said why it closes; that can still be read."""
+        with contextlib.suppress(ConnectionError):
+            self._tcp.sendall(data)
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
         """Until the server closes."""

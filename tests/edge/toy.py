@@ -36,8 +36,10 @@ from engines.messages import (
     Finished,
     Flush,
     SetPaused,
+    StandBack,
     Started,
     Submit,
+    Tally,
     Timings,
     WaitingForText,
     WordTime,
@@ -84,6 +86,8 @@ class ToyEngine:
         self.lives = 0
         self.full = False  # refuses every newcomer
         self.paused = threading.Event()  # a stream has been
+        self.cancelled = threading.Event()  # another has been
+        self.stood_back = threading.Event()  # and another
         self.counters = {"guard_segment_too_long": 3, "finished": 7}
         self.voices: dict[str, _Voice] = {}
         self.released = threading.Event()  # ends a hang, when the test is over
@@ -128,6 +132,10 @@ class ToyEngine:
             running=len(self.voices), waiting=0, slots=4, kv_blocks_used=len(self.voices), kv_blocks_total=8,
             lm_steps=1, lm_busy_s=0.5, vocoder_busy_s=0.25, capacity=3, predicted_ttfa_s=0.04,
             counters=self.counters,
+            tallies={
+                "batch_rows": Tally(bounds=(1, 2, 4), counts=(5, 1, 0, 2), sum=40.0),
+                "lm_step_s": Tally(bounds=(0.001, 0.01), counts=(3, 4, 0), sum=0.02),
+            },
         )  # fmt: skip
 
     def _take(self, command: Command, pipe: BlockingPipe) -> None:
@@ -153,8 +161,11 @@ class ToyEngine:
                 voice.paused = paused
                 if paused:
                     self.paused.set()
+            case StandBack():
+                self.stood_back.set()
             case Cancel():
                 del self.voices[name]
+                self.cancelled.set()
                 pipe.send([Cancelled(request_id=name, samples=0)])
             case EndText():
                 voice.complete = voice.ended = True
@@ -252,6 +263,7 @@ class AsgiSocket:
         self._from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.read = asyncio.Event()
         self.read.set()
+        self.audio_left: int | None = None  # reads so many audio messages, then stops
         self.subprotocol: str | None = None
 
     async def __aenter__(self) -> AsgiSocket:
@@ -268,6 +280,10 @@ class AsgiSocket:
     async def _take(self, message: Any) -> None:
         await self.read.wait()
         self._from_app.put_nowait(message)
+        if message.get("bytes") is not None and self.audio_left is not None:
+            self.audio_left -= 1
+            if not self.audio_left:
+                self.read.clear()
 
     async def _next(self) -> dict[str, Any]:
         try:

@@ -20,6 +20,7 @@ from engines.messages import (
     Finished,
     Flush,
     SetPaused,
+    StandBack,
     Started,
     Submit,
     WaitingForText,
@@ -217,6 +218,26 @@ def test_work_ahead_is_for_idle_capacity() -> None:
     assert slots(row(0, 9.0), row(1, 3.0)) == [0, 1]
     assert slots(row(0, 9.0), row(1, 1.0), row(2, 0.3)) == [1, 2]
     assert slots(row(0, 9.0), row(1, 1.0), row(2, NO_AUDIO), row(3, 0.05)) == [2, 3]
+
+
+def test_who_stands_back_speaks_behind_all_others_and_to_the_end(bundle: Bundle) -> None:
+    house = House(bundle)
+    house.ask("closing", SHORT)
+    house.engine.submit(StandBack(request_id="closing"))
+    for index in range(30):
+        house.ask(f"s{index}", SHORT)
+    house.run(30)
+    assert house.ttfa_s("closing") > max(house.ttfa_s(f"s{index}") for index in range(30))
+    assert all(isinstance(one.end, Finished) for one in house.listeners.values())
+
+
+def test_who_stands_back_alone_is_not_held_up(bundle: Bundle) -> None:
+    house = House(bundle)
+    house.ask("closing", LONG, max_lead_s=1.0)
+    house.engine.submit(StandBack(request_id="closing"))
+    house.run(3)
+    assert house.ttfa_s("closing") < 0.05
+    assert house.listeners["closing"].underruns == 0
 
 
 SHAPE = CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.5e-6)

@@ -1,0 +1,103 @@
+"""What stands behind the text of a Markdown link or image: `](address "title")`. None of it is read.
+
+An address ends at a blank, a title at its quote, so a tail may be several tokens long; brackets in an address count.
+Its state depends on the tokens seen alone. What turns out to be no tail is read on as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+_QUOTES = {'"': '"', "'": "'", "(": ")", "“": "”", "‘": "’"}
+_MAX_TOKENS = 24  # of a tail that nobody closes
+_ADDRESS = re.compile(r"<?(?:https?://|www\.|mailto:|[/#.])\S*")
+_LABEL = re.compile(r"\[[^\]\s]{1,40}\]:")
+
+
+class _At(Enum):
+    TEXT = auto()  # outside
+    BEFORE = auto()
+    ADDRESS = auto()
+    ANGLES = auto()  # an address that may hold blanks
+    BEHIND = auto()
+    TITLE = auto()
+
+
+class LinkTails:
+    """Owned by one stream."""
+
+    def __init__(self) -> None:
+        self._at = _At.TEXT
+        self._depth = 0  # brackets open in the address
+        self._quote = ""  # that closes the title
+        self._tokens = 0
+        self._label = ""  # opened the line; nothing of it is read if an address follows
+
+    @property
+    def open(self) -> bool:
+        return self._at is not _At.TEXT or bool(self._label)
+
+    def end_line(self) -> None:
+        self._at, self._label = _At.TEXT, ""
+
+    def strip(self, text: str, *, opens_line: bool) -> str:
+        """What is left of the next token."""
+        if opens_line and _LABEL.fullmatch(text):
+            self._label = text
+            return ""
+        if self._label:
+            label, self._label = self._label, ""
+            if _ADDRESS.fullmatch(text):
+                self._at, self._tokens = _At.BEHIND, 0
+                return ""
+            text = f"{label}—{text}"
+        kept, rest = "", self._go_on(text)
+        while (begin := _tail_at(rest)) is not None:
+            kept += rest[:begin]
+            self._at, self._depth, self._tokens = _At.BEFORE, 0, 0
+            rest = self._go_on(rest[begin + 2 :])
+        return kept + rest
+
+    def _go_on(self, text: str) -> str:
+        """What follows the tail in this token."""
+        if self._at is _At.TEXT:
+            return text
+        for place, sign in enumerate(text):
+            self._at = self._after(sign, text[place + 1 : place + 2])
+            if self._at is _At.TEXT:
+                return text[place + (sign == ")") :]
+        self._tokens += 1
+        if self._at is _At.ADDRESS:
+            self._at = _At.BEHIND
+        if self._tokens > _MAX_TOKENS:
+            self._at = _At.TEXT
+        return ""
+
+    def _after(self, sign: str, following: str) -> _At:
+        match self._at:
+            case _At.BEFORE if sign == "<":
+                return _At.ANGLES
+            case _At.BEFORE | _At.ADDRESS:
+                self._depth += (sign == "(") - (sign == ")")
+                return _At.TEXT if self._depth < 0 else _At.ADDRESS
+            case _At.ANGLES if sign == ">":
+                return _At.BEHIND
+            case _At.BEHIND if sign in _QUOTES:
+                self._quote = _QUOTES[sign]
+                return _At.TITLE
+            case _At.BEHIND:
+                return _At.TEXT  # closed by its bracket, or no tail at all
+            case _At.TITLE if sign == self._quote and following in ("", ")"):
+                return _At.BEHIND
+        return self._at
+
+
+def _tail_at(text: str) -> int | None:
+    """Where a tail begins; not inside a span of code."""
+    place = text.find("](")
+    while place >= 0:
+        if text.count("`", 0, place) % 2 == 0:
+            return place
+        place = text.find("](", place + 1)
+    return None

@@ -1,0 +1,1 @@
+"""Every format and every protocol: whether chunk borders can be heard, and what encoding costs."""

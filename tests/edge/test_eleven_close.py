@@ -1,0 +1,51 @@
+"""ElevenLabs' `close_context` over a toy engine: what was flushed is finished, behind whoever else speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+
+from tests.edge.toy import AsgiSocket, ToyEngine, serving, word_pcm
+
+PATH = "/v1/text-to-speech/rms/multi-stream-input"
+QUERY = "output_format=pcm_24000"
+
+
+async def finished(socket: AsgiSocket) -> bytes:
+    heard = b""
+    while True:
+        message = await socket.recv()
+        assert not isinstance(message, bytes)
+        heard += base64.b64decode(message.get("audio", ""))
+        if message.get("isFinal"):
+            return heard
+
+
+def test_a_closing_context_stands_back_and_speaks_what_was_flushed() -> None:
+    async def scenario() -> None:
+        toy = ToyEngine()
+        async with serving(toy) as app, AsgiSocket(app, path=PATH, query=QUERY) as socket:
+            for message in (
+                {"text": "one two ", "flush": True},
+                {"text": "dropped ", "flush": False},
+                {"close_context": True},
+            ):
+                socket.raw(text=json.dumps({**message, "context_id": "a"}))
+            assert await finished(socket) == word_pcm("one") + word_pcm("two")
+            assert await asyncio.to_thread(toy.stood_back.wait, 10)
+
+    asyncio.run(scenario())
+
+
+def test_the_end_of_a_single_stream_does_not_stand_back() -> None:
+    async def scenario() -> None:
+        toy = ToyEngine()
+        path = PATH.replace("multi-stream-input", "stream-input")
+        async with serving(toy) as app, AsgiSocket(app, path=path, query=QUERY) as socket:
+            for text in ("one two ", ""):
+                socket.raw(text=json.dumps({"text": text}))
+            assert await finished(socket) == word_pcm("one") + word_pcm("two")
+            assert not toy.stood_back.is_set()
+
+    asyncio.run(scenario())
