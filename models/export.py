@@ -80,12 +80,13 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
     cache is then an output once for each step, all bound to the same memory.
 
     Between the embedding and the logits rows and steps lie in one axis, because the runtime's fast int8 product takes
-    two axes only (decision 18).
+    two axes only (decision 4).
     """
     config, graph = network.config, Graph()
     weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
     graph.exact("flat_shape", np.array([-1, config.width]))
     hidden = graph.node("Reshape", [_embed(graph, weights), "flat_shape"], "embedded_rows")
+    graph.exact("mixed_shape", np.array([-1, config.heads * config.head_dim]))
     graph.node("Shape", ["code"], "rows_and_steps")
     graph.input("seqlens_k", TensorProto.INT32, ["B"])
     graph.input("total_len", TensorProto.INT32, [1])
@@ -124,8 +125,9 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
 
 def _by_row_and_step(graph: Graph, x: str, width: int, output: str) -> str:
     """[B * S, width] -> [B, S, width]"""
-    shape = f"{output}.shape"
-    graph.node("Concat", ["rows_and_steps", graph.exact(f"{output}.width", np.array([width]))], shape, axis=0)
+    shape = f"steps_of_{width}"
+    if all(node.output[0] != shape for node in graph.nodes):
+        graph.node("Concat", ["rows_and_steps", graph.exact(f"{shape}.width", np.array([width]))], shape, axis=0)
     return graph.node("Reshape", [x, shape], output)
 
 
@@ -179,15 +181,7 @@ def _attention(graph: Graph, config: LmConfig, layer: int, packed: str, steps: i
     cache: list[str | int] = ["B", config.kv_heads, "T", config.head_dim]
     past = {kind: graph.input(f"past_{kind}{layer}", TensorProto.FLOAT, cache) for kind in "kv"}
     count, at = steps or 1, f"blocks.{layer}."
-    if layer == 0:
-        graph.node(
-            "Concat",
-            ["rows_and_steps", graph.exact("packed_width", np.array([config.packed_width]))],
-            "packed_shape",
-            axis=0,
-        )
-        graph.exact("mixed_shape", np.array([-1, config.heads * config.head_dim]))
-    packed = graph.node("Reshape", [packed, "packed_shape"], f"{at}packed_steps")
+    packed = _by_row_and_step(graph, packed, config.packed_width, f"{at}packed_steps")
     rows, mixed = [packed], []
     if steps:
         rows = [f"{at}packed_{step}" for step in range(count)]
