@@ -97,10 +97,15 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
     With `steps`, so many steps of one row at once, each with the bits that it has when made alone: products run over
     all of them, which changes no row's sum, attention step by step, each seeing what the one before has written. The
     cache is then an output once for each step, all bound to the same memory.
+
+    Between the embedding and the logits rows and steps lie in one axis, because the runtime's fast int8 product takes
+    two axes only (decision 4).
     """
     config, graph = network.config, Graph()
     weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
     hidden = _embed(graph, network, weights)
+    graph.exact("mixed_shape", np.array([-1, config.heads * config.head_dim]))
+    graph.node("Shape", ["features"], "rows_and_steps", start=0, end=2)
     graph.input("seqlens_k", TensorProto.INT32, ["B"])
     graph.input("total_len", TensorProto.INT32, [1])
     for step in range(1, steps or 1):
@@ -122,8 +127,9 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
     for layer in range(config.layers):
         following = "norm.weight" if layer == config.layers - 1 else f"blocks.{layer + 1}.attention_norm.weight"
         normed, residual = _block(graph, network, weights, layer, normed, residual, weights[following], steps)
-    graph.node("Identity", [normed], "hidden")
-    graph.node("MatMul", [normed, graph.weight("to_code", weights["to_code.weight"].T)], "code_logits")
+    _by_row_and_step(graph, normed, config.width, "hidden")
+    logits = graph.node("Gemm", [normed, graph.weight("to_code", weights["to_code.weight"].T)], "code_rows")
+    _by_row_and_step(graph, logits, NUM_CODES, "code_logits")
     graph.output("code_logits", TensorProto.FLOAT, ["B", "S", NUM_CODES])
     graph.output("hidden", TensorProto.FLOAT, ["B", "S", config.width])
     return graph.model("speech_lm")
@@ -135,7 +141,9 @@ def _embed(graph: Graph, network: SpeechLm, weights: dict[str, NDArray[Any]]) ->
     code = weights["code.weight"]
     # What is multiplied out stays exact; rounded again it would differ from the network it came from.
     parts = [graph.weight("code_table", code), graph.exact("other_tables", table[len(code) :].numpy())]
-    return graph.rows_added_up(parts, "features", 2, "embedded")
+    count = len(FEATURES) - 1 + len(WINDOW)
+    rows = graph.node("Reshape", ["features", graph.exact("features_shape", np.array([-1, count]))], "features_rows")
+    return graph.rows_added_up(parts, rows, 1, "embedded_rows")
 
 
 def duration_graph(network: DurationNet) -> onnx.ModelProto:
@@ -161,6 +169,14 @@ def duration_graph(network: DurationNet) -> onnx.ModelProto:
     return graph.model("durations")
 
 
+def _by_row_and_step(graph: Graph, x: str, width: int, output: str) -> str:
+    """[B * S, width] -> [B, S, width]"""
+    shape = f"steps_of_{width}"
+    if all(node.output[0] != shape for node in graph.nodes):
+        graph.node("Concat", ["rows_and_steps", graph.exact(f"{shape}.width", np.array([width]))], shape, axis=0)
+    return graph.node("Reshape", [x, shape], output)
+
+
 def _block(
     graph: Graph,
     network: SpeechLm,
@@ -173,21 +189,19 @@ def _block(
 ) -> tuple[str, str]:
     config, at = network.config, f"blocks.{layer}."
     packed = graph.node(
-        "MatMul", [normed, graph.weight(f"{at}qkv", weights[f"{at}attention.qkv.weight"].T)], f"{at}packed"
+        "Gemm", [normed, graph.weight(f"{at}qkv", weights[f"{at}attention.qkv.weight"].T)], f"{at}packed"
     )
     mixed = _attention(graph, config, layer, packed, steps)
     joined = graph.node(
-        "MatMul", [mixed, graph.weight(f"{at}out", weights[f"{at}attention.out.weight"].T)], f"{at}joined"
+        "Gemm", [mixed, graph.weight(f"{at}out", weights[f"{at}attention.out.weight"].T)], f"{at}joined"
     )
     normed, residual = _skip_norm(graph, f"{at}mlp_norm", joined, residual, weights[f"{at}mlp_norm.weight"])
-    gate_up = graph.node(
-        "MatMul", [normed, graph.weight(f"{at}gate_up", weights[f"{at}gate_up.weight"].T)], f"{at}both"
-    )
+    gate_up = graph.node("Gemm", [normed, graph.weight(f"{at}gate_up", weights[f"{at}gate_up.weight"].T)], f"{at}both")
     sizes = graph.exact(f"{at}sizes", np.array([config.hidden, config.hidden]))
     graph.node("Split", [gate_up, sizes], [f"{at}gate", f"{at}up"], axis=-1)
     gate = graph.node("QuickGelu", [f"{at}gate"], f"{at}silu", domain=MICROSOFT, alpha=1.0)
     product = graph.node("Mul", [gate, f"{at}up"], f"{at}product")
-    down = graph.node("MatMul", [product, graph.weight(f"{at}down", weights[f"{at}down.weight"].T)], f"{at}lowered")
+    down = graph.node("Gemm", [product, graph.weight(f"{at}down", weights[f"{at}down.weight"].T)], f"{at}lowered")
     return _skip_norm(graph, f"{at}next_norm", down, residual, following_norm)
 
 
@@ -195,6 +209,7 @@ def _attention(graph: Graph, config: LmConfig, layer: int, packed: str, steps: i
     cache: list[str | int] = ["B", config.kv_heads, "T", config.head_dim]
     past = {kind: graph.input(f"past_{kind}{layer}", TensorProto.FLOAT, cache) for kind in "kv"}
     count, at = steps or 1, f"blocks.{layer}."
+    packed = _by_row_and_step(graph, packed, config.packed_width, f"{at}packed_steps")
     rows, mixed = [packed], []
     if steps:
         rows = [f"{at}packed_{step}" for step in range(count)]
@@ -217,7 +232,8 @@ def _attention(graph: Graph, config: LmConfig, layer: int, packed: str, steps: i
             graph.output(name, TensorProto.FLOAT, cache)
         past = present
         mixed.append(f"{at}mixed{suffix}")
-    return graph.node("Concat", mixed, f"{at}mixed", axis=1) if steps else mixed[0]
+    joined = graph.node("Concat", mixed, f"{at}mixed", axis=1) if steps else mixed[0]
+    return graph.node("Reshape", [joined, "mixed_shape"], f"{at}mixed_rows")
 
 
 def _skip_norm(graph: Graph, name: str, x: str, residual: str, scale: NDArray[Any]) -> tuple[str, str]:

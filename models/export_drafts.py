@@ -62,17 +62,17 @@ def draft_graph(lm: SpeechLm, heads: DraftHeads) -> onnx.ModelProto:
         joined = graph.node("Concat", [state if config.sequential else "hidden", x], f"{at}joined", axis=-1)
         enter = graph.weight(f"{mlp}.enter", own[f"enter.{mlp}.weight"].T) if mlp == index else f"{mlp}.enter"
         leave = graph.weight(f"{mlp}.leave", own[f"leave.{mlp}.weight"].T) if mlp == index else f"{mlp}.leave"
-        inner = graph.node("MatMul", [joined, enter], f"{at}inner")
+        inner = graph.node("Gemm", [joined, enter], f"{at}inner")
         shift = own[f"enter.{mlp}.bias"] + own["step.weight"][index]
         # Sum, since an Add would be merged into the product before that can become int8.
         inner = graph.node("Sum", [inner, graph.weight(f"{at}shift", shift)], f"{at}shifted")
         inner = graph.node("QuickGelu", [inner], f"{at}silu", domain=MICROSOFT, alpha=1.0)
-        out = graph.node("MatMul", [inner, leave], f"{at}out")
+        out = graph.node("Gemm", [inner, leave], f"{at}out")
         inputs = [out, state if config.sequential else "hidden", norm]
         inputs.append(graph.weight(f"{at}out_bias", own[f"leave.{mlp}.bias"]))
         graph.node("SkipSimplifiedLayerNormalization", inputs, [f"{at}state"], domain=MICROSOFT, epsilon=1e-5)
         state = f"{at}state"
-        logits = graph.node("Mul", [graph.node("MatMul", [state, to_code], f"{at}logits"), "scale"], f"{at}scaled")
+        logits = graph.node("Mul", [graph.node("Gemm", [state, to_code], f"{at}logits"), "scale"], f"{at}scaled")
         row = graph.node("Gather", ["noise", graph.exact(f"{at}row", np.array([index]))], f"{at}noise")
         logits = graph.node("Add", [logits, row], f"{at}noisy")
         code = graph.node("ArgMax", [logits], f"{at}code", axis=-1, keepdims=0)

@@ -22,16 +22,21 @@ Feeds = dict[str, NDArray[Any]]
 
 
 def products(model: onnx.ModelProto, wanted: Callable[[str], bool] = lambda name: True) -> list[onnx.NodeProto]:
-    """The MatMul nodes whose second input is a large constant, stored as float16 behind a Cast."""
+    """The MatMul and Gemm nodes whose second input is a large constant, stored as float16 behind a Cast."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     constants = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
     found = []
     for node in model.graph.node:
-        if node.op_type != "MatMul" or constants.get(node.input[1]) not in stored or not wanted(node.input[1]):
+        if not _multiplies(node) or constants.get(node.input[1]) not in stored or not wanted(node.input[1]):
             continue
         if np.prod(stored[constants[node.input[1]]].dims) >= MIN_WEIGHTS:
             found.append(node)
     return found
+
+
+def _multiplies(node: onnx.NodeProto) -> bool:
+    """Two inputs and nothing else: no bias, nothing transposed."""
+    return node.op_type in ("MatMul", "Gemm") and len(node.input) == 2 and not node.attribute
 
 
 def scales(model: onnx.ModelProto, calls: Iterable[Feeds]) -> dict[str, np.float32]:
@@ -82,7 +87,7 @@ def quantised(
         return helper.make_node(kind, inputs, [output], name=f"{kind}:{output}", **attributes)
 
     for node in graph.node:
-        if node.op_type != "MatMul" or node.output[0] not in chosen:
+        if node.output[0] not in chosen:
             nodes.append(node)
             continue
         x, weight = node.input
@@ -104,7 +109,7 @@ def quantised(
         right = node_of(
             "DequantizeLinear", [f"{weight}.int8", f"{weight}.scale", f"{weight}.zero"], f"{at}.right", axis=1
         )
-        nodes += [left, right, node_of("MatMul", [f"{at}.left", f"{at}.right"], at)]
+        nodes += [left, right, node_of(node.op_type, [f"{at}.left", f"{at}.right"], at)]
     used = {name for node in nodes for name in node.input}
     needed = [node for node in nodes if node.op_type != "Cast" or node.output[0] in used]
     used = {name for node in needed for name in node.input}

@@ -41,6 +41,11 @@ class LmConfig:
     def head_dim(self) -> int:
         return self.width // self.heads
 
+    @property
+    def packed_width(self) -> int:
+        """Queries, keys and values side by side."""
+        return (self.heads + 2 * self.kv_heads) * self.head_dim
+
 
 class Attention(nn.Module):
     """Causal attention, `heads` queries over `kv_heads` shared keys, rotary positions (halves rotated)."""
@@ -48,7 +53,7 @@ class Attention(nn.Module):
     def __init__(self, config: LmConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
-        self.qkv = nn.Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_dim, bias=False)
+        self.qkv = nn.Linear(config.width, config.packed_width, bias=False)
         self.out = nn.Linear(config.heads * config.head_dim, config.width, bias=False)
 
     def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 Measured on ONNX Runtime 1.31: a row has the same bits at every batch size and chunk length with these graphs, and
 without flash attention a step with a long context is a quarter faster. Each session has its own threads; two spinning
-pools on the same cores would halve the speed, so the defaults give each one thread.
+pools on the same cores would halve the speed, so the defaults give each one thread. With two threads a large batch goes
+as two halves at once, which meet once a step and not once a kernel.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any
 
@@ -24,6 +26,7 @@ from engines.runtime.base import DraftInputs, FloatArray, IntArray, State, StepI
 
 Bound = tuple[Any, list[Any]]  # a binding and the values that it must outlive
 _MAX_BINDINGS = 256  # 25 kB and 80 us each
+_HALVES_FROM = 8  # rows: two halves of fewer read the weights twice for too little
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
 
 
@@ -58,7 +61,9 @@ class OnnxLm:
         self._hidden = np.zeros((slots, 1, lm.width), np.float32)
         self._lengths = np.zeros(slots, np.int32)
         self._longest = np.zeros(1, np.int32)
-        self._bindings: OrderedDict[tuple[int, int], Bound] = OrderedDict()  # by first and last slot, oldest use first
+        self._bindings: OrderedDict[tuple[bool, int, int], Bound] = OrderedDict()  # see _binding; oldest use first
+        self._lone = _session(bundle, bundle.lm.file, 1) if threads > 1 else self._session
+        self._other_half = ThreadPoolExecutor(1, thread_name_prefix="lm-half") if threads > 1 else None
         self._several = _SeveralSteps(bundle, threads) if bundle.drafts is not None else None
         pasts, presents = [f"past_{name}" for name in self._cache], [f"present_{name}" for name in self._cache]
         _expect_names(
@@ -75,7 +80,16 @@ class OnnxLm:
         past = self.inputs.past[first:last]
         self._lengths[first:last] = past
         self._longest[0] = past.max() + 1
-        self._session.run_with_iobinding(self._binding(first, last)[0])
+        if self._other_half is not None and last - first >= _HALVES_FROM:
+            middle = (first + last) // 2
+            one, other = self._binding(first, middle, lone=True), self._binding(middle, last, lone=True)
+            waiting = self._other_half.submit(self._lone.run_with_iobinding, other[0])
+            try:
+                self._lone.run_with_iobinding(one[0])
+            finally:
+                waiting.result()
+        else:
+            self._session.run_with_iobinding(self._binding(first, last)[0])
         return self._code_logits[first:last, 0]
 
     def hidden(self, slot: int) -> FloatArray:
@@ -98,23 +112,25 @@ class OnnxLm:
             "total_len": self._longest,
         }
 
-    def _binding(self, first: int, last: int) -> Bound:
-        found = self._bindings.get((first, last))
+    def _binding(self, first: int, last: int, lone: bool = False) -> Bound:
+        """For these slots; `lone` is the session of one thread, which several may use at once."""
+        found = self._bindings.get((lone, first, last))
         if found is None:
-            found = self._bindings[first, last] = self._bind(first, last)
+            session = self._lone if lone else self._session
+            found = self._bindings[lone, first, last] = self._bind(session, first, last)
             if len(self._bindings) > _MAX_BINDINGS:
                 self._bindings.popitem(last=False)
-        self._bindings.move_to_end((first, last))
+        self._bindings.move_to_end((lone, first, last))
         return found
 
-    def _bind(self, first: int, last: int) -> Bound:
+    def _bind(self, session: ort.InferenceSession, first: int, last: int) -> Bound:
         """Every tensor is a view of one slab, so a binding serves all steps over the same slots."""
         slabs = {name: slab[first:last] for name, slab in self._cache.items()}
         outputs = {
             "code_logits": self._code_logits[first:last],
             "hidden": self._hidden[first:last],
         }
-        return _bind(self._session, self._feeds(first, last), slabs, [""], outputs)
+        return _bind(session, self._feeds(first, last), slabs, [""], outputs)
 
 
 class _SeveralSteps:

@@ -25,7 +25,7 @@ def to_int8(model: onnx.ModelProto) -> None:
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
     for node in graph.node:
-        if node.op_type == "MatMul" and halves.get(node.input[1]) in stored:
+        if node.op_type in ("MatMul", "Gemm") and halves.get(node.input[1]) in stored:
             weight = numpy_helper.to_array(stored[halves[node.input[1]]]).astype(np.float32)
             nodes += _quantised_matmul(node, weight, constants)
             continue
@@ -73,7 +73,7 @@ def _quantised_matmul(
         helper.make_node(
             "DequantizeLinear", [f"{out}.q", f"{out}.scale", f"{out}.zeros"], [f"{out}.w"], name=f"weight:{out}", axis=1
         ),
-        helper.make_node("MatMul", [f"{out}.x", f"{out}.w"], [out], name=node.name),
+        helper.make_node(node.op_type, [f"{out}.x", f"{out}.w"], [out], name=node.name),
     ]
 
 

@@ -1,0 +1,27 @@
+"""With two threads a large batch of the LM runs as two halves at once; no row may notice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engines.bundle import Bundle
+from engines.runtime.onnx import _HALVES_FROM, OnnxLm
+
+ROWS = _HALVES_FROM + 1  # halves of different size
+
+
+def test_halves_have_the_bits_of_the_whole(bundle: Bundle) -> None:
+    rng = np.random.default_rng(4)
+    whole, halves = OnnxLm(bundle, ROWS, threads=1), OnnxLm(bundle, ROWS, threads=2)
+    past = np.zeros(ROWS, np.int64)
+    for rows in [ROWS] * 6 + [3, ROWS, _HALVES_FROM]:  # a small batch in between goes the other way
+        code = rng.integers(0, bundle.codes.count, ROWS)
+        logits = []
+        for lm in (whole, halves):
+            lm.inputs.code[:, 0], lm.inputs.past[:] = code, past
+            logits.append([array.copy() for array in lm.step(0, rows)])
+        for one, other in zip(*logits, strict=True):
+            assert one.any()
+            assert np.array_equal(one, other)
+        past[:rows] += rng.integers(1, 3, rows) > 1  # rows of different length
+    assert len(set(past)) > 1

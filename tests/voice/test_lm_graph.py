@@ -1,0 +1,94 @@
+"""The int8 LM graph as the runtime runs it: which kernels it gets, and that bits depend on a row alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from models.export import lm_graph
+from models.quantise import products, quantised
+from models.speech_lm import BEGIN_CODE, WINDOW, LmConfig, SpeechLm
+
+CONFIG = LmConfig(voices=2, num_phone_ids=40, width=128, layers=2, heads=4, kv_heads=2, hidden=192)
+CACHE = [f"{kind}{layer}" for layer in range(CONFIG.layers) for kind in "kv"]
+POSITIONS, LONGEST = 24, 20
+RESULTS = ("code_logits", "hidden")
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def int8_graph(steps: int | None = None) -> onnx.ModelProto:
+    torch.manual_seed(1)
+    model = lm_graph(SpeechLm(CONFIG), steps)
+    return quantised(model, {node.input[0]: np.float32(0.03) for node in products(model)})
+
+
+def session(model: onnx.ModelProto, written: Path | None = None) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    if written:
+        options.optimized_model_filepath = str(written)
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def inputs(rows: int, steps: int) -> Arrays:
+    rng = np.random.default_rng(6)
+    shape = (rows, steps)
+    made: Arrays = {name: rng.integers(0, 2, shape) for name in ("elapsed", "to_pause", "pause_type", "speaker")}
+    made["code"], made["phones"] = rng.integers(0, BEGIN_CODE, shape), rng.integers(0, 40, (*shape, len(WINDOW)))
+    return made | {"speed": rng.standard_normal(shape).astype(np.float32)}
+
+
+def cache(rows: int) -> Arrays:
+    rng = np.random.default_rng(7)
+    shape = (rows, CONFIG.kv_heads, POSITIONS, CONFIG.head_dim)
+    return {name: rng.standard_normal(shape).astype(np.float32) for name in CACHE}
+
+
+def run(one: ort.InferenceSession, feeds: Arrays, kept: Arrays, past: NDArray[np.int32], suffix: str = "") -> Arrays:
+    """Results by name; `kept`, the cache, becomes what the graph leaves."""
+    lengths = {"seqlens_k": past, "total_len": past.max(keepdims=True) + 1}
+    names = [*RESULTS, *[f"present_{name}{suffix}" for name in CACHE]]
+    found = one.run(names, feeds | lengths | {f"past_{name}": array for name, array in kept.items()})
+    kept.update(zip(CACHE, found[len(RESULTS) :], strict=True))
+    return dict(zip(RESULTS, found, strict=False))
+
+
+def test_products_run_on_the_quick_kernel(tmp_path: Path) -> None:
+    """The slow one multiplies scales anew at each call; only the phones' product, which has three axes, stays there."""
+    session(int8_graph(), tmp_path / "optimised.onnx")
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    assert kinds["QGemm"] == 4 * CONFIG.layers + 1
+    assert kinds["MatMulIntegerToFloat"] <= 1
+    assert kinds["DequantizeLinear"] == 0
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    one, rows = session(int8_graph()), 5
+    feeds, kept = inputs(rows, 1), cache(rows)
+    past = np.array([3, 9, LONGEST - 1, 0, 12], np.int32)
+    together = run(one, feeds, dict(kept), past)
+    for row in range(rows):
+        at = slice(row, row + 1)
+        alone = {name: array[at] for name, array in kept.items()}
+        single = run(one, {name: array[at] for name, array in feeds.items()}, alone, past[at])
+        for name in RESULTS:
+            assert np.array_equal(single[name], together[name][at]), name
+
+
+def test_several_steps_have_the_bits_of_single_ones() -> None:
+    steps, past = 3, np.array([7], np.int32)
+    feeds, kept = inputs(1, steps), cache(1)
+    at_once = run(session(int8_graph(steps)), feeds, dict(kept), past, f"_{steps - 1}")
+    one = session(int8_graph())
+    for step in range(steps):
+        now = {name: array[:, step : step + 1] for name, array in feeds.items()}
+        single = run(one, now, kept, past + np.int32(step))
+        for name in RESULTS:
+            assert np.array_equal(single[name][:, 0], at_once[name][:, step]), name
