@@ -28,6 +28,7 @@ class DurationConfig:
     num_phone_ids: int
     width: int = 256
     phone_width: int = 24
+    dropout: float = 0.1  # in training only
 
 
 class DurationNet(nn.Module):
@@ -41,6 +42,7 @@ class DurationNet(nn.Module):
         self.enter = nn.Linear(config.phone_width * len(WINDOW), config.width)
         self.inner = nn.ModuleList(nn.Linear(config.width, config.width) for _ in range(2))
         self.leave = nn.Linear(config.width, 1)
+        self.dropout = nn.Dropout(config.dropout)
         for table in (self.phone, self.pause, self.speaker):
             nn.init.normal_(table.weight, 0, 0.3)
         nn.init.constant_(self.leave.bias, float(np.log(TYPICAL_HOPS)))
@@ -49,9 +51,9 @@ class DurationNet(nn.Module):
         """phones and pauses [N, W] (ids and pause types, 0 outside the segment), speaker [N], stretch [N] (log)
         -> log of the expected hops [N]"""
         seen = (self.phone(phones) + self.pause(pauses)).flatten(-2)
-        x = F.relu(self.enter(seen) + self.speaker(speaker) + self.stretch(stretch[:, None]))
+        x = self.dropout(F.relu(self.enter(seen) + self.speaker(speaker) + self.stretch(stretch[:, None])))
         for layer in self.inner:
-            x = x + F.relu(layer(x))
+            x = x + self.dropout(F.relu(layer(x)))
         expected: Tensor = self.leave(x)[:, 0] + stretch
         return expected
 

@@ -3,6 +3,7 @@
     tools      compile the teacher's program
     speak      the teacher speaks hours of text, some of it twice   (CPU, about 50 times real time per core)
     prepare    trim, pitch, phone times
+    times      more speech and single words, of which only the phone times are kept
     codec      train encoder, quantiser and vocoder; the two renderings of a text are drawn to the same codes
     encode     speech to codes
     durations  train how long phones last
@@ -33,6 +34,8 @@ from rich.console import Console
 console = Console()
 FIXTURE = Path(__file__).resolve().parent.parent / "tests" / "voice" / "fixture"
 PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
+MORE_TIMES = 0.5  # of the hours: texts of which only the phone times are kept
+SHORT_PER_HOUR = 800  # letters and words alone, likewise
 LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglish", "cmulex")
 
 
@@ -119,8 +122,21 @@ def lm(plan: Plan) -> None:
     (plan.work / "lm.done").touch()
 
 
+def times(plan: Plan) -> None:
+    from models.teacher.timed import speak_times
+
+    program = plan.work / "teacher" / "flite_speak"
+    for voice in plan.voices:
+        seconds = plan.hours[voice] * 3600 * MORE_TIMES
+        short = round(plan.hours[voice] * SHORT_PER_HOUR)
+        speak_times(program, plan.work / "times", voice, seconds, short, plan.voices.index(voice) + 201)
+    (plan.work / "times" / "done").touch()
+
+
 def durations(plan: Plan) -> None:
     paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "durations.pt")]
+    if not plan.smoke:
+        paths += ["--times", str(plan.work / "times"), "--voices", ",".join(plan.voices)]
     _train("models.train_durations", paths, plan.duration_minutes, plan.threads)
     (plan.work / "durations.done").touch()
 
@@ -169,12 +185,13 @@ def run(plan: Plan, *, fresh: bool) -> None:
         (tools, "teacher/flite_speak"),
         (speak, "teacher/done"),
         (prepare, "prepared"),
+        (times, "times/done"),
         (codec, "codec.done"),
         (encode, "codes.pkl"),
         (durations, "durations.done"),
         (lm, "lm.done"),
     ]
-    for stage, product in stages[3 if plan.smoke else 0 :]:
+    for stage, product in stages[4 if plan.smoke else 0 :]:
         if (plan.work / product).exists():
             console.print(f"[dim]{stage.__name__}: there already")
             continue

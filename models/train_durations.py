@@ -17,6 +17,7 @@ from engines.text import NUM_PHONE_IDS
 from models.checkpoint import TrainingState
 from models.durations import DurationConfig, DurationNet, TimedPhones, expected_log_hops, loss
 from models.lm_data import Example
+from models.teacher.timed import timed_examples
 
 HELD_OUT_SHARE = 0.02
 ROWS = 1024
@@ -25,7 +26,9 @@ ROWS = 1024
 @torch.no_grad()
 def evaluate(network: DurationNet, unseen: TimedPhones) -> dict[str, float]:
     """Absolute errors in ms, and how long all phones together last against the teacher's."""
+    network.eval()
     hops = torch.exp(expected_log_hops(network, unseen)).round().clamp(min=1)
+    network.train()
     error_ms = (hops - unseen.hops).abs() * 10
     return {
         "mean_ms": float(error_ms.mean()),
@@ -42,6 +45,8 @@ def learning_rate(step: int, progress: float, peak: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--codes", type=Path, required=True, help="what models.encode wrote")
+    parser.add_argument("--times", type=Path, help="a folder of models.teacher.timed, for more")
+    parser.add_argument("--voices", default="rms,slt,awb,kal16", help="of --times, in the order of their numbers")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-minutes", type=float, default=10)
     parser.add_argument("--peak", type=float, default=2e-3)
@@ -52,6 +57,8 @@ def main() -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
+    if arguments.times:
+        examples += timed_examples(arguments.times, arguments.voices.split(","))
     order = rng.permutation(len(examples))
     kept = max(1, int(HELD_OUT_SHARE * len(examples)))
     unseen = TimedPhones.of([examples[at] for at in order[:kept]])

@@ -123,6 +123,25 @@ def jobs(voice: str, seconds: float, seed: int, twice: bool = False) -> Iterator
             yield voice, stretch, text
 
 
+def short_jobs(voice: str, count: int, seed: int) -> Iterator[tuple[str, float, str]]:
+    """As `jobs`, but letters, words and a few words that stand alone, `count` of them."""
+    rng = random.Random(f"{voice}-{seed}-short")
+    common = [word for line in sentences(seed)[:20_000] for word in line.lower().strip(".,;:!?").split()]
+    rare, letters = _words(), ["ay", *string.ascii_lowercase[1:]]  # "a" alone would be read as the article
+    kinds = {
+        lambda: rng.choice(letters): 0.25,
+        lambda: rng.choice(common): 0.35,
+        lambda: rng.choice(rare): 0.15,
+        lambda: " ".join(rng.choices(letters, k=rng.randint(2, 5))): 0.07,
+        lambda: " ".join(rng.choices(common, k=rng.randint(2, 4))): 0.18,
+    }
+    draws, shares = list(kinds), list(kinds.values())
+    for _ in range(count):
+        text = rng.choices(draws, shares)[0]().strip(".,;:!?") or "so"
+        stretch = round(rng.uniform(0.75, 1.35), 3) if rng.random() < 0.2 else 1.0
+        yield voice, stretch, text + rng.choice(["", "", ".", ".", "!", "?", ","])
+
+
 class _Mix:
     """Draws texts of all kinds. Shares are of utterances; long ones fill most of the time all the same."""
 

@@ -93,6 +93,18 @@ def trim(
     record: dict[str, Any], samples: np.ndarray, rng: random.Random
 ) -> tuple[np.ndarray, list[tuple[str, float, int, int, int]]] | None:
     """Samples and segments of one raw record, both pauses cut; None for what is not worth training on."""
+    found = trim_times(record, rng)
+    if found is None:
+        return None
+    start, count, shifted = found
+    cut = samples[start : start + count]
+    return np.pad(cut, (0, count - len(cut))), shifted
+
+
+def trim_times(
+    record: dict[str, Any], rng: random.Random
+) -> tuple[int, int, list[tuple[str, float, int, int, int]]] | None:
+    """As `trim`: first sample, samples and segments."""
     segments = list(record["segments"])
     if len(segments) < 3 or segments[0][0] != "pau" or segments[-1][0] != "pau":
         return None
@@ -102,10 +114,8 @@ def trim(
     count = int((end_s * SAMPLE_RATE_HZ - start) / SAMPLES_PER_CODE + 0.999) * SAMPLES_PER_CODE
     if not SAMPLES_PER_CODE * 4 <= count <= MAX_SECONDS * SAMPLE_RATE_HZ:
         return None
-    cut = samples[start : start + count]
-    cut = np.pad(cut, (0, count - len(cut)))
     shifted = [(p, round(min(t, end_s) - start / SAMPLE_RATE_HZ, 4), st, w, sy) for p, t, st, w, sy in segments]
-    return cut, shifted
+    return start, count, shifted
 
 
 def voices(folder: Path) -> Iterator[str]:
