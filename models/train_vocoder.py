@@ -1,8 +1,8 @@
 """Trains the decoder alone, against a discriminator: python -m models.train_vocoder --codec FILE --out FILE ...
 
-The encoder and with it every code stay as they are, so a speech model trained on the codes needs nothing new. Codes come
-from the examples that `models.encode` wrote; the encoder is not even run. `--out` receives a whole codec in the form of
-`models.train_codec` once a minute, with the running mean of the decoder's weights; the state of the run lies beside it.
+The encoder and with it every code stay as they are, so a speech model trained on the codes needs nothing new. The
+codes come from what `models.encode` wrote; the encoder is not even run. Once a minute `--out` receives a whole codec in
+the form of `models.train_codec`, with the running mean of the decoder's weights; the run's state lies beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import copy
 import os
 import pickle
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,79 +20,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.checkpoint import TrainingState
-from models.codec import FRAMES_PER_CODE, SAMPLES_PER_CODE, Codec, Decoder
+from models.codec import FRAMES_PER_CODE, Codec, Decoder
+from models.coded_speech import CodedSpeech, Crop
 from models.discriminator import Discriminator, adversarial_loss, discriminator_loss, feature_loss
 from models.encode import load_codec
-from models.excitation import HOP, LOOK_BACK
-from models.lm_data import Example
+from models.excitation import LOOK_BACK
 from models.mel import LogMel, SpectralLoss
-from models.teacher.prepare import Utterance, load
-from models.train_codec import held_out
 
-CROP_CODES = 32  # 1.28 s
 JUDGED_SAMPLES = 10_240  # of each crop, shown to the discriminator
-CONTEXTS = (0, 12, 24, 36)  # codes before the crop, drawn for each batch; 0 = the utterance's first codes
-CONTEXT_SHARES = (0.15, 0.15, 0.2, 0.5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crop:
-    """codes [B, N] of which the first `context` only lead in; samples and F0 [B, ...] of the rest; voice [B]"""
-
-    codes: Tensor
-    context: int
-    samples: Tensor
-    f0_hz: Tensor
-    voice: Tensor
-
-
-class CodedSpeech:
-    """Random crops of prepared speech with the codes it was given."""
-
-    def __init__(self, folder: Path, examples: list[Example], voices: list[str], shares: list[float], seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.shares = np.array(shares) / sum(shares)
-        self.voices = [load(folder, voice) for voice in voices]
-        self.codes = [[one.codes for one in examples if one.speaker == speaker] for speaker in range(len(voices))]
-        for (utterances, _, _), codes in zip(self.voices, self.codes):
-            if [one.samples // SAMPLES_PER_CODE for one in utterances] != [len(one) for one in codes]:
-                raise ValueError("the codes are not those of this speech: lengths differ")
-        self._long_enough = [
-            [index for index in range(len(utterances) - len(held_out(utterances))) if self._fits(codes[index], 0)]
-            for (utterances, _, _), codes in zip(self.voices, self.codes)
-        ]
-
-    @staticmethod
-    def _fits(codes: np.ndarray, context: int) -> bool:
-        return len(codes) >= context + CROP_CODES
-
-    def batch(self, rows: int) -> Crop:
-        context = int(self.rng.choice(CONTEXTS, p=CONTEXT_SHARES))
-        codes, waves, pitches = [], [], []
-        voices = self.rng.choice(len(self.voices), rows, p=self.shares)
-        for voice in voices:
-            utterance, of_it = self._draw(int(voice), context)
-            first = int(self.rng.integers(len(of_it) - context - CROP_CODES + 1)) if context else 0
-            codes.append(of_it[first : first + context + CROP_CODES])
-            start = utterance.offset + (first + context) * SAMPLES_PER_CODE
-            _, pcm, f0 = self.voices[voice]
-            waves.append(pcm[start : start + CROP_CODES * SAMPLES_PER_CODE])
-            pitches.append(f0[start // HOP : start // HOP + CROP_CODES * FRAMES_PER_CODE])
-        return Crop(
-            codes=torch.tensor(np.stack(codes)),
-            context=context,
-            samples=torch.tensor(np.stack(waves)).float() / 32768,
-            f0_hz=torch.tensor(np.stack(pitches)),
-            voice=torch.tensor(voices),
-        )
-
-    def _draw(self, voice: int, context: int) -> tuple[Utterance, np.ndarray]:
-        candidates, codes = self._long_enough[voice], self.codes[voice]
-        for _ in range(100):
-            index = candidates[self.rng.integers(len(candidates))]
-            if self._fits(codes[index], context):
-                return self.voices[voice][0][index], codes[index]
-        raise ValueError(f"hardly any utterance has {context + CROP_CODES} codes")
+JUDGE_RATE = 1e-3
 
 
 class Networks(nn.Module):
@@ -125,7 +60,7 @@ def generate(codec: Codec, crop: Crop, predicted_share: float) -> tuple[Tensor, 
     own = (torch.rand(len(crop.codes), 1, device=crop.codes.device) < predicted_share).float()
     f0_hz = own * torch.exp(log_f0.detach()) + (1 - own) * crop.f0_hz
     voiced = own * (voicing.detach() > 0).float() + (1 - own) * (crop.f0_hz > 0).float()
-    return codec.synthesise(filters, f0_hz, voiced)[:, LOOK_BACK : crop.samples.shape[1]], log_f0, voicing
+    return decoder.synthesise(filters, f0_hz, voiced)[:, LOOK_BACK : crop.samples.shape[1]], log_f0, voicing
 
 
 def pitch_losses(log_f0: Tensor, voicing: Tensor, f0_hz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -180,32 +115,32 @@ def _balanced(spectral: Tensor, figures: dict[str, Tensor], heard: Tensor, weigh
 
 
 @torch.no_grad()
-def evaluate(decoder: Decoder, codec: Codec, speech: CodedSpeech) -> dict[str, float]:
-    """Whole held-out utterances with predicted F0."""
-    mel, rows = LogMel(), []
-    serving = copy.copy(codec)
-    serving._modules = {**codec._modules, "decoder": decoder}
-    for voice, ((utterances, pcm, f0), codes) in enumerate(zip(speech.voices, speech.codes)):
-        for back in range(1, len(held_out(utterances)) + 1):
-            one, speaker = utterances[-back], torch.tensor([voice])
-            samples = torch.tensor(np.array(pcm[one.offset : one.offset + one.samples])).float()[None] / 32768
-            pitch = torch.tensor(np.array(f0[one.offset // HOP : (one.offset + one.samples) // HOP]))[None]
-            values = decoder.quantiser.values(torch.tensor(codes[-back])[None])
-            spoken, log_f0, voicing = serving.speak(values, speaker)
-            length = one.samples - LOOK_BACK
-            distance = (mel(spoken[:, LOOK_BACK : LOOK_BACK + length]) - mel(samples[:, :length])).abs().mean()
-            voiced = pitch > 0
-            cents = ((log_f0 - torch.log(pitch.clamp(min=50))).abs() * 1200 / np.log(2))[voiced]
-            rows.append((float(distance), float(cents.median()), float(((voicing > 0) != voiced).float().mean())))
-    return dict(zip(("mel_l1", "f0_cents", "voicing_error"), map(float, np.mean(rows, axis=0))))
+def evaluate(decoder: Decoder, mel: LogMel, unseen: list[Crop]) -> dict[str, float]:
+    """Whole utterances with predicted F0."""
+    rows, cents = [], []
+    for crop in unseen:
+        log_f0, voicing, filters = decoder.parameters_of_speech(decoder.quantiser.values(crop.codes), crop.voice)
+        spoken = decoder.synthesise(filters, torch.exp(log_f0), (voicing > 0).float())
+        length = crop.samples.shape[1] - LOOK_BACK
+        distance = (mel(spoken[:, LOOK_BACK : LOOK_BACK + length]) - mel(crop.samples[:, :length])).abs().mean()
+        voiced = crop.f0_hz > 0
+        cents.append(((log_f0 - torch.log(crop.f0_hz.clamp(min=50))).abs() * 1200 / np.log(2))[voiced])
+        rows.append((float(distance), float(((voicing > 0) != voiced).float().mean())))
+    mel_l1, voicing_error = np.mean(rows, axis=0)
+    return {
+        "mel_l1": float(mel_l1),
+        "f0_cents": float(torch.cat(cents).median()),
+        "voicing_error": float(voicing_error),
+    }
 
 
-def publish(path: Path, networks: Networks, state: TrainingState) -> None:
+def publish(path: Path, networks: Networks, state: TrainingState, codec_steps: int) -> None:
     """The codec with the mean decoder, renamed into place."""
     weights = networks.codec.state_dict()
     weights |= {f"decoder.{name}": value for name, value in networks.average.state_dict().items()}
     partial = path.with_suffix(".new")
-    torch.save({"network": weights, "step": state.step, "spent_s": state.spent_s}, partial)
+    found = {name: value.cpu() for name, value in weights.items()}
+    torch.save({"network": found, "step": codec_steps, "decoder_steps": state.step, "spent_s": state.spent_s}, partial)
     os.replace(partial, path)
 
 
@@ -234,11 +169,13 @@ def main() -> None:
     torch.manual_seed(0)
     names = [part.split(":")[0] for part in arguments.voices.split(",")]
     shares = [float(part.split(":")[1]) for part in arguments.voices.split(",")]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     speech = CodedSpeech(arguments.data, pickle.loads(arguments.codes.read_bytes()), names, shares, 0)
-    networks = Networks(load_codec(arguments.codec))
+    networks = Networks(load_codec(arguments.codec)).to(device)
+    codec_steps = torch.load(arguments.codec, weights_only=False)["step"]
     decoder, judge = networks.codec.decoder, networks.discriminator
     optimiser = torch.optim.AdamW(
-        [{"params": list(decoder.parameters())}, {"params": list(judge.parameters())}],
+        [{"params": list(decoder.parameters())}, {"params": list(judge.parameters()), "lr": JUDGE_RATE}],
         arguments.peak,
         betas=(0.8, 0.98),
         weight_decay=1e-3,
@@ -246,19 +183,20 @@ def main() -> None:
     state = TrainingState(
         arguments.out.with_suffix(".run"), networks, optimiser, arguments.cpu_minutes * 60, speech.rng
     )
-    if arguments.resume:
-        state.resume()
+    if not (arguments.resume and state.resume()):
+        judge.adapt(speech.batch(64).samples.to(device))
     weights = {"adversarial": arguments.adversarial, "features": arguments.features, "f0": arguments.f0}
-    mel, spectral = LogMel(), SpectralLoss()
+    mel, spectral = LogMel().to(device), SpectralLoss().to(device)
+    unseen = [crop.to(device) for crop in speech.unseen()]
     recent: list[list[float]] = []
     next_save, next_report = time.monotonic() + 60, time.monotonic() + 20
     while not state.done:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
+        optimiser.param_groups[0]["lr"] = learning_rate(state.step, state.progress, arguments.peak)
         optimiser.zero_grad()
-        parts = step_losses(networks, spectral, mel, speech.batch(arguments.batch), weights, arguments.predicted)
+        crop = speech.batch(arguments.batch).to(device)
+        parts = step_losses(networks, spectral, mel, crop, weights, arguments.predicted)
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(judge.parameters(), 5.0)
         optimiser.step()
         state.advance()
         networks.follow(state.step)
@@ -266,15 +204,15 @@ def main() -> None:
         if time.monotonic() > next_save:
             next_save = time.monotonic() + 60
             state.save()
-            publish(arguments.out, networks, state)
+            publish(arguments.out, networks, state, codec_steps)
         if time.monotonic() > next_report:
             next_report = time.monotonic() + 300  # it costs some ten seconds
             means = dict(zip(parts, np.mean(recent[-50:], axis=0)))
-            state.report(means | evaluate(networks.average, networks.codec, speech))
+            state.report(means | evaluate(networks.average, mel, unseen))
             recent.clear()
-    state.report(evaluate(networks.average, networks.codec, speech))
+    state.report(evaluate(networks.average, mel, unseen))
     state.save()
-    publish(arguments.out, networks, state)
+    publish(arguments.out, networks, state, codec_steps)
 
 
 if __name__ == "__main__":
