@@ -16,7 +16,7 @@ from torch import Tensor
 from models.codec import FRAMES_PER_CODE, SAMPLES_PER_CODE
 from models.excitation import HOP
 from models.lm_data import Example
-from models.teacher.prepare import Utterance, load
+from models.teacher.prepare import load
 from models.train_codec import held_out
 
 CROP_CODES = 32  # 1.28 s
@@ -54,21 +54,28 @@ class CodedSpeech:
         for (utterances, _, _), codes in zip(self.voices, self.codes):
             if [one.samples // SAMPLES_PER_CODE for one in utterances] != [len(one) for one in codes]:
                 raise ValueError("the codes are not those of this speech: lengths differ")
-        self._long_enough = [
-            [index for index in range(len(utterances) - len(held_out(utterances))) if self._fits(codes[index], 0)]
-            for (utterances, _, _), codes in zip(self.voices, self.codes)
-        ]
+        self._long_enough = {
+            context: [self._holding(voice, context) for voice in range(len(voices))] for context in CONTEXTS
+        }
+        if not all(self._long_enough[0]):
+            raise ValueError(f"a voice has no utterance of {CROP_CODES} codes to train on")
 
-    @staticmethod
-    def _fits(codes: np.ndarray, context: int) -> bool:
-        return len(codes) >= context + CROP_CODES
+    def _holding(self, voice: int, context: int) -> list[int]:
+        """Which utterances of a voice to train on are long enough for a crop after so many codes."""
+        utterances, codes = self.voices[voice][0], self.codes[voice]
+        trained = len(utterances) - len(held_out(utterances))
+        return [index for index in range(trained) if len(codes[index]) >= context + CROP_CODES]
 
     def batch(self, rows: int) -> Crop:
         context = int(self.rng.choice(CONTEXTS, p=CONTEXT_SHARES))
+        if not all(self._long_enough[context]):
+            context = 0
         codes, waves, pitches = [], [], []
         voices = self.rng.choice(len(self.voices), rows, p=self.shares)
         for voice in voices:
-            utterance, of_it = self._draw(int(voice), context)
+            candidates = self._long_enough[context][voice]
+            index = candidates[self.rng.integers(len(candidates))]
+            utterance, of_it = self.voices[voice][0][index], self.codes[voice][index]
             first = int(self.rng.integers(len(of_it) - context - CROP_CODES + 1)) if context else 0
             codes.append(of_it[first : first + context + CROP_CODES])
             start = utterance.offset + (first + context) * SAMPLES_PER_CODE
@@ -82,14 +89,6 @@ class CodedSpeech:
             f0_hz=torch.tensor(np.stack(pitches)),
             voice=torch.tensor(voices),
         )
-
-    def _draw(self, voice: int, context: int) -> tuple[Utterance, np.ndarray]:
-        candidates, codes = self._long_enough[voice], self.codes[voice]
-        for _ in range(100):
-            index = candidates[self.rng.integers(len(candidates))]
-            if self._fits(codes[index], context):
-                return self.voices[voice][0][index], codes[index]
-        raise ValueError(f"hardly any utterance has {context + CROP_CODES} codes")
 
     def unseen(self) -> list[Crop]:
         """The held-out utterances, each whole."""

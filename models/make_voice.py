@@ -5,6 +5,7 @@
     prepare  trim, pitch, phone times
     codec    train encoder, quantiser and vocoder; the two renderings of a text are drawn to the same codes
     encode   speech to codes
+    vocoder  train the decoder further against a discriminator; the codes stay as they are
     lm       train the speech language model
     export   write the bundle, check it against torch, make it int8
     samples  what the exported LM itself says
@@ -41,6 +42,7 @@ class Plan:
     out: Path
     hours: dict[str, float]
     codec_minutes: float
+    vocoder_minutes: float
     lm_minutes: float
     draft_minutes: float
     threads: int
@@ -49,6 +51,11 @@ class Plan:
     @property
     def voices(self) -> list[str]:
         return list(self.hours)
+
+    @property
+    def shares(self) -> str:
+        total = sum(self.hours.values())
+        return ",".join(f"{voice}:{hours / total:.3f}" for voice, hours in self.hours.items())
 
     @property
     def speech(self) -> Path:
@@ -94,9 +101,7 @@ def prepare(plan: Plan) -> None:
 
 
 def codec(plan: Plan) -> None:
-    total = sum(plan.hours.values())
-    shares = ",".join(f"{voice}:{hours / total:.3f}" for voice, hours in plan.hours.items())
-    arguments = ["--data", str(plan.speech), "--voices", shares, "--out", str(plan.work / "codec.pt")]
+    arguments = ["--data", str(plan.speech), "--voices", plan.shares, "--out", str(plan.work / "codec.pt")]
     if not plan.smoke:
         arguments += ["--pairs", str(plan.work / "pairs"), "--agreement", "0.5"]
     _train("models.train_codec", arguments, plan.codec_minutes, plan.threads)
@@ -109,6 +114,13 @@ def encode(plan: Plan) -> None:
 
     examples = encode_speech(plan.speech, load_codec(plan.work / "codec.pt"), plan.voices)
     (plan.work / "codes.pkl").write_bytes(pickle.dumps(examples))
+
+
+def vocoder(plan: Plan) -> None:
+    arguments = ["--data", str(plan.speech), "--voices", plan.shares, "--out", str(plan.work / "vocoder.pt")]
+    arguments += ["--codec", str(plan.work / "codec.pt"), "--codes", str(plan.work / "codes.pkl")]
+    _train("models.train_vocoder", arguments, plan.vocoder_minutes, plan.threads)
+    (plan.work / "vocoder.done").touch()
 
 
 def lm(plan: Plan) -> None:
@@ -124,7 +136,7 @@ def export(plan: Plan) -> None:
 
     # A minute's training leaves F0 at the edge of its range, where last-bit differences grow along the phase.
     tolerance = 1e-2 if plan.smoke else TOLERANCE
-    finish(plan.work / "codec.pt", plan.work / "lm.pt", plan.voices, plan.out, tolerance=tolerance)
+    finish(plan.work / "vocoder.pt", plan.work / "lm.pt", plan.voices, plan.out, tolerance=tolerance)
     quantise_bundle(plan.out, pickle.loads((plan.work / "codes.pkl").read_bytes()))
 
 
@@ -162,6 +174,7 @@ def run(plan: Plan, *, fresh: bool) -> None:
         (prepare, "prepared"),
         (codec, "codec.done"),
         (encode, "codes.pkl"),
+        (vocoder, "vocoder.done"),
         (lm, "lm.done"),
     ]
     for stage, product in stages[3 if plan.smoke else 0 :]:
@@ -184,6 +197,7 @@ def main() -> None:
         "--hours", default="rms:8,slt:4.5,awb:4.5,kal16:2.5", help="hours of teacher speech for each voice"
     )
     parser.add_argument("--codec-minutes", type=float, default=110, help="CPU minutes")
+    parser.add_argument("--vocoder-minutes", type=float, default=60, help="CPU minutes")
     parser.add_argument("--lm-minutes", type=float, default=110, help="CPU minutes")
     parser.add_argument("--draft-minutes", type=float, default=20, help="CPU minutes")
     parser.add_argument("--threads", type=int, default=2)
@@ -196,6 +210,7 @@ def main() -> None:
         out=arguments.out,
         hours=hours,
         codec_minutes=0.25 if arguments.smoke else arguments.codec_minutes,
+        vocoder_minutes=0.15 if arguments.smoke else arguments.vocoder_minutes,
         lm_minutes=0.15 if arguments.smoke else arguments.lm_minutes,
         draft_minutes=0.1 if arguments.smoke else arguments.draft_minutes,
         threads=arguments.threads,
