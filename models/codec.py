@@ -118,8 +118,11 @@ class Decoder(nn.Module):
         h = self.up(h).reshape(h.shape[0], h.shape[1] * FRAMES_PER_CODE, -1)
         for block in self.fine:
             h = block.whole(h)
-        source = self.source(h)
-        return source[..., 0], source[..., 1], self.filters(h)
+        # Half a semitone lies between neighbours of bfloat16 where log F0 is, so the last layers keep float32.
+        with torch.autocast(h.device.type, enabled=False):
+            h = h.float()
+            source = self.source(h)
+            return source[..., 0], source[..., 1], self.filters(h)
 
     def frames(
         self, filters: Tensor, f0_hz: Tensor, voiced: Tensor, noise: Tensor, phase: Tensor, tail: Tensor
