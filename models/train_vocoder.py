@@ -85,7 +85,6 @@ def step_losses(
     with torch.autocast(spoken.device.type, torch.bfloat16):
         real = networks.discriminator(theirs[:, part], crop.voice)
         fake = networks.discriminator(heard[:, part], crop.voice)
-        told = networks.discriminator(heard.detach()[:, part], crop.voice)
     figures = {
         "spectral": spectral(heard, theirs),
         "mel": (mel(heard) - mel(theirs)).abs().mean(),
@@ -95,8 +94,8 @@ def step_losses(
     pull = _balanced(figures["spectral"] + figures["mel"], figures, heard, weights)
     f0, steps, figures["voicing"] = pitch_losses(log_f0, voicing, crop.f0_hz)
     (weights["f0"] * (f0 + steps) + 0.4 * figures["voicing"] + (spoken * pull).sum()).backward()
-    figures["discriminator"] = discriminator_loss(real, told)
-    figures["discriminator"].backward()
+    figures["discriminator"] = discriminator_loss(real, fake)
+    figures["discriminator"].backward(inputs=list(networks.discriminator.parameters()))
     return figures | {"f0": f0, "f0_steps": steps}
 
 
