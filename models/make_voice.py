@@ -117,7 +117,8 @@ def encode(plan: Plan) -> None:
 
 
 def vocoder(plan: Plan) -> None:
-    arguments = ["--data", str(plan.speech), "--voices", plan.shares, "--out", str(plan.work / "vocoder.pt")]
+    shares = ",".join(f"{voice}:1" for voice in plan.voices)  # the voice of fewest hours is furthest from its teacher
+    arguments = ["--data", str(plan.speech), "--voices", shares, "--out", str(plan.work / "vocoder.pt")]
     arguments += ["--codec", str(plan.work / "codec.pt"), "--codes", str(plan.work / "codes.pkl")]
     _train("models.train_vocoder", arguments, plan.vocoder_minutes, plan.threads)
     (plan.work / "vocoder.done").touch()
