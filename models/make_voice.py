@@ -206,6 +206,8 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="delete the work folder first")
     arguments = parser.parse_args()
     hours = {part.split(":")[0]: float(part.split(":")[1]) for part in arguments.hours.split(",")}
+    if arguments.smoke:
+        hours = {voice: share for voice, share in hours.items() if (FIXTURE / f"{voice}.jsonl").exists()}
     plan = Plan(
         work=arguments.work,
         out=arguments.out,
