@@ -118,8 +118,11 @@ class Decoder(nn.Module):
         h = self.up(h).reshape(h.shape[0], h.shape[1] * FRAMES_PER_CODE, -1)
         for block in self.fine:
             h = block.whole(h)
-        source = self.source(h)
-        return source[..., 0], source[..., 1], self.filters(h)
+        # Half a semitone lies between neighbours of bfloat16 where log F0 is, so the last layers keep float32.
+        with torch.autocast(h.device.type, enabled=False):
+            h = h.float()
+            source = self.source(h)
+            return source[..., 0], source[..., 1], self.filters(h)
 
     def frames(
         self, filters: Tensor, f0_hz: Tensor, voiced: Tensor, noise: Tensor, phase: Tensor, tail: Tensor
@@ -157,6 +160,24 @@ class Decoder(nn.Module):
         spectrum, phase, tail = self.frames(self.filters(h), f0_hz, voiced, noise, phase, tail)
         return spectrum, torch.stack(coarse_states, 1), torch.stack(fine_states, 1), phase, tail
 
+    def speak(self, values: Tensor, voice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Whole utterances with the predicted F0.
+
+        values [B, N, 4] -> samples [B, LOOK_BACK + N * 640] (see `overlap_add`), log F0 and voicing logit [B, 4N]
+        """
+        log_f0, voicing, filters = self.parameters_of_speech(values, voice)
+        return self.synthesise(filters, torch.exp(log_f0), (voicing > 0).float()), log_f0, voicing
+
+    def synthesise(self, filters: Tensor, f0_hz: Tensor, voiced: Tensor) -> Tensor:
+        """filters [B, F, 2 BINS], f0_hz and voiced [B, F] -> samples [B, LOOK_BACK + F * HOP], fresh noise each call"""
+        batch, device = filters.shape[0], filters.device
+        noise = torch.randn(batch, LOOK_BACK + f0_hz.shape[1] * HOP, device=device)
+        phase = torch.zeros(batch, dtype=torch.long, device=device)
+        tail = torch.zeros(batch, LOOK_BACK, device=device)
+        f0_hz = f0_hz.clamp(MIN_F0_HZ, MAX_F0_HZ)
+        spectrum, _, _ = self.frames(filters, f0_hz, voiced, noise, phase, tail)
+        return overlap_add(spectrum)
+
 
 class Codec(nn.Module):
     """Encoder, quantiser and decoder, with each voice's mean and deviation of log F0."""
@@ -180,21 +201,3 @@ class Codec(nn.Module):
         pitch = (log_f0 - self.pitch_mean[voice][:, None]) / self.pitch_deviation[voice][:, None]
         latent: Tensor = self.encoder(samples, pitch, voiced)
         return latent
-
-    def speak(self, values: Tensor, voice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Whole utterances with the predicted F0.
-
-        values [B, N, 4] -> samples [B, LOOK_BACK + N * 640] (see `overlap_add`), log F0 and voicing logit [B, 4N]
-        """
-        log_f0, voicing, filters = self.decoder.parameters_of_speech(values, voice)
-        return self.synthesise(filters, torch.exp(log_f0), (voicing > 0).float()), log_f0, voicing
-
-    def synthesise(self, filters: Tensor, f0_hz: Tensor, voiced: Tensor) -> Tensor:
-        """filters [B, F, 2 BINS], f0_hz and voiced [B, F] -> samples [B, LOOK_BACK + F * HOP], fresh noise each call"""
-        batch, device = filters.shape[0], filters.device
-        noise = torch.randn(batch, LOOK_BACK + f0_hz.shape[1] * HOP, device=device)
-        phase = torch.zeros(batch, dtype=torch.long, device=device)
-        tail = torch.zeros(batch, LOOK_BACK, device=device)
-        f0_hz = f0_hz.clamp(MIN_F0_HZ, MAX_F0_HZ)
-        spectrum, _, _ = self.decoder.frames(filters, f0_hz, voiced, noise, phase, tail)
-        return overlap_add(spectrum)

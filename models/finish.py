@@ -49,7 +49,7 @@ def finish(
     tolerance: float = TOLERANCE,
 ) -> None:
     """Exports, then runs the exported graphs beside torch and refuses to leave a bundle that differs."""
-    codec = load_codec(codec_path)
+    codec, trained = load_codec(codec_path), torch.load(codec_path, weights_only=False)
     network, saved = load_lm(lm_path)
     round_to_half(codec.decoder)
     durations = load_durations(durations_path)
@@ -66,7 +66,8 @@ def finish(
         "licences": ["Apache-2.0 (code and weights)", "teacher: CMU Flite licence, see NOTICE"],
         "provenance": {
             "teacher": "CMU Flite 2.2, voices " + ", ".join(voices),
-            "codec_steps": torch.load(codec_path, weights_only=False)["step"],
+            "codec_steps": trained["step"],
+            "decoder_steps": trained.get("decoder_steps", 0),  # after the codec's own
             "lm_steps": saved["step"],
             "lm_cpu_s": round(saved["spent_s"]),
         },

@@ -6,6 +6,7 @@
     times      more speech and single words, of which only the phone times are kept
     codec      train encoder, quantiser and vocoder; the two renderings of a text are drawn to the same codes
     encode     speech to codes
+    vocoder    train the decoder further against a discriminator; the codes stay as they are
     durations  train how long phones last
     lm         train the speech language model
     export     write the bundle, check it against torch, make it int8
@@ -46,6 +47,7 @@ class Plan:
     hours: dict[str, float]
     codec_minutes: float
     duration_minutes: float
+    vocoder_minutes: float
     lm_minutes: float
     draft_minutes: float
     threads: int
@@ -54,6 +56,11 @@ class Plan:
     @property
     def voices(self) -> list[str]:
         return list(self.hours)
+
+    @property
+    def shares(self) -> str:
+        total = sum(self.hours.values())
+        return ",".join(f"{voice}:{hours / total:.3f}" for voice, hours in self.hours.items())
 
     @property
     def speech(self) -> Path:
@@ -99,9 +106,7 @@ def prepare(plan: Plan) -> None:
 
 
 def codec(plan: Plan) -> None:
-    total = sum(plan.hours.values())
-    shares = ",".join(f"{voice}:{hours / total:.3f}" for voice, hours in plan.hours.items())
-    arguments = ["--data", str(plan.speech), "--voices", shares, "--out", str(plan.work / "codec.pt")]
+    arguments = ["--data", str(plan.speech), "--voices", plan.shares, "--out", str(plan.work / "codec.pt")]
     if not plan.smoke:
         arguments += ["--pairs", str(plan.work / "pairs"), "--agreement", "0.5"]
     _train("models.train_codec", arguments, plan.codec_minutes, plan.threads)
@@ -114,6 +119,14 @@ def encode(plan: Plan) -> None:
 
     examples = encode_speech(plan.speech, load_codec(plan.work / "codec.pt"), plan.voices)
     (plan.work / "codes.pkl").write_bytes(pickle.dumps(examples))
+
+
+def vocoder(plan: Plan) -> None:
+    shares = ",".join(f"{voice}:1" for voice in plan.voices)  # the voice of fewest hours is furthest from its teacher
+    arguments = ["--data", str(plan.speech), "--voices", shares, "--out", str(plan.work / "vocoder.pt")]
+    arguments += ["--codec", str(plan.work / "codec.pt"), "--codes", str(plan.work / "codes.pkl")]
+    _train("models.train_vocoder", arguments, plan.vocoder_minutes, plan.threads)
+    (plan.work / "vocoder.done").touch()
 
 
 def lm(plan: Plan) -> None:
@@ -148,7 +161,7 @@ def export(plan: Plan) -> None:
 
     # A minute's training leaves F0 at the edge of its range, where last-bit differences grow along the phase.
     tolerance = 1e-2 if plan.smoke else TOLERANCE
-    trained = [plan.work / name for name in ("codec.pt", "lm.pt", "durations.pt")]
+    trained = [plan.work / name for name in ("vocoder.pt", "lm.pt", "durations.pt")]
     finish(trained[0], trained[1], trained[2], plan.voices, plan.out, tolerance=tolerance)
     quantise_bundle(plan.out, pickle.loads((plan.work / "codes.pkl").read_bytes()))
 
@@ -188,6 +201,7 @@ def run(plan: Plan, *, fresh: bool) -> None:
         (times, "times/done"),
         (codec, "codec.done"),
         (encode, "codes.pkl"),
+        (vocoder, "vocoder.done"),
         (durations, "durations.done"),
         (lm, "lm.done"),
     ]
@@ -212,6 +226,7 @@ def main() -> None:
     )
     parser.add_argument("--codec-minutes", type=float, default=110, help="CPU minutes")
     parser.add_argument("--duration-minutes", type=float, default=10, help="CPU minutes")
+    parser.add_argument("--vocoder-minutes", type=float, default=60, help="CPU minutes")
     parser.add_argument("--lm-minutes", type=float, default=110, help="CPU minutes")
     parser.add_argument("--draft-minutes", type=float, default=20, help="CPU minutes")
     parser.add_argument("--threads", type=int, default=2)
@@ -219,12 +234,15 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="delete the work folder first")
     arguments = parser.parse_args()
     hours = {part.split(":")[0]: float(part.split(":")[1]) for part in arguments.hours.split(",")}
+    if arguments.smoke:
+        hours = {voice: share for voice, share in hours.items() if (FIXTURE / f"{voice}.jsonl").exists()}
     plan = Plan(
         work=arguments.work,
         out=arguments.out,
         hours=hours,
         codec_minutes=0.25 if arguments.smoke else arguments.codec_minutes,
         duration_minutes=0.1 if arguments.smoke else arguments.duration_minutes,
+        vocoder_minutes=0.15 if arguments.smoke else arguments.vocoder_minutes,
         lm_minutes=0.15 if arguments.smoke else arguments.lm_minutes,
         draft_minutes=0.1 if arguments.smoke else arguments.draft_minutes,
         threads=arguments.threads,

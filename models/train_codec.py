@@ -121,7 +121,7 @@ def losses(
         values, _ = codec.encode(samples, f0_hz, voice)
         log_f0, voicing, filters = codec.decoder.parameters_of_speech(values, voice)
     log_f0, voicing = log_f0.float(), voicing.float()
-    spoken = codec.synthesise(filters.float(), f0_hz, (f0_hz > 0).float())
+    spoken = codec.decoder.synthesise(filters.float(), f0_hz, (f0_hz > 0).float())
     ours, theirs = spoken[:, LOOK_BACK : samples.shape[1]], samples[:, : samples.shape[1] - LOOK_BACK]
     voiced = (f0_hz > 0).float()
     true_log_f0 = torch.log(f0_hz.clamp(min=50))
@@ -140,7 +140,7 @@ def evaluate(codec: Codec, mel: LogMel, unseen: list[tuple[Tensor, Tensor, Tenso
     mel_errors, cents, voicing_errors, codes = [], [], [], []
     for samples, f0_hz, voice in unseen:
         values, code = codec.encode(samples, f0_hz, voice)
-        spoken, log_f0, voicing = codec.speak(values, voice)
+        spoken, log_f0, voicing = codec.decoder.speak(values, voice)
         length = samples.shape[1] - LOOK_BACK
         mel_errors.append(
             float((mel(spoken[:, LOOK_BACK : LOOK_BACK + length]) - mel(samples[:, :length])).abs().mean())

@@ -36,7 +36,7 @@ def resynthesis(codec: Codec, folder: Path, voice: str, speaker: int, bundle: Bu
         if bundle is not None:
             rows.append(distances(mel, served(bundle, codes[0].numpy(), speaker), samples))
             continue
-        spoken, log_f0, voicing = codec.speak(values, torch.tensor([speaker]))
+        spoken, log_f0, voicing = codec.decoder.speak(values, torch.tensor([speaker]))
         rows.append(distances(mel, spoken[:, LOOK_BACK:], samples))
         voiced = pitch > 0
         cents.append(((log_f0 - torch.log(pitch.clamp(min=50))).abs() * 1200 / np.log(2))[voiced])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -34,20 +35,24 @@ def train(module: str, out: Path, seconds: float, *arguments: str) -> list[str]:
 
 
 def test_voice_from_fixture(tmp_path: Path) -> None:
-    codec, codes, lm, durations, bundle = (
-        tmp_path / name for name in ("codec.pt", "codes.pkl", "lm.pt", "durations.pt", "bundle")
-    )
+    names = ("codec.pt", "codes.pkl", "vocoder.pt", "lm.pt", "durations.pt", "bundle")
+    codec, codes, vocoder, lm, durations, bundle = (tmp_path / name for name in names)
     train("models.train_codec", codec, 4, "--data", str(FIXTURE))
     subprocess.run(
         [sys.executable, "-m", "models.encode", "--data", str(FIXTURE), "--codec", str(codec), "--out", str(codes)],
         check=True,
         capture_output=True,
     )
+    coded = ["--data", str(FIXTURE), "--codes", str(codes), "--codec", str(codec)]
+    train("models.train_vocoder", vocoder, 4, *coded, "--batch", "2")
     train("models.train_lm", lm, 4, "--codes", str(codes), "--tokens", "400")
     # Four seconds of training leave F0 at the edge of its range, where last-bit differences grow along the phase.
     train("models.train_durations", durations, 2, "--codes", str(codes))
-    finish(codec, lm, durations, ["rms", "slt"], bundle, tolerance=1e-2)
+    finish(vocoder, lm, durations, ["rms", "slt"], bundle, tolerance=1e-2)
     exact = load_bundle(bundle)
+    made_by = json.loads((bundle / "manifest.json").read_text())["provenance"]
+    assert made_by["codec_steps"] == torch.load(codec, weights_only=False)["step"]
+    assert made_by["decoder_steps"] == torch.load(vocoder, weights_only=False)["decoder_steps"] > 0
     before = {name: (bundle / name).stat().st_size for name in ("lm.onnx", "vocoder.onnx")}
     quantise_bundle(bundle, pickle.loads(codes.read_bytes()))
     assert all((bundle / name).stat().st_size < 0.8 * size for name, size in before.items())
