@@ -1,4 +1,4 @@
-"""Three hundred awkward texts: nothing hangs, runs away or is skipped: python -m models.judge.mixed
+"""Hundreds of awkward texts: nothing hangs, runs away or is skipped: python -m models.judge.mixed
 
 Each is spoken in this process and compared in length with the teacher speaking *our* normalised words with our pauses.
 """
@@ -31,7 +31,7 @@ _WORDS = (
 ).split()
 
 
-def texts(seed: int = 3) -> list[str]:
+def texts(count: int = 300, seed: int = 3) -> list[str]:
     rng = random.Random(seed)
     pick = rng.choice
     found = [*list("abcxyz"), "I", "No.", "OK?", "Hi!", "7", "3.14", "...and then", "e.g. this", "etc.", "A B C"]
@@ -68,7 +68,7 @@ def texts(seed: int = 3) -> list[str]:
         lambda: " ".join(pick(_WORDS) for _ in range(rng.randint(1, 30))) + pick([".", "?", "!", "", ","]),
         lambda: f"{pick(_WORDS).capitalize()}, {pick(_WORDS)} and {pick(_WORDS)}; {pick(_WORDS)}: ({pick(_WORDS)})!",
     )
-    while len(found) < 300:
+    while len(found) < count:
         found.append(pick(patterns)())
     return found
 
@@ -90,12 +90,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--teacher", type=Path, default=Path("work/teacher/flite_speak"))
+    parser.add_argument("--count", type=int, default=500, help="the first 300 are the list of earlier figures")
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"))
     arguments = parser.parse_args()
     engine = Engine(load_bundle(arguments.bundle), EngineConfig(workers=False))
     front_end = FrontEnd.load()
     problems, ratios, ours, refused = [], [], [], 0
-    for text in track(texts(), description="speaking"):
+    for text in track(texts(arguments.count), description="speaking"):
         try:
             spoken, wrong = check(engine, front_end, text)
         except UnspeakableText:
@@ -115,12 +116,13 @@ def main() -> None:
         "duration_ratio_median": float(np.median([ratio for ratio, _ in ratios])),
         "duration_ratio_min": min(ratios)[0],
         "duration_ratio_max": max(ratios)[0],
-        "outside_0.85_1.2": sum(not 0.85 <= ratio <= 1.2 for ratio, _ in ratios),
+        "outside_0.85_1.2_of_the_first_300": sum(not 0.85 <= ratio <= 1.2 for ratio, _ in ratios[:300]),
+        "outside_0.9_1.15": sum(not 0.9 <= ratio <= 1.15 for ratio, _ in ratios),
     }
     console.print(figures)
     for problem in problems[:20]:
         console.print(problem)
-    for ratio, text in sorted(ratios)[:5] + sorted(ratios)[-5:]:
+    for ratio, text in sorted(ratios)[:8] + sorted(ratios)[-8:]:
         console.print(f"{ratio:.2f} {text[:70]!r}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "mixed-texts.json").write_text(json.dumps(figures, indent=1) + "\n")
