@@ -12,6 +12,7 @@ from engines.overlap_add import OverlapAdd
 
 MIN_SPEED, MAX_SPEED = 0.75, 1.33  # what the shipped LM has heard
 MAX_TEMPERATURE = 2.0
+MAX_DRAFT_TOLERANCE = 3
 
 
 class DraftMode(Enum):
@@ -38,6 +39,7 @@ class EngineConfig:
     text_chars: int = 512  # text read per step, so that a long one delays nobody (some 5 us a character)
     drafts: DraftMode = DraftMode.AUTO
     draft_rows: int = 2  # drafting is thought of while at most so many rows are to step
+    draft_tolerance: int = 0  # levels by which a guess that stands may miss the pick; above 0 drafts change the audio
     workers: bool = True  # vocode on a thread of its own
 
     def __post_init__(self) -> None:
@@ -49,6 +51,21 @@ class EngineConfig:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.max_waiting < 0:
             raise ConfigError(f"max_waiting must be at least 0, got {self.max_waiting}")
+        if not 0 <= self.draft_tolerance <= MAX_DRAFT_TOLERANCE:
+            raise ConfigError(f"draft_tolerance must be 0 (exact) to {MAX_DRAFT_TOLERANCE}, got {self.draft_tolerance}")
+        if self.draft_tolerance and self.drafts is DraftMode.OFF:
+            raise ConfigError(f"draft_tolerance {self.draft_tolerance} has no meaning with drafts off")
+
+
+def check_draft_tolerance(tolerance: int, bundle: Bundle) -> None:
+    """Raises where the bundle cannot do what is asked, so that nobody believes in a mode that does not run."""
+    if tolerance == 0:
+        return
+    if bundle.drafts is None:
+        raise ConfigError(f"draft_tolerance {tolerance} needs draft heads, the bundle {bundle.name!r} brings none")
+    if tolerance >= max(bundle.codes.levels) - 1:
+        levels = ", ".join(map(str, bundle.codes.levels))
+        raise ConfigError(f"draft_tolerance {tolerance} lets any guess stand: the codes' digits have {levels} levels")
 
 
 def check_submit(submit: Submit, bundle: Bundle) -> Voice:

@@ -36,7 +36,8 @@ class Counters:
     vocoder_busy_s: float = 0.0
     vocoder_rows: int = 0
     drafts_proposed: int = 0
-    drafts_accepted: int = 0
+    drafts_accepted: int = 0  # guesses that stood and were the pick itself
+    drafts_tolerated: int = 0  # guesses that stood and were only near it
     draft_faults: int = 0  # drafter or check failed; the step was made without
     late_chunks: int = 0  # emitted after their listener had run dry
     finished: int = 0
@@ -61,6 +62,7 @@ class Counters:
             "vocoder_rows",
             "drafts_proposed",
             "drafts_accepted",
+            "drafts_tolerated",
             "draft_faults",
             "late_chunks",
             "finished",

@@ -1,7 +1,8 @@
 """The LM's part of one turn of the loop: whose step it is, with drafts or without, and what comes of it.
 
 The most urgent rows run, as many as the slice of time allows. A few rows may run with drafts, each in a call of its
-own; more of them are faster in one plain call. Both ways make the same picks.
+own; more of them are faster in one plain call. Both ways make the same picks, unless `draft_tolerance` lets guesses
+stand that are only near.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class LmTurn:
         self._decoding = Decoding(bundle, runtime, counters, cost, clock)
         self._speculation: Speculation | None = None
         if drafter is not None and config.drafts is not DraftMode.OFF:
-            self._speculation = Speculation(bundle, runtime, drafter, counters, clock)
+            self._speculation = Speculation(bundle, runtime, drafter, counters, clock, tolerance=config.draft_tolerance)
         self._switches = {rows: DraftSwitch() for rows in range(1, config.draft_rows + 1)}
         self._faults: list[tuple[Sequence, EngineFault]] = []
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from engines.admission import Admission, Load
 from engines.bundle import Bundle
-from engines.config import DraftMode, EngineConfig, check_submit
+from engines.config import DraftMode, EngineConfig, check_draft_tolerance, check_submit
 from engines.cost_model import CostModel, CostShape
 from engines.counters import Counters
 from engines.drafters import Drafter, HeadDrafter
@@ -82,6 +82,7 @@ class Engine:
             raise BundleError(f"adapter.num_phone_ids is {found}, the text front end speaks {NUM_PHONE_IDS}")
         self.bundle = bundle
         self.config = config or EngineConfig()
+        check_draft_tolerance(self.config.draft_tolerance, bundle)
         self._clock = clock
         self._front_end = front_end or FrontEnd.load()
         self._inbox: deque[Command] = deque()

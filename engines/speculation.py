@@ -12,6 +12,9 @@ What does not stand is taken back by counting fewer steps in the cache. The grap
 single ones (`models/export.py`), so drafts change no bit of the audio. (Tried first: one attention call over all
 steps. It sums in another order, 1e-5 apart in float, which int8 now and then makes a whole step of its scale.)
 
+With a `tolerance` above 0 a guess stands as well if each of its digits is that near the pick's. Then the guess is what
+is said, since the steps behind it have seen it; the audio is no longer that of single steps (docs/decisions/0009).
+
 Whether it pays is measured, not believed: `DraftSwitch` times both ways and lets the faster one run.
 """
 
@@ -24,9 +27,11 @@ from engines.bundle import Bundle
 from engines.counters import Counters
 from engines.decoding import Outcome, pick
 from engines.drafters import Drafter
+from engines.errors import EngineFault
 from engines.runtime.base import FloatArray, LmRuntime
 from engines.sequence import Sequence
 from engines.timetable import Place, place_at
+from engines.tolerance import stands
 
 _PROBE_EVERY = 400  # tokens between two looks at the way not taken; twice as many after each that changed nothing
 _PROBE_EVERY_MOST = 12800
@@ -85,10 +90,17 @@ class DraftSwitch:
 
 class Speculation:
     def __init__(
-        self, bundle: Bundle, runtime: LmRuntime, drafter: Drafter, counters: Counters, clock: Callable[[], float]
+        self,
+        bundle: Bundle,
+        runtime: LmRuntime,
+        drafter: Drafter,
+        counters: Counters,
+        clock: Callable[[], float],
+        tolerance: int = 0,
     ) -> None:
         self._bundle, self._runtime, self._drafter = bundle, runtime, drafter
         self._counters, self._clock = counters, clock
+        self._levels, self._tolerance = bundle.codes.levels, tolerance
         self._hidden: dict[str, tuple[int, FloatArray]] = {}  # by request: LM steps made, the last one's hidden state
 
     @property
@@ -129,13 +141,25 @@ class Speculation:
         self._counters.drafts_proposed += len(places) - 1
         segment = sequence.segments_done
         for step, following in enumerate([*places[1:], None]):
-            if not commit(sequence, pick(sequence, code_logits[step])):
+            picked = pick(sequence, code_logits[step])
+            said = self._said(picked, following)
+            if not commit(sequence, said):
                 break
             self._keep(sequence, hidden[step])
             if sequence.segments_done != segment or sequence.place != following:
                 break
-            self._counters.drafts_accepted += 1
+            if said == picked:
+                self._counters.drafts_accepted += 1
+            else:
+                self._counters.drafts_tolerated += 1
         return True
+
+    def _said(self, picked: Outcome, following: Place | None) -> Outcome:
+        """The guess where it stands, since the step behind it has seen it; else the pick."""
+        if following is None or isinstance(picked, EngineFault):
+            return picked
+        guess = following.previous_code
+        return guess if stands(self._levels, guess, picked, self._tolerance) else picked
 
     def _foresee(self, sequence: Sequence) -> list[Place]:
         """The places of the steps to run: the true one and those the guesses lead to."""

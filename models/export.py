@@ -79,11 +79,18 @@ class Graph:
     def output(self, name: str, kind: int, shape: list[str | int]) -> None:
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
-    def rows_added_up(self, table: list[str], rows: str, axis: int, name: str) -> str:
-        """The sum of a table's rows over `axis` of their numbers. The table's parts are put together at load."""
+    def rows_added_up(self, table: list[str], rows: str, count: int, name: str) -> str:
+        """The sum of `count` rows of a table, whose numbers are the last axis. The table's parts are put together at
+        load.
+
+        A product with ones: `ReduceSum` adds up in another order when all axes before the summed one are 1, so that a
+        sequence alone would differ, by 1e-6, from the same one beside others or over several steps.
+        """
         whole = self.node("Concat", table, f"{name}_table", axis=0) if len(table) > 1 else table[0]
         vectors = self.node("Gather", [whole, rows], f"{name}_rows")
-        return self.node("ReduceSum", [vectors, self.exact(f"{name}_axis", np.array([axis]))], name, keepdims=0)
+        ones = self.exact(f"{name}_ones", np.ones((1, count), np.float32))
+        summed = self.node("MatMul", [ones, vectors], f"{name}_kept")
+        return self.node("Squeeze", [summed, self.exact(f"{name}_axis", np.array([-2]))], name)
 
     def model(self, name: str) -> onnx.ModelProto:
         body = helper.make_graph(self.nodes, name, self.inputs, self.outputs, initializer=self.constants)
@@ -137,22 +144,24 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
 
 def _embed(graph: Graph, network: SpeechLm, weights: dict[str, NDArray[Any]]) -> str:
     table, _ = input_table(network)
-    graph.input("features", TensorProto.INT64, ["B", "S", len(FEATURES) - 1 + len(WINDOW)])
+    count = len(FEATURES) - 1 + len(WINDOW)
+    graph.input("features", TensorProto.INT64, ["B", "S", count])
     code = weights["code.weight"]
     # What is multiplied out stays exact; rounded again it would differ from the network it came from.
     parts = [graph.weight("code_table", code), graph.exact("other_tables", table[len(code) :].numpy())]
     count = len(FEATURES) - 1 + len(WINDOW)
     rows = graph.node("Reshape", ["features", graph.exact("features_shape", np.array([-1, count]))], "features_rows")
-    return graph.rows_added_up(parts, rows, 1, "embedded_rows")
+    return graph.rows_added_up(parts, rows, count, "embedded_rows")
 
 
 def duration_graph(network: DurationNet) -> onnx.ModelProto:
     """`models.durations.DurationNet` over rows that do not see one another, rounded to whole hops."""
     graph, table = Graph(), duration_table(network)
     weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
-    graph.input("features", TensorProto.INT64, [DURATION_ROWS, 2 * len(DURATION_WINDOW) + 1])
+    count = 2 * len(DURATION_WINDOW) + 1
+    graph.input("features", TensorProto.INT64, [DURATION_ROWS, count])
     graph.input("stretch", TensorProto.FLOAT, [DURATION_ROWS])
-    x = graph.rows_added_up([graph.weight("table", table.numpy())], "features", 1, "seen")
+    x = graph.rows_added_up([graph.weight("table", table.numpy())], "features", count, "seen")
     stretch = graph.node("Unsqueeze", ["stretch", graph.exact("last", np.array([-1]))], "stretch_column")
     slow = graph.node("Mul", [stretch, graph.weight("stretch_weight", weights["stretch.weight"][:, 0])], "slow")
     x = graph.node("Relu", [graph.node("Add", [x, slow], "entered")], "x")

@@ -45,12 +45,13 @@ def draft_graph(lm: SpeechLm, heads: DraftHeads) -> onnx.ModelProto:
     own = {name: value.detach().numpy() for name, value in heads.state_dict().items()}
     graph.input("hidden", TensorProto.FLOAT, [1, width])
     graph.input("code", TensorProto.INT64, [1])
-    graph.input("features", TensorProto.INT64, [config.length, len(FEATURES) - 2 + len(WINDOW)])
+    count = len(FEATURES) - 2 + len(WINDOW)
+    graph.input("features", TensorProto.INT64, [config.length, count])
     graph.input("scale", TensorProto.FLOAT, [1])
     graph.input("noise", TensorProto.FLOAT, [config.length, NUM_CODES])
     code_table = graph.weight("code_table", weights["code.weight"])
     others = graph.exact("other_tables", input_table(lm)[0][len(weights["code.weight"]) :].numpy())
-    places = graph.rows_added_up([code_table, others], "features", 1, "places")
+    places = graph.rows_added_up([code_table, others], "features", count, "places")
     to_code, norm = graph.weight("to_code", weights["to_code.weight"].T), graph.weight("norm", own["norm.weight"])
     code, state, codes, x = "code", "hidden", [], ""
     for index in range(config.length):

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from engines.bundle import load_bundle
+from engines.config import check_draft_tolerance
 from engines.messages import EngineStats
 from server import (
     eleven_body,
@@ -33,11 +34,13 @@ from server.engine_client import EngineClient
 from server.engine_link import Worker
 from server.errors import ApiError
 from server.http_guard import HttpGuard
+from server.logs import get_logger
 from server.metrics import Metrics
 from server.pronunciations import Dictionaries
 from server.settings import Settings
 from server.state import State, state_of
 
+log = get_logger()
 VERSION = "0.1.0"
 
 
@@ -47,6 +50,10 @@ def create_app(
     """`worker` and `clock` stand in for the engine's side of the pipe and for time."""
     app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan)
     metrics, bundle = Metrics(), load_bundle(settings.bundle)
+    check_draft_tolerance(settings.draft_tolerance, bundle)
+    if settings.draft_tolerance:
+        log.warning("draft_tolerance", levels=settings.draft_tolerance, means="a seed no longer fixes the audio")
+    metrics.draft_tolerance.set(settings.draft_tolerance)
 
     def take(stats: EngineStats | None, restarts: int) -> None:
         metrics.take_engine(stats)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.bundle import load_bundle
+from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ParlandoError
 from server import logs
 from server.audio import OFFERED_HZ, Resampler, spoken_rate_hz, wav_header
@@ -40,6 +41,14 @@ def serve(
     engine_mode: Annotated[EngineMode | None, typer.Option(help="Engine in a process [default] or a thread.")] = None,
     pronunciations: Annotated[Path | None, typer.Option(help="A folder of pronunciation dictionaries.")] = None,
     slots: Annotated[int | None, typer.Option(help="Streams at once [128].")] = None,
+    draft_tolerance: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=MAX_DRAFT_TOLERANCE,
+            help="Keep drafts this many levels off; above 0 a seed does not fix the audio [0].",
+        ),
+    ] = None,
     ssl_certfile: Annotated[Path | None, typer.Option(help="PEM certificate; with it the server speaks TLS.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM key, unless the certificate's file holds it.")] = None,
 ) -> None:
@@ -54,6 +63,7 @@ def serve(
         "engine_mode": engine_mode,
         "pronunciations": pronunciations,
         "slots": slots,
+        "draft_tolerance": draft_tolerance,
         "ssl_certfile": ssl_certfile,
         "ssl_keyfile": ssl_keyfile,
     }

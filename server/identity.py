@@ -2,7 +2,8 @@
 
 The name covers all that decides the samples: the bundle, the text, where it was flushed, voice, seed, settings and
 the content of pronunciation dictionaries. How the text was cut on its way does not count, nor do spaces beyond the
-first: the front end reads neither.
+first: the front end reads neither. With a draft tolerance the samples hang on the server's load as well, so a name says
+what was asked for only, and says by its beginning that it is of that kind.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def utterance_id(
     rate_hz: int,
     tempo: float,
     rendering: str,
+    draft_tolerance: int = 0,
 ) -> str:
     """`flushes` are the places in the text, in characters, where the client flushed before its end."""
     edges = [0, *flushes, len(text)]
@@ -49,5 +51,8 @@ def utterance_id(
     }
     if submit.pronunciations:
         named["pronunciations"] = [dictionary.version for dictionary in submit.pronunciations]
+    if draft_tolerance:
+        named["draft_tolerance"] = draft_tolerance
     canonical = json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return f"spk-{hashlib.sha256(canonical.encode(errors='surrogatepass')).hexdigest()[:32]}"
+    kind = "near" if draft_tolerance else "spk"
+    return f"{kind}-{hashlib.sha256(canonical.encode(errors='surrogatepass')).hexdigest()[:32]}"

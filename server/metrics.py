@@ -41,6 +41,7 @@ class Metrics:
         self.streams = self._gauge("streams_active", "Utterances in progress")
         self.sockets = self._gauge("ws_open", "WebSockets open")
         self.engine_up = self._gauge("engine_up", "1 while the engine is warm and ready")
+        self.draft_tolerance = self._gauge("spec_tolerance", "Levels by which a kept guess may miss; 0 is exact")
         self.engine_info = self._gauge("engine_info", "What is served", "bundle", "version", "digest")
 
         self.ttfa_s = self._histogram(
@@ -117,7 +118,9 @@ class _EngineFigures(Collector):
         yield events
         proposed, accepted = (stats.counters.get(f"drafts_{what}", 0) for what in ("proposed", "accepted"))
         yield CounterMetricFamily("tts_spec_draft_tokens", "Codes guessed by the drafter", value=proposed)
-        yield CounterMetricFamily("tts_spec_accepted_tokens", "Of them, kept", value=accepted)
+        yield CounterMetricFamily("tts_spec_accepted_tokens", "Of them, kept and the very pick", value=accepted)
+        tolerated = stats.counters.get("drafts_tolerated", 0)
+        yield CounterMetricFamily("tts_spec_tolerated_tokens", "Of them, kept and only near the pick", value=tolerated)
         yield from _histograms(stats.tallies)
 
 

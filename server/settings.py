@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from engines.config import MAX_DRAFT_TOLERANCE
+
 
 class EngineMode(StrEnum):
     PROCESS = "process"
@@ -31,6 +33,9 @@ class Settings(BaseSettings):
     shed: bool = Field(True, description="refuse who cannot be served in time; off: only slots count")
     lm_threads: int = Field(1, ge=1)
     vocoder_threads: int = Field(1, ge=1)
+    draft_tolerance: int = Field(
+        0, ge=0, le=MAX_DRAFT_TOLERANCE, description="above 0: a seed no longer fixes the audio"
+    )
     seed: int | None = Field(None, ge=0, lt=2**63, description="of who gives none; without it theirs is drawn")
     max_characters: int = Field(4096, ge=1, description="text of one utterance")
     max_message_bytes: int = Field(65_536, ge=1_024, description="one WebSocket message")

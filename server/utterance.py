@@ -106,6 +106,7 @@ class Utterance:
             rate_hz=self.rate_hz,
             tempo=self._tempo,
             rendering=self._rendering,
+            draft_tolerance=self._state.settings.draft_tolerance,
         )
 
     @property

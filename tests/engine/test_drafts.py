@@ -175,7 +175,7 @@ def test_ngrams_continue_as_before() -> None:
     class Past:
         codes: tuple[int, ...] = (5, 6, 7, 8, 9, 5, 6)
 
-    assert NgramDrafter(length=2).propose(Past(), np.zeros(1, np.float32)) == [7, 8]  # type: ignore[arg-type]
+    assert list(NgramDrafter(length=2).propose(Past(), np.zeros(1, np.float32))) == [7, 8]  # type: ignore[arg-type]
     Past.codes = (1, 2, 3)
     assert NgramDrafter().propose(Past(), np.zeros(1, np.float32)) == []  # type: ignore[arg-type]
 
