@@ -6,6 +6,7 @@ Listed are words whose reading by the letter rules is wrong enough to hurt.
 from __future__ import annotations
 
 ADDED_WORDS: dict[str, str] = {
+    "_a": "ey1",  # the letter's name, as firm as those of other letters
     "async": "ey1 s ih1 ng k",
     "chatbot": "ch ae1 t b aa1 t",
     "debian": "d eh1 b iy0 ax0 n",

@@ -55,7 +55,10 @@ class FrontEnd:
         return " ".join(word.replace("_", "") for word in stream.words)
 
     def script(self, text: str) -> str:
-        """The spoken words with a mark at each pause: what to give another voice that should say the same."""
+        """The spoken words with a mark at each pause: what to give another voice that should say the same.
+
+        The letter a is written "ay": most voices read "A" as the article.
+        """
         stream = self.open()
         stream.append(text)
         stream.end()
