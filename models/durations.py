@@ -19,7 +19,7 @@ from models.lm_data import Example
 WINDOW = tuple(range(-6, 6))  # phones around the one that is timed
 PAUSE_TYPES = 5
 TYPICAL_HOPS = 8.0
-OPENING_HOPS = 2  # of the pause that begins every segment; in training it was cut to 2 to 6
+OPENING_HOPS = 3  # of the pause that begins every segment; in training it was cut to 2 to 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,8 +33,9 @@ def load_lm(path: Path) -> tuple[SpeechLm, dict[str, Any]]:
 
 def load_durations(path: Path) -> DurationNet:
     weights = torch.load(path, weights_only=False)["network"]
-    voices, phones = weights["speaker.weight"].shape[0], weights["phone.weight"].shape[0]
-    network = DurationNet(DurationConfig(voices=voices, num_phone_ids=phones))
+    (voices, width), (phones, phone_width) = weights["speaker.weight"].shape, weights["phone.weight"].shape
+    config = DurationConfig(voices=voices, num_phone_ids=phones, width=width, phone_width=phone_width)
+    network = DurationNet(config)
     network.load_state_dict(weights)
     return network.eval()
 

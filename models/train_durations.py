@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-minutes", type=float, default=10)
     parser.add_argument("--peak", type=float, default=2e-3)
+    parser.add_argument("--width", type=int, default=384)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
@@ -63,7 +64,8 @@ def main() -> None:
     kept = max(1, int(HELD_OUT_SHARE * len(examples)))
     unseen = TimedPhones.of([examples[at] for at in order[:kept]])
     seen = TimedPhones.of([examples[at] for at in order[kept:]])
-    network = DurationNet(DurationConfig(voices=int(seen.speaker.max()) + 1, num_phone_ids=NUM_PHONE_IDS))
+    voices = int(seen.speaker.max()) + 1
+    network = DurationNet(DurationConfig(voices=voices, num_phone_ids=NUM_PHONE_IDS, width=arguments.width))
     optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, weight_decay=0.01)
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
     if arguments.resume:
