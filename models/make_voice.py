@@ -36,7 +36,7 @@ console = Console()
 FIXTURE = Path(__file__).resolve().parent.parent / "tests" / "voice" / "fixture"
 PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
 MORE_TIMES = 0.5  # of the hours: texts of which only the phone times are kept
-SHORT_PER_HOUR = 800  # letters and words alone, likewise
+SHORT_PER_HOUR = 1500  # letters and words alone, likewise
 LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglish", "cmulex")
 
 

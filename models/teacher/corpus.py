@@ -129,11 +129,12 @@ def short_jobs(voice: str, count: int, seed: int) -> Iterator[tuple[str, float, 
     common = [word for line in sentences(seed)[:20_000] for word in line.lower().strip(".,;:!?").split()]
     rare, letters = _words(), ["ay", *string.ascii_lowercase[1:]]  # "a" alone would be read as the article
     kinds = {
-        lambda: rng.choice(letters): 0.25,
-        lambda: rng.choice(common): 0.35,
-        lambda: rng.choice(rare): 0.15,
-        lambda: " ".join(rng.choices(letters, k=rng.randint(2, 5))): 0.07,
-        lambda: " ".join(rng.choices(common, k=rng.randint(2, 4))): 0.18,
+        lambda: rng.choice(letters): 0.15,
+        lambda: rng.choice(common): 0.3,
+        lambda: rng.choice(rare): 0.1,
+        lambda: " ".join(rng.choices(letters, k=rng.randint(2, 5))): 0.05,
+        lambda: " ".join(rng.choices(common, k=rng.randint(2, 4))): 0.25,
+        lambda: f"{rng.choice(common)} and {rng.choice(common)}": 0.15,
     }
     draws, shares = list(kinds), list(kinds.values())
     for _ in range(count):
