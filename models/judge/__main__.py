@@ -23,7 +23,7 @@ from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate
 
 LISTS = Path(__file__).parent / "lists"
 SEED = 1
-GENERAL = ("everyday", "figures", "harvard")
+GENERAL = ("everyday", "harvard")
 LOUD = 330  # of 32,768: -40 dBFS
 MARGIN = 480  # samples kept beside the first and last loud one
 
@@ -86,7 +86,7 @@ def judge(server: str, program: Path, voice: str, lists: list[str]) -> dict[str,
 
 
 def with_general(voice: str, figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Adds the mean over the three lists of free sentences, which are equally many."""
+    """Adds the mean over the lists of free sentences, which are equally many."""
     for source in ("ours", "teacher"):
         rows = [figures.get(f"{voice} {name} {source}") for name in GENERAL]
         if all(rows):
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--server", default="http://127.0.0.1:8000")
     parser.add_argument("--teacher", type=Path, default=Path("work/teacher/flite_speak"))
     parser.add_argument("--voices", default="rms,slt")
-    parser.add_argument("--lists", default="closed,everyday,figures,harvard")
+    parser.add_argument("--lists", default="closed,everyday,harvard")
     parser.add_argument("--codec", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--bundle", type=Path, help="its vocoder speaks the codec's codes too")
