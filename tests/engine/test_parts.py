@@ -194,6 +194,7 @@ class TestPlan:
                 places.append(place)
                 place = place_at(bundle, segment, place.step + 1, place.pointer, 1)
             assert [one.step for one in places] == list(range(len(places)))
-            assert sorted({one.pointer for one in places}) == list(range(1, len(segment.phones)))
+            opening = int(bundle.durations.opening_hops <= bundle.frames_per_code // 2)  # too short for a step's middle
+            assert sorted({one.pointer for one in places}) == list(range(opening, len(segment.phones)))
             middle = len(places) * bundle.frames_per_code + bundle.frames_per_code // 2
             assert segment.ends[-1] <= middle < segment.ends[-1] + bundle.frames_per_code
