@@ -25,9 +25,10 @@ from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, SAMPLES_PER_CODE, D
 from models.durations import OPENING_HOPS, PAUSE_TYPES, DurationNet
 from models.durations import WINDOW as DURATION_WINDOW
 from models.durations import feature_offsets as duration_offsets
-from models.durations import input_table as duration_table
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
 from models.excitation import WINDOW as WINDOW_SAMPLES
+from models.export_durations import DURATION_ROWS, duration_graph
+from models.graph import MICROSOFT, Graph
 from models.speech_lm import (
     BEGIN_CODE,
     FEATURES,
@@ -43,59 +44,6 @@ from models.speech_lm import (
 )
 
 MAX_STEPS = 750  # 30 s: the longest segment seen in training
-DURATION_ROWS = 8  # phones planned by one call
-MICROSOFT = "com.microsoft"
-
-
-class Graph:
-    """Collects nodes, constants and ends of a graph under construction."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self.inputs: list[onnx.ValueInfoProto] = []
-        self.outputs: list[onnx.ValueInfoProto] = []
-
-    def weight(self, name: str, value: NDArray[Any]) -> str:
-        """A float constant, stored as float16."""
-        self.constants.append(numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
-        return self.node("Cast", [f"{name}.half"], name, to=TensorProto.FLOAT)
-
-    def exact(self, name: str, value: NDArray[Any]) -> str:
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    def node(self, kind: str, inputs: list[str], output: str | list[str], domain: str = "", **attributes: Any) -> str:
-        outputs = [output] if isinstance(output, str) else output
-        self.nodes.append(
-            helper.make_node(kind, inputs, outputs, name=f"{kind}:{outputs[0]}", domain=domain, **attributes)
-        )
-        return outputs[0]
-
-    def input(self, name: str, kind: int, shape: list[str | int]) -> str:
-        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
-        return name
-
-    def output(self, name: str, kind: int, shape: list[str | int]) -> None:
-        self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
-
-    def rows_added_up(self, table: list[str], rows: str, count: int, name: str) -> str:
-        """The sum of `count` rows of a table, whose numbers are the last axis. The table's parts are put together at
-        load.
-
-        A product with ones: `ReduceSum` adds up in another order when all axes before the summed one are 1, so that a
-        sequence alone would differ, by 1e-6, from the same one beside others or over several steps.
-        """
-        whole = self.node("Concat", table, f"{name}_table", axis=0) if len(table) > 1 else table[0]
-        vectors = self.node("Gather", [whole, rows], f"{name}_rows")
-        ones = self.exact(f"{name}_ones", np.ones((1, count), np.float32))
-        summed = self.node("MatMul", [ones, vectors], f"{name}_kept")
-        return self.node("Squeeze", [summed, self.exact(f"{name}_axis", np.array([-2]))], name)
-
-    def model(self, name: str) -> onnx.ModelProto:
-        body = helper.make_graph(self.nodes, name, self.inputs, self.outputs, initializer=self.constants)
-        opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
-        return helper.make_model(body, opset_imports=opsets, ir_version=10)
 
 
 def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
@@ -152,30 +100,6 @@ def _embed(graph: Graph, network: SpeechLm, weights: dict[str, NDArray[Any]]) ->
     count = len(FEATURES) - 1 + len(WINDOW)
     rows = graph.node("Reshape", ["features", graph.exact("features_shape", np.array([-1, count]))], "features_rows")
     return graph.rows_added_up(parts, rows, count, "embedded_rows")
-
-
-def duration_graph(network: DurationNet) -> onnx.ModelProto:
-    """`models.durations.DurationNet` over rows that do not see one another, rounded to whole hops."""
-    graph, table = Graph(), duration_table(network)
-    weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
-    count = 2 * len(DURATION_WINDOW) + 1
-    graph.input("features", TensorProto.INT64, [DURATION_ROWS, count])
-    graph.input("stretch", TensorProto.FLOAT, [DURATION_ROWS])
-    x = graph.rows_added_up([graph.weight("table", table.numpy())], "features", count, "seen")
-    stretch = graph.node("Unsqueeze", ["stretch", graph.exact("last", np.array([-1]))], "stretch_column")
-    slow = graph.node("Mul", [stretch, graph.weight("stretch_weight", weights["stretch.weight"][:, 0])], "slow")
-    x = graph.node("Relu", [graph.node("Add", [x, slow], "entered")], "x")
-    for layer in range(len(network.inner)):
-        y = graph.node("MatMul", [x, graph.weight(f"inner{layer}", weights[f"inner.{layer}.weight"].T)], f"y{layer}")
-        y = graph.node("Add", [y, graph.weight(f"shift{layer}", weights[f"inner.{layer}.bias"])], f"shifted{layer}")
-        x = graph.node("Add", [x, graph.node("Relu", [y], f"bent{layer}")], f"x{layer}")
-    y = graph.node("MatMul", [x, graph.weight("leave", weights["leave.weight"].T)], "left")
-    y = graph.node("Add", [y, graph.weight("leave_shift", weights["leave.bias"])], "plain")
-    y = graph.node("Exp", [graph.node("Add", [y, "stretch_column"], "log_hops")], "expected")
-    y = graph.node("Squeeze", [graph.node("Round", [y], "rounded"), "last"], "flat")
-    graph.node("Cast", [y], "hops", to=TensorProto.INT64)
-    graph.output("hops", TensorProto.INT64, [DURATION_ROWS])
-    return graph.model("durations")
 
 
 def _by_row_and_step(graph: Graph, x: str, width: int, output: str) -> str:

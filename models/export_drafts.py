@@ -19,8 +19,9 @@ from onnx import TensorProto
 from engines.bundle import Bundle, load_bundle
 from models.codec import NUM_CODES
 from models.draft_heads import DraftConfig, DraftHeads
-from models.export import MICROSOFT, Graph, lm_graph, round_to_half, save_sharing, update_manifest
+from models.export import lm_graph, round_to_half, save_sharing, update_manifest
 from models.finish import load_lm
+from models.graph import MICROSOFT, Graph
 from models.lm_data import collate
 from models.own_samples import OwnSample
 from models.quantise import Feeds, quantised, scales, scales_in

@@ -12,7 +12,8 @@ from models.codec import FRAMES_PER_CODE, NUM_CODES, Decoder
 from models.durations import PAUSE_TYPES, DurationNet, TimedPhones, expected_log_hops
 from models.durations import WINDOW as DURATION_WINDOW
 from models.durations import feature_rows as duration_rows
-from models.export import DURATION_ROWS, vocoder_inputs
+from models.export import vocoder_inputs
+from models.export_durations import DURATION_ROWS
 from models.speech_lm import BEYOND, FOLLOWING, LEFT, SINCE, LmInputs, SpeechLm, feature_rows, input_table
 
 TOLERANCE = 1e-4

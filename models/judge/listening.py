@@ -64,15 +64,15 @@ def opus(samples: Samples) -> bytes:
 
 
 def spectrograms(rows: dict[str, Samples], path: Path) -> None:
-    figure, axes = pyplot.subplots(len(rows), 1, figsize=(9, 2.1 * len(rows)), sharex=True, layout="constrained")
+    figure, axes = pyplot.subplots(len(rows), 1, figsize=(9, 1.8 * len(rows)), sharex=True, layout="constrained")
     for axis, (name, samples) in zip(axes, rows.items(), strict=True):
-        axis.specgram(
-            samples / 32768 + 1e-6, NFFT=512, Fs=SAMPLE_RATE_HZ, noverlap=352, vmin=-140, vmax=-40, cmap="magma"
-        )
+        # Silence has no logarithm: an inaudible noise lies under it.
+        wave = samples / 32768 + 1e-6 * np.random.default_rng(0).standard_normal(len(samples))
+        axis.specgram(wave, NFFT=512, Fs=SAMPLE_RATE_HZ, noverlap=352, vmin=-140, vmax=-40, cmap="magma")
         axis.set_ylabel("Hz")
         axis.set_title(name, loc="left", fontsize=9)
     axes[-1].set_xlabel("seconds")
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=80, pil_kwargs={"quality": 80})
     pyplot.close(figure)
 
 
@@ -87,7 +87,7 @@ def write(bundle: Bundle, codec: Codec, program: Path, out: Path) -> None:
             "the teacher, CMU Flite": theirs,
             "the teacher through our codes": resynthesised(codec, bundle, theirs, voice.index),
         }
-        spectrograms(rows, out / f"{voice.id}.png")
+        spectrograms(rows, out / f"{voice.id}.jpg")
         players = []
         for name, part in zip(rows, ("ours", "teacher", "codes"), strict=True):
             file = f"{voice.id}-{part}.ogg"
@@ -95,13 +95,13 @@ def write(bundle: Bundle, codec: Codec, program: Path, out: Path) -> None:
             players.append(f'<p>{html.escape(name)}<br><audio controls src="{file}"></audio></p>')
             lines.append(f"| {voice.id} | {name} | [{file}]({file}) |")
         title = f"<h2>{html.escape(voice.id)}</h2><p>{html.escape(voice.description)}</p>"
-        sections.append(title + "".join(players) + f'<img src="{voice.id}.png" alt="spectrograms of {voice.id}">')
+        sections.append(title + "".join(players) + f'<img src="{voice.id}.jpg" alt="spectrograms of {voice.id}">')
     engine.close()
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>parlando: the shipped voice</title>'
     style = "<style>body{font:16px sans-serif;max-width:50rem;margin:2rem auto}img{max-width:100%}</style>"
     body = f"<h1>The shipped voice</h1><p>{html.escape(TEXT)}</p>{''.join(sections)}"
     (out / "index.html").write_text(f"{head}{style}{body}</html>\n")
-    pictures = [f"![spectrograms of {voice.id}]({voice.id}.png)" for voice in bundle.voices]
+    pictures = [f"![spectrograms of {voice.id}]({voice.id}.jpg)" for voice in bundle.voices]
     page = [
         "# The shipped voice, to listen to",
         "",

@@ -288,8 +288,7 @@ def test_what_cannot_run_is_refused(bundle: Bundle, front_end: FrontEnd) -> None
 
 
 def test_the_shipped_heads(bundle: Bundle, front_end: FrontEnd) -> None:
-    if bundle.drafts is None:
-        pytest.skip("this bundle brings no draft heads")
+    assert bundle.drafts is not None, "the shipped bundle brings draft heads"
     counters = {}
     for tolerance in (0, 1):
         config = EngineConfig(slots=1, workers=False, drafts=DraftMode.ON, draft_tolerance=tolerance)

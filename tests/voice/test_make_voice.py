@@ -114,7 +114,7 @@ def test_int8_is_near_and_deaf_to_neighbours() -> None:
     import onnxruntime as ort
     from onnx import TensorProto, helper
 
-    from models.export import Graph
+    from models.graph import Graph
     from models.quantise import quantised, scales
 
     rng = np.random.default_rng(3)
