@@ -68,6 +68,7 @@ class Durations:
     window: tuple[int, ...]
     rows: int  # of every call
     opening_hops: int  # of the pause that begins a segment
+    closing_hops: int  # of silence behind the last code of an utterance
     num_phone_ids: int
     num_pause_types: int
     phones: int  # first row of each
@@ -207,6 +208,12 @@ class _Fields:
             raise BundleError(f"{self.where}.{key} must be at least 1, got {value}")
         return value
 
+    def count(self, key: str) -> int:
+        value: int = self.take(key, int)
+        if value < 0:
+            raise BundleError(f"{self.where}.{key} must be at least 0, got {value}")
+        return value
+
     def integers(self, key: str) -> tuple[int, ...]:
         values = self.take(key, list)
         if not all(type(value) is int for value in values):
@@ -324,6 +331,7 @@ def _durations(fields: _Fields) -> Durations:
         window=fields.integers("window"),
         rows=fields.positive("rows"),
         opening_hops=fields.positive("opening_hops"),
+        closing_hops=fields.count("closing_hops"),
         num_phone_ids=fields.positive("num_phone_ids"),
         num_pause_types=fields.positive("num_pause_types"),
         phones=fields.take("phones", int),

@@ -26,7 +26,7 @@ from engines.sequence import Sequence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocoderRow:
-    """One sequence's share of a job. With `last`, the open sums are flushed after its codes (which may be none)."""
+    """One sequence's share of a job. With `last`, the open sums and the closing silence follow its codes (which may be none)."""
 
     slot: int
     request_id: str
@@ -183,5 +183,5 @@ class Vocoding:
             samples, self._sums[row.slot] = rate.run(spectrum, self._sums[row.slot])
             parts.append(samples[rate.look_back :] if row.first_code == 0 else samples)
         if row.last:
-            parts.append(self._sums[row.slot])
+            parts += [self._sums[row.slot], np.zeros(self._bundle.durations.closing_hops * rate.hop)]
         return to_s16(np.concatenate(parts)) if parts else b""

@@ -20,6 +20,7 @@ WINDOW = tuple(range(-6, 6))  # phones around the one that is timed
 PAUSE_TYPES = 5
 TYPICAL_HOPS = 8.0
 OPENING_HOPS = 3  # of the pause that begins every segment; in training it was cut to 2 to 6
+CLOSING_HOPS = 10  # of silence behind every utterance, so that two in a row are as far apart as the teacher's sentences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

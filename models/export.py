@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, SAMPLES_PER_CODE, Decoder
-from models.durations import OPENING_HOPS, PAUSE_TYPES, DurationNet
+from models.durations import CLOSING_HOPS, OPENING_HOPS, PAUSE_TYPES, DurationNet
 from models.durations import WINDOW as DURATION_WINDOW
 from models.durations import feature_offsets as duration_offsets
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
@@ -319,6 +319,7 @@ def write_bundle(
             "window": list(DURATION_WINDOW),
             "rows": DURATION_ROWS,
             "opening_hops": OPENING_HOPS,
+            "closing_hops": CLOSING_HOPS,
             "num_phone_ids": durations.config.num_phone_ids,
             "num_pause_types": PAUSE_TYPES,
             **duration_offsets(durations.config),

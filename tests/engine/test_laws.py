@@ -121,7 +121,9 @@ def test_a_row_that_the_model_fails_with_ends_alone(
 def test_every_code_gives_its_samples(engine: Engine) -> None:
     for rate_hz in RATES_HZ:
         spoken = speak(engine, "Good day.", sample_rate_hz=rate_hz)
-        assert len(spoken.pcm) // 2 == spoken.timings.lm_steps * rate_hz // 25
+        silence = engine.bundle.durations.closing_hops * rate_hz // 100
+        assert len(spoken.pcm) // 2 == spoken.timings.lm_steps * rate_hz // 25 + silence
+        assert not any(spoken.pcm[-2 * silence :])
 
 
 def test_feeding_does_not_matter(engine: Engine) -> None:
