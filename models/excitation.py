@@ -69,7 +69,8 @@ class Excitation(nn.Module):
         batch, length = samples.shape[0], (samples.shape[1] - LOOK_BACK) // HOP
         # A window is 3.2 hops long: pad to a fourth hop, so that frames are shifted views of whole hops.
         spare = torch.nn.functional.pad(samples, (0, 4 * HOP - WINDOW)).reshape(batch, length + 3, HOP)
-        frames = torch.cat([spare[:, shift : shift + length] for shift in range(4)], dim=2)[:, :, :WINDOW]
+        hops = [spare[:, shift : shift - 3 if shift < 3 else None] for shift in range(4)]
+        frames = torch.cat(hops, dim=2)[:, :, :WINDOW]
         return (frames @ self.analysis).reshape(batch, length, 2, BINS)
 
 
