@@ -179,7 +179,8 @@ class Decoder(nn.Module):
         source = self.source(h)
         chosen_hz = torch.exp(source[..., 0]).clamp(MIN_F0_HZ, MAX_F0_HZ)
         f0_hz = (chosen_hz * pitch[:, None]).clamp(MIN_MOVED_F0_HZ, MAX_MOVED_F0_HZ)
-        voiced = (source[..., 1] > 0).float()
+        # Pulses further apart stay as high as they were; of one power they would rise, and some voices would be cut.
+        voiced = (source[..., 1] > 0).float() * torch.sqrt(pitch.clamp(max=1.0))[:, None]
         spectrum, phase, tail = self.frames(self.filters(h), f0_hz, voiced, noise, phase, tail)
         return spectrum, torch.stack(coarse_states, 1), torch.stack(fine_states, 1), phase, tail
 

@@ -48,7 +48,8 @@ class Excitation(nn.Module):
     def pulses(self, f0_hz: Tensor, voiced: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         """One pulse per turn of the phase, unit power while voiced.
 
-        f0_hz [B, F], voiced [B, F] (0 or 1), phase [B] int64 in [0, 2^32) -> samples [B, F, HOP], phase [B]
+        f0_hz [B, F], voiced [B, F] (0 or 1, between them quieter), phase [B] int64 in [0, 2^32)
+        -> samples [B, F, HOP], phase [B]
         """
         increment = torch.round(f0_hz * (TURN / SAMPLE_RATE_HZ)).long()
         after = torch.cumsum(increment * HOP, dim=1)
