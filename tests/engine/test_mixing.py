@@ -186,34 +186,41 @@ def test_the_engine_refuses(engine: Engine, settings: dict[str, object], code: s
 
 
 @pytest.fixture(scope="module")
-def median_hz(engine: Engine) -> Callable[..., float]:
-    """Median F0 by another's meter, WORLD's Harvest."""
+def f0_of(engine: Engine) -> Callable[..., FloatArray]:
+    """By another's meter, WORLD's Harvest: Hz, 0 where it hears no voice."""
 
     @cache
-    def median(voice: str, timbre: str | None = None, pitch_semitones: float = 0.0) -> float:
+    def found(voice: str, timbre: str | None = None, pitch_semitones: float = 0.0) -> FloatArray:
         chosen = casting(voice, timbre)
         settings = {"timbre": chosen.timbre, "pitch_semitones": pitch_semitones, "sample_rate_hz": 16_000}
         spoken = speak(engine, TEXT, voice=chosen.voice, **settings)  # type: ignore[arg-type]
         wave = np.frombuffer(spoken.pcm, np.int16) / 32_768
-        f0, _ = pyworld.harvest(wave, 16_000, f0_floor=30.0, f0_ceil=850.0)
-        return float(np.median(f0[f0 > 0]))
+        f0: FloatArray = pyworld.harvest(wave, 16_000, f0_floor=30.0, f0_ceil=850.0)[0]
+        return f0
 
-    return median
+    return found
+
+
+def median_hz(f0: FloatArray) -> float:
+    return float(np.median(f0[f0 > 0]))
 
 
 @pytest.mark.parametrize("voice", ["rms", "slt"])
 @pytest.mark.parametrize("semitones", [12.0, 4.0, -5.0, -12.0])
-def test_pitch_is_moved_by_what_was_asked(median_hz: Callable[..., float], voice: str, semitones: float) -> None:
-    moved = median_hz(voice, None, semitones) / median_hz(voice)
-    assert moved == pytest.approx(2 ** (semitones / 12), rel=0.03)
+def test_pitch_is_moved_by_what_was_asked(f0_of: Callable[..., FloatArray], voice: str, semitones: float) -> None:
+    before, after, wanted = f0_of(voice), f0_of(voice, None, semitones), 2 ** (semitones / 12)
+    both = (before > 0) & (after > 0)  # what counts as voiced changes a little with the pitch
+    assert both.mean() > 0.5
+    assert np.median(after[both]) / np.median(before[both]) == pytest.approx(wanted, rel=0.03)
+    assert np.median(after[both] / before[both]) == pytest.approx(wanted, rel=0.01)
 
 
-def test_a_mix_lies_between_its_voices(median_hz: Callable[..., float]) -> None:
-    heard = [median_hz("rms", timbre) for timbre in ("rms", "rms(3)+slt", "rms+slt", "rms+slt(3)", "slt")]
+def test_a_mix_lies_between_its_voices(f0_of: Callable[..., FloatArray]) -> None:
+    heard = [median_hz(f0_of("rms", timbre)) for timbre in ("rms", "rms(3)+slt", "rms+slt", "rms+slt(3)", "slt")]
     assert heard == sorted(heard)
     assert heard[-1] > 1.4 * heard[0]
 
 
-def test_one_voices_codes_sound_as_high_as_the_timbre(median_hz: Callable[..., float]) -> None:
+def test_one_voices_codes_sound_as_high_as_the_timbre(f0_of: Callable[..., FloatArray]) -> None:
     for voice, timbre in (("rms", "slt"), ("slt", "rms"), ("kal16", "awb")):
-        assert median_hz(voice, timbre) == pytest.approx(median_hz(timbre), rel=0.06)
+        assert median_hz(f0_of(voice, timbre)) == pytest.approx(median_hz(f0_of(timbre)), rel=0.08)
