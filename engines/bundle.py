@@ -15,7 +15,7 @@ from typing import Any
 
 from engines.errors import BundleError, UnknownVoice
 
-FORMAT = 2
+FORMAT = 3  # 3: the vocoder takes a weight for each voice and a pitch; 2 took a voice's number
 _DTYPES = ("float32", "int64")
 _FEATURES = {"code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker"}
 
@@ -173,7 +173,9 @@ def load_bundle(folder: Path | None = None) -> Bundle:
         raise BundleError(f"{path} is not a readable manifest: {error}") from error
     fields = _Fields(manifest, "manifest")
     if fields.take("format", int) != FORMAT:
-        raise BundleError(f"manifest format {manifest['format']} is not supported, this version reads {FORMAT}")
+        found = manifest["format"]
+        older = "; the vocoder takes other inputs since: export it again" if found < FORMAT else ""
+        raise BundleError(f"manifest format {found} is not supported, this version reads {FORMAT}{older}")
     _check_files(folder, fields.take("files", dict))
     bundle = _parse(folder, fields, hashlib.sha256(text).hexdigest())
     fields.finish()

@@ -8,10 +8,12 @@ from enum import Enum
 from engines.bundle import Bundle, Voice
 from engines.errors import BadParameter, ConfigError
 from engines.messages import Submit
+from engines.mixing import weights
 from engines.overlap_add import OverlapAdd
 
 MIN_SPEED, MAX_SPEED = 0.75, 1.33  # what the shipped LM has heard
 MAX_TEMPERATURE = 2.0
+MAX_PITCH_SEMITONES = 12.0  # either way; the vocoder's source reaches an octave beyond what it has learnt
 MAX_DRAFT_TOLERANCE = 3
 
 
@@ -77,4 +79,8 @@ def check_submit(submit: Submit, bundle: Bundle) -> Voice:
         raise BadParameter(f"temperature {submit.temperature} is out of range 0 to {MAX_TEMPERATURE}")
     if submit.max_lead_s is not None and not submit.max_lead_s > 0:
         raise BadParameter(f"max_lead_s {submit.max_lead_s} must be above 0, or absent for no cap")
+    if not -MAX_PITCH_SEMITONES <= submit.pitch_semitones <= MAX_PITCH_SEMITONES:
+        most = f"{MAX_PITCH_SEMITONES:g}"
+        raise BadParameter(f"pitch_semitones {submit.pitch_semitones} is out of range -{most} to {most}")
+    weights(bundle, submit.voice, submit.timbre)
     return bundle.voice(submit.voice)

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from engines.mixing import Timbre
+
 if TYPE_CHECKING:
     from engines.text.pronunciation import PronunciationDictionary
 
@@ -24,6 +26,8 @@ class Submit:
     request_id: str
     voice: str
     seed: int
+    timbre: Timbre = ()  # empty: the voice's own
+    pitch_semitones: float = 0.0  # -12 to 12, from where the voice would speak
     sample_rate_hz: int = 24_000  # 8, 16, 24, 32 or 48 kHz
     speed: float = 1.0  # 0.75 to 1.33, what the LM was trained on
     temperature: float | None = None  # None: the bundle's default

@@ -17,6 +17,7 @@ from enum import Enum, auto
 from engines.bundle import Bundle, Voice
 from engines.errors import UnspeakableText
 from engines.messages import EndText, Flush, Submit, Timings, WordTime
+from engines.mixing import weights
 from engines.segmenter import Segment, Segmenter
 from engines.text import FrontEnd, Phone, TextStream
 from engines.timetable import Place, Planner, place_at
@@ -47,6 +48,8 @@ class Sequence:
         self.request = submit
         self.voice = voice
         self.bundle = bundle
+        self.weights = weights(bundle, submit.voice, submit.timbre)  # of the timbre, by voice
+        self.pitch = 2.0 ** (submit.pitch_semitones / 12)  # times the F0 that the vocoder chooses
         self.stretch = 1.0 / submit.speed
         temperature = bundle.temperature if submit.temperature is None else submit.temperature
         self.temperature = temperature if temperature >= MIN_TEMPERATURE else 0.0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from engines.errors import EngineFault, error_of
 from engines.loop import Engine
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Submit, Timings, WordTime
+from engines.mixing import Timbre
 from engines.text import PronunciationDictionary
 
 
@@ -43,6 +44,8 @@ def speak(
     text: str,
     *,
     voice: str | None = None,
+    timbre: Timbre = (),
+    pitch_semitones: float = 0.0,
     seed: int = 0,
     speed: float = 1.0,
     sample_rate_hz: int = 24_000,
@@ -53,6 +56,8 @@ def speak(
     submit = Submit(
         request_id="speak",
         voice=voice or engine.bundle.voices[0].id,
+        timbre=timbre,
+        pitch_semitones=pitch_semitones,
         seed=seed,
         speed=speed,
         sample_rate_hz=sample_rate_hz,

@@ -32,7 +32,8 @@ class VocoderRow:
     request_id: str
     codes: tuple[int, ...]
     first_code: int
-    voice: int
+    voices: tuple[float, ...]  # weights, by index
+    pitch: float  # ratio
     seed: int
     rate_hz: int
     last: bool
@@ -48,7 +49,8 @@ class VocoderRow:
             request_id=sequence.request.request_id,
             codes=tuple(sequence.codes[first:end]),
             first_code=first,
-            voice=sequence.voice.index,
+            voices=sequence.weights,
+            pitch=sequence.pitch,
             seed=sequence.request.seed,
             rate_hz=sequence.request.sample_rate_hz,
             last=last,
@@ -154,9 +156,10 @@ class Vocoding:
         # Source samples reach back before the first new one; before sample 0 they are drawn the same way.
         count = self._bundle.look_back + codes.shape[1] * samples
         excitation = np.stack([noise(row.seed, row.first_code * samples, count) for row in rows])
-        voices = np.array([row.voice for row in rows], np.int64)
+        voices = np.array([row.voices for row in rows], np.float32)
+        pitch = np.array([row.pitch for row in rows], np.float32)
         state = {name: array[slots] for name, array in self._state.items()}
-        spectrum, state = self._runtime.run(codes, voices, excitation, state)
+        spectrum, state = self._runtime.run(codes, voices, pitch, excitation, state)
         for name, array in state.items():
             self._state[name][slots] = array
         sound = [bool(np.isfinite(frames).all()) for frames in spectrum]

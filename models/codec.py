@@ -2,7 +2,8 @@
 
 The encoder is non-causal and stays offline. The decoder (the vocoder of the bundle) is causal and pure: it turns
 codes into complex spectrum frames; inverse transform and overlap-add follow outside, at any sample rate. The voice
-enters in the decoder only, so that codes say what is spoken and the voice says who speaks.
+enters in the decoder only, so that codes say what is spoken and the voice says who speaks. In serving it may be a mix
+of voices, and the pitch that the decoder chose may be moved.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.excitation import BINS, HOP, LOOK_BACK, Excitation, overlap_add
+from models.excitation import BINS, HOP, LOOK_BACK, SAMPLE_RATE_HZ, WINDOW, Excitation, overlap_add
 from models.mel import LogMel
 from models.streaming import CausalConvNeXt, ConvNeXt
 
@@ -20,7 +21,9 @@ LEVELS = (8, 8, 8, 8)
 NUM_CODES = math.prod(LEVELS)
 FRAMES_PER_CODE = 4
 SAMPLES_PER_CODE = FRAMES_PER_CODE * HOP
-MIN_F0_HZ, MAX_F0_HZ = 50.0, 400.0
+MIN_F0_HZ, MAX_F0_HZ = 50.0, 400.0  # what the decoder has learnt to say
+# Of a moved pitch: every window holds a pulse, and no two pulses of the band-limited train touch (16 samples at 1 kHz).
+MIN_MOVED_F0_HZ, MAX_MOVED_F0_HZ = SAMPLE_RATE_HZ / WINDOW, 2 * MAX_F0_HZ
 CONTEXT = 6  # steps that each causal block looks back
 
 
@@ -124,6 +127,17 @@ class Decoder(nn.Module):
             source = self.source(h)
             return source[..., 0], source[..., 1], self.filters(h)
 
+    def mixed(self, voices: Tensor) -> Tensor:
+        """voices [B, V], weights that sum to 1 in each row -> [B, D]; a weight of 1 gives that voice's own bits.
+
+        Term by term: a sum over an axis may be made in another order for one row than for several.
+        """
+        terms = [weight * row for weight, row in zip(voices.split(1, dim=1), self.voice.weight, strict=True)]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+
     def frames(
         self, filters: Tensor, f0_hz: Tensor, voiced: Tensor, noise: Tensor, phase: Tensor, tail: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,15 +151,23 @@ class Decoder(nn.Module):
         return spectrum, phase, pulses[:, pulses.shape[1] - LOOK_BACK :]
 
     def forward(
-        self, codes: Tensor, voice: Tensor, noise: Tensor, coarse: Tensor, fine: Tensor, phase: Tensor, tail: Tensor
+        self,
+        codes: Tensor,
+        voices: Tensor,
+        pitch: Tensor,
+        noise: Tensor,
+        coarse: Tensor,
+        fine: Tensor,
+        phase: Tensor,
+        tail: Tensor,
     ) -> tuple[Tensor, ...]:
         """The serving form, one chunk of N codes.
 
-        codes [B, N], voice [B], noise [B, LOOK_BACK + N * 640] (the same samples whatever the chunk), coarse
-        [B, 6, 6, 256], fine [B, 3, 6, 192], phase [B] int64, tail [B, LOOK_BACK]
-        -> spectrum [B, 4N, 2, BINS] and the four new states.
+        codes [B, N], voices [B, V] (weights, see `mixed`), pitch [B] (a ratio to the F0 that the decoder chooses),
+        noise [B, LOOK_BACK + N * 640] (the same samples whatever the chunk), coarse [B, 6, 6, 256],
+        fine [B, 3, 6, 192], phase [B] int64, tail [B, LOOK_BACK] -> spectrum [B, 4N, 2, BINS] and the four new states.
         """
-        h = self.enter(self.quantiser.values(codes)) + self.voice(voice)[:, None]
+        h = self.enter(self.quantiser.values(codes)) + self.mixed(voices)[:, None]
         coarse_states, fine_states = [], []
         for index, block in enumerate(self.coarse):
             h, state = block(h, coarse[:, index])
@@ -155,8 +177,10 @@ class Decoder(nn.Module):
             h, state = block(h, fine[:, index])
             fine_states.append(state)
         source = self.source(h)
-        f0_hz = torch.exp(source[..., 0]).clamp(MIN_F0_HZ, MAX_F0_HZ)
-        voiced = (source[..., 1] > 0).float()
+        chosen_hz = torch.exp(source[..., 0]).clamp(MIN_F0_HZ, MAX_F0_HZ)
+        f0_hz = (chosen_hz * pitch[:, None]).clamp(MIN_MOVED_F0_HZ, MAX_MOVED_F0_HZ)
+        # Pulses further apart stay as high as they were; of one power they would rise, and some voices would be cut.
+        voiced = (source[..., 1] > 0).float() * torch.sqrt(pitch.clamp(max=1.0))[:, None]
         spectrum, phase, tail = self.frames(self.filters(h), f0_hz, voiced, noise, phase, tail)
         return spectrum, torch.stack(coarse_states, 1), torch.stack(fine_states, 1), phase, tail
 

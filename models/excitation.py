@@ -48,7 +48,8 @@ class Excitation(nn.Module):
     def pulses(self, f0_hz: Tensor, voiced: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
         """One pulse per turn of the phase, unit power while voiced.
 
-        f0_hz [B, F], voiced [B, F] (0 or 1), phase [B] int64 in [0, 2^32) -> samples [B, F, HOP], phase [B]
+        f0_hz [B, F], voiced [B, F] (0 or 1, between them quieter), phase [B] int64 in [0, 2^32)
+        -> samples [B, F, HOP], phase [B]
         """
         increment = torch.round(f0_hz * (TURN / SAMPLE_RATE_HZ)).long()
         after = torch.cumsum(increment * HOP, dim=1)
@@ -69,7 +70,8 @@ class Excitation(nn.Module):
         batch, length = samples.shape[0], (samples.shape[1] - LOOK_BACK) // HOP
         # A window is 3.2 hops long: pad to a fourth hop, so that frames are shifted views of whole hops.
         spare = torch.nn.functional.pad(samples, (0, 4 * HOP - WINDOW)).reshape(batch, length + 3, HOP)
-        frames = torch.cat([spare[:, shift : shift + length] for shift in range(4)], dim=2)[:, :, :WINDOW]
+        hops = [spare[:, shift : shift - 3 if shift < 3 else None] for shift in range(4)]
+        frames = torch.cat(hops, dim=2)[:, :, :WINDOW]
         return (frames @ self.analysis).reshape(batch, length, 2, BINS)
 
 

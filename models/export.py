@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
+from engines.bundle import FORMAT
 from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, SAMPLES_PER_CODE, Decoder
 from models.durations import CLOSING_HOPS, OPENING_HOPS, PAUSE_TYPES, DurationNet
 from models.durations import WINDOW as DURATION_WINDOW
@@ -191,10 +192,11 @@ def vocoder_states(decoder: Decoder) -> list[dict[str, Any]]:
 
 
 def vocoder_inputs(decoder: Decoder, rows: int, codes: int) -> dict[str, torch.Tensor]:
-    """Zero inputs of the serving form, by name."""
+    """Zero inputs of the serving form, of the first voice, by name."""
     inputs = {
         "codes": torch.zeros(rows, codes, dtype=torch.long),
-        "voice": torch.zeros(rows, dtype=torch.long),
+        "voices": torch.eye(decoder.voice.num_embeddings)[:1].expand(rows, -1),
+        "pitch": torch.ones(rows),
         "noise": torch.zeros(rows, LOOK_BACK + codes * SAMPLES_PER_CODE),
     }
     for state in vocoder_states(decoder):
@@ -295,7 +297,7 @@ def write_bundle(
     export_vocoder(decoder, folder / "vocoder.onnx")
     config = network.config
     manifest = {
-        "format": 2,
+        "format": FORMAT,
         "name": extra["name"],
         "version": extra["version"],
         "sample_rate_hz": SAMPLE_RATE_HZ,

@@ -102,7 +102,9 @@ def vocoder_difference(folder: Path, decoder: Decoder) -> float:
     generator = torch.Generator().manual_seed(2)
     inputs["codes"] = torch.randint(0, NUM_CODES, inputs["codes"].shape, generator=generator)
     inputs["noise"] = torch.randn(inputs["noise"].shape, generator=generator)
-    inputs["voice"] = torch.arange(2) % decoder.voice.num_embeddings
+    voices = decoder.voice.num_embeddings
+    inputs["voices"] = torch.stack([torch.eye(voices)[voices - 1], torch.full((voices,), 1 / voices)])
+    inputs["pitch"] = torch.tensor([1.0, 1.25])
     expected = [value.numpy() for value in decoder(*inputs.values())]
     session = ort.InferenceSession(folder / "vocoder.onnx", providers=["CPUExecutionProvider"])
     found = session.run(None, {name: value.numpy() for name, value in inputs.items()})

@@ -7,6 +7,7 @@ frequencies.
 from __future__ import annotations
 
 import argparse
+import json
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import onnx
 
 from engines.bundle import Bundle, load_bundle
 from engines.randomness import noise
+from engines.runtime.base import pure
 from engines.runtime.onnx import OnnxVocoder
 from models.export import update_manifest
 from models.lm_data import Example, collate
@@ -37,7 +39,9 @@ def quantise_bundle(folder: Path, examples: list[Example], *, lm: bool = True, v
         last = products(model)[-1].input[1]
         found = scales(model, vocoder_calls(bundle, chosen))
         onnx.save(quantised(model, found, lambda weight: weight != last), folder / bundle.vocoder.file)
-    update_manifest(folder, provenance={"int8": [name for name, done in (("lm", lm), ("vocoder", vocoder)) if done]})
+    before = json.loads((folder / "manifest.json").read_text())["provenance"].get("int8", [])
+    done = {*before, *(name for name, chosen in (("lm", lm), ("vocoder", vocoder)) if chosen)}
+    update_manifest(folder, provenance={"int8": sorted(done)})
 
 
 def _spread(examples: list[Example]) -> list[Example]:
@@ -66,8 +70,8 @@ def vocoder_calls(bundle: Bundle, examples: list[Example]) -> Iterator[Feeds]:
     state = OnnxVocoder(bundle).initial_state(1)
     for seed, one in enumerate(examples):
         samples = bundle.look_back + len(one.codes) * bundle.samples_per_code
-        codes, voice = one.codes[None].astype(np.int64), np.array([one.speaker])
-        yield {"codes": codes, "voice": voice, "noise": noise(seed, 0, samples)[None], **state}
+        speaker = {"voices": pure(len(bundle.voices), one.speaker), "pitch": np.ones(1, np.float32)}
+        yield {"codes": one.codes[None].astype(np.int64), **speaker, "noise": noise(seed, 0, samples)[None], **state}
 
 
 def main() -> None:

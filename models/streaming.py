@@ -27,13 +27,14 @@ class CausalConvNeXt(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, T, D], state [B, kernel - 1, D] -> y [B, T, D], state [B, kernel - 1, D]."""
-        length = x.shape[1]
         padded = torch.cat([state, x], dim=1)
         mixed: Tensor = self.depthwise_bias
         for tap in range(self.context + 1):
-            mixed = mixed + padded[:, tap : tap + length] * self.depthwise[tap]
+            # Counted from the end, the places are constants of the graph; otherwise each costs an operator.
+            end = tap - self.context if tap < self.context else None
+            mixed = mixed + padded[:, tap:end] * self.depthwise[tap]
         y = x + self.scale * self.contract(F.gelu(self.expand(self.norm(mixed))))
-        return y, padded[:, length:]
+        return y, padded[:, -self.context :]
 
     def whole(self, x: Tensor) -> Tensor:
         """The same over a whole sequence from silence, as one library convolution: faster to train, equal to 1e-6.

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.bundle import load_bundle
-from engines.config import MAX_DRAFT_TOLERANCE
+from engines.config import MAX_DRAFT_TOLERANCE, MAX_PITCH_SEMITONES
 from engines.errors import ParlandoError
+from engines.mixing import cast, parse_mix
 from server import logs
 from server.audio import OFFERED_HZ, Resampler, spoken_rate_hz, wav_header
 from server.settings import EngineMode, Settings
@@ -80,7 +81,13 @@ def say(
     text: str,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a WAV file.")] = None,
     play: Annotated[bool, typer.Option("--play", help="Play it.")] = False,
-    voice: Annotated[str | None, typer.Option(help="See `parlando voices`.")] = None,
+    voice: Annotated[
+        str | None, typer.Option(help="See `parlando voices`; a mix as `rms+slt` or `rms(2)+slt(1)`.")
+    ] = None,
+    timbre: Annotated[str | None, typer.Option(help="A voice or mix to sound like, while the voice speaks.")] = None,
+    pitch: Annotated[
+        float, typer.Option(min=-MAX_PITCH_SEMITONES, max=MAX_PITCH_SEMITONES, help="Semitones up or down.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     speed: Annotated[float, typer.Option()] = 1.0,
     rate: Annotated[int, typer.Option(help=f"Sample rate, one of {', '.join(map(str, OFFERED_HZ))}.")] = 24_000,
@@ -96,8 +103,18 @@ def say(
             raise ValueError(f"rate {rate} is not offered; valid: {', '.join(map(str, OFFERED_HZ))}")
         engine = Engine(load_bundle(bundle))
         speak(engine, "Warm up.")
-        chosen = engine.bundle.voice(voice or engine.bundle.voices[0].id).id
-        submit = Submit(request_id="say", voice=chosen, seed=seed, speed=speed, sample_rate_hz=spoken_rate_hz(rate))
+        names = {one.id: one.id for one in engine.bundle.voices}
+        chosen = voice or engine.bundle.voices[0].id
+        casting = cast(parse_mix(chosen, names), None if timbre is None else parse_mix(timbre, names))
+        submit = Submit(
+            request_id="say",
+            voice=casting.voice,
+            timbre=casting.timbre,
+            pitch_semitones=pitch,
+            seed=seed,
+            speed=speed,
+            sample_rate_hz=spoken_rate_hz(rate),
+        )
         resampler, parts, first_s = Resampler(rate), [], None
         started_s = time.perf_counter()
         for event in stream(engine, submit, text):

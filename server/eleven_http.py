@@ -83,7 +83,7 @@ async def _open(state: State, voice_id: str, query: Query, body: TextBody, reque
     return EncodedSpeech(
         state,
         protocol="elevenlabs",
-        voice=state.voice(voice_id),
+        casting=state.casting(voice_id),
         form=query.form,
         seed=body.seed if body.seed is not None else query.seed,
         speed=body.speed,

@@ -44,7 +44,7 @@ class _Connection:
         except Invalid as invalid:
             raise ApiError("invalid_parameter", str(invalid)) from invalid
         check_model(state, self._query.model_id)
-        self._voice = state.voice(voice_id)
+        self._casting = state.casting(voice_id)
         self._contexts: dict[str | None, Context] = {}
         self._running: dict[asyncio.Task[None], Context] = {}
         self._known = has_key(socket)  # otherwise the first message may bring a key
@@ -129,7 +129,7 @@ class _Connection:
         return EncodedSpeech(
             self._state,
             protocol=protocol,
-            voice=self._voice,
+            casting=self._casting,
             form=query.form,
             seed=query.seed,
             speed=speed,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from engines.messages import Cancelled, Failed, Finished, WaitingForText, WordTime
+from engines.mixing import Casting
 from server.audio.formats import AudioFormat, Encoder
 from server.audio.workers import off_loop
 from server.pronunciations import Chosen
@@ -34,10 +35,11 @@ class EncodedSpeech:
         state: State,
         *,
         protocol: str,
-        voice: str,
+        casting: Casting,
         form: AudioFormat,
         seed: int | None = None,
         speed: float = 1.0,
+        pitch_semitones: float = 0.0,
         temperature: float | None = None,
         pronunciations: Chosen = (),
         request_id: str | None = None,
@@ -48,9 +50,10 @@ class EncodedSpeech:
         self._utterance = Utterance(
             state,
             protocol=protocol,
-            voice=voice,
+            casting=casting,
             seed=seed,
             speed=speed,
+            pitch_semitones=pitch_semitones,
             rate_hz=form.rate_hz,
             temperature=temperature,
             pronunciations=pronunciations,

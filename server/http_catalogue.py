@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from engines.bundle import Voice
 from server.eleven_body import ELEVEN_MODELS
 from server.state import State, state_of
 from server.voice_names import aliases_of
@@ -37,14 +36,20 @@ async def voices(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/voices")
 async def eleven_voices(request: Request) -> dict[str, Any]:
-    return {"voices": [_eleven_voice(voice) for voice in state_of(request).bundle.voices]}
+    voices = state_of(request).bundle.voices
+    return {"voices": [_eleven_voice(voice.id, voice.name, voice.description) for voice in voices]}
 
 
 @router.get("/v1/voices/{voice_id}", responses=_UNKNOWN)
 async def eleven_voice(request: Request, voice_id: str) -> JSONResponse:
-    """Raises ApiError."""
+    """A mix is a voice too. Raises ApiError."""
     state = state_of(request)
-    return JSONResponse(_eleven_voice(state.bundle.voice(state.voice(voice_id))))
+    casting = state.casting(voice_id)
+    if casting.timbre:
+        parts = ", ".join(f"{state.bundle.voice(name).name} {share:.0%}" for name, share in casting.timbre)
+        return JSONResponse(_eleven_voice(voice_id, voice_id, f"a mix: {parts}", category="generated"))
+    voice = state.bundle.voice(casting.voice)
+    return JSONResponse(_eleven_voice(voice.id, voice.name, voice.description))
 
 
 @router.get("/v1/models")
@@ -66,12 +71,12 @@ def _openai_model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "parlando"}
 
 
-def _eleven_voice(voice: Voice) -> dict[str, Any]:
+def _eleven_voice(voice_id: str, name: str, description: str, category: str = "premade") -> dict[str, Any]:
     return {
-        "voice_id": voice.id,
-        "name": voice.name,
-        "category": "premade",
-        "description": voice.description,
+        "voice_id": voice_id,
+        "name": name,
+        "category": category,
+        "description": description,
         "labels": {},
         "preview_url": None,
         "settings": {"speed": 1.0},

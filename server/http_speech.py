@@ -58,10 +58,11 @@ async def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeec
     return EncodedSpeech(
         state,
         protocol="openai",
-        voice=state.voice(body.voice_id),
+        casting=state.casting(body.voice_id, body.timbre),
         form=body.form,
         seed=body.seed,
         speed=body.effective_speed,
+        pitch_semitones=body.pitch_semitones,
         temperature=body.temperature,
         pronunciations=await state.dictionaries.chosen(body.pronunciations),
         request_id=request_id,

@@ -1,9 +1,9 @@
 """What an utterance is called: the same name for the same bytes of speech, on any replica and after any restart.
 
-The name covers all that decides the samples: the bundle, the text, where it was flushed, voice, seed, settings and
-the content of pronunciation dictionaries. How the text was cut on its way does not count, nor do spaces beyond the
-first: the front end reads neither. With a draft tolerance the samples hang on the server's load as well, so a name says
-what was asked for only, and says by its beginning that it is of that kind.
+The name covers all that decides the samples: the bundle, the text, where it was flushed, voice, timbre, pitch, seed,
+settings and the content of pronunciation dictionaries. How the text was cut on its way does not count, nor do spaces
+beyond the first: the front end reads neither. With a draft tolerance the samples hang on the server's load as well, so
+a name says what was asked for only, and says by its beginning that it is of that kind.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ def utterance_id(
         "tempo": tempo,
         "rendering": rendering,
     }
+    if submit.timbre:
+        named["timbre"] = submit.timbre
+    if submit.pitch_semitones:
+        named["pitch_semitones"] = submit.pitch_semitones
     if submit.pronunciations:
         named["pronunciations"] = [dictionary.version for dictionary in submit.pronunciations]
     if draft_tolerance:

@@ -13,7 +13,7 @@ from server.audio.formats import AudioFormat, Codec, codec_rates_hz
 from server.errors import ApiError
 from server.openai_instructions import effective_speed
 from server.pronunciations import Pronunciations
-from server.schemas import Seed, Speed, Temperature, described
+from server.schemas import PitchSemitones, Seed, Speed, Temperature, described
 
 
 class VoiceRef(BaseModel):
@@ -21,8 +21,8 @@ class VoiceRef(BaseModel):
 
 
 class SpeechBody(BaseModel):
-    """`seed`, `sample_rate`, `temperature` and `pronunciations` are ours, and so are the formats that OpenAI does not
-    name."""
+    """`timbre`, `pitch_semitones`, `seed`, `sample_rate`, `temperature` and `pronunciations` are ours, and so are the
+    formats that OpenAI does not name."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -32,6 +32,8 @@ class SpeechBody(BaseModel):
     response_format: Codec = Codec.MP3
     stream_format: Literal["audio", "sse"] = "audio"
     speed: Speed = 1.0
+    timbre: StrictStr | None = None
+    pitch_semitones: PitchSemitones = 0.0
     instructions: StrictStr | None = Field(None, max_length=4_096)
     seed: Seed | None = None
     sample_rate: StrictInt = DEFAULT_RATE_HZ

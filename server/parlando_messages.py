@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from server.audio import DEFAULT_RATE_HZ
 from server.pronunciations import Pronunciations
-from server.schemas import Seed, Speed, Temperature, described
+from server.schemas import PitchSemitones, Seed, Speed, Temperature, described
 
 ContextName = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 
@@ -22,6 +22,8 @@ class _Message(BaseModel):
 class StartMessage(_Message):
     type: Literal["start"]
     voice: StrictStr | None = None
+    timbre: StrictStr | None = None
+    pitch_semitones: PitchSemitones = 0.0
     seed: Seed | None = None
     speed: Speed = 1.0
     sample_rate: StrictInt = DEFAULT_RATE_HZ

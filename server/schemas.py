@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr, ValidationError
 
+from engines.config import MAX_PITCH_SEMITONES
 from server.audio import OFFERED_HZ
 from server.errors import ApiError
 
@@ -23,6 +24,7 @@ MAX_SEED = 2**63 - 1
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 Name = Annotated[StrictStr, AfterValidator(_encodable)]  # of the client's: it is sent back
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
+PitchSemitones = Annotated[float, Field(ge=-MAX_PITCH_SEMITONES, le=MAX_PITCH_SEMITONES)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 
 

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from engines.bundle import Bundle
+from engines.errors import BadParameter, UnknownVoice
+from engines.mixing import Casting, Shares, cast, parse_mix
 from server.access import Access
 from server.engine_client import EngineClient
 from server.errors import ApiError
 from server.metrics import Metrics
 from server.pronunciations import Dictionaries
 from server.settings import Settings
-from server.voice_names import OPENAI_VOICES, resolved_voice
+from server.voice_names import names_of
 
 MODEL_ALIASES = ("default", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
@@ -46,13 +48,16 @@ class State:
     def voices(self) -> list[str]:
         return [voice.id for voice in self.bundle.voices]
 
-    def voice(self, wanted: str | None) -> str:
-        """A voice's id by its id or an alias; None is the bundle's first. Raises ApiError."""
-        voice = self.voices[0] if wanted is None else resolved_voice(self.voices, wanted)
-        if voice is None:
-            valid = ", ".join((*self.voices, *OPENAI_VOICES))
-            raise ApiError("unknown_voice", f"voice {wanted!r} does not exist; valid: {valid}", param="voice")
-        return voice
+    def casting(self, voice: str | None, timbre: str | None = None) -> Casting:
+        """Both by id, alias or as a mix; without a voice the bundle's first. Raises ApiError."""
+        spoken = self._mix(self.voices[0] if voice is None else voice, "voice")
+        return cast(spoken, None if timbre is None else self._mix(timbre, "timbre"))
+
+    def _mix(self, text: str, param: str) -> Shares:
+        try:
+            return parse_mix(text, names_of(self.voices))
+        except (UnknownVoice, BadParameter) as error:
+            raise ApiError(error.code, str(error), param=param) from error
 
     @property
     def models(self) -> tuple[str, ...]:

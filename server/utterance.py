@@ -13,6 +13,7 @@ import uuid
 from dataclasses import dataclass, replace
 
 from engines.messages import Cancelled, Chunk, Event, Failed, Finished, Started, Submit, WaitingForText, WordTime
+from engines.mixing import Casting
 from server.access import current_caller
 from server.audio import Resampler, spoken_rate_hz
 from server.audio.stretch import TimeStretch, split_speed
@@ -44,9 +45,10 @@ class Utterance:
         state: State,
         *,
         protocol: str,
-        voice: str,
+        casting: Casting,
         seed: int | None,
         speed: float,
+        pitch_semitones: float = 0.0,
         rate_hz: int,
         temperature: float | None,
         pronunciations: Chosen = (),
@@ -69,7 +71,9 @@ class Utterance:
         self._finished: Finished | None = None  # to be told once the last samples are out
         self._submit = Submit(
             request_id=self.id,
-            voice=voice,
+            voice=casting.voice,
+            timbre=casting.timbre,
+            pitch_semitones=pitch_semitones,
             seed=self.seed,
             sample_rate_hz=spoken_rate_hz(rate_hz),
             speed=model_speed,

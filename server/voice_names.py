@@ -26,13 +26,11 @@ OPENAI_VOICES = {
 }
 
 
-def resolved_voice(voices: Sequence[str], wanted: str) -> str | None:
-    """One of `voices`: by its id or by an alias; None for a name that nobody has."""
-    if wanted in voices:
-        return wanted
-    place = OPENAI_VOICES.get(wanted)
-    return None if place is None else voices[place % len(voices)]
+def names_of(voices: Sequence[str]) -> dict[str, str]:
+    """Every name that is answered to, the voices' own first, and the voice that it is."""
+    aliases = {name: voices[place % len(voices)] for name, place in OPENAI_VOICES.items()}
+    return {voice: voice for voice in voices} | {name: of for name, of in aliases.items() if name not in voices}
 
 
 def aliases_of(voices: Sequence[str], voice: str) -> list[str]:
-    return [name for name in OPENAI_VOICES if name != voice and resolved_voice(voices, name) == voice]
+    return [name for name, of in names_of(voices).items() if of == voice and name != voice]

@@ -98,7 +98,7 @@ class NariConnection:
         self._state.check_accepting()
         if start.model is not None:
             self._state.check_model(start.model)
-        self._state.voice(start.voice)
+        self._state.casting(start.voice)
         self._start, self._request_id = start, f"ws-{uuid.uuid4().hex}"
         await self._wire.send({"type": "request.configured"})
 
@@ -120,7 +120,7 @@ class NariConnection:
         utterance = self._utterance = Utterance(
             state,
             protocol=SUBPROTOCOL,
-            voice=state.voice(start.voice),
+            casting=state.casting(start.voice),
             seed=start.seed,
             speed=1.0,
             rate_hz=_RATE_HZ,

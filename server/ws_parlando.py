@@ -122,9 +122,10 @@ class ParlandoConnection:
         utterance = Utterance(
             state,
             protocol=SUBPROTOCOL,
-            voice=state.voice(message.voice),
+            casting=state.casting(message.voice, message.timbre),
             seed=message.seed,
             speed=message.speed,
+            pitch_semitones=message.pitch_semitones,
             rate_hz=check_rate(message.sample_rate),
             temperature=message.temperature,
             pronunciations=pronunciations,

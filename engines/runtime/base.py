@@ -100,7 +100,15 @@ class VocoderRuntime(Protocol):
         """Silence before the first sample, each array [B, ...]."""
         ...
 
-    def run(self, codes: IntArray, voice: IntArray, noise: FloatArray, state: State) -> tuple[FloatArray, State]:
-        """codes [B, N], voice [B], noise [B, look_back + N * samples_per_code], state [B, ...]
-        -> spectrum [B, F, 2, bins] (real and imaginary), new state. The given state is not changed."""
+    def run(
+        self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
+    ) -> tuple[FloatArray, State]:
+        """codes [B, N], voices [B, V] (weights that sum to 1), pitch [B] (times the F0 that the network chooses),
+        noise [B, look_back + N * samples_per_code], state [B, ...] -> spectrum [B, F, 2, bins] (real and imaginary),
+        new state. The given state is not changed."""
         ...
+
+
+def pure(voices: int, index: int) -> FloatArray:
+    """The weights [1, V] of one voice alone."""
+    return np.eye(1, voices, index, np.float32)

@@ -227,14 +227,15 @@ class OnnxVocoder:
         self._states = bundle.vocoder.states
         self._outputs = ["spectrum", *[f"{slot.name}_out" for slot in self._states]]
         found = [one.name for one in self._session.get_inputs()]
-        _expect_names(
-            bundle.vocoder.file, "inputs", found, ["codes", "voice", "noise", *[slot.name for slot in self._states]]
-        )
+        wanted = ["codes", "voices", "pitch", "noise", *[slot.name for slot in self._states]]
+        _expect_names(bundle.vocoder.file, "inputs", found, wanted)
 
     def initial_state(self, rows: int) -> State:
         return {slot.name: np.zeros((rows, *slot.shape), slot.dtype) for slot in self._states}
 
-    def run(self, codes: IntArray, voice: IntArray, noise: FloatArray, state: State) -> tuple[FloatArray, State]:
-        feeds = {"codes": codes, "voice": voice, "noise": noise, **state}
+    def run(
+        self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
+    ) -> tuple[FloatArray, State]:
+        feeds = {"codes": codes, "voices": voices, "pitch": pitch, "noise": noise, **state}
         spectrum, *states = self._session.run(self._outputs, feeds)
         return spectrum, {slot.name: array for slot, array in zip(self._states, states, strict=True)}

@@ -12,6 +12,7 @@ from pystoi import stoi
 from engines.bundle import Bundle
 from engines.overlap_add import OverlapAdd
 from engines.randomness import noise
+from engines.runtime.base import pure
 from engines.runtime.onnx import OnnxVocoder
 from models.codec import Codec
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
@@ -68,6 +69,7 @@ def served(bundle: Bundle, codes: np.ndarray, speaker: int) -> torch.Tensor:
     vocoder, rate = OnnxVocoder(bundle), OverlapAdd(bundle, SAMPLE_RATE_HZ)
     excitation = noise(1, 0, bundle.look_back + len(codes) * bundle.samples_per_code)[None]
     state = vocoder.initial_state(1)
-    spectrum, _ = vocoder.run(codes[None].astype(np.int64), np.array([speaker]), excitation, state)
+    as_it_is = pure(len(bundle.voices), speaker), np.ones(1, np.float32)
+    spectrum, _ = vocoder.run(codes[None].astype(np.int64), *as_it_is, excitation, state)
     samples, tail = rate.run(spectrum[0], rate.start())
     return torch.from_numpy(np.concatenate([samples, tail])[rate.look_back :]).float()[None]

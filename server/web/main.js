@@ -28,8 +28,13 @@ function speak(text) {
   stage.onOver = (outcome) => over(speech, outcome);
   current = speech;
   stand("speaking", "Speaking…");
-  const settings = { speed: Number($("speed").value), ...($("voice").value && { voice: $("voice").value }) };
-  speech.begin($("key").value.trim(), settings);
+  speech.begin($("key").value.trim(), settings());
+}
+
+function settings() {
+  const voices = new Set([$("voice").value, $("mixed").value].filter(Boolean)); // of two that share, the first speaks
+  const sound = { speed: Number($("speed").value), pitch_semitones: Number($("pitch").value) };
+  return { ...sound, ...(voices.size && { voice: [...voices].join("+") }) };
 }
 
 function over(speech, outcome) {
@@ -63,7 +68,9 @@ async function fillVoices() {
     const answer = await fetch("v1/audio/voices");
     if (!answer.ok) throw new Error(`the list of voices answered ${answer.status}`);
     const { voices } = await answer.json();
-    $("voice").replaceChildren(...voices.map(({ id, name }) => new Option(name, id)));
+    const options = () => voices.map(({ id, name }) => new Option(name, id));
+    $("voice").replaceChildren(...options());
+    $("mixed").append(...options());
     const describe = () => {
       $("voice-note").textContent = voices[$("voice").selectedIndex].description;
     };
@@ -95,9 +102,14 @@ for (const mode of document.querySelectorAll('input[name="mode"]')) {
 $("speed").addEventListener("input", () => {
   $("speed-shown").textContent = `${Number($("speed").value).toFixed(2)}×`;
 });
+$("pitch").addEventListener("input", () => {
+  const semitones = Number($("pitch").value);
+  const unit = Math.abs(semitones) === 1 ? "semitone" : "semitones";
+  $("pitch-shown").textContent = semitones ? `${semitones > 0 ? "+" : "−"}${Math.abs(semitones)} ${unit}` : "as it is";
+});
 $("interval").addEventListener("input", () => {
   $("interval-shown").textContent = `${$("interval").value} ms`;
 });
-for (const control of [$("speed"), $("interval")]) control.dispatchEvent(new Event("input")); // browsers restore forms
+for (const control of [$("speed"), $("pitch"), $("interval")]) control.dispatchEvent(new Event("input")); // browsers restore forms
 $("interval-field").hidden = !$("by-word").checked;
 fillVoices();

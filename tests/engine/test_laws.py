@@ -70,6 +70,7 @@ def test_streamed_equals_one_shot(bundle: Bundle, rate_hz: int, chunks: list[int
     vocoder, rate = OnnxVocoder(bundle), OverlapAdd(bundle, rate_hz)
     rng = np.random.default_rng(5)
     codes = rng.integers(0, bundle.codes.count, (1, 40))
+    weights, pitch = np.array([[0.2, 0.5, 0.3, 0.0]], np.float32), np.array([1.3], np.float32)
 
     def run(sizes: Iterator[int]) -> bytes:
         state, sums, parts, start = vocoder.initial_state(1), rate.start(), [], 0
@@ -77,7 +78,7 @@ def test_streamed_equals_one_shot(bundle: Bundle, rate_hz: int, chunks: list[int
             size = min(next(sizes), codes.shape[1] - start)
             samples = bundle.samples_per_code
             excitation = noise(9, start * samples, bundle.look_back + size * samples)[None]
-            spectrum, state = vocoder.run(codes[:, start : start + size], np.array([1]), excitation, state)
+            spectrum, state = vocoder.run(codes[:, start : start + size], weights, pitch, excitation, state)
             part, sums = rate.run(spectrum[0], sums)
             parts.append(part)
             start += size

@@ -58,7 +58,9 @@ class ToyVocoder:
     def initial_state(self, rows: int) -> State:
         return {"none": np.zeros((rows, 1), np.float32)}
 
-    def run(self, codes: IntArray, voice: IntArray, noise: FloatArray, state: State) -> tuple[FloatArray, State]:
+    def run(
+        self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
+    ) -> tuple[FloatArray, State]:
         self._clock.now_s += self._base_s + self._code_s * codes.size
         bins = self._bundle.window_samples // 2 + 1
         frames = codes.shape[1] * self._bundle.frames_per_code

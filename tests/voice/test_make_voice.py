@@ -197,11 +197,12 @@ def test_vocoder_streams_in_torch_too() -> None:
     inputs["noise"] = torch.randn_like(inputs["noise"])
     with torch.no_grad():
         whole = decoder(*inputs.values())[0]
+        timbre = inputs["voices"], inputs["pitch"]
         state = [inputs[name] for name in ("coarse", "fine", "phase", "tail")]
         parts = []
         for start, size in ((0, 1), (1, 5), (6, 6)):
             noise = inputs["noise"][:, start * 640 : start * 640 + LOOK_BACK + size * 640]
-            part, *state = decoder(inputs["codes"][:, start : start + size], inputs["voice"], noise, *state)
+            part, *state = decoder(inputs["codes"][:, start : start + size], *timbre, noise, *state)
             parts.append(part)
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-3, rtol=0.0)  # torch keeps values, not bits
 

@@ -75,6 +75,19 @@ def test_a_sentence_is_heard_as_it_came(page: Page) -> None:
     assert page.text("#transcript") == TEXT == page.text("#said")
 
 
+def test_voices_are_mixed_and_the_pitch_is_moved(page: Page) -> None:
+    page.until("document.querySelector('#mixed').options.length === 5")
+    page.evaluate("document.querySelector('#mixed').value = 'slt'")
+    page.evaluate("document.querySelector('#pitch').value = -3")
+    page.evaluate("document.querySelector('#pitch').dispatchEvent(new Event('input'))")
+    assert page.text("#pitch-shown") == "−3 semitones"
+    speak(page, SHORT)
+    assert page.until(OVER) == "spoken"
+    (start,) = said(page, "start")
+    assert (start["voice"], start["pitch_semitones"]) == ("rms+slt", -3)
+    assert not events(page, "error")
+
+
 def test_words_light_up_in_order_and_the_readouts_are_filled(page: Page) -> None:
     speak(page, TEXT)
     assert page.until(OVER) == "spoken"
