@@ -45,13 +45,13 @@ def imitating_flite(voices: list[str]) -> Origin:
     )
 
 
-def from_recordings(voices: list[str], name: str, manifest_sha256: str) -> Origin:
+def from_recordings(voices: list[str], data_sha256: str) -> Origin:
     return Origin(
-        name=name,
+        name="own-voice",
         version="1",
         voices={voice: (voice, "trained on the user's recordings") for voice in voices},
         licences=["Apache-2.0 (code)", "weights and recordings: the user's own"],
-        teacher=f"the user's recordings, manifest sha256 {manifest_sha256}",
+        teacher=f"the user's recordings; manifest and sizes of its files: sha256 {data_sha256}",
     )
 
 
