@@ -57,10 +57,10 @@ def decode(path: Path) -> NDArray[np.float32]:
         with av.open(str(path)) as container:
             stream = container.streams.audio[0]
             rate = stream.codec_context.sample_rate
-            to_mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
+            to_float = av.AudioResampler(format="fltp", rate=rate)  # one row a channel
             for frame in container.decode(stream):
-                parts += [one.to_ndarray()[0] for one in to_mono.resample(frame)]
-            parts += [one.to_ndarray()[0] for one in to_mono.resample(None)]
+                parts += [one.to_ndarray().mean(0) for one in to_float.resample(frame)]
+            parts += [one.to_ndarray().mean(0) for one in to_float.resample(None)]
     except (av.FFmpegError, OSError, IndexError) as error:
         raise UnreadableAudioError(f"it cannot be decoded ({error})") from error
     if not parts:

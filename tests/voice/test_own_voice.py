@@ -49,7 +49,8 @@ def kill_in_stage(arguments: list[str], stage: str) -> list[str]:
 def planned_s(bundle: Bundle, voice: str, speed: float) -> float:
     """By the bundle's durations alone."""
     segmenter, planner = Segmenter(speed), Planner(bundle, OnnxDurations(bundle))
-    segments = segmenter.feed(FrontEnd.load().phones(TEXT)) + segmenter.end()
+    segments = segmenter.feed(FrontEnd.load().phones(TEXT))
+    segmenter.close()
     for segment in segments:
         planner.extend(segment, bundle.voice(voice).index, 1 / speed)
     return sum(segment.ends[-1] for segment in segments) * bundle.hop_s
@@ -89,7 +90,7 @@ def assert_refuses_other_data(manifest: Path, work: Path) -> None:
     other = write_lines(manifest.parent / "other.jsonl", lines[:-1])
     done = subprocess.run(command(other, work), capture_output=True, text=True)
     assert done.returncode == 1
-    assert "holds a voice of other speech; give another --work, or --fresh" in done.stdout
+    assert "holds a voice from other speech; give another --work, or --fresh" in done.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -46,7 +46,7 @@ def tone(seconds: float, rate_hz: int = RATE_HZ, level: float = 8000) -> np.ndar
         ({"audio": "a.wav", "text": " "}, "text is ' '; a text that is not empty is right"),
         ({"audio": "a.wav", "text": 7}, "text is 7;"),
         ({"audio": "a.wav", "text": "..."}, "text is '...', which cannot be spoken; it needs at least one letter"),
-        ({"audio": "a.wav", "text": "Say привет."}, "cannot be spoken; write it in Latin letters"),
+        ({"audio": "a.wav", "text": "Say 你好."}, "cannot be spoken; write it in Latin letters"),
         ({"audio": "a.wav", "text": "Hi.", "speaker": "x"}, "unknown field 'speaker'; there are audio, text, voice"),
         ({"audio": "a.wav", "text": "Hi.", "voice": "../x"}, "voice is '../x'; up to 40 of"),
         ({"audio": "a.wav", "text": "Hi.", "start_s": "1"}, "start_s is '1'; a number of seconds is right"),
@@ -89,9 +89,7 @@ def test_all_wrong_lines_are_named_at_once(tmp_path: Path, front_end: FrontEnd) 
 def test_too_little_speech_is_refused_in_minutes(tmp_path: Path, front_end: FrontEnd) -> None:
     write_wav(tmp_path / "a.wav", tone(20.0))
     path = write_lines(tmp_path / "manifest.jsonl", [{"audio": "a.wav", "text": "Hi."}] * 6)
-    with pytest.raises(
-        ManifestError, match="voice 'voice' has 2.0 minutes of sound; at least 10 are needed, 60 or more"
-    ):
+    with pytest.raises(ManifestError, match=r"'voice' has 2\.0 minutes of sound; at least 10 are needed, 60 or more"):
         read_manifest(path, front_end)
     found = read_manifest(path, front_end, 1.5)
     assert found.warnings == (f"{path}: voice 'voice' has 2.0 minutes; 60 or more are sensible",)
@@ -123,7 +121,7 @@ def test_cuts_voices_and_low_rates(tmp_path: Path, front_end: FrontEnd) -> None:
 def test_sound_is_read_at_one_rate(tmp_path: Path, rate_hz: int, channels: int) -> None:
     path = tmp_path / "a.wav"
     mono = tone(1.5, rate_hz)
-    write_wav(path, np.repeat(mono[:, None], channels, axis=1), rate_hz)
+    write_wav(path, np.repeat(mono[:, None], channels, axis=1), rate_hz, channels)
     assert probe(path).seconds == pytest.approx(1.5)
     assert probe(path).sample_rate_hz == rate_hz
     found = cut(path, 0.0, None)
@@ -215,10 +213,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, front_end: FrontEnd, align
     manifest, _ = write_recordings(tmp_path)
     every = read_manifest(manifest, front_end, 0.0).recordings
     fits, refused = [], 0
-    for one, other in zip(every, (*every[7:], *every[:7])):
-        fits.append(timed(one, aligner, front_end).log_fit)
+    for known, other in zip(every, (*every[7:], *every[:7])):
+        fits.append(timed(known, aligner, front_end).log_fit)
         try:
-            refused += timed(replace(one, text=other.text), aligner, front_end).log_fit < fit_floor(fits)
+            refused += timed(replace(known, text=other.text), aligner, front_end).log_fit < fit_floor(fits)
         except MisfitError:
             refused += 1
     assert min(fits) > -30
@@ -304,7 +302,7 @@ def test_disturbed_pairs_are_the_same_moment_in_noise() -> None:
     assert pairs is not None
     samples, f0_hz, voice = pairs
     one, two = samples.chunk(2)
-    below_db = 10 * np.log10(one.square().mean(1) / (two - one).square().mean(1))
+    below_db = 10 * np.log10((one.square().mean(1) / (two - one).square().mean(1)).numpy())
     assert ((below_db > 29) & (below_db < 46)).all()
     assert len(samples) == len(f0_hz) == len(voice) == 6
     assert (f0_hz[:3] == f0_hz[3:]).all()
