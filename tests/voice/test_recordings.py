@@ -176,6 +176,30 @@ def test_alignment_finds_the_teachers_phones(front_end: FrontEnd, aligner: Phone
     assert p95 <= 60
 
 
+def test_the_teachers_pauses_are_found(front_end: FrontEnd, aligner: PhoneAligner) -> None:
+    found, missed, invented = 0, 0, 0
+    for voice in ("rms", "slt"):
+        utterances, pcm, _ = load(FIXTURE, voice)
+        for one in utterances:
+            samples, phones = np.array(pcm[one.offset : one.offset + one.samples]), front_end.phones(one.text)
+            aligned = aligner.align(samples, spoken_words(phones))
+            assert aligned is not None
+            ours = pause_places([symbol for symbol, *_ in with_pauses(phones, aligned, len(samples) / RATE_HZ)])
+            theirs = pause_places([symbol for symbol, *_ in one.segments])
+            found += len(ours & theirs)
+            missed += len(theirs - ours)
+            invented += len(ours - theirs)
+    print(f"{found} pauses found, {missed} missed, {invented} invented")
+    assert found >= 4 * missed
+    assert invented <= 1
+
+
+def pause_places(symbols: list[str]) -> set[int]:
+    """How many phones are before each pause, the opening and the closing one left out."""
+    places = {index - symbols[:index].count("pau") for index, symbol in enumerate(symbols) if symbol == "pau"}
+    return places - {0, len(symbols) - symbols.count("pau")}
+
+
 def test_an_alignment_does_not_depend_on_earlier_ones(front_end: FrontEnd) -> None:
     utterances, pcm, _ = load(FIXTURE, "rms")
     one = utterances[3]
@@ -266,7 +290,7 @@ def test_a_killed_collection_goes_on(tmp_path: Path, front_end: FrontEnd, monkey
     manifest, _ = write_recordings(tmp_path)
     read = read_manifest(manifest, front_end, 0.0)
     monkeypatch.setattr(collecting, "PART", 8)
-    collect(read, tmp_path / "whole", processes=1)
+    collect(read, tmp_path / "whole", processes=2)
     calls, real = [], collecting.timed
 
     def dies_at_the_twentieth(*given: Any) -> Any:
