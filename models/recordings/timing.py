@@ -23,7 +23,10 @@ SHORTEST_PAUSE_S = 0.06
 LONGEST_PAUSE_S = 3.0
 LONGEST_PHONE_S = 1.0
 PHONES_PER_S = (3.0, 28.0)  # without pauses; reading aloud makes some 10 to 15
+UNSAID_S = 0.2  # of sound as loud as speech where the alignment has none
+_AS_LOUD = 10 ** (-6 / 10)  # of the median power of the phones' frames
 _BEFORE_S, _AFTER_S = 0.1, 0.3  # of silence added, in case a recording begins or ends with speech
+_FRAME_SAMPLES = 160
 _MARKS = {PauseType.PLAIN: ",", PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
 
 Segment = tuple[str, float, int, int, int]
@@ -52,6 +55,9 @@ def timed(one: Recording, aligner: PhoneAligner, front_end: FrontEnd) -> Timed:
         raise MisfitError("no alignment: the words do not fit the sound")
     segments = with_pauses(phones, found, len(samples) / SAMPLE_RATE_HZ)
     _refuse_implausible(segments)
+    unsaid_s = loud_pauses_s(samples, segments)
+    if unsaid_s > UNSAID_S:
+        raise MisfitError(f"{unsaid_s:.1f} s of sound as loud as speech where the text has no words")
     record = {
         "voice": one.voice,
         "stretch": 1.0,
@@ -110,6 +116,20 @@ def _refuse_implausible(segments: list[Segment]) -> None:
     rate = len(spoken) / sum(seconds for _, seconds in spoken)
     if not PHONES_PER_S[0] <= rate <= PHONES_PER_S[1]:
         raise MisfitError(f"{rate:.0f} phones a second: people speak {PHONES_PER_S[0]:g} to {PHONES_PER_S[1]:g}")
+
+
+def loud_pauses_s(samples: NDArray[np.int16], segments: list[Segment]) -> float:
+    """How long it is loud in pauses: words that the text lacks, music, a second speaker."""
+    whole = len(samples) // _FRAME_SAMPLES * _FRAME_SAMPLES
+    power = (samples[:whole].astype(np.float64).reshape(-1, _FRAME_SAMPLES) ** 2).mean(axis=1)
+    ends = np.array([segment[1] for segment in segments])
+    middles_s = (np.arange(len(power)) + 0.5) * _FRAME_SAMPLES / SAMPLE_RATE_HZ
+    under = np.minimum(np.searchsorted(ends, middles_s, side="right"), len(ends) - 1)
+    paused = np.array([segment[0] == PAUSE for segment in segments])[under]
+    if not (~paused).any():
+        return 0.0
+    loud = power[paused] > _AS_LOUD * np.median(power[~paused])
+    return float(loud.sum()) * _FRAME_SAMPLES / SAMPLE_RATE_HZ
 
 
 def _rounded(seconds: float) -> float:

@@ -14,10 +14,10 @@ from engines.text import FrontEnd, PauseType
 from models.lm_data import pause_types
 from models.recordings import collect as collecting
 from models.recordings.audio import UnreadableAudioError, cut, levelled, probe
-from models.recordings.collect import TooFewError, TooManyLeftOutError, collect, fit_floor, refuse_few
-from models.recordings.manifest import ManifestError, read_manifest
+from models.recordings.collect import GOOD_FIT, TooFewError, TooManyLeftOutError, collect, fit_floor, refuse_few
+from models.recordings.manifest import ManifestError, Recording, read_manifest
 from models.recordings.phone_aligner import PhoneAligner, recogniser_phones, spoken_words
-from models.recordings.timing import MisfitError, timed, with_pauses, words_of
+from models.recordings.timing import MisfitError, loud_pauses_s, timed, with_pauses, words_of
 from models.teacher.prepare import Utterance, load, prepare
 from tests.voice.own_recordings import FIXTURE, write_lines, write_recordings, write_wav
 
@@ -233,16 +233,21 @@ def test_pauses_are_what_is_heard_and_marks_name_them(front_end: FrontEnd, align
     assert ends[-1] == pytest.approx(len(samples) / RATE_HZ, abs=1e-3)
 
 
+def believed(one: Recording, aligner: PhoneAligner, front_end: FrontEnd) -> bool:
+    try:
+        return timed(one, aligner, front_end).log_fit >= GOOD_FIT
+    except MisfitError:
+        return False
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path, front_end: FrontEnd, aligner: PhoneAligner) -> None:
     manifest, _ = write_recordings(tmp_path)
     every = read_manifest(manifest, front_end, 0.0).recordings
-    fits, refused = [], 0
+    fits: list[float] = []
+    refused = 0
     for known, other in zip(every, (*every[7:], *every[:7])):
         fits.append(timed(known, aligner, front_end).log_fit)
-        try:
-            refused += timed(replace(known, text=other.text), aligner, front_end).log_fit < fit_floor(fits)
-        except MisfitError:
-            refused += 1
+        refused += not believed(replace(known, text=other.text), aligner, front_end)
     assert min(fits) > -30
     assert refused >= 0.9 * len(every)
     sound = np.concatenate(
@@ -252,6 +257,22 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, front_end: FrontEnd, align
     gap = replace(every[0], audio=tmp_path / "gap.wav", text=every[0].text + " " + every[1].text)
     with pytest.raises(MisfitError, match=r"a silence of 4\.\d s between two words"):
         timed(gap, aligner, front_end)
+
+
+def test_words_that_the_text_lacks_are_heard(tmp_path: Path, front_end: FrontEnd, aligner: PhoneAligner) -> None:
+    manifest, said = write_recordings(tmp_path)
+    every = read_manifest(manifest, front_end, 0.0).recordings
+    longest = max(range(len(every)), key=lambda index: every[index].seconds)
+    words = said[longest].text.split()
+    timed(every[longest], aligner, front_end)
+    for part in (words[: len(words) // 2], words[len(words) // 2 :]):
+        assert not believed(replace(every[longest], text=" ".join(part)), aligner, front_end)
+
+
+def test_sound_in_pauses_is_measured() -> None:
+    sound = np.concatenate([np.zeros(1600), tone(0.5), tone(0.2), np.zeros(3200), tone(0.3)]).astype(np.int16)
+    spoken = [("pau", 0.1, 0, -1, 0), ("ah", 0.6, 1, 0, 0), ("pau", 1.0, 0, -1, 0), ("ah", 1.3, 1, 1, 0)]
+    assert loud_pauses_s(sound, spoken) == pytest.approx(0.2, abs=0.011)
 
 
 def test_the_floor_follows_the_collection() -> None:
