@@ -58,8 +58,10 @@ units: .venv-dev/ready
 drill: .venv-dev/ready
 	BARGE_IN_MOMENTS=200 .venv-dev/bin/python -m pytest tests/edge/test_barge_in.py -s
 
+# From the teacher's speech, or your own: make voice DATA=manifest.jsonl (docs/own-voice.md).
+DATA ?=
 voice: .venv-dev/ready
-	.venv-dev/bin/python -m models.make_voice $(VOICE_ARGS)
+	.venv-dev/bin/python -m models.make_voice $(if $(DATA),--data "$(DATA)") $(VOICE_ARGS)
 
 judge: .venv-dev/ready
 	.venv-dev/bin/python -m models.judge $(JUDGE_ARGS)

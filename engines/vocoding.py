@@ -26,7 +26,7 @@ from engines.sequence import Sequence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocoderRow:
-    """One sequence's share of a job. With `last`, the open sums and the closing silence follow its codes (which may be none)."""
+    """One sequence's share of a job. With `last`, its open sums and the closing silence follow its codes, if any."""
 
     slot: int
     request_id: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from models.durations import DurationConfig, DurationNet
 from models.encode import load_codec
+from models.encoder_hash import encoder_sha256
 from models.export import round_to_half, write_bundle
 from models.parity import TOLERANCE, check
 from models.speech_lm import LmConfig, SpeechLm
@@ -20,6 +22,37 @@ VOICES = {
     "awb": ("Flite awb", "Scottish-accented English, male; imitates CMU Flite's awb"),
     "kal16": ("Flite kal16", "US English, male; imitates CMU Flite's kal16"),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Whose speech a bundle learned from, as its manifest says it."""
+
+    name: str
+    version: str
+    voices: dict[str, tuple[str, str]]  # id -> name and description
+    licences: list[str]
+    teacher: str
+
+
+def imitating_flite(voices: list[str]) -> Origin:
+    return Origin(
+        name="flite",
+        version="3",
+        voices={voice: VOICES[voice] for voice in voices},
+        licences=["Apache-2.0 (code and weights)", "teacher: CMU Flite licence, see NOTICE"],
+        teacher="CMU Flite 2.2, voices " + ", ".join(voices),
+    )
+
+
+def from_recordings(voices: list[str], data_sha256: str) -> Origin:
+    return Origin(
+        name="own-voice",
+        version="1",
+        voices={voice: (voice, "trained on the user's recordings") for voice in voices},
+        licences=["Apache-2.0 (code)", "weights and recordings: the user's own"],
+        teacher=f"the user's recordings; manifest and sizes of its files: sha256 {data_sha256}",
+    )
 
 
 def load_lm(path: Path) -> tuple[SpeechLm, dict[str, Any]]:
@@ -48,8 +81,13 @@ def finish(
     out: Path,
     quality: Path | None = None,
     tolerance: float = TOLERANCE,
+    origin: Origin | None = None,
 ) -> None:
-    """Exports, then runs the exported graphs beside torch and refuses to leave a bundle that differs."""
+    """Exports, then runs the exported graphs beside torch and refuses to leave a bundle that differs.
+
+    Without `origin` the voices are Flite's.
+    """
+    origin = origin or imitating_flite(voices)
     codec, trained = load_codec(codec_path), torch.load(codec_path, weights_only=False)
     network, saved = load_lm(lm_path)
     round_to_half(codec.decoder)
@@ -57,16 +95,17 @@ def finish(
     round_to_half(network)
     round_to_half(durations)
     described = [
-        {"id": voice, "name": VOICES[voice][0], "index": index, "description": VOICES[voice][1]}
+        {"id": voice, "name": origin.voices[voice][0], "index": index, "description": origin.voices[voice][1]}
         for index, voice in enumerate(voices)
     ]
     extra = {
-        "name": "flite",
-        "version": "3",
+        "name": origin.name,
+        "version": origin.version,
         "defaults": {"temperature": 0.0},
-        "licences": ["Apache-2.0 (code and weights)", "teacher: CMU Flite licence, see NOTICE"],
+        "licences": origin.licences,
         "provenance": {
-            "teacher": "CMU Flite 2.2, voices " + ", ".join(voices),
+            "teacher": origin.teacher,
+            "encoder_sha256": encoder_sha256(codec),
             "codec_steps": trained["step"],
             "decoder_steps": trained.get("decoder_steps", 0),  # after the codec's own
             "lm_steps": saved["step"],

@@ -13,6 +13,10 @@
     samples    what the exported LM itself says
     drafts     train heads that foresee it, add them to the bundle
 
+With `--data MANIFEST` (docs/own-voice.md) the voice is the user's own, and the first four stages are one:
+
+    recordings  read, check against their texts, find each phone
+
 Each stage leaves a file and is skipped when that file is there; training stages checkpoint every minute and go on from
 their checkpoint, so the whole command can be killed and run again. `--smoke` does all of it in a minute on the
 committed fixture instead of fresh speech.
@@ -21,6 +25,7 @@ committed fixture instead of fresh speech.
 from __future__ import annotations
 
 import argparse
+import json
 import pickle
 import shutil
 import subprocess
@@ -32,12 +37,27 @@ from pathlib import Path
 
 from rich.console import Console
 
+from engines.text import FrontEnd
+from models.recordings.errors import Refused
+from models.recordings.manifest import MIN_VOICE_MINUTES, Manifest, read_manifest
+
 console = Console()
 FIXTURE = Path(__file__).resolve().parent.parent / "tests" / "voice" / "fixture"
 PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
 MORE_TIMES = 0.5  # of the hours: texts of which only the phone times are kept
 SHORT_PER_HOUR = 1500  # letters and words alone, likewise
+BUDGETS = {  # CPU minutes: of a voice, of a smoke run
+    "codec": (110.0, 0.25),
+    "duration": (10.0, 0.1),
+    "vocoder": (60.0, 0.15),
+    "lm": (110.0, 0.15),
+    "draft": (20.0, 0.1),
+}
 LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglish", "cmulex")
+
+
+class OtherDataError(Refused):
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +72,7 @@ class Plan:
     draft_minutes: float
     threads: int
     smoke: bool
+    data: Manifest | None = None  # the user's own recordings
 
     @property
     def voices(self) -> list[str]:
@@ -64,7 +85,7 @@ class Plan:
 
     @property
     def speech(self) -> Path:
-        return FIXTURE if self.smoke else self.work / "speech"
+        return FIXTURE if self.smoke and self.data is None else self.work / "speech"
 
 
 def tools(plan: Plan) -> None:
@@ -105,9 +126,26 @@ def prepare(plan: Plan) -> None:
     (plan.work / "prepared").touch()
 
 
+def recordings(plan: Plan) -> None:
+    from models.recordings.collect import collect, refuse_few
+    from models.teacher import prepare as preparation
+
+    assert plan.data is not None
+    raw = plan.work / "recordings"
+    if not (raw / "report.json").exists():
+        collect(plan.data, raw, plan.threads)
+    for voice in plan.voices:
+        seconds = preparation.prepare(raw, plan.speech, voice)
+        refuse_few(plan.speech, voice)
+        console.print(f"{voice}: {seconds / 60:.1f} minutes of speech")
+    (plan.work / "prepared").touch()
+
+
 def codec(plan: Plan) -> None:
     arguments = ["--data", str(plan.speech), "--voices", plan.shares, "--out", str(plan.work / "codec.pt")]
-    if not plan.smoke:
+    if plan.data is not None:
+        arguments += ["--disturbed", "--agreement", "0.5"]
+    elif not plan.smoke:
         arguments += ["--pairs", str(plan.work / "pairs"), "--agreement", "0.5"]
     _train("models.train_codec", arguments, plan.codec_minutes, plan.threads)
     (plan.work / "codec.done").touch()
@@ -148,21 +186,22 @@ def times(plan: Plan) -> None:
 
 def durations(plan: Plan) -> None:
     paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "durations.pt")]
-    if not plan.smoke:
+    if not plan.smoke and plan.data is None:
         paths += ["--times", str(plan.work / "times"), "--voices", ",".join(plan.voices)]
     _train("models.train_durations", paths, plan.duration_minutes, plan.threads)
     (plan.work / "durations.done").touch()
 
 
 def export(plan: Plan) -> None:
-    from models.finish import finish
+    from models.finish import finish, from_recordings
     from models.parity import TOLERANCE
     from models.quantise_bundle import quantise_bundle
 
     # A minute's training leaves F0 at the edge of its range, where last-bit differences grow along the phase.
     tolerance = 1e-2 if plan.smoke else TOLERANCE
     trained = [plan.work / name for name in ("vocoder.pt", "lm.pt", "durations.pt")]
-    finish(trained[0], trained[1], trained[2], plan.voices, plan.out, tolerance=tolerance)
+    origin = from_recordings(plan.voices, plan.data.sha256) if plan.data else None
+    finish(trained[0], trained[1], trained[2], plan.voices, plan.out, tolerance=tolerance, origin=origin)
     quantise_bundle(plan.out, pickle.loads((plan.work / "codes.pkl").read_bytes()))
 
 
@@ -190,22 +229,41 @@ def _train(module: str, arguments: list[str], minutes: float, threads: int) -> N
     subprocess.run([sys.executable, "-m", module, *arguments, *budget], check=True)
 
 
-def run(plan: Plan, *, fresh: bool) -> None:
-    if fresh and plan.work.exists():
-        shutil.rmtree(plan.work)
-    plan.work.mkdir(parents=True, exist_ok=True)
-    stages: list[tuple[Callable[[Plan], None], str]] = [
-        (tools, "teacher/flite_speak"),
-        (speak, "teacher/done"),
-        (prepare, "prepared"),
-        (times, "times/done"),
+def _stages(plan: Plan) -> list[tuple[Callable[[Plan], None], str]]:
+    """Up to the export, each with what says that it is done."""
+    speech: list[tuple[Callable[[Plan], None], str]] = []
+    if plan.data is not None:
+        speech = [(recordings, "prepared")]
+    elif not plan.smoke:
+        speech = [(tools, "teacher/flite_speak"), (speak, "teacher/done"), (prepare, "prepared"), (times, "times/done")]
+    return [
+        *speech,
         (codec, "codec.done"),
         (encode, "codes.pkl"),
         (vocoder, "vocoder.done"),
         (durations, "durations.done"),
         (lm, "lm.done"),
     ]
-    for stage, product in stages[4 if plan.smoke else 0 :]:
+
+
+def _refuse_other_data(plan: Plan) -> None:
+    """A work folder holds what came of one collection of speech."""
+    path, ours = plan.work / "data.json", {"data": plan.data.sha256 if plan.data else None}
+    theirs = json.loads(path.read_text()) if path.exists() else None
+    started = path.exists() or any((plan.work / product).exists() for _, product in _stages(plan))
+    if started and (theirs or {"data": None}) != ours:
+        raise OtherDataError(
+            f"{plan.work} holds a voice from other speech; give another --work, or --fresh to delete it"
+        )
+    path.write_text(json.dumps(ours) + "\n")
+
+
+def run(plan: Plan, *, fresh: bool) -> None:
+    if fresh and plan.work.exists():
+        shutil.rmtree(plan.work)
+    plan.work.mkdir(parents=True, exist_ok=True)
+    _refuse_other_data(plan)
+    for stage, product in _stages(plan):
         if (plan.work / product).exists():
             console.print(f"[dim]{stage.__name__}: there already")
             continue
@@ -219,36 +277,58 @@ def run(plan: Plan, *, fresh: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("work/voice"))
-    parser.add_argument("--out", type=Path, default=Path("work/voice/bundle"))
+    parser.add_argument("--data", type=Path, help="the manifest of your own recordings: docs/own-voice.md")
+    parser.add_argument("--work", type=Path, help="default: work/voice, with --data work/own-voice")
+    parser.add_argument("--out", type=Path, help="default: bundle in the work folder")
     parser.add_argument(
         "--hours", default="rms:8,slt:4.5,awb:4.5,kal16:2.5", help="hours of teacher speech for each voice"
     )
-    parser.add_argument("--codec-minutes", type=float, default=110, help="CPU minutes")
-    parser.add_argument("--duration-minutes", type=float, default=10, help="CPU minutes")
-    parser.add_argument("--vocoder-minutes", type=float, default=60, help="CPU minutes")
-    parser.add_argument("--lm-minutes", type=float, default=110, help="CPU minutes")
-    parser.add_argument("--draft-minutes", type=float, default=20, help="CPU minutes")
+    for part, (usual, smoke) in BUDGETS.items():
+        parser.add_argument(f"--{part}-minutes", type=float, help=f"CPU minutes: {usual:g}, with --smoke {smoke:g}")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--smoke", action="store_true", help="a minute's run on the committed fixture")
+    parser.add_argument("--smoke", action="store_true", help="a minute's run, on the committed fixture without --data")
     parser.add_argument("--fresh", action="store_true", help="delete the work folder first")
     arguments = parser.parse_args()
-    hours = {part.split(":")[0]: float(part.split(":")[1]) for part in arguments.hours.split(",")}
-    if arguments.smoke:
-        hours = {voice: share for voice, share in hours.items() if (FIXTURE / f"{voice}.jsonl").exists()}
-    plan = Plan(
-        work=arguments.work,
-        out=arguments.out,
+    try:
+        data = _own_data(arguments.data, smoke=arguments.smoke) if arguments.data else None
+        run(_plan(arguments, data), fresh=arguments.fresh)
+    except Refused as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _own_data(path: Path, *, smoke: bool) -> Manifest:
+    found = read_manifest(path, FrontEnd.load(), 0.0 if smoke else MIN_VOICE_MINUTES)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    for voice, seconds in found.voices.items():
+        console.print(f"{voice}: {seconds / 60:.1f} minutes in the manifest")
+    return found
+
+
+def _plan(arguments: argparse.Namespace, data: Manifest | None) -> Plan:
+    if data is not None:
+        hours = {voice: seconds / 3600 for voice, seconds in data.voices.items()}
+    else:
+        hours = {part.split(":")[0]: float(part.split(":")[1]) for part in arguments.hours.split(",")}
+        if arguments.smoke:
+            hours = {voice: share for voice, share in hours.items() if (FIXTURE / f"{voice}.jsonl").exists()}
+    asked = {part: getattr(arguments, f"{part}_minutes") for part in BUDGETS}
+    minutes = {part: BUDGETS[part][arguments.smoke] if own is None else own for part, own in asked.items()}
+    work = arguments.work or Path("work/own-voice" if data else "work/voice")
+    return Plan(
+        work=work,
+        out=arguments.out or work / "bundle",
         hours=hours,
-        codec_minutes=0.25 if arguments.smoke else arguments.codec_minutes,
-        duration_minutes=0.1 if arguments.smoke else arguments.duration_minutes,
-        vocoder_minutes=0.15 if arguments.smoke else arguments.vocoder_minutes,
-        lm_minutes=0.15 if arguments.smoke else arguments.lm_minutes,
-        draft_minutes=0.1 if arguments.smoke else arguments.draft_minutes,
+        codec_minutes=minutes["codec"],
+        duration_minutes=minutes["duration"],
+        vocoder_minutes=minutes["vocoder"],
+        lm_minutes=minutes["lm"],
+        draft_minutes=minutes["draft"],
         threads=arguments.threads,
         smoke=arguments.smoke,
+        data=data,
     )
-    run(plan, fresh=arguments.fresh)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Trains the codec on prepared speech: python -m models.train_codec --data DIR --out FILE --cpu-minutes N
 
 With `--pairs`, texts that the teacher spoke twice with different excitation noise teach the encoder to give both the
-same codes: what only the noise decides is nothing a speech model could predict.
+same codes: what only the noise decides is nothing a speech model could predict. Where there is one recording of each
+text, `--disturbed` does the same with a crop and that crop in faint noise.
 
 Budgets count this process's CPU time, because wall time says little on a shared machine. A checkpoint with optimiser,
 random state and progress is written every minute; `--resume` goes on from it.
@@ -26,6 +27,7 @@ from models.teacher.prepare import Utterance, load, pitch_statistics
 
 CROP_SAMPLES = 20_480  # 1.28 s
 HELD_OUT = 12  # last utterances of each voice (a quarter of few), never trained on
+DISTURBANCE_BELOW_DB = (30.0, 45.0)  # the noise of a disturbed crop, below the crop itself
 AT_START = 0.15  # share of crops that begin with the utterance, where the decoder has no past
 
 
@@ -37,12 +39,19 @@ class Speech:
     """Random crops of prepared speech."""
 
     def __init__(
-        self, folder: Path, voices: list[str], shares: list[float], seed: int, pairs: Path | None = None
+        self,
+        folder: Path,
+        voices: list[str],
+        shares: list[float],
+        seed: int,
+        pairs: Path | None = None,
+        disturbed: bool = False,
     ) -> None:
         self.voices = [load(folder, voice) for voice in voices]
         self.shares = np.array(shares) / sum(shares)
         self.rng = np.random.default_rng(seed)
         self._pairs = [] if pairs is None else [_Pairs(pairs, voice) for voice in voices]
+        self._disturbed = disturbed
 
     def batch(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
         """samples [B, CROP], f0_hz [B, CROP / HOP], voice [B]"""
@@ -66,6 +75,8 @@ class Speech:
 
     def pairs(self, rows: int) -> tuple[Tensor, Tensor, Tensor] | None:
         """As `batch`, 2 x rows: row i and row rows + i are two renderings of the same moment. None without pairs."""
+        if self._disturbed:
+            return self._disturbed_pairs(rows)
         if not self._pairs:
             return None
         crops = []
@@ -74,6 +85,13 @@ class Speech:
         waves = np.stack([crop[0][side] for side in (0, 1) for crop in crops])
         pitches = np.stack([crop[1][side] for side in (0, 1) for crop in crops])
         return torch.tensor(waves).float() / 32768, torch.tensor(pitches), torch.tensor([c[2] for c in crops] * 2)
+
+    def _disturbed_pairs(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        samples, f0_hz, voice = self.batch(rows)
+        below_db = self.rng.uniform(*DISTURBANCE_BELOW_DB, (rows, 1))
+        level = samples.square().mean(1, keepdim=True).sqrt() * torch.tensor(10 ** (-below_db / 20)).float()
+        noise = torch.tensor(self.rng.standard_normal(samples.shape)).float()
+        return torch.cat([samples, samples + level * noise]), f0_hz.repeat(2, 1), voice.repeat(2)
 
     def evaluation(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         result = []
@@ -184,6 +202,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--peak", type=float, default=1e-3)
     parser.add_argument("--pairs", type=Path, help="prepared speech in which each text comes twice in a row")
+    parser.add_argument("--disturbed", action="store_true", help="pairs made from one recording and faint noise")
     parser.add_argument("--agreement", type=float, default=1.0, help="weight of the distance between the two of a pair")
     parser.add_argument("--start-from", type=Path, help="a trained codec, whose first voices are ours too")
     parser.add_argument("--threads", type=int, default=1)
@@ -193,7 +212,7 @@ def main() -> None:
     torch.manual_seed(0)
     names = [part.split(":")[0] for part in arguments.voices.split(",")]
     shares = [float(part.split(":")[1]) for part in arguments.voices.split(",")]
-    speech = Speech(arguments.data, names, shares, 0, arguments.pairs)
+    speech = Speech(arguments.data, names, shares, 0, arguments.pairs, arguments.disturbed)
     codec = Codec(len(names))
     if arguments.start_from:
         start_from(codec, arguments.start_from)

@@ -66,6 +66,8 @@ def main() -> None:
     seen = TimedPhones.of([examples[at] for at in order[kept:]])
     voices = int(seen.speaker.max()) + 1
     network = DurationNet(DurationConfig(voices=voices, num_phone_ids=NUM_PHONE_IDS, width=arguments.width))
+    if not seen.stretch.any():  # one tempo teaches nothing about others: what scales every phone alike is left
+        torch.nn.init.zeros_(network.stretch.weight)
     optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, weight_decay=0.01)
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
     if arguments.resume:

@@ -49,8 +49,7 @@ def prepare(raw: Path, out: Path, voice: str) -> float:
         for line in (raw / f"{voice}.jsonl").read_text().splitlines():
             record = json.loads(line)
             samples = np.array(source[record["offset"] : record["offset"] + record["samples"]])
-            # By text, so that two renderings of one text are cut at the same place.
-            trimmed = trim(record, samples, random.Random(f"{voice} {record['stretch']} {record['text']}"))
+            trimmed = trim(record, samples, trimming(record))
             if trimmed is None:
                 continue
             samples, segments = trimmed
@@ -87,6 +86,11 @@ def pitch_statistics(f0: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation of log F0 over the voiced frames."""
     log_f0 = np.log(f0[f0 > 0])
     return float(log_f0.mean()), float(log_f0.std())
+
+
+def trimming(record: dict[str, Any]) -> random.Random:
+    """Where a record is cut is drawn by its text, so that two renderings of one text are cut at the same place."""
+    return random.Random(f"{record['voice']} {record['stretch']} {record['text']}")
 
 
 def trim(

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from models.lm_data import Example, example
 from models.teacher import corpus
-from models.teacher.prepare import Utterance, trim_times
+from models.teacher.prepare import Utterance, trim_times, trimming
 
 
 def speak_times(program: Path, folder: Path, voice: str, seconds: float, short: int, seed: int) -> None:
@@ -32,7 +31,7 @@ def timed_examples(folder: Path, voices: list[str]) -> list[Example]:
         path = folder / f"{voice}.jsonl"
         for line in path.read_text().splitlines() if path.exists() else []:
             record = json.loads(line)
-            trimmed = trim_times(record, random.Random(f"{voice} {record['stretch']} {record['text']}"))
+            trimmed = trim_times(record, trimming(record))
             if trimmed is None:
                 continue
             _, count, segments = trimmed

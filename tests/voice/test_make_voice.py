@@ -17,6 +17,8 @@ from engines.config import DraftMode
 from engines.loop import Engine, EngineConfig
 from engines.synth import speak
 from models.codec import Codec
+from models.encode import load_codec
+from models.encoder_hash import encoder_sha256
 from models.export_drafts import export_drafts, load_heads
 from models.finish import finish, load_lm
 from models.lm_data import collate, example, pause_features
@@ -53,6 +55,7 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
     made_by = json.loads((bundle / "manifest.json").read_text())["provenance"]
     assert made_by["codec_steps"] == torch.load(codec, weights_only=False)["step"]
     assert made_by["decoder_steps"] == torch.load(vocoder, weights_only=False)["decoder_steps"] > 0
+    assert made_by["encoder_sha256"] == encoder_sha256(load_codec(codec)) == encoder_sha256(load_codec(vocoder))
     before = {name: (bundle / name).stat().st_size for name in ("lm.onnx", "vocoder.onnx")}
     quantise_bundle(bundle, pickle.loads(codes.read_bytes()))
     assert all((bundle / name).stat().st_size < 0.8 * size for name, size in before.items())
@@ -61,6 +64,8 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
     train("models.train_drafts", heads, 3, "--lm", str(lm), "--samples", str(samples), "--tokens", "400")
     export_drafts(bundle, load_lm(lm)[0], load_heads(heads), pickle.loads(samples.read_bytes()))
     finished = load_bundle(bundle)
+    now = json.loads((bundle / "manifest.json").read_text())["provenance"]
+    assert now == made_by | {"int8": ["lm", "vocoder"]}, "later stages keep what is known"
     assert exact.drafts is None
     assert finished.drafts is not None
     spoken = {}

@@ -15,6 +15,7 @@ from models.codec import FRAMES_PER_CODE, SAMPLES_PER_CODE, Codec
 from models.coded_speech import CROP_CODES, CodedSpeech
 from models.discriminator import Discriminator, adversarial_loss, discriminator_loss, feature_loss
 from models.encode import encode, load_codec
+from models.encoder_hash import encoder_sha256
 from models.excitation import LOOK_BACK
 from models.mel import LogMel, SpectralLoss
 from models.train_vocoder import Networks, generate, pitch_losses, step_losses
@@ -56,12 +57,30 @@ def test_only_the_decoder_moves_and_a_killed_run_goes_on(trained: Path, tmp_path
     assert list(before) == list(after)
     for name, value in before.items():
         assert torch.equal(value, after[name]) is not name.startswith("decoder."), name
+    assert encoder_sha256(load_codec(out)) == encoder_sha256(load_codec(trained / "codec.pt"))
     assert second["step"] == 7, "the codec's own steps, which say what made the codes"
     assert second["decoder_steps"] == int(lines[-1].split()[1]) > first["decoder_steps"] > 0
     examples = pickle.loads((trained / "codes.pkl").read_bytes())
     again = encode(FIXTURE, load_codec(out), VOICES, slice(0, 3))
     for one, other in zip(again[:3], examples[:3]):
         assert np.array_equal(one.codes, other.codes)
+
+
+def test_the_encoders_hash_names_what_makes_codes() -> None:
+    torch.manual_seed(3)
+    codec = Codec(2).eval()
+    name = encoder_sha256(codec)
+    assert len(name) == 64
+    with torch.no_grad():
+        codec.decoder.enter.weight.add_(1)
+        codec.encoder.scale.num_batches_tracked.add_(1)
+    assert encoder_sha256(codec) == name
+    more = Codec(3)
+    more.encoder.load_state_dict(codec.encoder.state_dict())
+    assert encoder_sha256(more) == name, "a new voice leaves the old ones' codes as they are"
+    with torch.no_grad():
+        codec.encoder.scale.running_mean[0] += 1e-3
+    assert encoder_sha256(codec) != name
 
 
 def test_crops_hold_codes_and_speech_of_one_moment(trained: Path) -> None:
