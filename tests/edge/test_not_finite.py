@@ -60,9 +60,11 @@ class PoisonedLm(OnnxLm):
 class PoisonedVocoder(OnnxVocoder):
     poison: Poison
 
-    def run(self, codes: IntArray, voice: IntArray, noise: FloatArray, state: State) -> tuple[FloatArray, State]:
-        spectrum, state = super().run(codes, voice, noise, state)
-        bad = np.isin(voice, list(self.poison.in_vocoder))
+    def run(
+        self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
+    ) -> tuple[FloatArray, State]:
+        spectrum, state = super().run(codes, voices, pitch, noise, state)
+        bad = np.isin(voices.argmax(axis=1), list(self.poison.in_vocoder))
         spectrum = spectrum.copy()
         spectrum[bad] = np.nan
         for array in state.values():

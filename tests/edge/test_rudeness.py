@@ -13,6 +13,7 @@ import pytest
 from starlette.types import Message
 
 from engines.messages import Failed, Started
+from engines.mixing import Casting
 from server import http_speech
 from server.state import State
 from server.utterance import Utterance
@@ -59,7 +60,13 @@ def test_flushes_and_appends_that_say_nothing_are_not_kept() -> None:
 
             def open_one() -> Utterance:
                 return Utterance(
-                    state, protocol="test", voice="rms", seed=1, speed=1.0, rate_hz=24_000, temperature=None
+                    state,
+                    protocol="test",
+                    casting=Casting(voice="rms"),
+                    seed=1,
+                    speed=1.0,
+                    rate_hz=24_000,
+                    temperature=None,
                 )
 
             rude, polite = open_one(), open_one()
@@ -95,7 +102,13 @@ def test_the_end_of_a_text_may_meet_the_deadline() -> None:
             loop, faults = asyncio.get_running_loop(), list[object]()
             loop.set_exception_handler(lambda loop, context: faults.append(context))
             utterance = Utterance(
-                state, protocol="test", voice="rms", seed=1, speed=1.0, rate_hz=24_000, temperature=None
+                state,
+                protocol="test",
+                casting=Casting(voice="rms"),
+                seed=1,
+                speed=1.0,
+                rate_hz=24_000,
+                temperature=None,
             )
             assert isinstance(await utterance.next(), Started)
             hearing = asyncio.ensure_future(utterance.next())
