@@ -1,4 +1,4 @@
-"""The int8 LM graph as the runtime runs it: which kernels it gets, and that bits depend on a row alone."""
+"""The LM graph as the runtime runs it: what torch says, which kernels it gets, and that bits depend on a row alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.export import lm_graph
+from models.export import lm_graph, round_to_half
+from models.parity import TOLERANCE, lm_difference
 from models.quantise import products, quantised
 from models.speech_lm import FEATURES, WINDOW, LmConfig, SpeechLm, input_table
 
@@ -66,12 +68,35 @@ def test_products_run_on_the_quick_kernel(tmp_path: Path) -> None:
     assert kinds["QGemm"] == 4 * CONFIG.layers + 1
     assert kinds["MatMulIntegerToFloat"] == 0
     assert kinds["DequantizeLinear"] == 0
+    assert kinds["SkipSimplifiedLayerNormalization"] == 0
 
 
-def test_a_row_does_not_depend_on_its_neighbours() -> None:
-    one, rows = session(int8_graph()), 5
+def test_attention_is_not_scaled_in_the_node() -> None:
+    """With any other factor each query packs the whole cache anew."""
+    nodes = [node for node in lm_graph(SpeechLm(CONFIG)).graph.node if node.op_type == "GroupQueryAttention"]
+    factors = [attribute.f for node in nodes for attribute in node.attribute if attribute.name == "scale"]
+    assert factors == [1.0] * CONFIG.layers
+
+
+def test_it_says_what_torch_says(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    network = SpeechLm(CONFIG).eval()
+    for name, weight in network.named_parameters():
+        if "qkv" in name:
+            weight.data *= 15  # attention that is far from even, so that its scale shows
+    round_to_half(network)
+    onnx.save(lm_graph(network), tmp_path / "lm.onnx")
+    assert lm_difference(tmp_path, network) < TOLERANCE
+
+
+@pytest.mark.parametrize("rows", [2, 5, 16])
+@pytest.mark.parametrize("kind", ["float", "int8"])
+def test_a_row_does_not_depend_on_its_neighbours(rows: int, kind: str) -> None:
+    torch.manual_seed(1)
+    one = session(int8_graph() if kind == "int8" else lm_graph(SpeechLm(CONFIG)))
     feeds, kept = inputs(rows, 1), cache(rows)
-    past = np.array([3, 9, LONGEST - 1, 0, 12], np.int32)
+    past = np.random.default_rng(rows).integers(0, LONGEST, rows).astype(np.int32)
+    past[0], past[1] = LONGEST - 1, 0
     together = run(one, feeds, dict(kept), past)
     for row in range(rows):
         at = slice(row, row + 1)
