@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--codec", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--bundle", type=Path, help="its vocoder speaks the codec's codes too")
+    parser.add_argument("--into", type=Path, help="a bundle whose manifest shall carry the figures")
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"))
     arguments = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
@@ -142,6 +143,11 @@ def main() -> None:
     for voice in voices:
         figures |= with_general(voice, judge(arguments.server, arguments.teacher, voice, arguments.lists.split(",")))
     write(figures, arguments.out)
+    if arguments.into:
+        from models.export import update_manifest
+
+        rounded = {what: {name: round(value, 4) for name, value in row.items()} for what, row in figures.items()}
+        update_manifest(arguments.into, quality=rounded)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from models.judge import teacher
 from models.judge.aligner import SAMPLE_RATE_HZ, Aligner, Span
 
 LISTS = Path(__file__).parent / "lists"
-MEDIAN_BAR_MS, P95_BAR_MS = 60.0, 150.0
+MEDIAN_BAR_MS, P95_BAR_MS = 40.0, 100.0
 SEED = 1
 
 Figures = dict[str, float]
