@@ -91,9 +91,16 @@ class TimedPhones:
     def __len__(self) -> int:
         return len(self.hops)
 
+    @property
+    def _columns(self) -> tuple[Tensor, ...]:
+        return self.phones, self.pauses, self.speaker, self.stretch, self.hops
+
     def rows(self, chosen: Tensor) -> TimedPhones:
-        every = (self.phones, self.pauses, self.speaker, self.stretch, self.hops)
-        return TimedPhones(*(values[chosen] for values in every))
+        return TimedPhones(*(values[chosen] for values in self._columns))
+
+    @classmethod
+    def joined(cls, parts: list[TimedPhones]) -> TimedPhones:
+        return cls(*(torch.cat(columns) for columns in zip(*(part._columns for part in parts), strict=True)))
 
 
 def expected_log_hops(network: DurationNet, some: TimedPhones) -> Tensor:

@@ -21,6 +21,29 @@ from models.teacher.timed import timed_examples
 
 HELD_OUT_SHARE = 0.02
 ROWS = 1024
+SHORT_PHONES = 12  # an utterance of so many, its pauses too, is short
+SHORT_SHARE = 0.4  # of a batch: short answers have few phones, and are heard as often as long ones
+
+
+class Rows:
+    """Draws phones, those of short utterances more often than they occur."""
+
+    def __init__(self, examples: list[Example], rng: np.random.Generator) -> None:
+        self._rng = rng
+        short = [one for one in examples if len(one.phones) <= SHORT_PHONES]
+        long = [one for one in examples if len(one.phones) > SHORT_PHONES]
+        of_short = round(ROWS * SHORT_SHARE) if short and long else ROWS if short else 0
+        self._parts = [
+            (TimedPhones.of(some), count) for some, count in ((short, of_short), (long, ROWS - of_short)) if count
+        ]
+
+    @property
+    def stretched(self) -> bool:
+        return any(bool(part.stretch.any()) for part, _ in self._parts)
+
+    def draw(self) -> TimedPhones:
+        drawn = [part.rows(torch.from_numpy(self._rng.integers(len(part), size=count))) for part, count in self._parts]
+        return TimedPhones.joined(drawn)
 
 
 @torch.no_grad()
@@ -63,10 +86,10 @@ def main() -> None:
     order = rng.permutation(len(examples))
     kept = max(1, int(HELD_OUT_SHARE * len(examples)))
     unseen = TimedPhones.of([examples[at] for at in order[:kept]])
-    seen = TimedPhones.of([examples[at] for at in order[kept:]])
-    voices = int(seen.speaker.max()) + 1
+    seen = Rows([examples[at] for at in order[kept:]], rng)
+    voices = 1 + max(one.speaker for one in examples)
     network = DurationNet(DurationConfig(voices=voices, num_phone_ids=NUM_PHONE_IDS, width=arguments.width))
-    if not seen.stretch.any():  # one tempo teaches nothing about others: what scales every phone alike is left
+    if not seen.stretched:  # one tempo teaches nothing about others: what scales every phone alike is left
         torch.nn.init.zeros_(network.stretch.weight)
     optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, weight_decay=0.01)
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
@@ -77,8 +100,7 @@ def main() -> None:
     while not state.done:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
-        rows = seen.rows(torch.from_numpy(rng.integers(len(seen), size=min(ROWS, len(seen)))))
-        found = loss(network, rows)
+        found = loss(network, seen.draw())
         optimiser.zero_grad()
         found.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
