@@ -66,8 +66,8 @@ def draft_graph(lm: SpeechLm, heads: DraftHeads) -> onnx.ModelProto:
         leave = graph.weight(f"{mlp}.leave", own[f"leave.{mlp}.weight"].T) if mlp == index else f"{mlp}.leave"
         inner = graph.node("Gemm", [joined, enter], f"{at}inner")
         shift = own[f"enter.{mlp}.bias"] + own["step.weight"][index]
-        # Sum, since an Add would be merged into the product before that can become int8.
-        inner = graph.node("Sum", [inner, graph.weight(f"{at}shift", shift)], f"{at}shifted")
+        # Sub, since ONNX Runtime merges an Add or a Sum into the product before that can become int8.
+        inner = graph.node("Sub", [inner, graph.weight(f"{at}shift", -shift)], f"{at}shifted")
         inner = graph.node("QuickGelu", [inner], f"{at}silu", domain=MICROSOFT, alpha=1.0)
         out = graph.node("Gemm", [inner, leave], f"{at}out")
         inputs = [out, state if config.sequential else "hidden", norm]

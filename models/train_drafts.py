@@ -79,10 +79,12 @@ def evaluate(lm: SpeechLm, heads: DraftHeads, samples: list[OwnSample]) -> dict[
     """Acceptance as `_live` would see it, over all positions."""
     reached, kept = np.zeros(heads.config.length), np.zeros(heads.config.length)
     for start in range(0, len(samples), 8):
-        _, right = losses(lm, heads, batch(samples[start : start + 8]))
-        alive = torch.ones_like(right[0])
+        given = batch(samples[start : start + 8])
+        _, right = losses(lm, heads, given)
+        known = given[1] != IGNORED  # what only fills up a shorter sample is no miss
+        alive = known[:, 1:]
         for index, found in enumerate(right):
-            alive = alive[:, : found.shape[1]]
+            alive = alive[:, : found.shape[1]] & known[:, 1 + index :]
             reached[index] += float(alive.sum())
             alive = alive & found
             kept[index] += float(alive.sum())
