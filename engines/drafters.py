@@ -27,9 +27,8 @@ class Drafter(Protocol):
 
 
 class HeadDrafter:
-    def __init__(self, bundle: Bundle, runtime: DraftRuntime, tolerance: int = 0) -> None:
+    def __init__(self, bundle: Bundle, runtime: DraftRuntime) -> None:
         self._bundle, self._runtime = bundle, runtime
-        self._tolerance = np.array([tolerance])
         self.length = runtime.length
         self._silent = np.zeros((runtime.length, bundle.codes.count), np.float32)
         self._features = np.zeros((runtime.length, bundle.adapter.features - 1), np.int64)
@@ -45,7 +44,6 @@ class HeadDrafter:
             features=self._features,
             scale=np.array([1.0 if greedy else 1.0 / sequence.temperature], np.float32),
             noise=self._silent if greedy else self._noise(sequence),
-            tolerance=self._tolerance,
         )
         guesses: list[int] = self._runtime.propose(inputs)[:seen].tolist()
         return guesses

@@ -5,8 +5,8 @@ A draft guesses the code at t + 1 from h[t] and x[t + 1], then, with its own gue
 (Hydra, arXiv 2402.05109; EAGLE, arXiv 2401.15077, without its attention, which brought less than depth).
 
 A code is two halves of its digits, and a guess scores each half's 64 values for itself: the LM's own output matrix
-would be half of a draft's cost. Where a guess may miss the pick by some levels, the best one is not the likeliest code
-but that with the most around it.
+would be half of a draft's cost. The likeliest code is guessed, also where a guess may miss the pick by some levels: the
+code with the most around it is seldom wrong and always dull (docs/decisions/0009-draft-tolerance.md).
 """
 
 from __future__ import annotations
@@ -19,15 +19,7 @@ from torch import Tensor, nn
 
 from models.speech_lm import FEATURES, WINDOW, SpeechLm, input_table
 
-LEVELS = 8  # of each digit
-HALF = LEVELS * LEVELS  # values of two digits; code = low half + HALF * high half
-
-
-def level_distances() -> Tensor:
-    """[HALF, HALF]: by how many levels two values of a half differ in the digit that differs most."""
-    value = torch.arange(HALF)
-    digits = torch.stack([value % LEVELS, value // LEVELS], 1)
-    return (digits[:, None] - digits[None]).abs().amax(-1)
+HALF = 64  # values of two digits of eight levels; code = low half + HALF * high half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +61,9 @@ class DraftHeads(nn.Module):
         """state [..., D] -> logits [..., 2, HALF], the low half's first"""
         return self.halves(state).unflatten(-1, (2, HALF))
 
-    def guess(self, state: Tensor, tolerance: int = 0) -> Tensor:
-        """The code [...] with the most within `tolerance` levels of it, no noise added."""
-        around = (level_distances() <= tolerance).float()
-        low, high = (self.scores(state).float().softmax(-1) @ around).argmax(-1).unbind(-1)
+    def guess(self, state: Tensor) -> Tensor:
+        """state [..., D] -> the likeliest code [...]"""
+        low, high = self.scores(state).argmax(-1).unbind(-1)
         return low + HALF * high
 
 
@@ -80,28 +71,22 @@ class DraftProposer(nn.Module):
     """The serving form for one sequence: codes follow one another inside the graph."""
 
     table: Tensor
-    distances: Tensor
 
     def __init__(self, lm: SpeechLm, heads: DraftHeads) -> None:
         super().__init__()
         self.lm, self.heads = lm, heads
         self.register_buffer("table", input_table(lm)[0], persistent=False)
-        self.register_buffer("distances", level_distances(), persistent=False)
 
-    def forward(
-        self, hidden: Tensor, code: Tensor, features: Tensor, scale: Tensor, noise: Tensor, tolerance: Tensor
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, code: Tensor, features: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
         """hidden [1, D] of the last step and its code [1]; features [K, F - 1] of the next K steps, without the code;
-        scale [1] (1 / temperature, 1 when greedy), the target's own noise [K, V] (zeros when greedy) and the levels
-        [1] that a guess may miss -> codes [K]"""
-        places, around = self.table[features].sum(1), (self.distances <= tolerance).float()
+        scale [1] (1 / temperature, 1 when greedy) and the target's own noise [K, V] (zeros when greedy) -> codes [K]"""
+        places = self.table[features].sum(1)
         state, codes = hidden, []
         for index in range(self.heads.config.length):
             state = self.heads(state, self.lm.code(code) + places[index], index)
             low, high = (self.heads.scores(state)[0] * scale).unbind(0)
             logits = high[:, None] + low + noise[index].view(HALF, HALF)
-            likely = logits.flatten().softmax(0).view(HALF, HALF)
-            code = (around @ likely @ around).flatten().argmax(0, keepdim=True)
+            code = logits.flatten().argmax(0, keepdim=True)
             codes.append(code)
         return torch.cat(codes)
 
@@ -114,5 +99,4 @@ class DraftProposer(nn.Module):
             "features": torch.zeros(length, len(FEATURES) - 2 + len(WINDOW), dtype=torch.long),
             "scale": torch.ones(1),
             "noise": torch.zeros(length, vocabulary),
-            "tolerance": torch.zeros(1, dtype=torch.long),
         }

@@ -18,7 +18,7 @@ from onnx import TensorProto
 
 from engines.bundle import Bundle, load_bundle
 from models.codec import NUM_CODES
-from models.draft_heads import HALF, DraftConfig, DraftHeads, level_distances
+from models.draft_heads import HALF, DraftConfig, DraftHeads
 from models.export import lm_graph, round_to_half, save_sharing, update_manifest
 from models.finish import load_lm
 from models.graph import MICROSOFT, Graph
@@ -28,7 +28,7 @@ from models.quantise import Feeds, quantised, scales, scales_in
 from models.speech_lm import FEATURES, WINDOW, SpeechLm, feature_rows, input_table
 
 _CALIBRATION_CALLS = 400
-SHAPES = {"squares": [-1, HALF, HALF], "square": [HALF, HALF], "column": [HALF, 1], "row": [1, NUM_CODES]}
+_SHAPES = {"squares": [-1, HALF, HALF], "column": [HALF, 1], "row": [1, NUM_CODES]}
 
 
 def load_heads(path: Path) -> DraftHeads:
@@ -50,14 +50,11 @@ def draft_graph(lm: SpeechLm, heads: DraftHeads) -> onnx.ModelProto:
     graph.input("features", TensorProto.INT64, [config.length, count])
     graph.input("scale", TensorProto.FLOAT, [1])
     graph.input("noise", TensorProto.FLOAT, [config.length, NUM_CODES])
-    graph.input("tolerance", TensorProto.INT64, [1])
     code_table = graph.weight("code_table", code_weight)
     others = graph.exact("other_tables", input_table(lm)[0][len(code_weight) :].numpy())
     places = graph.rows_added_up([code_table, others], "features", count, "texts")
     places = graph.node("Add", [places, own["step.weight"]], "places")
-    near = graph.node("LessOrEqual", [graph.exact("distances", level_distances().numpy()), "tolerance"], "is_near")
-    graph.node("Cast", [near], "near", to=TensorProto.FLOAT)
-    for name, shape in SHAPES.items():
+    for name, shape in _SHAPES.items():
         graph.exact(name, np.array(shape))
     graph.exact("parts", np.array([width, config.hidden]))
     graph.node("Reshape", ["noise", "squares"], "noise_squares")
@@ -108,19 +105,15 @@ def _next_state(graph: Graph, heads: DraftHeads, own: dict[str, str], state: str
 
 
 def _guess(graph: Graph, own: dict[str, str], state: str, index: int) -> str:
-    """The code with the most near it: its halves' scores, put together, with the target's noise added."""
+    """The likeliest code: its halves' scores, put together, with the target's noise added."""
     at = f"{index}."
     scores = graph.node("Gemm", [state, own["halves.weight"]], f"{at}scores")
     scores = graph.node("Mul", [scores, "scale"], f"{at}scaled")
     graph.node("Split", [scores], [f"{at}low", f"{at}up"], axis=-1, num_outputs=2)
     high = graph.node("Reshape", [f"{at}up", "column"], f"{at}high")
     noise = graph.node("Gather", ["noise_squares", f"{index}"], f"{at}noise")
-    noise = graph.node("Reshape", [noise, "square"], f"{at}noise_square")
     logits = graph.node("Add", [graph.node("Add", [high, f"{at}low"], f"{at}silent"), noise], f"{at}logits")
-    likely = graph.node("Softmax", [graph.node("Reshape", [logits, "row"], f"{at}row")], f"{at}likely_row", axis=-1)
-    likely = graph.node("Reshape", [likely, "square"], f"{at}likely")
-    around = graph.node("MatMul", [graph.node("MatMul", ["near", likely], f"{at}lows"), "near"], f"{at}around")
-    flat = graph.node("Reshape", [around, "row"], f"{at}around_row")
+    flat = graph.node("Reshape", [logits, "row"], f"{at}row")
     return graph.node("ArgMax", [flat], f"{at}code", axis=-1, keepdims=0)
 
 
@@ -144,7 +137,7 @@ def draft_calls(bundle: Bundle, heads: DraftHeads, samples: list[OwnSample]) -> 
     """One place of a sample each, greedy."""
     rng, length = np.random.default_rng(3), heads.config.length
     long_enough = [sample for sample in samples if len(sample.example.codes) > length]
-    for call in range(_CALIBRATION_CALLS):
+    for _ in range(_CALIBRATION_CALLS):
         sample = long_enough[rng.integers(len(long_enough))]
         one = sample.example
         rows = feature_rows(collate([one])[0], bundle.adapter.offsets, bundle.adapter.num_phone_ids)[0].numpy()
@@ -155,7 +148,6 @@ def draft_calls(bundle: Bundle, heads: DraftHeads, samples: list[OwnSample]) -> 
             "features": rows[step + 1 : step + 1 + length, 1:],
             "scale": np.ones(1, np.float32),
             "noise": np.zeros((length, NUM_CODES), np.float32),
-            "tolerance": np.array([call % 2]),
         }
 
 

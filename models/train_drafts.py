@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.checkpoint import TrainingState
-from models.draft_heads import HALF, LEVELS, DraftConfig, DraftHeads, level_distances
+from models.draft_heads import HALF, DraftConfig, DraftHeads
 from models.finish import load_lm
 from models.lm_data import IGNORED, collate
 from models.own_samples import OwnSample
@@ -62,7 +62,7 @@ def losses(lm: SpeechLm, heads: DraftHeads, given: Batch, guesses: int) -> Tenso
     inputs, codes, hidden = given
     with torch.no_grad():
         embedded = lm.embed(inputs)
-    near, total, state = (level_distances() <= 1).float(), torch.zeros(()), hidden[:, :-1]
+    near, total, state = (_half_distances() <= 1).float(), torch.zeros(()), hidden[:, :-1]
     with torch.autocast("cpu", torch.bfloat16):
         for index in range(guesses):
             state = heads(state[:, : codes.shape[1] - 1 - index], embedded[:, 1 + index :], index)
@@ -77,6 +77,13 @@ def losses(lm: SpeechLm, heads: DraftHeads, given: Batch, guesses: int) -> Tenso
     return total
 
 
+def _half_distances() -> Tensor:
+    """[HALF, HALF]: by how many levels two values of a half differ in the digit that differs most."""
+    value = torch.arange(HALF)
+    digits = torch.stack([value % 8, value // 8], 1)
+    return (digits[:, None] - digits[None]).abs().amax(-1)
+
+
 @torch.no_grad()
 def stood(lm: SpeechLm, heads: DraftHeads, given: Batch, tolerance: int) -> tuple[Tensor, list[Tensor]]:
     """From which positions [B, T - 1] anything is to be guessed; for each guess [B, T - k], whether it stands and all
@@ -88,8 +95,8 @@ def stood(lm: SpeechLm, heads: DraftHeads, given: Batch, tolerance: int) -> tupl
     for index in range(heads.config.length):
         reach = codes.shape[1] - 1 - index
         state = heads(state[:, :reach], texts[:, 1 + index :] + lm.code(code[:, :reach]), index)
-        code, pick = heads.guess(state, tolerance), codes[:, 1 + index :]
-        missed = [code // level % LEVELS - pick // level % LEVELS for level in (1, 8, 64, 512)]
+        code, pick = heads.guess(state), codes[:, 1 + index :]
+        missed = [code // level % 8 - pick // level % 8 for level in (1, 8, 64, 512)]
         alive = alive[:, :reach] & (pick != IGNORED) & (torch.stack(missed).abs().amax(0) <= tolerance)
         found.append(alive)
     return begun, found

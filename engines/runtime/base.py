@@ -73,7 +73,6 @@ class DraftInputs:
     features: IntArray  # [K, F - 1]: those of the next K steps, without the code
     scale: FloatArray  # [1]: 1 / temperature, or 1 when greedy
     noise: FloatArray  # [K, V]: what the target will add at these positions; zeros when greedy
-    tolerance: IntArray  # [1]: levels by which a guess may miss the pick
 
 
 class DraftRuntime(Protocol):

@@ -16,8 +16,7 @@ from engines.config import DraftMode, EngineConfig, check_draft_tolerance
 from engines.errors import ConfigError
 from engines.loop import Engine
 from engines.messages import Append, Cancel, EndText, Event, Submit
-from engines.runtime.base import DraftInputs, FloatArray, IntArray, LmRuntime, StepInputs
-from engines.runtime.onnx import OnnxDrafts
+from engines.runtime.base import FloatArray, LmRuntime, StepInputs
 from engines.sequence import Sequence
 from engines.text import FrontEnd
 from engines.tolerance import stands
@@ -288,25 +287,15 @@ def test_what_cannot_run_is_refused(bundle: Bundle, front_end: FrontEnd) -> None
         check_draft_tolerance(3, coarse)
 
 
-def test_the_shipped_heads(bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_heads(bundle: Bundle, front_end: FrontEnd) -> None:
     assert bundle.drafts is not None, "the shipped bundle brings draft heads"
-    told: list[int] = []
-    propose = OnnxDrafts.propose
-
-    def record(drafts: OnnxDrafts, inputs: DraftInputs) -> IntArray:
-        told.extend(inputs.tolerance.tolist())
-        return propose(drafts, inputs)
-
-    monkeypatch.setattr(OnnxDrafts, "propose", record)
     counters = {}
     for tolerance in (0, 1):
         config = EngineConfig(slots=1, workers=False, drafts=DraftMode.ON, draft_tolerance=tolerance)
         engine = Engine(bundle, config, front_end=front_end)
-        told.clear()
         for _ in range(2):
             ask(engine)
             settle(engine)
-        assert set(told) == {tolerance}, "the best guess depends on what may stand"
         engine.check_integrity()
         counters[tolerance] = engine.stats().counters
         engine.close()
