@@ -1,11 +1,12 @@
 """Draft heads: small networks that guess the LM's next picks from its hidden state, so that one forward checks several.
 
 A step of the LM turns input x[t] into hidden h[t] and code[t], which goes into x[t + 1] with what the text says there.
-A draft guesses the code at t + 1 from h[t] and x[t + 1], then, with its own guess inside x[t + 2], the next, and so on.
-The heads share the LM's embeddings and output matrices. Two kinds, compared by measurement:
+A draft guesses the code at t + 1 from h[t] and x[t + 1], then, with its own guess inside x[t + 2], the next, and so on
+(Hydra, arXiv 2402.05109; EAGLE, arXiv 2401.15077, without its attention, which brought less than depth).
 
-    sequential   s[k] = norm(s[k-1] + mlp(s[k-1], x[t + k]))     (Hydra, arXiv 2402.05109; EAGLE, arXiv 2401.15077)
-    parallel     s[k] = norm(h + mlp_k(h, x[t + 1]))             (Medusa, arXiv 2401.10774)
+A code is two halves of its digits, and a guess scores each half's 64 values for itself: the LM's own output matrix
+would be half of a draft's cost. The likeliest code is guessed, also where a guess may miss the pick by some levels: the
+code with the most around it is seldom wrong and always dull (docs/decisions/0009-draft-tolerance.md).
 """
 
 from __future__ import annotations
@@ -18,50 +19,52 @@ from torch import Tensor, nn
 
 from models.speech_lm import FEATURES, WINDOW, SpeechLm, input_table
 
+HALF = 64  # values of two digits of eight levels; code = low half + HALF * high half
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftConfig:
     length: int = 3  # codes guessed at most
     hidden: int = 512
-    sequential: bool = True
+    layers: int = 3
 
 
 class DraftHeads(nn.Module):
+    """y = norm(state, x), kept = state + carry(y); then for each MLP kept += mlp(y), y = norm(kept)."""
+
     def __init__(self, config: DraftConfig, width: int) -> None:
         super().__init__()
         self.config = config
-        mlps = 1 if config.sequential else config.length
-        self.enter = nn.ModuleList(nn.Linear(2 * width, config.hidden) for _ in range(mlps))
-        self.leave = nn.ModuleList(nn.Linear(config.hidden, width) for _ in range(mlps))
-        self.step = nn.Embedding(config.length, config.hidden)
-        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.step = nn.Embedding(config.length, width)
+        self.enter_norm = nn.RMSNorm(2 * width, eps=1e-5)
+        self.carry = nn.Linear(2 * width, width, bias=False)
+        entering = [2 * width] + [width] * (config.layers - 1)
+        self.norms = nn.ModuleList(nn.RMSNorm(width, eps=1e-5) for _ in range(config.layers))  # behind each MLP
+        # Nothing is added to a product: in serving each of them would be a kernel more.
+        self.enter = nn.ModuleList(nn.Linear(size, config.hidden, bias=False) for size in entering)
+        self.leave = nn.ModuleList(nn.Linear(config.hidden, width, bias=False) for _ in range(config.layers))
+        self.halves = nn.Linear(width, 2 * HALF, bias=False)
         nn.init.zeros_(self.step.weight)
         for layer in self.leave:
-            nn.init.zeros_(layer.weight)  # the first guess is the LM's own last opinion
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.weight)
 
     def forward(self, state: Tensor, x: Tensor, index: int) -> Tensor:
         """state [..., D], x [..., D] -> the state of guess `index`, [..., D]"""
-        mlp = 0 if self.config.sequential else index
-        inner = self.enter[mlp](torch.cat([state, x], -1)) + self.step.weight[index]
-        result: Tensor = self.norm(state + self.leave[mlp](F.silu(inner)))
-        return result
+        y = self.enter_norm(torch.cat([state, x + self.step.weight[index]], -1))
+        kept = state + self.carry(y)
+        for norm, enter, leave in zip(self.norms, self.enter, self.leave, strict=True):
+            kept = kept + leave(F.silu(enter(y)))
+            y = norm(kept)
+        return y
 
-    def unrolled(self, hidden: Tensor, embedded: Tensor) -> list[Tensor]:
-        """All positions of whole utterances, with the true picks as inputs.
+    def scores(self, state: Tensor) -> Tensor:
+        """state [..., D] -> logits [..., 2, HALF], the low half's first"""
+        return self.halves(state).unflatten(-1, (2, HALF))
 
-        hidden, embedded [B, T, D] -> for k = 1..length the states [B, T - k, D] that guess positions k..T-1
-        """
-        length = hidden.shape[1]
-        states, state = [], hidden[:, :-1]
-        for index in range(self.config.length):
-            if self.config.sequential:
-                state = self.forward(state[:, : length - 1 - index], embedded[:, 1 + index :], index)
-            else:
-                reach = length - 1 - index
-                state = self.forward(hidden[:, :reach], embedded[:, 1 : reach + 1], index)
-            states.append(state)
-        return states
+    def guess(self, state: Tensor) -> Tensor:
+        """state [..., D] -> the likeliest code [...]"""
+        low, high = self.scores(state).argmax(-1).unbind(-1)
+        return low + HALF * high
 
 
 class DraftProposer(nn.Module):
@@ -80,12 +83,11 @@ class DraftProposer(nn.Module):
         places = self.table[features].sum(1)
         state, codes = hidden, []
         for index in range(self.heads.config.length):
-            x = self.lm.code(code) + places[index if self.heads.config.sequential else 0]
-            state = self.heads(state if self.heads.config.sequential else hidden, x, index)
-            guess = (self.lm.to_code(state) * scale + noise[index : index + 1]).argmax(-1)
-            codes.append(guess)
-            if self.heads.config.sequential:
-                code = guess
+            state = self.heads(state, self.lm.code(code) + places[index], index)
+            low, high = (self.heads.scores(state)[0] * scale).unbind(0)
+            logits = high[:, None] + low + noise[index].view(HALF, HALF)
+            code = logits.flatten().argmax(0, keepdim=True)
+            codes.append(code)
         return torch.cat(codes)
 
     def example_inputs(self) -> dict[str, Tensor]:

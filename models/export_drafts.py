@@ -18,7 +18,7 @@ from onnx import TensorProto
 
 from engines.bundle import Bundle, load_bundle
 from models.codec import NUM_CODES
-from models.draft_heads import DraftConfig, DraftHeads
+from models.draft_heads import HALF, DraftConfig, DraftHeads
 from models.export import lm_graph, round_to_half, save_sharing, update_manifest
 from models.finish import load_lm
 from models.graph import MICROSOFT, Graph
@@ -28,13 +28,14 @@ from models.quantise import Feeds, quantised, scales, scales_in
 from models.speech_lm import FEATURES, WINDOW, SpeechLm, feature_rows, input_table
 
 _CALIBRATION_CALLS = 400
+_SHAPES = {"squares": [-1, HALF, HALF], "column": [HALF, 1], "row": [1, NUM_CODES]}
 
 
 def load_heads(path: Path) -> DraftHeads:
     weights = torch.load(path, weights_only=False)["network"]
-    length, hidden = weights["step.weight"].shape
-    config = DraftConfig(length=length, hidden=hidden, sequential="enter.1.weight" not in weights)
-    heads = DraftHeads(config, weights["leave.0.weight"].shape[0])
+    (length, width), hidden = weights["step.weight"].shape, weights["enter.0.weight"].shape[0]
+    layers = sum(name.startswith("enter.") and name.endswith(".weight") for name in weights)
+    heads = DraftHeads(DraftConfig(length=length, hidden=hidden, layers=layers), width)
     heads.load_state_dict(weights)
     return heads.eval()
 
@@ -42,46 +43,78 @@ def load_heads(path: Path) -> DraftHeads:
 def draft_graph(lm: SpeechLm, heads: DraftHeads) -> onnx.ModelProto:
     """`models.draft_heads.DraftProposer` as a graph."""
     config, graph, width = heads.config, Graph(), lm.config.width
-    weights = {name: value.detach().numpy() for name, value in lm.state_dict().items()}
-    own = {name: value.detach().numpy() for name, value in heads.state_dict().items()}
+    code_weight, own = lm.code.weight.detach().numpy(), _weights(graph, heads)
+    count = len(FEATURES) - 2 + len(WINDOW)
     graph.input("hidden", TensorProto.FLOAT, [1, width])
     graph.input("code", TensorProto.INT64, [1])
-    count = len(FEATURES) - 2 + len(WINDOW)
     graph.input("features", TensorProto.INT64, [config.length, count])
     graph.input("scale", TensorProto.FLOAT, [1])
     graph.input("noise", TensorProto.FLOAT, [config.length, NUM_CODES])
-    code_table = graph.weight("code_table", weights["code.weight"])
-    others = graph.exact("other_tables", input_table(lm)[0][len(weights["code.weight"]) :].numpy())
-    places = graph.rows_added_up([code_table, others], "features", count, "places")
-    to_code, norm = graph.weight("to_code", weights["to_code.weight"].T), graph.weight("norm", own["norm.weight"])
-    code, state, codes, x = "code", "hidden", [], ""
+    code_table = graph.weight("code_table", code_weight)
+    others = graph.exact("other_tables", input_table(lm)[0][len(code_weight) :].numpy())
+    places = graph.rows_added_up([code_table, others], "features", count, "texts")
+    places = graph.node("Add", [places, own["step.weight"]], "places")
+    for name, shape in _SHAPES.items():
+        graph.exact(name, np.array(shape))
+    graph.exact("parts", np.array([width, config.hidden]))
+    graph.node("Reshape", ["noise", "squares"], "noise_squares")
+    code, state, codes = "code", "hidden", []
     for index in range(config.length):
-        at = f"{index}."
-        mlp = 0 if config.sequential else index
-        if config.sequential or index == 0:
-            place = graph.node("Gather", [places, graph.exact(f"{at}place", np.array([index]))], f"{at}place_vector")
-            x = graph.node("Add", [graph.node("Gather", [code_table, code], f"{at}code_vector"), place], f"{at}x")
-        joined = graph.node("Concat", [state if config.sequential else "hidden", x], f"{at}joined", axis=-1)
-        enter = graph.weight(f"{mlp}.enter", own[f"enter.{mlp}.weight"].T) if mlp == index else f"{mlp}.enter"
-        leave = graph.weight(f"{mlp}.leave", own[f"leave.{mlp}.weight"].T) if mlp == index else f"{mlp}.leave"
-        inner = graph.node("Gemm", [joined, enter], f"{at}inner")
-        shift = own[f"enter.{mlp}.bias"] + own["step.weight"][index]
-        # Sum, since an Add would be merged into the product before that can become int8.
-        inner = graph.node("Sum", [inner, graph.weight(f"{at}shift", shift)], f"{at}shifted")
-        inner = graph.node("QuickGelu", [inner], f"{at}silu", domain=MICROSOFT, alpha=1.0)
-        out = graph.node("Gemm", [inner, leave], f"{at}out")
-        inputs = [out, state if config.sequential else "hidden", norm]
-        inputs.append(graph.weight(f"{at}out_bias", own[f"leave.{mlp}.bias"]))
-        graph.node("SkipSimplifiedLayerNormalization", inputs, [f"{at}state"], domain=MICROSOFT, epsilon=1e-5)
-        state = f"{at}state"
-        logits = graph.node("Mul", [graph.node("Gemm", [state, to_code], f"{at}logits"), "scale"], f"{at}scaled")
-        row = graph.node("Gather", ["noise", graph.exact(f"{at}row", np.array([index]))], f"{at}noise")
-        logits = graph.node("Add", [logits, row], f"{at}noisy")
-        code = graph.node("ArgMax", [logits], f"{at}code", axis=-1, keepdims=0)
+        graph.exact(f"{index}", np.array([index]))
+        place = graph.node("Gather", [places, f"{index}"], f"{index}.place")
+        x = graph.node("Add", [graph.node("Gather", [code_table, code], f"{index}.said"), place], f"{index}.x")
+        state = _next_state(graph, heads, own, state, x, f"{index}.")
+        code = _guess(graph, own, state, index)
         codes.append(code)
     graph.node("Concat", codes, "codes", axis=0)
     graph.output("codes", TensorProto.INT64, [config.length])
     return graph.model("draft_heads")
+
+
+def _weights(graph: Graph, heads: DraftHeads) -> dict[str, str]:
+    """Constants of the graph by the network's names; matrices lie turned."""
+    found = {}
+    for name, value in heads.state_dict().items():
+        array = value.detach().numpy()
+        turned = array.T if array.ndim == 2 and name != "step.weight" else array
+        if name not in ("carry.weight", "enter.0.weight"):
+            found[name] = graph.weight(f"own.{name}", turned)
+    both = [heads.carry.weight, heads.enter[0].weight]  # they see the same
+    found["carry_enter"] = graph.weight("own.carry_enter", torch.cat(both).detach().numpy().T)
+    return found
+
+
+def _next_state(graph: Graph, heads: DraftHeads, own: dict[str, str], state: str, x: str, at: str) -> str:
+    """`DraftHeads.forward`"""
+    joined = graph.node("Concat", [state, x], f"{at}joined", axis=-1)
+    inputs = [joined, own["enter_norm.weight"]]
+    y = graph.node("SimplifiedLayerNormalization", inputs, f"{at}y", axis=-1, epsilon=1e-5, stash_type=1)
+    both = graph.node("Gemm", [y, own["carry_enter"]], f"{at}both")
+    graph.node("Split", [both, "parts"], [f"{at}carried", f"{at}0.product"], axis=-1)
+    kept = graph.node("Add", [state, f"{at}carried"], f"{at}kept")
+    for layer in range(heads.config.layers):
+        here = f"{at}{layer}."
+        if layer:
+            graph.node("Gemm", [y, own[f"enter.{layer}.weight"]], f"{here}product")
+        inner = graph.node("QuickGelu", [f"{here}product"], f"{here}silu", domain=MICROSOFT, alpha=1.0)
+        left = graph.node("Gemm", [inner, own[f"leave.{layer}.weight"]], f"{here}left")
+        inputs, y = [left, kept, own[f"norms.{layer}.weight"]], f"{here}y"
+        kept = f"{here}kept"
+        graph.node("SkipSimplifiedLayerNormalization", inputs, [y, "", "", kept], domain=MICROSOFT, epsilon=1e-5)
+    return y
+
+
+def _guess(graph: Graph, own: dict[str, str], state: str, index: int) -> str:
+    """The likeliest code: its halves' scores, put together, with the target's noise added."""
+    at = f"{index}."
+    scores = graph.node("Gemm", [state, own["halves.weight"]], f"{at}scores")
+    scores = graph.node("Mul", [scores, "scale"], f"{at}scaled")
+    graph.node("Split", [scores], [f"{at}low", f"{at}up"], axis=-1, num_outputs=2)
+    high = graph.node("Reshape", [f"{at}up", "column"], f"{at}high")
+    noise = graph.node("Gather", ["noise_squares", f"{index}"], f"{at}noise")
+    logits = graph.node("Add", [graph.node("Add", [high, f"{at}low"], f"{at}silent"), noise], f"{at}logits")
+    flat = graph.node("Reshape", [logits, "row"], f"{at}row")
+    return graph.node("ArgMax", [flat], f"{at}code", axis=-1, keepdims=0)
 
 
 def export_drafts(folder: Path, lm: SpeechLm, heads: DraftHeads, samples: list[OwnSample]) -> None:
