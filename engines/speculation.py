@@ -36,6 +36,8 @@ from engines.tolerance import stands
 _PROBE_EVERY = 400  # tokens between two looks at the way not taken; twice as many after each that changed nothing
 _PROBE_EVERY_MOST = 12800
 _PROBE_TOKENS = 48
+_PROBE_LEAST = 12  # tokens of a look that may end early
+_CLEARLY_SLOWER = 1.3  # times what the other way costs: no more need be seen
 _KEEP = 0.97  # of what is known, with every step
 _COLD_STEPS = 4  # first steps of a way pay for memory and bindings; they are not counted
 
@@ -49,6 +51,7 @@ class DraftSwitch:
         self._cold = {True: _COLD_STEPS, False: _COLD_STEPS}
         self._left, self._every = _PROBE_TOKENS, _PROBE_EVERY
         self._settled = True  # the way that the last probe confirmed
+        self._looked_s, self._looked = 0.0, 0  # seconds and tokens of the other way since the probe began
         self.on = True
 
     def observe(self, tokens: int, seconds: float) -> None:
@@ -62,14 +65,25 @@ class DraftSwitch:
         self._seconds[way] = _KEEP * self._seconds[way] + seconds
         self._tokens[way] = _KEEP * self._tokens[way] + tokens
         self._left -= tokens
-        if self._left > 0:
+        if self.on is not self._settled:
+            self._looked_s, self._looked = self._looked_s + seconds, self._looked + tokens
+        if self._left > 0 and not self._seen_enough:
             return
         if self.on is self.best:
             self.on, self._left = not self.best, _PROBE_TOKENS
+            self._looked_s, self._looked = 0.0, 0
             return
         self._every = min(2 * self._every, _PROBE_EVERY_MOST) if self.best is self._settled else _PROBE_EVERY
         self.on = self._settled = self.best
         self._left = self._every
+
+    @property
+    def _seen_enough(self) -> bool:
+        """Whether the way looked at is so much slower that the rest of the probe would only cost time."""
+        settled_s = self._cost_s(self._settled)
+        if self._looked < _PROBE_LEAST or settled_s is None:
+            return False
+        return self.on is not self._settled and self._looked_s / self._looked > _CLEARLY_SLOWER * settled_s
 
     @property
     def best(self) -> bool:

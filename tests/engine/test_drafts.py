@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,13 @@ class TestSwitch:
         list(self.run(switch, lambda on: 1.0 if on else 1.5, 2_000))
         ways = list(self.run(switch, lambda on: 2.0 if on else 1.5, 20_000))
         assert ways[-2_000:].count(False) > 1_800
+
+    def test_a_look_at_a_far_slower_way_is_short(self) -> None:
+        ways = list(self.run(DraftSwitch(), lambda on: 3.0 if on else 1.0, 2_000))
+        looks = [len(list(run)) for on, run in groupby(ways) if on]
+        assert looks[0] > 40, "nothing else is known at first"
+        assert len(looks) > 2
+        assert max(looks[1:]) == 12
 
     def test_one_slow_step_does_not_turn_it(self) -> None:
         switch = DraftSwitch()
