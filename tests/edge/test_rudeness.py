@@ -52,24 +52,25 @@ def test_halves_of_surrogate_pairs_are_no_names(message: dict[str, str]) -> None
     asyncio.run(scenario())
 
 
+def open_utterance(state: State) -> Utterance:
+    return Utterance(
+        state,
+        protocol="test",
+        casting=Casting(voice="rms"),
+        seed=1,
+        speed=1.0,
+        rate_hz=24_000,
+        temperature=None,
+    )
+
+
 def test_flushes_and_appends_that_say_nothing_are_not_kept() -> None:
     async def scenario() -> None:
         toy = ToyEngine()
         async with serving(toy) as app:
             state: State = app.state.parlando
 
-            def open_one() -> Utterance:
-                return Utterance(
-                    state,
-                    protocol="test",
-                    casting=Casting(voice="rms"),
-                    seed=1,
-                    speed=1.0,
-                    rate_hz=24_000,
-                    temperature=None,
-                )
-
-            rude, polite = open_one(), open_one()
+            rude, polite = open_utterance(state), open_utterance(state)
             sent: list[object] = []
             forward = state.engine.send
             state.engine.send = lambda command: (sent.append(command), forward(command))[1]  # type: ignore[method-assign]
@@ -101,15 +102,7 @@ def test_the_end_of_a_text_may_meet_the_deadline() -> None:
             state: State = app.state.parlando
             loop, faults = asyncio.get_running_loop(), list[object]()
             loop.set_exception_handler(lambda loop, context: faults.append(context))
-            utterance = Utterance(
-                state,
-                protocol="test",
-                casting=Casting(voice="rms"),
-                seed=1,
-                speed=1.0,
-                rate_hz=24_000,
-                temperature=None,
-            )
+            utterance = open_utterance(state)
             assert isinstance(await utterance.next(), Started)
             hearing = asyncio.ensure_future(utterance.next())
             while utterance._waiting is None:

@@ -16,6 +16,7 @@ from engines.randomness import noise
 from engines.runtime.onnx import OnnxLm, OnnxVocoder
 from engines.synth import speak
 from engines.text import FrontEnd
+from tests.engine.driving import pcm_of, settle
 
 TEXT = "Hello there, this is a test. Would you like 3 cups of tea, or nothing at all?"
 OTHERS = (
@@ -41,18 +42,6 @@ def engine(bundle: Bundle, front_end: FrontEnd) -> Iterator[Engine]:
 
 def submit(bundle: Bundle, name: str, seed: int = 3, voice: int = 0) -> Submit:
     return Submit(request_id=name, voice=bundle.voices[voice].id, seed=seed)
-
-
-def settle(engine: Engine) -> list[Event]:
-    """Steps until there is nothing left to do without new commands."""
-    events: list[Event] = []
-    while engine.has_work:
-        events += engine.step()
-    return events
-
-
-def pcm_of(events: list[Event], name: str) -> bytes:
-    return b"".join(event.pcm for event in events if isinstance(event, Chunk) and event.request_id == name)
 
 
 def whole(engine: Engine, text: str = TEXT, seed: int = 3, voice: int = 0) -> bytes:

@@ -13,13 +13,14 @@ import pyworld
 from engines.bundle import Bundle
 from engines.errors import BadParameter, RequestError, UnknownVoice
 from engines.loop import Engine, EngineConfig
-from engines.messages import Append, Cancel, Chunk, EndText, Event, Failed, Finished, Submit
+from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, Submit
 from engines.mixing import Casting, Timbre, cast, parse_mix
 from engines.randomness import noise
 from engines.runtime.base import FloatArray
 from engines.runtime.onnx import OnnxVocoder
 from engines.synth import speak
 from engines.text import FrontEnd
+from tests.engine.driving import pcm_of, settle
 
 TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved."
 NAMES = {name: name for name in ("rms", "slt", "awb", "kal16")} | {"nova": "slt"}
@@ -123,17 +124,6 @@ def test_a_weight_of_one_is_that_voice_whatever_the_zeros_stand_for(bundle: Bund
 
 def submit(name: str, seed: int = 3, **settings: object) -> Submit:
     return Submit(request_id=name, voice="rms", seed=seed, **settings)  # type: ignore[arg-type]
-
-
-def settle(engine: Engine) -> list[Event]:
-    events: list[Event] = []
-    while engine.has_work:
-        events += engine.step()
-    return events
-
-
-def pcm_of(events: list[Event], name: str) -> bytes:
-    return b"".join(event.pcm for event in events if isinstance(event, Chunk) and event.request_id == name)
 
 
 def test_neighbours_of_other_mixes_and_pitches_change_nothing(engine: Engine) -> None:
