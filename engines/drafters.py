@@ -8,60 +8,46 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-
-from engines.adapter_pointer import features
 from engines.bundle import Bundle
 from engines.randomness import gumbel
-from engines.runtime.base import DraftInputs, DraftRuntime, FloatArray
+from engines.runtime.base import DraftRuntime, FloatArray, IntArray
 from engines.sequence import Sequence
-from engines.timetable import place_at
 
 
 class Drafter(Protocol):
     length: int  # guesses at most
 
-    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
-        """hidden [D] of the sequence's last step, whose pick is committed -> the picks that may follow."""
+    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
+        """hidden [D] of the sequence's last step, whose pick is committed; ahead [N, F - 1], what the next N steps will
+        see beside their codes -> the picks that may follow, at most N."""
         ...
 
 
 class HeadDrafter:
     def __init__(self, bundle: Bundle, runtime: DraftRuntime) -> None:
-        self._bundle, self._runtime = bundle, runtime
+        self._runtime, self._codes = runtime, bundle.codes.count
         self.length = runtime.length
-        self._silent = np.zeros((runtime.length, bundle.codes.count), np.float32)
-        self._features = np.zeros((runtime.length, bundle.adapter.features - 1), np.int64)
+        self._silent = True  # the noise in the runtime's inputs
 
-    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
-        seen = self._look_ahead(sequence)
-        if not seen:
-            return []
+    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
+        inputs, seen = self._runtime.inputs, len(ahead)
+        inputs.hidden[0], inputs.code[0], inputs.features[:seen] = hidden, sequence.previous_code, ahead
         greedy = sequence.temperature <= 0
-        inputs = DraftInputs(
-            hidden=hidden[None],
-            code=np.array([sequence.previous_code]),
-            features=self._features,
-            scale=np.array([1.0 if greedy else 1.0 / sequence.temperature], np.float32),
-            noise=self._silent if greedy else self._noise(sequence),
-        )
-        guesses: list[int] = self._runtime.propose(inputs)[:seen].tolist()
+        if not greedy:
+            self._lay_out_noise(sequence)
+        elif not self._silent:
+            inputs.noise[:] = 0
+        self._silent = greedy
+        inputs.scale[0] = 1.0 if greedy else 1.0 / sequence.temperature
+        guesses: list[int] = self._runtime.propose()[:seen].tolist()
         return guesses
 
-    def _look_ahead(self, sequence: Sequence) -> int:
-        """Lays out what the next steps will see but their codes; returns how many are in sight."""
-        place, step = sequence.place, 0
-        while place is not None and step < self.length:
-            self._features[step] = features(self._bundle, sequence, place)[1:]
-            place = place_at(self._bundle, sequence.segments[0], place.step + 1, place.pointer, 0)
-            step += 1
-        return step
-
-    def _noise(self, sequence: Sequence) -> FloatArray:
+    def _lay_out_noise(self, sequence: Sequence) -> None:
         """The very noise the target adds at these positions: the coupling that lets equal opinions pick equally."""
         # The target's first unseen position is the step whose guess is checked, one after the last committed code.
-        first, width = len(sequence.codes), self._silent.shape[1]
-        return np.stack([gumbel(sequence.request.seed, first + index, width) for index in range(self.length)])
+        first = len(sequence.codes)
+        for index, row in enumerate(self._runtime.inputs.noise):
+            row[:] = gumbel(sequence.request.seed, first + index, self._codes)
 
 
 class NgramDrafter:
@@ -70,10 +56,9 @@ class NgramDrafter:
     def __init__(self, length: int = 2) -> None:
         self.length = length
 
-    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
+    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
         codes = sequence.codes
         for place in range(len(codes) - 2, 0, -1):
             if codes[place] == codes[-1] and codes[place - 1] == codes[-2]:
-                following = codes[place + 1 : place + 1 + self.length]
-                return following
+                return codes[place + 1 : place + 1 + min(self.length, len(ahead))]
         return []

@@ -140,10 +140,7 @@ class Speculation:
             places = self._foresee(sequence)
             if len(places) < 2:
                 return False
-            inputs = self._runtime.ahead
-            for step in range(self.steps):  # what lies behind the last place is computed and taken back
-                inputs.features[0, step] = features(self._bundle, sequence, places[min(step, len(places) - 1)])
-            inputs.past[0] = sequence.past
+            self._runtime.ahead.past[0] = sequence.past
             code_logits, hidden = self._runtime.verify(sequence.slot)
         except Exception:  # whatever the backend raises: a guess is optional, and a plain step says what is wrong
             self._counters.draft_faults += 1
@@ -176,18 +173,30 @@ class Speculation:
         return guess if stands(self._levels, guess, picked, self._tolerance) else picked
 
     def _foresee(self, sequence: Sequence) -> list[Place]:
-        """The places of the steps to run: the true one and those the guesses lead to."""
-        assert sequence.place is not None, "only where the next step's inputs are known"
-        places: list[Place] = [sequence.place]
+        """The places of the steps to run, the true one and those the guesses lead to, laid out for the runtime."""
         made, hidden = self._hidden.get(sequence.request.request_id, (-1, None))
         if hidden is None or made != sequence.lm_steps or sequence.past == 0:
-            return places
-        for code in self._drafter.propose(sequence, hidden):
-            last = places[-1]
-            following = place_at(self._bundle, sequence.segments[0], last.step + 1, last.pointer, code)
-            if following is None:
-                break
-            places.append(following)
+            return []
+        rows = self._runtime.ahead.features[0]
+        places = self._look_ahead(sequence)
+        for step, place in enumerate(places):
+            rows[step] = features(self._bundle, sequence, place)
+        guesses = self._drafter.propose(sequence, hidden, rows[1 : len(places), 1:])
+        offset = self._bundle.adapter.offsets["code"]
+        for step, code in enumerate(guesses, 1):
+            rows[step, 0] = offset + code
+            places[step] = places[step]._replace(previous_code=code)
+        last = len(guesses)
+        rows[last + 1 :] = rows[last]  # what lies behind the last place is computed and taken back
+        return places[: last + 1]
+
+    def _look_ahead(self, sequence: Sequence) -> list[Place]:
+        """The true step and those behind it that are in sight, whose codes are not known."""
+        place, places = sequence.place, list[Place]()
+        assert place is not None, "only where the next step's inputs are known"
+        while place is not None and len(places) < self.steps:
+            places.append(place)
+            place = place_at(self._bundle, sequence.segments[0], place.step + 1, place.pointer, 0)
         return places
 
     def _keep(self, sequence: Sequence, hidden: FloatArray) -> None:

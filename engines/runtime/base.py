@@ -66,7 +66,7 @@ class LmRuntime(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftInputs:
-    """One sequence as the draft heads see it. K codes to guess."""
+    """One sequence as the draft heads see it, K codes to guess; reused: the caller writes, the runtime reads."""
 
     hidden: FloatArray  # [1, D] of the last step
     code: IntArray  # [1] that step's pick
@@ -74,12 +74,23 @@ class DraftInputs:
     scale: FloatArray  # [1]: 1 / temperature, or 1 when greedy
     noise: FloatArray  # [K, V]: what the target will add at these positions; zeros when greedy
 
+    @classmethod
+    def allocate(cls, length: int, width: int, features: int, codes: int) -> DraftInputs:
+        return cls(
+            hidden=np.zeros((1, width), np.float32),
+            code=np.zeros(1, np.int64),
+            features=np.zeros((length, features - 1), np.int64),
+            scale=np.ones(1, np.float32),
+            noise=np.zeros((length, codes), np.float32),
+        )
+
 
 class DraftRuntime(Protocol):
     length: int  # K
+    inputs: DraftInputs
 
-    def propose(self, inputs: DraftInputs) -> IntArray:
-        """-> codes [K]"""
+    def propose(self) -> IntArray:
+        """-> codes [K], which the next call writes over"""
         ...
 
 

@@ -194,13 +194,16 @@ class OnnxDrafts:
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
         assert bundle.drafts is not None, "only for a bundle that brings draft heads"
         self.length = bundle.drafts.length
-        self._session = _session(bundle, bundle.drafts.file, threads)
-        self._names = [one.name for one in fields(DraftInputs)]
-        _expect_names(bundle.drafts.file, "inputs", [one.name for one in self._session.get_inputs()], self._names)
+        self.inputs = DraftInputs.allocate(self.length, bundle.lm.width, bundle.adapter.features, bundle.codes.count)
+        self._codes = np.zeros(self.length, np.int64)
+        session = _session(bundle, bundle.drafts.file, threads)
+        feeds = {one.name: getattr(self.inputs, one.name) for one in fields(DraftInputs)}
+        _expect_names(bundle.drafts.file, "inputs", [one.name for one in session.get_inputs()], [*feeds])
+        self._session, self._bound = session, _bind(session, feeds, {}, [], {"codes": self._codes})
 
-    def propose(self, inputs: DraftInputs) -> IntArray:
-        codes: IntArray = self._session.run(None, {name: getattr(inputs, name) for name in self._names})[0]
-        return codes
+    def propose(self) -> IntArray:
+        self._session.run_with_iobinding(self._bound[0])
+        return self._codes
 
 
 class OnnxDurations:

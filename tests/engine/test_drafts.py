@@ -16,7 +16,7 @@ from engines.drafters import Drafter, NgramDrafter
 from engines.errors import ConfigError
 from engines.loop import Engine, EngineConfig
 from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
-from engines.runtime.base import FloatArray
+from engines.runtime.base import FloatArray, IntArray
 from engines.runtime.onnx import OnnxLm
 from engines.sequence import Sequence
 from engines.speculation import DraftSwitch
@@ -35,10 +35,10 @@ class Foreseeing:
         self.picks, self.wrong, self.length = picks, wrong, length  # as many as the bundle's graph can check
         self.rng = random.Random(4)
 
-    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
+    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
         assert np.isfinite(hidden).all()
         done = len(sequence.codes)
-        following = self.picks[sequence.request.seed][done : done + self.length]
+        following = self.picks[sequence.request.seed][done : done + min(self.length, len(ahead))]
         return [(code + 1) % 4096 if self.rng.random() < self.wrong else code for code in following]
 
 
@@ -157,7 +157,7 @@ def test_cancel_while_drafting(bundle: Bundle, front_end: FrontEnd, picks: Picks
 
 def test_a_failing_drafter_costs_nothing_but_its_drafts(bundle: Bundle, front_end: FrontEnd) -> None:
     class Failing(NgramDrafter):
-        def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
+        def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
             raise RuntimeError("no opinion")
 
     plain, engine = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF), make(bundle, front_end, Failing())
@@ -177,9 +177,9 @@ def test_ngrams_continue_as_before() -> None:
     class Past:
         codes: tuple[int, ...] = (5, 6, 7, 8, 9, 5, 6)
 
-    assert list(NgramDrafter(length=2).propose(Past(), np.zeros(1, np.float32))) == [7, 8]  # type: ignore[arg-type]
+    assert list(NgramDrafter(length=2).propose(Past(), np.zeros(1, np.float32), np.zeros((2, 14), int))) == [7, 8]  # type: ignore[arg-type]
     Past.codes = (1, 2, 3)
-    assert NgramDrafter().propose(Past(), np.zeros(1, np.float32)) == []  # type: ignore[arg-type]
+    assert NgramDrafter().propose(Past(), np.zeros(1, np.float32), np.zeros((2, 14), int)) == []  # type: ignore[arg-type]
 
 
 class TestSwitch:

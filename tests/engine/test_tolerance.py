@@ -16,7 +16,7 @@ from engines.config import DraftMode, EngineConfig, check_draft_tolerance
 from engines.errors import ConfigError
 from engines.loop import Engine
 from engines.messages import Append, Cancel, EndText, Event, Submit
-from engines.runtime.base import FloatArray, LmRuntime, StepInputs
+from engines.runtime.base import FloatArray, IntArray, LmRuntime, StepInputs
 from engines.sequence import Sequence
 from engines.text import FrontEnd
 from engines.tolerance import stands
@@ -82,9 +82,9 @@ class Beside:
         self.levels, self.picks, self.offs = bundle.codes.levels, picks, offs
         self.length = bundle.drafts.length
 
-    def propose(self, sequence: Sequence, hidden: FloatArray) -> list[int]:
+    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
         done = len(sequence.codes)
-        return [self.guess(place) for place in range(done, min(done + self.length, len(self.picks)))]
+        return [self.guess(place) for place in range(done, min(done + self.length, done + len(ahead), len(self.picks)))]
 
     def guess(self, place: int) -> int:
         rng, digits = random.Random(place), digits_of(self.levels, self.picks[place])
