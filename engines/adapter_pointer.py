@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engines.bundle import Bundle, PointerAdapter
 from engines.runtime.base import StepInputs
-from engines.segmenter import Segment
+from engines.segmenter import Around, Segment
 from engines.sequence import Sequence
 from engines.timetable import Place
 
@@ -24,21 +24,29 @@ def write_row(bundle: Bundle, inputs: StepInputs, sequence: Sequence) -> None:
 def features(bundle: Bundle, sequence: Sequence, at: Place) -> list[int]:
     """Rows of the LM's input table for one step of the open segment, the code's first."""
     adapter, segment = bundle.adapter, sequence.segments[0]
-    offsets, ends, pointer = adapter.offsets, segment.ends, at.pointer
-    hop, begin = at.step * bundle.frames_per_code, ends[pointer - 1] if pointer else 0
+    known = segment.around.get(at.pointer)
+    if known is None:
+        known = segment.around[at.pointer] = _around(adapter, segment, at.pointer, sequence.voice.index)
+    phones, begin, end, rest = known
+    hop, offsets = at.step * bundle.frames_per_code, adapter.offsets
+    since, left = _cut(hop - begin, adapter.since), _cut(end - hop, adapter.left)
+    return [offsets["code"] + at.previous_code, *phones, offsets["since"] + since, offsets["left"] + left, *rest]
+
+
+def _around(adapter: PointerAdapter, segment: Segment, pointer: int, speaker: int) -> Around:
+    """What all steps of one phone share: rows of the phones around it; when it begins and ends, in hops; the rest."""
+    offsets, ends = adapter.offsets, segment.ends
     following = ends[pointer + 1] - ends[pointer] if pointer + 1 < len(ends) else 0
     distance, kind = next_pause(adapter, segment, pointer)
     ids, block = window(adapter, segment, pointer), adapter.num_phone_ids
-    return [
-        offsets["code"] + at.previous_code,
-        *(offsets["phones"] + place * block + phone for place, phone in enumerate(ids)),
-        offsets["since"] + _cut(hop - begin, adapter.since),
-        offsets["left"] + _cut(ends[pointer] - hop, adapter.left),
+    rest = [
         offsets["following"] + _cut(following, adapter.following),
         offsets["to_pause"] + distance,
         offsets["pause_type"] + kind,
-        offsets["speaker"] + sequence.voice.index,
+        offsets["speaker"] + speaker,
     ]
+    phones = [offsets["phones"] + place * block + phone for place, phone in enumerate(ids)]
+    return phones, ends[pointer - 1] if pointer else 0, ends[pointer], rest
 
 
 def next_pause(adapter: PointerAdapter, segment: Segment, pointer: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from engines.errors import BundleError, UnknownVoice
 
-FORMAT = 3  # 3: the vocoder takes a weight for each voice and a pitch; 2 took a voice's number
+FORMAT = 4  # 4: the LM's graph gives no states, drafts need none; 3: the vocoder takes weights of voices and a pitch
 _DTYPES = ("float32", "int64")
 _FEATURES = {"code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker"}
 
@@ -106,12 +106,14 @@ class Vocoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drafts:
-    """Draft heads: `length` codes guessed at once.
+    """A drafter: `length` codes guessed at once.
 
-    `verify` is the LM over length + 1 steps of one row, bit for bit what single steps make.
+    `greedy` guesses what is likeliest, which is all that most requests ask for; `sampled` takes temperature and noise
+    too. `verify` is the LM over length + 1 steps of one row, bit for bit what single steps make.
     """
 
-    file: str
+    greedy: str
+    sampled: str
     verify: str
     length: int
 
@@ -174,12 +176,12 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     fields = _Fields(manifest, "manifest")
     if fields.take("format", int) != FORMAT:
         found = manifest["format"]
-        older = "; the vocoder takes other inputs since: export it again" if found < FORMAT else ""
+        older = "; its graphs take and give other things since: export it again" if found < FORMAT else ""
         raise BundleError(f"manifest format {found} is not supported, this version reads {FORMAT}{older}")
     _check_files(folder, fields.take("files", dict))
     bundle = _parse(folder, fields, hashlib.sha256(text).hexdigest())
     fields.finish()
-    drafts = [bundle.drafts.file, bundle.drafts.verify] if bundle.drafts else []
+    drafts = [bundle.drafts.greedy, bundle.drafts.sampled, bundle.drafts.verify] if bundle.drafts else []
     for used in (bundle.durations.file, bundle.lm.file, bundle.vocoder.file, *drafts):
         if used not in manifest["files"]:
             raise BundleError(f"{used!r} is used but has no hash under 'files'")
@@ -371,8 +373,8 @@ def _vocoder(fields: _Fields) -> Vocoder:
 
 
 def _drafts(fields: _Fields) -> Drafts:
-    file, verify = fields.take("file", str), fields.take("verify", str)
-    drafts = Drafts(file=file, verify=verify, length=fields.positive("length"))
+    greedy, sampled, verify = (fields.take(name, str) for name in ("greedy", "sampled", "verify"))
+    drafts = Drafts(greedy=greedy, sampled=sampled, verify=verify, length=fields.positive("length"))
     fields.finish()
     return drafts
 

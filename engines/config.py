@@ -64,7 +64,7 @@ def check_draft_tolerance(tolerance: int, bundle: Bundle) -> None:
     if tolerance == 0:
         return
     if bundle.drafts is None:
-        raise ConfigError(f"draft_tolerance {tolerance} needs draft heads, the bundle {bundle.name!r} brings none")
+        raise ConfigError(f"draft_tolerance {tolerance} needs drafts, the bundle {bundle.name!r} brings none")
     if tolerance >= max(bundle.codes.levels) - 1:
         levels = ", ".join(map(str, bundle.codes.levels))
         raise ConfigError(f"draft_tolerance {tolerance} lets any guess stand: the codes' digits have {levels} levels")

@@ -1,7 +1,7 @@
 """Who guesses the LM's next picks. A guess costs little and is never trusted: `engines.speculation` checks each.
 
-A drafter sees one sequence and answers with picks that may follow its last one. Two kinds: heads trained on the LM's
-hidden state, which a bundle may bring, and the sequence's own past (n-grams), the baseline they were measured against.
+A drafter sees one sequence and answers with picks that may follow its last one. Two kinds: the forecast that a bundle
+may bring beside its LM, and the sequence's own past (n-grams), the baseline it was measured against.
 """
 
 from __future__ import annotations
@@ -10,36 +10,31 @@ from typing import Protocol
 
 from engines.bundle import Bundle
 from engines.randomness import gumbel
-from engines.runtime.base import DraftRuntime, FloatArray, IntArray
+from engines.runtime.base import DraftRuntime, IntArray
 from engines.sequence import Sequence
 
 
 class Drafter(Protocol):
     length: int  # guesses at most
 
-    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
-        """hidden [D] of the sequence's last step, whose pick is committed; ahead [N, F - 1], what the next N steps will
-        see beside their codes -> the picks that may follow, at most N."""
+    def propose(self, sequence: Sequence, ahead: IntArray) -> list[int]:
+        """ahead [N, F - 1], what the next N steps will see beside their codes -> their picks, at most N"""
         ...
 
 
-class HeadDrafter:
+class ForecastDrafter:
     def __init__(self, bundle: Bundle, runtime: DraftRuntime) -> None:
         self._runtime, self._codes = runtime, bundle.codes.count
         self.length = runtime.length
-        self._silent = True  # the noise in the runtime's inputs
 
-    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
+    def propose(self, sequence: Sequence, ahead: IntArray) -> list[int]:
         inputs, seen = self._runtime.inputs, len(ahead)
-        inputs.hidden[0], inputs.code[0], inputs.features[:seen] = hidden, sequence.previous_code, ahead
+        inputs.code[0], inputs.features[:seen] = sequence.previous_code, ahead
         greedy = sequence.temperature <= 0
         if not greedy:
             self._lay_out_noise(sequence)
-        elif not self._silent:
-            inputs.noise[:] = 0
-        self._silent = greedy
-        inputs.scale[0] = 1.0 if greedy else 1.0 / sequence.temperature
-        guesses: list[int] = self._runtime.propose()[:seen].tolist()
+            inputs.scale[0] = 1.0 / sequence.temperature
+        guesses: list[int] = self._runtime.propose(greedy=greedy)[:seen].tolist()
         return guesses
 
     def _lay_out_noise(self, sequence: Sequence) -> None:
@@ -56,7 +51,7 @@ class NgramDrafter:
     def __init__(self, length: int = 2) -> None:
         self.length = length
 
-    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
+    def propose(self, sequence: Sequence, ahead: IntArray) -> list[int]:
         codes = sequence.codes
         for place in range(len(codes) - 2, 0, -1):
             if codes[place] == codes[-1] and codes[place - 1] == codes[-2]:

@@ -62,10 +62,6 @@ class LmTurn:
         """The slot's next step is the first of its cache."""
         self._decoding.reset(slot)
 
-    def forget(self, request_id: str) -> None:
-        if self._speculation is not None:
-            self._speculation.forget(request_id)
-
     def run(self, runnable: dict[int, Sequence], now: float) -> list[tuple[Sequence, EngineFault]]:
         """A step of the most urgent of `runnable`, by slot, all of which may decode. Returns those that failed."""
         rows = [row_of(one, now) for one in runnable.values()]
@@ -101,10 +97,8 @@ class LmTurn:
             for slot in range(first, last):
                 if slot in runnable:
                     self._blocks.grow(slot, runnable[slot].past + 1)
-        watched = self._speculation is not None and len(rows) <= config.draft_rows
         for sequence, outcome in self._decoding.run(runnable, runs):
-            if self._commit(sequence, outcome) and watched and self._speculation is not None:
-                self._speculation.saw_step(sequence)
+            self._commit(sequence, outcome)
 
     def _drafted(self, chosen: list[Sequence]) -> None:
         assert self._speculation is not None, "drafts need a drafter"

@@ -17,7 +17,7 @@ from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig, check_draft_tolerance, check_submit
 from engines.cost_model import CostModel, CostShape
 from engines.counters import Counters
-from engines.drafters import Drafter, HeadDrafter
+from engines.drafters import Drafter, ForecastDrafter
 from engines.errors import (
     BadParameter,
     BundleError,
@@ -98,7 +98,7 @@ class Engine:
         self._lm_cost, self._vocoder_cost = CostModel(_LM_SHAPE), CostModel(_VOCODER_SHAPE)
         self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
         if drafter is None and bundle.drafts is not None and self.config.drafts is not DraftMode.OFF:
-            drafter = HeadDrafter(bundle, OnnxDrafts(bundle, self.config.lm_threads))
+            drafter = ForecastDrafter(bundle, OnnxDrafts(bundle, self.config.lm_threads))
         if drafter is not None and (bundle.drafts is None or drafter.length > bundle.drafts.length):
             most = bundle.drafts.length if bundle.drafts else 0
             raise ConfigError(f"the drafter guesses {drafter.length} steps, the bundle's graph checks {most}")
@@ -290,7 +290,6 @@ class Engine:
             self._lm_turn.reset(sequence.slot)
             self._blocks.release(sequence.slot)
             self._slots.release(sequence.slot)
-        self._lm_turn.forget(sequence.request.request_id)
         self._counters.guards.update(sequence.guards)
         del self._sequences[sequence.request.request_id]
         self._assign_slots()

@@ -13,15 +13,19 @@ PHRASE_PHONES = 200  # from here on any pause does
 LONGEST_PHONES = 250  # at speed 1: some 25 s
 
 
+Around = tuple[list[int], int, int, list[int]]  # what the LM sees of a phone at all of its steps
+
+
 class Segment:
     """Phones known so far. `closed` says that no more will come."""
 
-    __slots__ = ("closed", "ends", "pauses", "phones")
+    __slots__ = ("around", "closed", "ends", "pauses", "phones")
 
     def __init__(self) -> None:
         self.phones: list[Phone] = []
         self.pauses: list[int] = []  # positions of pauses, rising
         self.ends: list[int] = []  # when each phone ends, in hops from the segment's beginning; see `engines.timetable`
+        self.around: dict[int, Around] = {}  # by phone, once its look-ahead is known; see `engines.adapter_pointer`
         self.closed = False
 
     def add(self, phone: Phone) -> None:

@@ -28,7 +28,7 @@ from engines.counters import Counters
 from engines.decoding import Outcome, pick
 from engines.drafters import Drafter
 from engines.errors import EngineFault
-from engines.runtime.base import FloatArray, LmRuntime
+from engines.runtime.base import LmRuntime
 from engines.sequence import Sequence
 from engines.timetable import Place, place_at
 from engines.tolerance import stands
@@ -115,19 +115,11 @@ class Speculation:
         self._bundle, self._runtime, self._drafter = bundle, runtime, drafter
         self._counters, self._clock = counters, clock
         self._levels, self._tolerance = bundle.codes.levels, tolerance
-        self._hidden: dict[str, tuple[int, FloatArray]] = {}  # by request: LM steps made, the last one's hidden state
 
     @property
     def steps(self) -> int:
         """Of one call: the true one and the guesses."""
         return self._drafter.length + 1
-
-    def saw_step(self, sequence: Sequence) -> None:
-        """After a plain step: its hidden state is where the next guesses start."""
-        self._keep(sequence, self._runtime.hidden(sequence.slot))
-
-    def forget(self, request_id: str) -> None:
-        self._hidden.pop(request_id, None)
 
     def run(self, sequence: Sequence, commit: Callable[[Sequence, Outcome], bool]) -> bool:
         """Commits the picks that stand. The sequence must be `ready`, its memory must hold `steps` more steps.
@@ -141,10 +133,9 @@ class Speculation:
             if len(places) < 2:
                 return False
             self._runtime.ahead.past[0] = sequence.past
-            code_logits, hidden = self._runtime.verify(sequence.slot)
+            code_logits = self._runtime.verify(sequence.slot)
         except Exception:  # whatever the backend raises: a guess is optional, and a plain step says what is wrong
             self._counters.draft_faults += 1
-            self.forget(sequence.request.request_id)
             return False
         self._counters.lm_busy_s += self._clock() - started_s
         self._counters.lm_steps += 1
@@ -156,7 +147,6 @@ class Speculation:
             said = self._said(picked, following)
             if not commit(sequence, said):
                 break
-            self._keep(sequence, hidden[step])
             if sequence.segments_done != segment or sequence.place != following:
                 break
             if said == picked:
@@ -174,14 +164,13 @@ class Speculation:
 
     def _foresee(self, sequence: Sequence) -> list[Place]:
         """The places of the steps to run, the true one and those the guesses lead to, laid out for the runtime."""
-        made, hidden = self._hidden.get(sequence.request.request_id, (-1, None))
-        if hidden is None or made != sequence.lm_steps or sequence.past == 0:
-            return []
+        if sequence.past == 0:
+            return []  # a plain step clears what another sequence left in the slot
         rows = self._runtime.ahead.features[0]
         places = self._look_ahead(sequence)
         for step, place in enumerate(places):
             rows[step] = features(self._bundle, sequence, place)
-        guesses = self._drafter.propose(sequence, hidden, rows[1 : len(places), 1:])
+        guesses = self._drafter.propose(sequence, rows[: len(places) - 1, 1:])
         offset = self._bundle.adapter.offsets["code"]
         for step, code in enumerate(guesses, 1):
             rows[step, 0] = offset + code
@@ -198,6 +187,3 @@ class Speculation:
             places.append(place)
             place = place_at(self._bundle, sequence.segments[0], place.step + 1, place.pointer, 0)
         return places
-
-    def _keep(self, sequence: Sequence, hidden: FloatArray) -> None:
-        self._hidden[sequence.request.request_id] = (sequence.lm_steps, hidden.copy())

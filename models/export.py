@@ -28,6 +28,7 @@ from models.durations import feature_offsets as duration_offsets
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
 from models.excitation import WINDOW as WINDOW_SAMPLES
 from models.export_durations import DURATION_ROWS, duration_graph
+from models.export_forecast import FIRST_PRODUCT, declare_forecast, forecast_logits, forecast_scores
 from models.graph import MICROSOFT, Graph
 from models.speech_lm import (
     BEGIN_CODE,
@@ -58,7 +59,7 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
     """
     config, graph = network.config, Graph()
     weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
-    hidden = _embed(graph, network, weights)
+    residual = _embed(graph, network, weights)
     graph.exact("mixed_shape", np.array([-1, config.heads * config.head_dim]))
     graph.node("Shape", ["features"], "rows_and_steps", start=0, end=2)
     graph.input("seqlens_k", TensorProto.INT32, ["B"])
@@ -71,16 +72,17 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
     # the runtime's quick kernel for one query (decision 11).
     for name, table in zip(("cosine", "sine"), rotary_table(MAX_STEPS + 16, config.head_dim), strict=True):
         graph.exact(name, table.numpy() * np.float32(config.head_dim**-0.25))
-    residual = hidden
     normed = _norm(graph, "normed_in", residual, graph.weight("norm_in", weights["blocks.0.attention_norm.weight"]))
     for layer in range(config.layers):
         following = "norm.weight" if layer == config.layers - 1 else f"blocks.{layer + 1}.attention_norm.weight"
         normed, residual = _block(graph, network, weights, layer, normed, residual, weights[following], steps)
-    _by_row_and_step(graph, normed, config.width, "hidden")
     logits = graph.node("Gemm", [normed, graph.weight("to_code", weights["to_code.weight"].T)], "code_rows")
+    if network.forecast is not None:
+        own = declare_forecast(graph, network.forecast)
+        foreseen = forecast_logits(graph, forecast_scores(graph, own, FIRST_PRODUCT, "forecast."), "forecast.")
+        logits = graph.node("Add", [logits, foreseen], "code_rows_foreseen")
     _by_row_and_step(graph, logits, NUM_CODES, "code_logits")
     graph.output("code_logits", TensorProto.FLOAT, ["B", "S", NUM_CODES])
-    graph.output("hidden", TensorProto.FLOAT, ["B", "S", config.width])
     return graph.model("speech_lm")
 
 
@@ -115,9 +117,7 @@ def _block(
     steps: int | None,
 ) -> tuple[str, str]:
     config, at = network.config, f"blocks.{layer}."
-    packed = graph.node(
-        "Gemm", [normed, graph.weight(f"{at}qkv", weights[f"{at}attention.qkv.weight"].T)], f"{at}packed"
-    )
+    packed = _packed(graph, network, weights, layer, normed)
     mixed = _attention(graph, config, layer, packed, steps)
     joined = graph.node(
         "Gemm", [mixed, graph.weight(f"{at}out", weights[f"{at}attention.out.weight"].T)], f"{at}joined"
@@ -130,6 +130,19 @@ def _block(
     product = graph.node("Mul", [gate, f"{at}up"], f"{at}product")
     down = graph.node("Gemm", [product, graph.weight(f"{at}down", weights[f"{at}down.weight"].T)], f"{at}lowered")
     return _add_and_norm(graph, f"{at}next_norm", down, residual, following_norm)
+
+
+def _packed(graph: Graph, network: SpeechLm, weights: dict[str, NDArray[Any]], layer: int, normed: str) -> str:
+    """Queries, keys and values. What the forecast makes of the same rows first is a part of the same product: of two
+    products with one input the runtime would undo the int8 of one at every call."""
+    at, forecast = f"blocks.{layer}.", network.forecast
+    qkv = weights[f"{at}attention.qkv.weight"]
+    if layer or forecast is None:
+        return graph.node("Gemm", [normed, graph.weight(f"{at}qkv", qkv.T)], f"{at}packed")
+    both = np.concatenate([qkv, weights["forecast.first.weight"]])
+    graph.node("Gemm", [normed, graph.weight(f"{at}qkv_and_forecast", both.T)], f"{at}packed_and_forecast")
+    sizes = graph.exact(f"{at}packed_sizes", np.array([len(qkv), forecast.config.first]))
+    return graph.node("Split", [f"{at}packed_and_forecast", sizes], [f"{at}packed", FIRST_PRODUCT], axis=-1)
 
 
 def _attention(graph: Graph, config: LmConfig, layer: int, packed: str, steps: int | None) -> str:

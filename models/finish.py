@@ -12,6 +12,7 @@ from models.durations import DurationConfig, DurationNet
 from models.encode import load_codec
 from models.encoder_hash import encoder_sha256
 from models.export import round_to_half, write_bundle
+from models.forecast import Forecast, ForecastConfig
 from models.parity import TOLERANCE, check
 from models.speech_lm import LmConfig, SpeechLm
 
@@ -37,7 +38,7 @@ class Origin:
 def imitating_flite(voices: list[str]) -> Origin:
     return Origin(
         name="flite",
-        version="4",
+        version="5",
         voices={voice: VOICES[voice] for voice in voices},
         licences=["Apache-2.0 (code and weights)", "teacher: CMU Flite licence, see NOTICE"],
         teacher="CMU Flite 2.2, voices " + ", ".join(voices),
@@ -63,6 +64,14 @@ def load_lm(path: Path) -> tuple[SpeechLm, dict[str, Any]]:
     return network.eval(), saved
 
 
+def load_forecast(path: Path) -> Forecast:
+    weights = torch.load(path, weights_only=False)["network"]
+    (first, width), second = weights["first.weight"].shape, weights["second.weight"].shape[0]
+    forecast = Forecast(ForecastConfig(width=width, first=first, second=second))
+    forecast.load_state_dict(weights)
+    return forecast.eval()
+
+
 def load_durations(path: Path) -> DurationNet:
     weights = torch.load(path, weights_only=False)["network"]
     (voices, width), (phones, phone_width) = weights["speaker.weight"].shape, weights["phone.weight"].shape
@@ -80,14 +89,17 @@ def finish(
     out: Path,
     tolerance: float = TOLERANCE,
     origin: Origin | None = None,
-) -> None:
+    forecast: Forecast | None = None,
+) -> SpeechLm:
     """Exports, then runs the exported graphs beside torch and refuses to leave a bundle that differs.
 
-    Without `origin` the voices are Flite's.
+    Without `origin` the voices are Flite's. `forecast` is weighted already. Returns the LM as it was exported, of which
+    `models.export_drafts` makes drafts once the bundle is int8.
     """
     origin = origin or imitating_flite(voices)
     codec, trained = load_codec(codec_path), torch.load(codec_path, weights_only=False)
     network, saved = load_lm(lm_path)
+    network.forecast = forecast
     round_to_half(codec.decoder)
     durations = load_durations(durations_path)
     round_to_half(network)
@@ -113,3 +125,4 @@ def finish(
     }
     write_bundle(out, codec.decoder, network, durations, described, extra)
     check(out, codec.decoder, network, durations, tolerance)
+    return network

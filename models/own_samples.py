@@ -1,8 +1,8 @@
-"""What the LM itself says, greedily, for given phones: the speech that draft heads must learn to foresee.
+"""What the speech model itself says, greedily, for given phones: what its forecast must learn to foresee.
 
     python -m models.own_samples --bundle DIR --codes FILE --out FILE --tokens N
 
-Runs the exported graph as serving does, many rows at once, so that the heads see the very states that they will read.
+Runs the exported graph as serving does, many rows at once.
 """
 
 from __future__ import annotations
@@ -22,21 +22,14 @@ from models.lm_data import Example, collate
 from models.speech_lm import feature_rows
 
 
-@dataclass(frozen=True, slots=True)
-class OwnSample:
-    example: Example  # T codes
-    hidden: np.ndarray  # [T, D] float16: what the LM's graph held when it made each
-
-
 @dataclass(slots=True)
 class _Row:
     example: Example
     features: np.ndarray  # [T, F] for the LM's input table
-    hidden: list[np.ndarray] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
 
 
-def own_samples(bundle: Bundle, examples: list[Example], rows: int = 48) -> Iterator[OwnSample]:
+def own_samples(bundle: Bundle, examples: list[Example], rows: int = 48) -> Iterator[Example]:
     """The same phones, times and voices with the LM's own codes, in the order in which they finish."""
     lm, adapter = OnnxLm(bundle, rows), bundle.adapter
     waiting = list(reversed(examples))
@@ -56,10 +49,9 @@ def own_samples(bundle: Bundle, examples: list[Example], rows: int = 48) -> Iter
             if row is None:
                 continue
             row.codes.append(int(codes[slot]))
-            row.hidden.append(lm.hidden(slot).astype(np.float16))
             lm.inputs.past[slot] += 1
             if len(row.codes) == len(row.features):
-                yield OwnSample(replace(row.example, codes=np.array(row.codes)), np.array(row.hidden))
+                yield replace(row.example, codes=np.array(row.codes))
                 running[slot], lm.inputs.past[slot] = None, 0
 
 
@@ -69,31 +61,29 @@ def _row(example: Example, adapter: PointerAdapter) -> _Row:
     return _Row(cut, rows[0].numpy())
 
 
-def draw(folder: Path, examples: list[Example], tokens: int) -> list[OwnSample]:
+def draw(bundle: Bundle, examples: list[Example], tokens: int) -> list[Example]:
     """About so many steps of own speech, over examples in random order."""
     order = np.random.default_rng(7).permutation(len(examples))
-    samples: list[OwnSample] = []
+    samples: list[Example] = []
     with Progress() as bar:
         task = bar.add_task("own samples", total=tokens)
-        for sample in own_samples(load_bundle(folder), [examples[at] for at in order]):
+        for sample in own_samples(bundle, [examples[at] for at in order]):
             samples.append(sample)
-            bar.advance(task, len(sample.example.codes))
+            bar.advance(task, len(sample.codes))
             if bar.tasks[task].finished:
                 break
     return samples
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--codes", type=Path, required=True, help="what models.encode wrote: the texts, times, voices")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tokens", type=int, default=800_000)
+    parser.add_argument("--tokens", type=int, default=600_000)
     arguments = parser.parse_args()
-    examples = pickle.loads(arguments.codes.read_bytes())
-    from models import own_samples as module  # so that the samples are pickled under its name, not under __main__
-
-    arguments.out.write_bytes(pickle.dumps(module.draw(arguments.bundle, examples, arguments.tokens)))
+    drawn = draw(load_bundle(arguments.bundle), pickle.loads(arguments.codes.read_bytes()), arguments.tokens)
+    arguments.out.write_bytes(pickle.dumps(drawn))
 
 
 if __name__ == "__main__":

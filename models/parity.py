@@ -53,7 +53,7 @@ def lm_difference(folder: Path, network: SpeechLm, steps: int = 24) -> float:
         pause_type=draw(5, 1, steps),
         speaker=draw(config.voices, 1, 1).expand(1, steps),
     )
-    expected = network.to_code(network(inputs))[0].numpy()
+    expected = network.logits(inputs, network(inputs))[0].numpy()
     features = feature_rows(inputs, input_table(network)[1], config.num_phone_ids).numpy()
     session = ort.InferenceSession(folder / "lm.onnx", providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.codec import NUM_CODES
+from models.forecast import Forecast
 
 WINDOW = (-2, -1, 0, 1, 2, 3, 4, 5)  # phones around the pointer
 LOOK_AHEAD_PHONES = 8  # nothing further is seen, in training and in serving
@@ -102,9 +103,12 @@ FEATURES = ("code", "phones", "since", "left", "following", "to_pause", "pause_t
 
 
 class SpeechLm(nn.Module):
+    """`forecast` is added after training and is trained by itself; training sees the LM alone."""
+
     def __init__(self, config: LmConfig) -> None:
         super().__init__()
         self.config = config
+        self.forecast: Forecast | None = None
         self.code = nn.Embedding(NUM_CODES + 1, config.width)
         self.phone = nn.Embedding(config.num_phone_ids, config.phone_width)
         self.phones = nn.Linear(config.phone_width * len(WINDOW), config.width)
@@ -126,6 +130,11 @@ class SpeechLm(nn.Module):
         x = x + self.since(inputs.since) + self.left(inputs.left) + self.following(inputs.following)
         return x + self.to_pause(inputs.to_pause) + self.pause_type(inputs.pause_type) + self.speaker(inputs.speaker)
 
+    def entered(self, inputs: LmInputs) -> Tensor:
+        """What the first block reads [B, T, D], and the forecast too."""
+        normed: Tensor = self.blocks[0].attention_norm(self.embed(inputs))
+        return normed
+
     def forward(self, inputs: LmInputs) -> Tensor:
         """A whole segment from its start -> hidden [B, T, D], from which `to_code` reads."""
         x = self.embed(inputs)
@@ -135,6 +144,11 @@ class SpeechLm(nn.Module):
             x = block(x, cosine, sine)
         hidden: Tensor = self.norm(x)
         return hidden
+
+    def logits(self, inputs: LmInputs, hidden: Tensor) -> Tensor:
+        """What the served model says, its forecast added: [B, T, V]"""
+        own: Tensor = self.to_code(hidden)
+        return own if self.forecast is None else own + self.forecast.logits(self.entered(inputs))
 
 
 @torch.no_grad()

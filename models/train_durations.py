@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from models.checkpoint import TrainingState
 from models.durations import DurationConfig, DurationNet, TimedPhones, expected_log_hops, loss
 from models.lm_data import Example
 from models.teacher.timed import timed_examples
+from models.training_loop import train
 
 HELD_OUT_SHARE = 0.02
 ROWS = 1024
@@ -95,25 +95,12 @@ def main() -> None:
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
     if arguments.resume:
         state.resume()
-    recent: list[float] = []
-    next_report = time.monotonic() + 20
-    while not state.done:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
-        found = loss(network, seen.draw())
-        optimiser.zero_grad()
-        found.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        state.advance()
-        recent.append(float(found.detach()))
-        if time.monotonic() > next_report:
-            next_report = time.monotonic() + 60
-            state.report({"deviance": float(np.mean(recent))} | evaluate(network, unseen))
-            recent.clear()
-            state.save()
-    state.report(evaluate(network, unseen))
-    state.save()
+    train(
+        state,
+        lambda step, progress: learning_rate(step, progress, arguments.peak),
+        lambda: loss(network, seen.draw()),
+        lambda: evaluate(network, unseen),
+    )
 
 
 if __name__ == "__main__":

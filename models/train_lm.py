@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from engines.text import NUM_PHONE_IDS
 from models.checkpoint import TrainingState
 from models.lm_data import IGNORED, Example, collate
 from models.speech_lm import LmConfig, LmInputs, SpeechLm
+from models.training_loop import train
 
 HELD_OUT = 40
 
@@ -105,25 +105,12 @@ def main() -> None:
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
     if arguments.resume:
         state.resume()
-    recent: list[float] = []
-    next_report = time.monotonic() + 20
-    while not state.done:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
-        loss, _ = losses(network, *batches.draw())
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        state.advance()
-        recent.append(float(loss.detach()))
-        if time.monotonic() > next_report:
-            next_report = time.monotonic() + 60
-            state.report({"code": float(np.mean(recent))} | evaluate(network, batches.held_out))
-            recent.clear()
-            state.save()
-    state.report(evaluate(network, batches.held_out))
-    state.save()
+    train(
+        state,
+        lambda step, progress: learning_rate(step, progress, arguments.peak),
+        lambda: losses(network, *batches.draw())[0],
+        lambda: evaluate(network, batches.held_out),
+    )
 
 
 if __name__ == "__main__":

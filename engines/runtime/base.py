@@ -46,38 +46,32 @@ class LmRuntime(Protocol):
         """-> code logits [last - first, V], valid until the next step."""
         ...
 
-    def hidden(self, slot: int) -> FloatArray:
-        """The hidden state [D] of the slot's row in the last `step`."""
-        ...
-
     @property
     def ahead(self) -> StepInputs:
         """Where to write the steps of the next `verify`: one row, S steps, and `past`."""
         ...
 
-    def verify(self, slot: int) -> tuple[FloatArray, FloatArray]:
+    def verify(self, slot: int) -> FloatArray:
         """S steps of one slot at once: each sees those before it and has the bits that it has when made alone.
 
-        -> code logits [S, V], hidden [S, D], valid until the next call. The cache holds all S afterwards; to take back
-        the last ones, count fewer in `past`.
+        -> code logits [S, V], valid until the next call. The cache holds all S afterwards; to take back the last ones,
+        count fewer in `past`.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftInputs:
-    """One sequence as the draft heads see it, K codes to guess; reused: the caller writes, the runtime reads."""
+    """One sequence as the drafter sees it, K codes to guess; reused: the caller writes, the runtime reads."""
 
-    hidden: FloatArray  # [1, D] of the last step
-    code: IntArray  # [1] that step's pick
+    code: IntArray  # [1] the last pick
     features: IntArray  # [K, F - 1]: those of the next K steps, without the code
-    scale: FloatArray  # [1]: 1 / temperature, or 1 when greedy
-    noise: FloatArray  # [K, V]: what the target will add at these positions; zeros when greedy
+    scale: FloatArray  # [1]: 1 / temperature
+    noise: FloatArray  # [K, V]: what the target will add at these positions
 
     @classmethod
-    def allocate(cls, length: int, width: int, features: int, codes: int) -> DraftInputs:
+    def allocate(cls, length: int, features: int, codes: int) -> DraftInputs:
         return cls(
-            hidden=np.zeros((1, width), np.float32),
             code=np.zeros(1, np.int64),
             features=np.zeros((length, features - 1), np.int64),
             scale=np.ones(1, np.float32),
@@ -89,8 +83,8 @@ class DraftRuntime(Protocol):
     length: int  # K
     inputs: DraftInputs
 
-    def propose(self) -> IntArray:
-        """-> codes [K], which the next call writes over"""
+    def propose(self, *, greedy: bool) -> IntArray:
+        """-> codes [K], which the next call writes over. With `greedy` scale and noise are not read."""
         ...
 
 

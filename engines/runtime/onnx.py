@@ -58,7 +58,6 @@ class OnnxLm:
         kept = np.int8 if types.get("past_k0") == "tensor(int8)" else np.float32  # the graph says how it stores
         self._cache = {f"{kind}{layer}": np.zeros(shape, kept) for layer in range(lm.layers) for kind in "kv"}
         self._code_logits = np.zeros((slots, 1, bundle.codes.count), np.float32)
-        self._hidden = np.zeros((slots, 1, lm.width), np.float32)
         self._lengths = np.zeros(slots, np.int32)
         self._longest = np.zeros(1, np.int32)
         self._bindings: OrderedDict[tuple[bool, int, int], Bound] = OrderedDict()  # see _binding; oldest use first
@@ -73,7 +72,7 @@ class OnnxLm:
             lm.file,
             "outputs",
             [one.name for one in self._session.get_outputs()],
-            ["code_logits", "hidden", *presents],
+            ["code_logits", *presents],
         )
 
     def step(self, first: int, last: int) -> FloatArray:
@@ -92,17 +91,13 @@ class OnnxLm:
             self._session.run_with_iobinding(self._binding(first, last)[0])
         return self._code_logits[first:last, 0]
 
-    def hidden(self, slot: int) -> FloatArray:
-        state: FloatArray = self._hidden[slot, 0]
-        return state
-
     @property
     def ahead(self) -> StepInputs:
-        assert self._several is not None, "only for a bundle that brings draft heads"
+        assert self._several is not None, "only for a bundle that brings drafts"
         return self._several.inputs
 
-    def verify(self, slot: int) -> tuple[FloatArray, FloatArray]:
-        assert self._several is not None, "only for a bundle that brings draft heads"
+    def verify(self, slot: int) -> FloatArray:
+        assert self._several is not None, "only for a bundle that brings drafts"
         return self._several.run(slot, self._cache)
 
     def _feeds(self, first: int, last: int) -> dict[str, Any]:
@@ -126,10 +121,7 @@ class OnnxLm:
     def _bind(self, session: ort.InferenceSession, first: int, last: int) -> Bound:
         """Every tensor is a view of one slab, so a binding serves all steps over the same slots."""
         slabs = {name: slab[first:last] for name, slab in self._cache.items()}
-        outputs = {
-            "code_logits": self._code_logits[first:last],
-            "hidden": self._hidden[first:last],
-        }
+        outputs = {"code_logits": self._code_logits[first:last]}
         return _bind(session, self._feeds(first, last), slabs, [""], outputs)
 
 
@@ -142,24 +134,23 @@ class _SeveralSteps:
         self.inputs = StepInputs.allocate(1, bundle.adapter.features, steps)
         self._session = _session(bundle, bundle.drafts.verify, threads)
         self._past, self._longest = np.zeros(1, np.int32), np.zeros(1, np.int32)
-        self._outputs = {
-            "code_logits": np.zeros((1, steps, bundle.codes.count), np.float32),
-            "hidden": np.zeros((1, steps, bundle.lm.width), np.float32),
-        }
+        self._code_logits = np.zeros((1, steps, bundle.codes.count), np.float32)
         self._suffixes = [f"_{step}" for step in range(steps)]
         self._bindings: dict[int, Bound] = {}  # by slot
 
-    def run(self, slot: int, cache: dict[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+    def run(self, slot: int, cache: dict[str, FloatArray]) -> FloatArray:
         self._past[0] = self.inputs.past[0]
         self._longest[0] = self._past[0] + 1
         binding = self._bindings.get(slot)
         if binding is None:
             feeds = {"features": self.inputs.features, "seqlens_k": self._past, "total_len": self._longest}
             slabs = {name: slab[slot : slot + 1] for name, slab in cache.items()}
-            binding = self._bindings[slot] = _bind(self._session, feeds, slabs, self._suffixes, self._outputs)
+            binding = self._bindings[slot] = _bind(
+                self._session, feeds, slabs, self._suffixes, {"code_logits": self._code_logits}
+            )
         self._session.run_with_iobinding(binding[0])
-        codes, hidden = (array[0] for array in self._outputs.values())
-        return codes, hidden
+        code_logits: FloatArray = self._code_logits[0]
+        return code_logits
 
 
 def _bind(
@@ -189,20 +180,26 @@ def _bind(
 
 
 class OnnxDrafts:
-    """The draft heads, all guesses in one graph."""
+    """The forecast, all guesses in one graph."""
 
     def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        assert bundle.drafts is not None, "only for a bundle that brings draft heads"
+        assert bundle.drafts is not None, "only for a bundle that brings drafts"
         self.length = bundle.drafts.length
-        self.inputs = DraftInputs.allocate(self.length, bundle.lm.width, bundle.adapter.features, bundle.codes.count)
+        self.inputs = DraftInputs.allocate(self.length, bundle.adapter.features, bundle.codes.count)
         self._codes = np.zeros(self.length, np.int64)
-        session = _session(bundle, bundle.drafts.file, threads)
         feeds = {one.name: getattr(self.inputs, one.name) for one in fields(DraftInputs)}
-        _expect_names(bundle.drafts.file, "inputs", [one.name for one in session.get_inputs()], [*feeds])
-        self._session, self._bound = session, _bind(session, feeds, {}, [], {"codes": self._codes})
+        likeliest = {name: feeds[name] for name in ("code", "features")}
+        self._greedy = self._bound(bundle, bundle.drafts.greedy, threads, likeliest)
+        self._sampled = self._bound(bundle, bundle.drafts.sampled, threads, feeds)
 
-    def propose(self) -> IntArray:
-        self._session.run_with_iobinding(self._bound[0])
+    def _bound(self, bundle: Bundle, file: str, threads: int, feeds: dict[str, Any]) -> tuple[Any, Bound]:
+        session = _session(bundle, file, threads)
+        _expect_names(file, "inputs", [one.name for one in session.get_inputs()], [*feeds])
+        return session, _bind(session, feeds, {}, [], {"codes": self._codes})
+
+    def propose(self, *, greedy: bool) -> IntArray:
+        session, bound = self._greedy if greedy else self._sampled
+        session.run_with_iobinding(bound[0])
         return self._codes
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from models.checkpoint import TrainingState
 from models.lm_data import IGNORED, Example, collate
 from models.speech_lm import BEGIN_CODE, LmConfig, LmInputs, SpeechLm, rotary_table
 from models.train_lm import Batches, learning_rate
+from models.training_loop import train
 
 LEVELS = torch.tensor([1, 8, 64, 512])
 HEAD_WIDTH = 512
@@ -143,21 +143,12 @@ def main() -> None:
     network = MergedLm(config, arguments.codes_per_step)
     optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02)
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
-    next_report = time.monotonic() + 20
-    while not state.done:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
-        loss = losses(network, *batches.draw())[0].mean()
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        state.advance()
-        if time.monotonic() > next_report:
-            next_report = time.monotonic() + 60
-            state.report({"loss": float(loss.detach())} | evaluate(network, batches.held_out))
-    state.report(evaluate(network, batches.held_out))
-    state.save()
+    train(
+        state,
+        lambda step, progress: learning_rate(step, progress, arguments.peak),
+        lambda: losses(network, *batches.draw())[0].mean(),
+        lambda: evaluate(network, batches.held_out),
+    )
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ def forced(bundle: Bundle, program: Path, voice: str, texts: list[str]) -> dict[
         theirs[given[-1].ends.tobytes() + given[-1].phones.tobytes()] = cut
     rows = []
     for own in own_samples(bundle, given, rows=8):
-        cut = theirs[own.example.ends.tobytes() + own.example.phones.tobytes()]
+        cut = theirs[own.ends.tobytes() + own.phones.tobytes()]
         true = torch.from_numpy(cut.astype(np.float32) / 32768)[None]
-        rows.append(distances(LogMel(), served(bundle, own.example.codes, speaker), true))
+        rows.append(distances(LogMel(), served(bundle, own.codes, speaker), true))
     log_mel_l1, stoi, pesq = np.mean(rows, axis=0)
     return {"log_mel_l1": float(log_mel_l1), "stoi": float(stoi), "pesq_wb": float(pesq)}

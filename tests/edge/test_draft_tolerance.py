@@ -53,7 +53,7 @@ def test_names_of_their_own() -> None:
 
 
 def test_from_the_setting_to_the_engine_and_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(monkeypatch, Drafts(file="drafts.onnx", verify="verify.onnx", length=2))
+    stand_in(monkeypatch, Drafts(greedy="drafts.onnx", sampled="drafts-sampled.onnx", verify="verify.onnx", length=2))
 
     async def scenario(tolerance: int) -> tuple[str, str, int]:
         toy = Recording()
@@ -79,14 +79,14 @@ def test_from_the_setting_to_the_engine_and_back(monkeypatch: pytest.MonkeyPatch
         assert line in figures
 
 
-def test_a_voice_without_heads_refuses_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_voice_without_drafts_refuses_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, None)
-    with pytest.raises(ConfigError, match="draft_tolerance 1 needs draft heads"):
+    with pytest.raises(ConfigError, match="draft_tolerance 1 needs drafts"):
         create_app(Settings(draft_tolerance=1))
     monkeypatch.setattr("server.logs.configure", lambda json: None)  # its stream is the runner's
     answer = CliRunner().invoke(commands, ["serve", "--draft-tolerance", "1"])
     assert answer.exit_code == 1
-    assert "needs draft heads" in answer.output
+    assert "needs drafts" in answer.output
 
 
 def test_off_unless_asked_for_and_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

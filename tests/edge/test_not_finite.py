@@ -50,11 +50,11 @@ class PoisonedLm(OnnxLm):
         code_logits[bad] = np.nan
         return code_logits
 
-    def verify(self, slot: int) -> tuple[FloatArray, FloatArray]:
-        code_logits, hidden = (values.copy() for values in super().verify(slot))
+    def verify(self, slot: int) -> FloatArray:
+        code_logits = super().verify(slot).copy()
         if int(self.ahead.features[0, 0, -1]) - self.first_speaker in self.poison.in_lm:
             code_logits[:] = np.nan
-        return code_logits, hidden
+        return code_logits
 
 
 class PoisonedVocoder(OnnxVocoder):

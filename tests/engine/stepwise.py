@@ -17,8 +17,12 @@ LENGTH = 3
 
 
 def with_drafts(bundle: Bundle) -> Bundle:
-    """The bundle as if it brought heads; its runtime must then be given."""
-    return bundle if bundle.drafts else dataclasses.replace(bundle, drafts=Drafts(file="", verify="", length=LENGTH))
+    """The bundle as if it brought drafts; its runtime must then be given."""
+    return (
+        bundle
+        if bundle.drafts
+        else dataclasses.replace(bundle, drafts=Drafts(greedy="", sampled="", verify="", length=LENGTH))
+    )
 
 
 class StepwiseLm:
@@ -30,14 +34,10 @@ class StepwiseLm:
     def step(self, first: int, last: int) -> FloatArray:
         return self._lm.step(first, last)
 
-    def hidden(self, slot: int) -> FloatArray:
-        return self._lm.hidden(slot)
-
-    def verify(self, slot: int) -> tuple[FloatArray, FloatArray]:
-        codes, states = [], []
+    def verify(self, slot: int) -> FloatArray:
+        codes = []
         for step in range(self.ahead.features.shape[1]):
             self.inputs.features[slot] = self.ahead.features[0, step]
             self.inputs.past[slot] = self.ahead.past[0] + step
             codes.append(self._lm.step(slot, slot + 1)[0].copy())
-            states.append(self._lm.hidden(slot).copy())
-        return np.stack(codes), np.stack(states)
+        return np.stack(codes)

@@ -16,7 +16,7 @@ from engines.drafters import Drafter, NgramDrafter
 from engines.errors import ConfigError
 from engines.loop import Engine, EngineConfig
 from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
-from engines.runtime.base import FloatArray, IntArray
+from engines.runtime.base import IntArray
 from engines.runtime.onnx import OnnxLm
 from engines.sequence import Sequence
 from engines.speculation import DraftSwitch
@@ -35,8 +35,7 @@ class Foreseeing:
         self.picks, self.wrong, self.length = picks, wrong, length  # as many as the bundle's graph can check
         self.rng = random.Random(4)
 
-    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
-        assert np.isfinite(hidden).all()
+    def propose(self, sequence: Sequence, ahead: IntArray) -> list[int]:
         done = len(sequence.codes)
         following = self.picks[sequence.request.seed][done : done + min(self.length, len(ahead))]
         return [(code + 1) % 4096 if self.rng.random() < self.wrong else code for code in following]
@@ -95,20 +94,18 @@ def test_drafts_change_no_byte(
 
 
 def test_several_steps_have_the_bits_of_single_ones(bundle: Bundle) -> None:
-    """Logits, hidden states and the cache, over a whole cache's length and with steps taken back."""
+    """Logits and the cache, over a whole cache's length and with steps taken back."""
     single, several = OnnxLm(bundle, 3), OnnxLm(bundle, 3)
     rng, steps, past = np.random.default_rng(6), several.ahead.features.shape[1], 0
     table_rows = bundle.adapter.offsets["speaker"] + len(bundle.voices)
     while past + steps <= bundle.adapter.max_steps:
         several.ahead.features[:] = rng.integers(0, table_rows, several.ahead.features.shape)
         several.ahead.past[0] = past
-        found = [array.copy() for array in several.verify(1)]
+        found = several.verify(1).copy()
         for step in range(steps):
             single.inputs.features[1] = several.ahead.features[0, step : step + 1]
             single.inputs.past[1] = past + step
-            codes = single.step(1, 2)
-            for array, expected in zip(found, (codes[0], single.hidden(1)), strict=True):
-                assert np.array_equal(array[step], expected)
+            assert np.array_equal(found[step], single.step(1, 2)[0])
         past += int(rng.integers(1, steps + 1))  # the others are taken back
 
 
@@ -155,9 +152,19 @@ def test_cancel_while_drafting(bundle: Bundle, front_end: FrontEnd, picks: Picks
         engine.close()
 
 
+def test_the_shipped_forecast_is_mostly_right(bundle: Bundle, front_end: FrontEnd) -> None:
+    """One that looked a step too far or too near would change no audio, only be wrong."""
+    engine = Engine(bundle, EngineConfig(slots=1, workers=False, drafts=DraftMode.ON), front_end=front_end)
+    say(engine, [TEXT])
+    say(engine, [OTHERS[0]], temperature=0.5)
+    counters = engine.stats().counters
+    assert counters["drafts_accepted"] > 0.5 * counters["drafts_proposed"] > 50
+    engine.close()
+
+
 def test_a_failing_drafter_costs_nothing_but_its_drafts(bundle: Bundle, front_end: FrontEnd) -> None:
     class Failing(NgramDrafter):
-        def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
+        def propose(self, sequence: Sequence, ahead: IntArray) -> list[int]:
             raise RuntimeError("no opinion")
 
     plain, engine = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF), make(bundle, front_end, Failing())
@@ -177,9 +184,9 @@ def test_ngrams_continue_as_before() -> None:
     class Past:
         codes: tuple[int, ...] = (5, 6, 7, 8, 9, 5, 6)
 
-    assert list(NgramDrafter(length=2).propose(Past(), np.zeros(1, np.float32), np.zeros((2, 14), int))) == [7, 8]  # type: ignore[arg-type]
+    assert list(NgramDrafter(length=2).propose(Past(), np.zeros((2, 14), int))) == [7, 8]  # type: ignore[arg-type]
     Past.codes = (1, 2, 3)
-    assert NgramDrafter().propose(Past(), np.zeros(1, np.float32), np.zeros((2, 14), int)) == []  # type: ignore[arg-type]
+    assert NgramDrafter().propose(Past(), np.zeros((2, 14), int)) == []  # type: ignore[arg-type]
 
 
 class TestSwitch:

@@ -137,8 +137,8 @@ def test_bundle_refuses_a_changed_file(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, "format 99 is not supported, this version reads 3$"),
-        ({"format": 2}, "format 2 is not supported, this version reads 3; .* export it again"),
+        ({"format": 99}, "format 99 is not supported, this version reads 4$"),
+        ({"format": 2}, "format 2 is not supported, this version reads 4; .* export it again"),
         ({"surprise": 1}, "unknown keys: surprise"),
         ({"hop_length": 0}, "hop_length must be at least 1, got 0"),
         ({"hop_length": True}, "hop_length must be int"),

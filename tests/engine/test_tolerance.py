@@ -82,7 +82,7 @@ class Beside:
         self.levels, self.picks, self.offs = bundle.codes.levels, picks, offs
         self.length = bundle.drafts.length
 
-    def propose(self, sequence: Sequence, hidden: FloatArray, ahead: IntArray) -> list[int]:
+    def propose(self, sequence: Sequence, ahead: IntArray) -> list[int]:
         done = len(sequence.codes)
         return [self.guess(place) for place in range(done, min(done + self.length, done + len(ahead), len(self.picks)))]
 
@@ -208,12 +208,9 @@ class Scripted:
     def step(self, first: int, last: int) -> FloatArray:
         return self._logits(self.inputs.past[first:last].tolist())
 
-    def hidden(self, slot: int) -> FloatArray:
-        return np.zeros(1, np.float32)
-
-    def verify(self, slot: int) -> tuple[FloatArray, FloatArray]:
+    def verify(self, slot: int) -> FloatArray:
         past, steps = int(self.ahead.past[0]), self.ahead.features.shape[1]
-        return self._logits(list(range(past, past + steps))), np.zeros((steps, 1), np.float32)
+        return self._logits(list(range(past, past + steps)))
 
 
 def test_takes_at_least_what_the_exact_way_takes(speaker: Speaker) -> None:
@@ -279,7 +276,7 @@ def test_what_cannot_run_is_refused(bundle: Bundle, front_end: FrontEnd) -> None
     with pytest.raises(ConfigError, match="no meaning with drafts off"):
         EngineConfig(draft_tolerance=1, drafts=DraftMode.OFF)
     without = dataclasses.replace(bundle, drafts=None)
-    with pytest.raises(ConfigError, match="needs draft heads, the bundle 'flite' brings none"):
+    with pytest.raises(ConfigError, match="needs drafts, the bundle 'flite' brings none"):
         Engine(without, EngineConfig(draft_tolerance=1, slots=1, workers=False), front_end=front_end)
     coarse = dataclasses.replace(with_drafts(bundle), codes=dataclasses.replace(bundle.codes, levels=(4,) * 6))
     check_draft_tolerance(2, coarse)

@@ -19,8 +19,8 @@ from engines.synth import speak
 from models.codec import Codec
 from models.encode import load_codec
 from models.encoder_hash import encoder_sha256
-from models.export_drafts import export_drafts, load_heads
-from models.finish import finish, load_lm
+from models.export_drafts import export_drafts
+from models.finish import finish, load_forecast
 from models.lm_data import collate, example, pause_features
 from models.own_samples import draw
 from models.parity import ParityError, check
@@ -59,10 +59,13 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
     before = {name: (bundle / name).stat().st_size for name in ("lm.onnx", "vocoder.onnx")}
     quantise_bundle(bundle, pickle.loads(codes.read_bytes()))
     assert all((bundle / name).stat().st_size < 0.8 * size for name, size in before.items())
-    samples, heads = tmp_path / "own.pkl", tmp_path / "drafts.pt"
-    samples.write_bytes(pickle.dumps(draw(bundle, pickle.loads(codes.read_bytes()), 1500)))
-    train("models.train_drafts", heads, 3, "--lm", str(lm), "--samples", str(samples), "--tokens", "400")
-    export_drafts(bundle, load_lm(lm)[0], load_heads(heads), pickle.loads(samples.read_bytes()))
+    samples, forecast = tmp_path / "own.pkl", tmp_path / "forecast.pt"
+    samples.write_bytes(pickle.dumps(draw(exact, pickle.loads(codes.read_bytes()), 1500)))
+    train("models.train_forecast", forecast, 3, "--lm", str(lm), "--samples", str(samples), "--tokens", "400")
+    weighted = load_forecast(forecast).weighted(2.0)
+    network = finish(vocoder, lm, durations, ["rms", "slt"], bundle, tolerance=1e-2, forecast=weighted)
+    quantise_bundle(bundle, pickle.loads(codes.read_bytes()))
+    export_drafts(bundle, network)
     finished = load_bundle(bundle)
     now = json.loads((bundle / "manifest.json").read_text())["provenance"]
     assert now == made_by | {"int8": ["lm", "vocoder"]}, "later stages keep what is known"

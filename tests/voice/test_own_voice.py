@@ -23,7 +23,7 @@ from models.teacher.prepare import load
 from tests.voice.own_recordings import write_lines, write_recordings
 
 TEXT = "Hello there, how are you today?"
-BUDGETS_S = {"codec": 4, "duration": 3, "vocoder": 4, "lm": 4, "draft": 3}
+BUDGETS_S = {"codec": 4, "duration": 3, "vocoder": 4, "lm": 4, "forecast": 4}
 
 
 def command(manifest: Path, work: Path) -> list[str]:

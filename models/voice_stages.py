@@ -1,0 +1,185 @@
+"""The stages of `models.make_voice`. Each reads and leaves files in the plan's work folder."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from models.voice_plan import FORECAST_ROUNDS, Plan
+
+if TYPE_CHECKING:
+    from models.lm_data import Example
+
+console = Console()
+PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
+MORE_TIMES = 5.0  # times the hours: texts of which only the phone times are kept
+SHORT_PER_HOUR = 10_000  # letters and words alone, likewise
+LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglish", "cmulex")
+
+
+def tools(plan: Plan) -> None:
+    sources = Path(__file__).with_name("teacher")
+    libraries = [*(f"-lflite_{name}" for name in LIBRARIES), "-lflite", "-lm", "-ldl"]
+    programs = {"flite_speak": ["flite_speak.c"], "flite_times": ["flite_speak.c", "flite_times.c"]}
+    folder = plan.work / "teacher"
+    folder.mkdir(parents=True, exist_ok=True)
+    for program, files in programs.items():
+        paths = [str(sources / name) for name in files]
+        subprocess.run(["gcc", "-O2", "-Wall", "-o", str(folder / program), *paths, *libraries], check=True)
+
+
+def speak(plan: Plan) -> None:
+    tasks = [(voice, twice) for voice in plan.voices for twice in (False, True)]
+    with ThreadPoolExecutor(plan.threads) as pool:
+        list(pool.map(lambda task: _speak(plan, *task), tasks))
+    (plan.work / "teacher" / "done").touch()
+
+
+def _speak(plan: Plan, voice: str, twice: bool) -> None:
+    from models.teacher import corpus
+
+    folder = plan.work / ("teacher/pairs" if twice else "teacher")
+    folder.mkdir(exist_ok=True)
+    seconds = plan.hours[voice] * 3600 * (PAIRED_SHARE if twice else 1)
+    jobs = corpus.jobs(voice, seconds, plan.voices.index(voice) + 1 + 100 * twice, twice=twice)
+    lines = "".join(f"{name}\t{stretch}\t{text}\n" for name, stretch, text in jobs)
+    program = (plan.work / "teacher" / "flite_speak").resolve()
+    command = [str(program), str(folder / f"{voice}.pcm"), str(folder / f"{voice}.jsonl")]
+    subprocess.run(command, input=lines.encode(), check=True)
+
+
+def prepare(plan: Plan) -> None:
+    from models.teacher import prepare as preparation
+
+    for voice in plan.voices:
+        seconds = preparation.prepare(plan.work / "teacher", plan.speech, voice)
+        preparation.prepare(plan.work / "teacher" / "pairs", plan.work / "pairs", voice)
+        console.print(f"{voice}: {seconds / 3600:.2f} h")
+    (plan.work / "prepared").touch()
+
+
+def recordings(plan: Plan) -> None:
+    from models.recordings.collect import collect, refuse_few
+    from models.teacher import prepare as preparation
+
+    assert plan.data is not None
+    raw = plan.work / "recordings"
+    if not (raw / "report.json").exists():
+        collect(plan.data, raw, plan.threads)
+    for voice in plan.voices:
+        seconds = preparation.prepare(raw, plan.speech, voice)
+        refuse_few(plan.speech, voice)
+        console.print(f"{voice}: {seconds / 60:.1f} minutes of speech")
+    (plan.work / "prepared").touch()
+
+
+def codec(plan: Plan) -> None:
+    arguments = ["--data", str(plan.speech), "--voices", plan.shares, "--out", str(plan.work / "codec.pt")]
+    if plan.data is not None:
+        arguments += ["--disturbed", "--agreement", "0.5"]
+    elif not plan.smoke:
+        arguments += ["--pairs", str(plan.work / "pairs"), "--agreement", "0.5"]
+    _train("models.train_codec", arguments, plan.codec_minutes, plan.threads)
+    (plan.work / "codec.done").touch()
+
+
+def encode(plan: Plan) -> None:
+    from models.encode import encode as encode_speech
+    from models.encode import load_codec
+
+    examples = encode_speech(plan.speech, load_codec(plan.work / "codec.pt"), plan.voices)
+    (plan.work / "codes.pkl").write_bytes(pickle.dumps(examples))
+
+
+def vocoder(plan: Plan) -> None:
+    shares = ",".join(f"{voice}:1" for voice in plan.voices)  # the voice of fewest hours is furthest from its teacher
+    arguments = ["--data", str(plan.speech), "--voices", shares, "--out", str(plan.work / "vocoder.pt")]
+    arguments += ["--codec", str(plan.work / "codec.pt"), "--codes", str(plan.work / "codes.pkl")]
+    _train("models.train_vocoder", arguments, plan.vocoder_minutes, plan.threads)
+    (plan.work / "vocoder.done").touch()
+
+
+def lm(plan: Plan) -> None:
+    paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "lm.pt")]
+    _train("models.train_lm", paths, plan.lm_minutes, plan.threads)
+    (plan.work / "lm.done").touch()
+
+
+def times(plan: Plan) -> None:
+    from models.teacher.timed import speak_times
+
+    program = plan.work / "teacher" / "flite_times"
+    for voice in plan.voices:
+        seconds = plan.hours[voice] * 3600 * MORE_TIMES
+        short = round(plan.hours[voice] * SHORT_PER_HOUR)
+        speak_times(program, plan.work / "times", voice, seconds, short, plan.voices.index(voice) + 201)
+    (plan.work / "times" / "done").touch()
+
+
+def durations(plan: Plan) -> None:
+    paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "durations.pt")]
+    if not plan.smoke and plan.data is None:
+        paths += ["--times", str(plan.work / "times"), "--voices", ",".join(plan.voices)]
+    _train("models.train_durations", paths, plan.duration_minutes, plan.threads)
+    (plan.work / "durations.done").touch()
+
+
+def forecast(plan: Plan) -> None:
+    """In rounds: what the LM with the forecast so far says, and a forecast trained on that."""
+    from engines.bundle import load_bundle
+    from models.own_samples import draw
+
+    before: Path | None = None
+    for number in range(1, FORECAST_ROUNDS + 1):
+        said, trained = plan.work / f"said-{number}.pkl", plan.work / f"forecast-{number}.pt"
+        if not said.exists():
+            _export(plan, before, plan.work / "said-by")
+            drawn = draw(load_bundle(plan.work / "said-by"), _codes(plan), 2_000 if plan.smoke else 600_000)
+            said.write_bytes(pickle.dumps(drawn))
+        paths = ["--lm", str(plan.work / "lm.pt"), "--samples", str(said), "--out", str(trained)]
+        paths += ["--start-from", str(before)] if before else []
+        _train("models.train_forecast", paths, plan.forecast_minutes / FORECAST_ROUNDS, plan.threads)
+        before = trained
+    shutil.copy(plan.work / f"forecast-{FORECAST_ROUNDS}.pt", plan.work / "forecast.pt")
+
+
+def export(plan: Plan) -> None:
+    _export(plan, plan.work / "forecast.pt", plan.out)
+
+
+def _export(plan: Plan, trained: Path | None, out: Path) -> None:
+    from models.export_drafts import export_drafts
+    from models.finish import finish, from_recordings, load_forecast
+    from models.forecast import WEIGHT
+    from models.parity import TOLERANCE
+    from models.quantise_bundle import quantise_bundle
+
+    # A minute's training leaves F0 at the edge of its range, where last-bit differences grow along the phase.
+    tolerance = 1e-2 if plan.smoke else TOLERANCE
+    origin = from_recordings(plan.voices, plan.data.sha256) if plan.data else None
+    for stale in [*out.glob("*.onnx"), *out.glob("*.weights")]:  # of an earlier export; the manifest would not have it
+        stale.unlink()
+    parts = plan.work / "vocoder.pt", plan.work / "lm.pt", plan.work / "durations.pt"
+    forecast = load_forecast(trained).weighted(WEIGHT) if trained else None
+    lm = finish(*parts, plan.voices, out, tolerance=tolerance, origin=origin, forecast=forecast)
+    quantise_bundle(out, _codes(plan))
+    if forecast is not None:
+        export_drafts(out, lm)
+
+
+def _codes(plan: Plan) -> list[Example]:
+    found: list[Example] = pickle.loads((plan.work / "codes.pkl").read_bytes())
+    return found
+
+
+def _train(module: str, arguments: list[str], minutes: float, threads: int) -> None:
+    """A process of its own, so that its CPU time is its own."""
+    budget = ["--cpu-minutes", str(minutes), "--threads", str(threads), "--resume"]
+    subprocess.run([sys.executable, "-m", module, *arguments, *budget], check=True)
