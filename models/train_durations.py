@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-minutes", type=float, default=10)
     parser.add_argument("--peak", type=float, default=2e-3)
-    parser.add_argument("--width", type=int, default=384)
+    parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
