@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.judge.int8 import compare, misses, sentences, write
+from models.judge.int8 import compare, misses, sentences, with_general, write
 
 
 def test_worse_follows_the_measure() -> None:
@@ -28,11 +28,26 @@ def test_each_measure_has_its_bar(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "int8.json").read_text())["a stoi"]["worse_by"] == 0.011
 
 
+def test_single_free_lists_bind_the_first_voice_only() -> None:
+    lists = {"everyday": 0.1, "harvard": 0.3}
+    rows = {
+        f"{voice} {name} wer": compare("wer", before, before + (0.03 if name == "harvard" else 0.0))
+        for voice in ("rms", "slt")
+        for name, before in lists.items()
+    }
+    figures = with_general(rows)
+    assert figures["slt general wer"]["worse_by"] == pytest.approx(0.015)
+    assert [miss.split(":")[0] for miss in misses(figures)] == ["rms harvard wer"]
+    rows["slt everyday wer"] = compare("wer", 0.1, 0.12)
+    assert "slt general wer" in " ".join(misses(with_general(rows)))
+    assert len(misses(rows)) == 2, "without the mean each list is judged"
+
+
 def test_committed_figures_keep_the_bars() -> None:
     path = Path(__file__).parents[2] / "docs" / "measurements" / "int8.json"
     figures = json.loads(path.read_text())
     assert misses(figures) == []
-    assert {f"{voice} {name} wer" for voice in ("rms", "slt") for name in ("closed", "everyday", "harvard")} <= set(
-        figures
-    )
+    assert {
+        f"{voice} {name} wer" for voice in ("rms", "slt") for name in ("closed", "everyday", "harvard", "general")
+    } <= set(figures)
     assert len(sentences("harvard")) == 20
