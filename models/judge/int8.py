@@ -98,7 +98,7 @@ def write(figures: Figures, out: Path) -> None:
         "the recogniser on what each says on its own, STOI with the teacher's times against the teacher's audio,",
         "and STOI of held-out speech through the codec and each vocoder. Positive differences: int8 is worse. One word",
         f"is {one_word}, so differences of a few of them are chance.",
-        f"Bars: worse by at most {100 * BARS['wer']:.0f} points of wer and {BARS['stoi']} of STOI; of the voices behind the",
+        f"Bars: worse by at most {100 * BARS['wer']:.0f} points of wer, {BARS['stoi']} of STOI; of voices behind the",
         "first the closed list and all free sentences together (general) have one, single lists are shown.",
         "",
         "| what | float32 | int8 | worse by |",
