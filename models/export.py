@@ -72,7 +72,7 @@ def lm_graph(network: SpeechLm, steps: int | None = None) -> onnx.ModelProto:
     # the runtime's quick kernel for one query (decision 11).
     for name, table in zip(("cosine", "sine"), rotary_table(MAX_STEPS + 16, config.head_dim), strict=True):
         graph.exact(name, table.numpy() * np.float32(config.head_dim**-0.25))
-    normed = _norm(graph, "normed_in", residual, graph.weight("norm_in", weights["blocks.0.attention_norm.weight"]))
+    normed = graph.norm(residual, graph.weight("norm_in", weights["blocks.0.attention_norm.weight"]), "normed_in")
     for layer in range(config.layers):
         following = "norm.weight" if layer == config.layers - 1 else f"blocks.{layer + 1}.attention_norm.weight"
         normed, residual = _block(graph, network, weights, layer, normed, residual, weights[following], steps)
@@ -179,11 +179,7 @@ def _attention(graph: Graph, config: LmConfig, layer: int, packed: str, steps: i
 def _add_and_norm(graph: Graph, name: str, x: str, residual: str, scale: NDArray[Any]) -> tuple[str, str]:
     """Two nodes: the runtime has one for both, which takes twice their time from a few rows on."""
     summed = graph.node("Add", [x, residual], f"{name}_sum")
-    return _norm(graph, f"{name}_out", summed, graph.weight(name, scale)), summed
-
-
-def _norm(graph: Graph, name: str, x: str, scale: str) -> str:
-    return graph.node("SimplifiedLayerNormalization", [x, scale], name, axis=-1, epsilon=1e-5, stash_type=1)
+    return graph.norm(summed, graph.weight(name, scale), f"{name}_out"), summed
 
 
 def vocoder_states(decoder: Decoder) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Adds drafts to a finished bundle whose LM has a forecast: python -m models.export_drafts --help
+"""Adds drafts to a bundle that `models.finish` has just made of an LM with a forecast.
 
 drafts.onnx is the forecast alone, going on from its own guesses, drafts-sampled.onnx the same with noise; verify.onnx
 is the LM over as many steps as there are guesses and one more. Weights and int8 scales are those of the LM's own graph,
@@ -8,7 +8,6 @@ depends on the text alone is embedded once for all guesses.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,8 @@ from onnx import TensorProto
 
 from engines.bundle import load_bundle
 from models.codec import NUM_CODES
-from models.export import lm_graph, round_to_half, save_sharing, update_manifest
+from models.export import lm_graph, save_sharing, update_manifest
 from models.export_forecast import declare_forecast, forecast_logits, forecast_scores, likeliest_code
-from models.finish import load_forecast, load_lm
-from models.forecast import WEIGHT
 from models.graph import Graph
 from models.quantise import quantised, scales_in
 from models.speech_lm import FEATURES, WINDOW, SpeechLm, input_table
@@ -53,9 +50,7 @@ def draft_graph(lm: SpeechLm, length: int, *, greedy: bool) -> onnx.ModelProto:
         at, here = f"{index}.", graph.exact(f"{index}", np.array([index]))
         place = graph.node("Gather", [places, here], f"{at}place")
         x = graph.node("Add", [graph.node("Gather", [code_table, code], f"{at}said"), place], f"{at}x")
-        normed = graph.node(
-            "SimplifiedLayerNormalization", [x, norm], f"{at}normed_in", axis=-1, epsilon=1e-5, stash_type=1
-        )
+        normed = graph.norm(x, norm, f"{at}normed_in")
         scores = forecast_scores(graph, own, graph.node("Gemm", [normed, first], f"{at}first"), at)
         code = likeliest_code(graph, scores, at) if greedy else _sampled_code(graph, scores, here, at)
         codes.append(code)
@@ -71,7 +66,10 @@ def _sampled_code(graph: Graph, scores: str, here: str, at: str) -> str:
 
 
 def export_drafts(folder: Path, lm: SpeechLm, length: int = LENGTH) -> None:
-    """`lm` as it was exported, its weights rounded. Where the LM's graph is int8, so are these."""
+    """`lm` must be the very network in the folder, its weights rounded: another would check by other picks.
+
+    Where the LM's graph is int8, so are these.
+    """
     bundle = load_bundle(folder)
     graphs = {
         bundle.lm.file: onnx.load(folder / bundle.lm.file),
@@ -87,21 +85,3 @@ def export_drafts(folder: Path, lm: SpeechLm, length: int = LENGTH) -> None:
         graphs |= {name: quantised(graphs[name], guesses) for name in (GREEDY, SAMPLED)}
     save_sharing({folder / name: graph for name, graph in graphs.items()}, folder / "lm.weights")
     update_manifest(folder, drafts={"greedy": GREEDY, "sampled": SAMPLED, "verify": VERIFY, "length": length})
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--lm", type=Path, required=True)
-    parser.add_argument("--forecast", type=Path, required=True)
-    parser.add_argument("--weight", type=float, default=WEIGHT)
-    parser.add_argument("--length", type=int, default=LENGTH)
-    arguments = parser.parse_args()
-    lm = load_lm(arguments.lm)[0]
-    lm.forecast = load_forecast(arguments.forecast).weighted(arguments.weight)
-    round_to_half(lm)
-    export_drafts(arguments.bundle, lm, arguments.length)
-
-
-if __name__ == "__main__":
-    main()

@@ -44,6 +44,10 @@ class Graph:
     def output(self, name: str, kind: int, shape: list[str | int]) -> None:
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
+    def norm(self, x: str, scale: str, name: str) -> str:
+        """`torch.nn.RMSNorm` with its weight `scale`."""
+        return self.node("SimplifiedLayerNormalization", [x, scale], name, axis=-1, epsilon=1e-5, stash_type=1)
+
     def rows_added_up(self, table: list[str], rows: str, count: int, name: str) -> str:
         """The sum of `count` rows of a table, whose numbers are the last axis. The table's parts are put together at
         load.
