@@ -5,20 +5,23 @@ HOST ?= 127.0.0.1
 # For a torch build from elsewhere, say: make test TORCH_INDEX_ARGS="--extra-index-url ..."
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
+# Compiled at each installation, and again where they change.
+KERNELS := $(wildcard engines/runtime/*.[ch])
 
 .PHONY: all serve test test-clients test-web lint types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
 
-.venv/ready: pyproject.toml
+.venv/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install $(PIP_FLAGS) .
 	touch $@
 
-.venv-dev/ready: pyproject.toml
+.venv-dev/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) torch==2.13.0
+	rm -f engines/runtime/_attention*.so
 	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,eval,bench]"
 	touch $@
 
@@ -68,9 +71,10 @@ judge: .venv-dev/ready
 
 # Load tests: server and load generator on this machine. The others start from the knee that `make bench` found.
 BENCH_OUT ?= docs/measurements
-.venv-bench/ready: pyproject.toml
+.venv-bench/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install $(PIP_FLAGS) ".[bench]"
+	rm -f engines/runtime/_attention*.so  # a library that cannot be built again must not stay
+	.venv-bench/bin/pip install $(PIP_FLAGS) -e ".[bench]"
 	touch $@
 
 bench: .venv-bench/ready
@@ -107,4 +111,4 @@ gpu-spike:
 	$$python loadtests/gpu_spike.py $(SPIKE_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-clients .venv-bench .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-clients .venv-bench .venv-peers build engines/runtime/_attention*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -172,6 +172,7 @@ def bench_engine(
     except ParlandoError as error:
         _stop(error)
     table.caption = "LM and vocoder: seconds of each worker per second of audio. First audio: median / last."
+    table.caption += f" Attention: {found.attention}."
     out.print(table)
 
 

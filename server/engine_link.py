@@ -49,6 +49,7 @@ class EngineLink:
             sheds=settings.shed,
             lm_threads=settings.lm_threads,
             vocoder_threads=settings.vocoder_threads,
+            own_attention=settings.own_attention,
             draft_tolerance=settings.draft_tolerance,
         )
         ours, theirs = socket.socketpair()

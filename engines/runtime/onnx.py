@@ -4,6 +4,8 @@ Measured on ONNX Runtime 1.31: a row has the same bits at every batch size and c
 without flash attention a step with a long context is a quarter faster. Each session has its own threads; two spinning
 pools on the same cores would halve the speed, so the defaults give each one thread. With two threads a large batch goes
 as two halves at once, which meet once a step and not once a kernel.
+
+Attention is a kernel of ours (attention.c) where it was compiled and the processor has AVX2, else the runtime's.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -30,12 +33,21 @@ _HALVES_FROM = 8  # rows: two halves of fewer read the weights twice for too lit
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
 
 
-def _session(bundle: Bundle, file: str, threads: int) -> ort.InferenceSession:
+def attention_library() -> str | None:
+    """The file of our attention kernel; None where no compiler was at hand when this package was installed."""
+    found = find_spec("engines.runtime._attention")
+    return found.origin if found else None
+
+
+def _session(bundle: Bundle, file: str, threads: int, library: str | None = None) -> ort.InferenceSession:
+    """With `library` its kernels come before the runtime's."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
+        if library is not None:
+            options.register_custom_ops_library(library)
         return ort.InferenceSession(str(bundle.folder / file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own types for every kind of unreadable graph
         raise BundleError(f"{file} cannot be loaded: {error}") from error
@@ -46,12 +58,60 @@ def _expect_names(file: str, kind: str, found: list[str], wanted: list[str]) -> 
         raise BundleError(f"{file} has {kind} {sorted(found)}, the manifest asks for {sorted(wanted)}")
 
 
+@dataclass(frozen=True, slots=True)
+class _LmSessions:
+    """All graphs of the LM with one kernel of attention, so that a step has the same bits in each."""
+
+    whole: ort.InferenceSession
+    lone: ort.InferenceSession  # of one thread, which several may use at once
+    several: ort.InferenceSession | None
+    attention: str  # "ours", or why it is the runtime's
+
+    @classmethod
+    def load(cls, bundle: Bundle, threads: int, own_attention: bool) -> _LmSessions:
+        library = attention_library()
+        if not own_attention:
+            return cls._of(bundle, threads, None, "the runtime's: so the settings say")
+        if library is None:
+            return cls._of(bundle, threads, None, "the runtime's: ours was not compiled at the installation")
+        try:
+            found = cls._of(bundle, threads, library, "ours")
+            found._try_a_step(bundle)
+            return found
+        except BundleError as error:  # too old a processor, or a graph that is not for it, as with a cache in int8
+            return cls._of(bundle, threads, None, f"the runtime's: {error}")
+
+    @classmethod
+    def _of(cls, bundle: Bundle, threads: int, library: str | None, attention: str) -> _LmSessions:
+        file = bundle.lm.file
+        whole = _session(bundle, file, threads, library)
+        lone = _session(bundle, file, 1, library) if threads > 1 else whole
+        several = _session(bundle, bundle.drafts.verify, threads, library) if bundle.drafts is not None else None
+        return cls(whole, lone, several, attention)
+
+    def _try_a_step(self, bundle: Bundle) -> None:
+        """What the kernel does not offer it says at load, or, of shapes, at the first step."""
+        feeds: dict[str, Any] = {
+            "features": np.zeros((1, 1, bundle.adapter.features), np.int64),
+            "seqlens_k": np.zeros(1, np.int32),
+            "total_len": np.ones(1, np.int32),
+        }
+        cache = np.zeros((1, bundle.lm.kv_heads, 1, bundle.lm.head_dim), np.float32)
+        feeds |= {one.name: cache for one in self.whole.get_inputs() if one.name.startswith("past_")}
+        try:
+            self.whole.run(["code_logits"], feeds)
+        except Exception as error:
+            raise BundleError(f"a first step of {bundle.lm.file} fails: {error}") from error
+
+
 class OnnxLm:
     """Cache slabs [slots, kv_heads, positions, head_dim] per layer; memory is committed as slots come into use."""
 
-    def __init__(self, bundle: Bundle, slots: int, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, slots: int, threads: int = 1, own_attention: bool = True) -> None:
         self.inputs = StepInputs.allocate(slots, bundle.adapter.features)
-        self._session = _session(bundle, bundle.lm.file, threads)
+        sessions = _LmSessions.load(bundle, threads, own_attention)
+        self.attention = sessions.attention
+        self._session, self._lone = sessions.whole, sessions.lone
         lm, positions = bundle.lm, bundle.adapter.max_steps + _SPARE_POSITIONS
         shape = (slots, lm.kv_heads, positions, lm.head_dim)
         types = {one.name: one.type for one in self._session.get_inputs()}
@@ -61,9 +121,8 @@ class OnnxLm:
         self._lengths = np.zeros(slots, np.int32)
         self._longest = np.zeros(1, np.int32)
         self._bindings: OrderedDict[tuple[bool, int, int], Bound] = OrderedDict()  # see _binding; oldest use first
-        self._lone = _session(bundle, bundle.lm.file, 1) if threads > 1 else self._session
         self._other_half = ThreadPoolExecutor(1, thread_name_prefix="lm-half") if threads > 1 else None
-        self._several = _SeveralSteps(bundle, threads) if bundle.drafts is not None else None
+        self._several = _SeveralSteps(bundle, sessions.several) if sessions.several is not None else None
         pasts, presents = [f"past_{name}" for name in self._cache], [f"present_{name}" for name in self._cache]
         _expect_names(
             lm.file, "inputs", [one.name for one in self._session.get_inputs()], [*self._feeds(0, slots), *pasts]
@@ -128,11 +187,11 @@ class OnnxLm:
 class _SeveralSteps:
     """The LM over S steps of one row. Attention goes step by step in the graph, so the cache is S outputs."""
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
+    def __init__(self, bundle: Bundle, session: ort.InferenceSession) -> None:
         assert bundle.drafts is not None
         steps = bundle.drafts.length + 1
         self.inputs = StepInputs.allocate(1, bundle.adapter.features, steps)
-        self._session = _session(bundle, bundle.drafts.verify, threads)
+        self._session = session
         self._past, self._longest = np.zeros(1, np.int32), np.zeros(1, np.int32)
         self._code_logits = np.zeros((1, steps, bundle.codes.count), np.float32)
         self._suffixes = [f"_{step}" for step in range(steps)]
