@@ -21,7 +21,7 @@ all: lint types contracts units
 .venv-dev/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) torch==2.13.0
-	rm -f engines/runtime/_attention*.so
+	rm -f engines/runtime/_kernels*.so
 	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,eval,bench]"
 	touch $@
 
@@ -73,7 +73,7 @@ judge: .venv-dev/ready
 BENCH_OUT ?= docs/measurements
 .venv-bench/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv-bench
-	rm -f engines/runtime/_attention*.so  # a library that cannot be built again must not stay
+	rm -f engines/runtime/_kernels*.so  # a library that cannot be built again must not stay
 	.venv-bench/bin/pip install $(PIP_FLAGS) -e ".[bench]"
 	touch $@
 
@@ -111,4 +111,4 @@ gpu-spike:
 	$$python loadtests/gpu_spike.py $(SPIKE_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-clients .venv-bench .venv-peers build engines/runtime/_attention*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-clients .venv-bench .venv-peers build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache

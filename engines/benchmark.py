@@ -34,7 +34,7 @@ class EngineBenchmark:
     loop_s: float  # the loop's thread: all but waiting
     lm_calls: int
     lm_rows: int
-    attention: str  # "ours", or why the runtime's kernel serves
+    kernels: str  # "ours", or why the runtime's serve
     first_audio_s: tuple[float, ...]  # of each stream, from the common start, rising
 
     @property
@@ -72,7 +72,7 @@ def run(bundle: Bundle, streams: int, config: EngineConfig | None = None) -> Eng
         loop_s=loop_s,
         lm_calls=after.lm_steps - before.lm_steps,
         lm_rows=after.counters["lm_rows"] - before.counters["lm_rows"],
-        attention=after.attention,
+        kernels=after.kernels,
         first_audio_s=first,
     )
 

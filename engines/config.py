@@ -30,7 +30,7 @@ class EngineConfig:
     max_waiting: int = 0  # requests that may wait for a slot; more are refused at once
     lm_threads: int = 1
     vocoder_threads: int = 1
-    own_attention: bool = True  # our kernel, where the processor can run it; the runtime's otherwise
+    own_kernels: bool = True  # our kernels for the LM, where the processor can run them; else the runtime's
     vocoder_job_codes: int = 32  # rows x codes of one vocoder job: above it a code costs half as much again (caches)
     lm_slice_s: float = 0.006  # one LM call, so that a newcomer never waits long for the one under way
     first_slice_s: float = 0.002  # the same while somebody waits for first audio

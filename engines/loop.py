@@ -94,8 +94,8 @@ class Engine:
         self._counters = Counters()
         self._events: list[Event] = []
         self._planner = Planner(bundle, durations or OnnxDurations(bundle, self.config.lm_threads))
-        lm = lm or OnnxLm(bundle, self.config.slots, self.config.lm_threads, self.config.own_attention)
-        self._attention = lm.attention
+        lm = lm or OnnxLm(bundle, self.config.slots, self.config.lm_threads, self.config.own_kernels)
+        self._kernels = lm.kernels
         self._lm_cost, self._vocoder_cost = CostModel(_LM_SHAPE), CostModel(_VOCODER_SHAPE)
         self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
         if drafter is None and bundle.drafts is not None and self.config.drafts is not DraftMode.OFF:
@@ -174,7 +174,7 @@ class Engine:
             vocoder_busy_s=self._counters.vocoder_busy_s,
             capacity=self._admission.capacity(load),
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
-            attention=self._attention,
+            kernels=self._kernels,
             vocoder_job_s=self._vocoding.job_s,
             counters=self._counters.named(),
             tallies=self._counters.tallies(),

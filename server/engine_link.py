@@ -49,7 +49,7 @@ class EngineLink:
             sheds=settings.shed,
             lm_threads=settings.lm_threads,
             vocoder_threads=settings.vocoder_threads,
-            own_attention=settings.own_attention,
+            own_kernels=settings.own_kernels,
             draft_tolerance=settings.draft_tolerance,
         )
         ours, theirs = socket.socketpair()

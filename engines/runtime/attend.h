@@ -1,4 +1,5 @@
-/* One row and the query heads of one cached head, for vectors of LANES floats: attention.c includes this for each width.
+/* One row and the query heads of one cached head, for vectors of LANES floats and a cache in float or, with HALF, in half
+ * precision: attention.c includes this for each.
  *
  * Four query heads go at once, by LANES / 4 keys: as many sums as a vector has lanes, each a vector, folded into one
  * vector of results. Sums, queries and a key fit the registers of either width. */
@@ -6,21 +7,43 @@
 #if LANES == 16
 #define INLINE __attribute__((target("avx512f,avx512dq,fma"), always_inline)) static inline
 #define ENTRY __attribute__((target("avx512f,avx512dq,fma"))) static
-#define NAMED(name) name##_16
 #define V __m512
+#define HALVES __m256i
+#define LOAD_HALVES _mm256_loadu_si256
+#define STORE_HALVES _mm256_storeu_si256
 #define OP(name) _mm512_##name
 #define AS_FLOATS _mm512_castsi512_ps
 #define CHUNKS 4
 #else
-#define INLINE __attribute__((target("avx2,fma"), always_inline)) static inline
-#define ENTRY __attribute__((target("avx2,fma"))) static
-#define NAMED(name) name##_8
+#define INLINE __attribute__((target("avx2,fma,f16c"), always_inline)) static inline
+#define ENTRY __attribute__((target("avx2,fma,f16c"))) static
 #define V __m256
+#define HALVES __m128i
+#define LOAD_HALVES _mm_loadu_si128
+#define STORE_HALVES _mm_storeu_si128
 #define OP(name) _mm256_##name
 #define AS_FLOATS _mm256_castsi256_ps
 #define CHUNKS 2
 #endif
 #define KEYS (LANES / GROUP)
+
+#ifdef HALF
+#define NAMED2(name, lanes) name##_half_##lanes
+#define Cached uint16_t
+#else
+#define NAMED2(name, lanes) name##_##lanes
+#define Cached float
+#endif
+#define NAMED1(name, lanes) NAMED2(name, lanes)
+#define NAMED(name) NAMED1(name, LANES)
+
+#ifdef HALF
+INLINE V NAMED(cached)(const Cached *from) { return OP(cvtph_ps)(LOAD_HALVES((const HALVES *)from)); }
+INLINE void NAMED(keep)(Cached *to, V x) { STORE_HALVES((HALVES *)to, OP(cvtps_ph)(x, _MM_FROUND_TO_NEAREST_INT)); }
+#else
+INLINE V NAMED(cached)(const Cached *from) { return OP(loadu_ps)(from); }
+INLINE void NAMED(keep)(Cached *to, V x) { OP(storeu_ps)(to, x); }
+#endif
 
 #if LANES == 16
 /* Sixteen vectors -> the sum of each, in order: each fold halves the lanes that belong to one vector. */
@@ -101,9 +124,9 @@ INLINE V NAMED(exponential)(V x)
 }
 
 /* queries [GROUP, dim] by KEYS keys, of which those from `count` on are the last one again -> scores by head and key */
-INLINE V NAMED(scores)(const float *queries, const float *keys, int count, int dim)
+INLINE V NAMED(scores)(const float *queries, const Cached *keys, int count, int dim)
 {
-    const float *key[KEYS];
+    const Cached *key[KEYS];
     V sums[LANES];
     for (int t = 0; t < KEYS; t++)
         key[t] = keys + (size_t)(t < count ? t : count - 1) * dim;
@@ -114,7 +137,7 @@ INLINE V NAMED(scores)(const float *queries, const float *keys, int count, int d
         for (int head = 0; head < GROUP; head++)
             query[head] = OP(loadu_ps)(queries + head * dim + at);
         for (int t = 0; t < KEYS; t++) {
-            V part = OP(loadu_ps)(key[t] + at);
+            V part = NAMED(cached)(key[t] + at);
             for (int head = 0; head < GROUP; head++)
                 sums[head * KEYS + t] = OP(fmadd_ps)(query[head], part, sums[head * KEYS + t]);
         }
@@ -123,18 +146,22 @@ INLINE V NAMED(scores)(const float *queries, const float *keys, int count, int d
 }
 
 /* mixed [GROUP, dim] += weights [GROUP, TILE] times values [count, dim], for `chunks` vectors of columns */
-INLINE void NAMED(add_values)(const float *weights, const float *values, int count, int dim, int chunks, float *mixed)
+INLINE void NAMED(add_values)(const float *weights, const Cached *values, int count, int dim, int chunks, float *mixed)
 {
     V sums[GROUP][CHUNKS];
     for (int head = 0; head < GROUP; head++)
         for (int c = 0; c < chunks; c++)
             sums[head][c] = OP(loadu_ps)(mixed + head * dim + c * LANES);
-    for (int t = 0; t < count; t++)
+    for (int t = 0; t < count; t++) {
+        V value[CHUNKS];
+        for (int c = 0; c < chunks; c++)
+            value[c] = NAMED(cached)(values + (size_t)t * dim + c * LANES);
         for (int head = 0; head < GROUP; head++) {
             V weight = OP(set1_ps)(weights[head * TILE + t]);
             for (int c = 0; c < chunks; c++)
-                sums[head][c] = OP(fmadd_ps)(weight, OP(loadu_ps)(values + (size_t)t * dim + c * LANES), sums[head][c]);
+                sums[head][c] = OP(fmadd_ps)(weight, value[c], sums[head][c]);
         }
+    }
     for (int head = 0; head < GROUP; head++)
         for (int c = 0; c < chunks; c++)
             OP(storeu_ps)(mixed + head * dim + c * LANES, sums[head][c]);
@@ -158,7 +185,7 @@ INLINE float NAMED(weigh)(float *scores, int count, float highest, float *total)
 }
 
 /* queries [GROUP, dim], keys and values [length, dim] -> mixed [GROUP, dim] */
-INLINE void NAMED(attend)(const float *queries, const float *keys, const float *values, int length, int dim,
+INLINE void NAMED(attend)(const float *queries, const Cached *keys, const Cached *values, int length, int dim,
                           float *mixed)
 {
     _Alignas(64) float weights[GROUP * TILE];
@@ -212,19 +239,19 @@ ENTRY void NAMED(one_cached_head)(void *data, size_t index)
     int dim = call->dim, each = kernel->heads / kernel->kv_heads, steps = call->steps;
     size_t row = index / kernel->kv_heads, cached = index % kernel->kv_heads;
     size_t width = (size_t)(kernel->heads + 2 * kernel->kv_heads) * dim;
-    float *keys = call->present[0] + index * call->positions * dim;
-    float *values = call->present[1] + index * call->positions * dim;
+    Cached *keys = (Cached *)call->present[0] + index * call->positions * dim;
+    Cached *values = (Cached *)call->present[1] + index * call->positions * dim;
     float scale = kernel->scale ? kernel->scale : 1 / sqrtf((float)dim);
     int begin = call->last[row] + 1 - steps;
     if (begin < 0)
         begin = 0; /* a first run, with padding behind a shorter row */
     for (int kind = 0; kind < 2; kind++) {
-        const float *past = call->past[kind] + index * call->past_positions * dim;
-        float *present = kind ? values : keys;
+        const Cached *past = (const Cached *)call->past[kind] + index * call->past_positions * dim;
+        Cached *present = kind ? values : keys;
         if (past != present) {
             size_t kept = (size_t)call->past_positions * dim, all = (size_t)call->positions * dim;
-            memcpy(present, past, sizeof(float) * kept);
-            memset(present + kept, 0, sizeof(float) * (all - kept));
+            memcpy(present, past, sizeof(Cached) * kept);
+            memset(present + kept, 0, sizeof(Cached) * (all - kept));
         }
     }
     for (int step = 0; step < steps; step++) {
@@ -232,9 +259,12 @@ ENTRY void NAMED(one_cached_head)(void *data, size_t index)
         const float *packed = call->packed + (row * steps + step) * width;
         int position = begin + step;
         float *out = call->mixed + (row * steps + step) * kernel->heads * dim + cached * each * dim;
-        NAMED(turn)(call, packed + (kernel->heads + cached) * dim, position, 1, keys + (size_t)position * dim);
-        memcpy(values + (size_t)position * dim, packed + (kernel->heads + kernel->kv_heads + cached) * dim,
-               sizeof(float) * dim);
+        NAMED(turn)(call, packed + (kernel->heads + cached) * dim, position, 1, queries);
+        const float *value = packed + (kernel->heads + kernel->kv_heads + cached) * dim;
+        for (int at = 0; at < dim; at += LANES) {
+            NAMED(keep)(keys + (size_t)position * dim + at, OP(loadu_ps)(queries + at));
+            NAMED(keep)(values + (size_t)position * dim + at, OP(loadu_ps)(value + at));
+        }
         for (int first = 0; first < each; first += GROUP) {
             int here = each - first < GROUP ? each - first : GROUP;
             for (int head = 0; head < GROUP; head++)
@@ -250,6 +280,12 @@ ENTRY void NAMED(one_cached_head)(void *data, size_t index)
 #undef INLINE
 #undef ENTRY
 #undef NAMED
+#undef NAMED1
+#undef NAMED2
+#undef HALVES
+#undef LOAD_HALVES
+#undef STORE_HALVES
+#undef Cached
 #undef V
 #undef OP
 #undef AS_FLOATS

@@ -41,7 +41,7 @@ class LmRuntime(Protocol):
     """
 
     inputs: StepInputs
-    attention: str  # "ours", or why the runtime's kernel serves
+    kernels: str  # "ours", or why the runtime's serve
 
     def step(self, first: int, last: int) -> FloatArray:
         """-> code logits [last - first, V], valid until the next step."""

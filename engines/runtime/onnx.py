@@ -5,7 +5,8 @@ without flash attention a step with a long context is a quarter faster. Each ses
 pools on the same cores would halve the speed, so the defaults give each one thread. With two threads a large batch goes
 as two halves at once, which meet once a step and not once a kernel.
 
-Attention is a kernel of ours (attention.c) where it was compiled and the processor has AVX2, else the runtime's.
+Attention and int8 products of the LM are kernels of ours (kernels.c) where they were compiled and the processor has
+AVX2, or AVX-512 with VNNI for the products; else the runtime's.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ _HALVES_FROM = 8  # rows: two halves of fewer read the weights twice for too lit
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
 
 
-def attention_library() -> str | None:
-    """The file of our attention kernel; None where no compiler was at hand when this package was installed."""
-    found = find_spec("engines.runtime._attention")
+def kernel_library() -> str | None:
+    """The file of our kernels; None where no compiler was at hand when this package was installed."""
+    found = find_spec("engines.runtime._kernels")
     return found.origin if found else None
 
 
@@ -58,22 +59,29 @@ def _expect_names(file: str, kind: str, found: list[str], wanted: list[str]) -> 
         raise BundleError(f"{file} has {kind} {sorted(found)}, the manifest asks for {sorted(wanted)}")
 
 
+def _cache_type(session: ort.InferenceSession) -> type[Any]:
+    """The graph says how it stores keys and values."""
+    types = {one.name: one.type for one in session.get_inputs()}
+    kinds: dict[str, type[Any]] = {"tensor(float16)": np.float16, "tensor(int8)": np.int8}
+    return kinds.get(types.get("past_k0", ""), np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class _LmSessions:
-    """All graphs of the LM with one kernel of attention, so that a step has the same bits in each."""
+    """All graphs of the LM with the same kernels, so that a step has the same bits in each."""
 
     whole: ort.InferenceSession
     lone: ort.InferenceSession  # of one thread, which several may use at once
     several: ort.InferenceSession | None
-    attention: str  # "ours", or why it is the runtime's
+    kernels: str  # "ours", or why the runtime's serve
 
     @classmethod
-    def load(cls, bundle: Bundle, threads: int, own_attention: bool) -> _LmSessions:
-        library = attention_library()
-        if not own_attention:
+    def load(cls, bundle: Bundle, threads: int, own_kernels: bool) -> _LmSessions:
+        library = kernel_library()
+        if not own_kernels:
             return cls._of(bundle, threads, None, "the runtime's: so the settings say")
         if library is None:
-            return cls._of(bundle, threads, None, "the runtime's: ours was not compiled at the installation")
+            return cls._of(bundle, threads, None, "the runtime's: ours were not compiled at the installation")
         try:
             found = cls._of(bundle, threads, library, "ours")
             found._try_a_step(bundle)
@@ -82,21 +90,21 @@ class _LmSessions:
             return cls._of(bundle, threads, None, f"the runtime's: {error}")
 
     @classmethod
-    def _of(cls, bundle: Bundle, threads: int, library: str | None, attention: str) -> _LmSessions:
+    def _of(cls, bundle: Bundle, threads: int, library: str | None, kernels: str) -> _LmSessions:
         file = bundle.lm.file
         whole = _session(bundle, file, threads, library)
         lone = _session(bundle, file, 1, library) if threads > 1 else whole
         several = _session(bundle, bundle.drafts.verify, threads, library) if bundle.drafts is not None else None
-        return cls(whole, lone, several, attention)
+        return cls(whole, lone, several, kernels)
 
     def _try_a_step(self, bundle: Bundle) -> None:
-        """What the kernel does not offer it says at load, or, of shapes, at the first step."""
+        """What the kernels do not offer they say at load, or, of shapes, at the first step."""
         feeds: dict[str, Any] = {
             "features": np.zeros((1, 1, bundle.adapter.features), np.int64),
             "seqlens_k": np.zeros(1, np.int32),
             "total_len": np.ones(1, np.int32),
         }
-        cache = np.zeros((1, bundle.lm.kv_heads, 1, bundle.lm.head_dim), np.float32)
+        cache = np.zeros((1, bundle.lm.kv_heads, 1, bundle.lm.head_dim), _cache_type(self.whole))
         feeds |= {one.name: cache for one in self.whole.get_inputs() if one.name.startswith("past_")}
         try:
             self.whole.run(["code_logits"], feeds)
@@ -107,15 +115,14 @@ class _LmSessions:
 class OnnxLm:
     """Cache slabs [slots, kv_heads, positions, head_dim] per layer; memory is committed as slots come into use."""
 
-    def __init__(self, bundle: Bundle, slots: int, threads: int = 1, own_attention: bool = True) -> None:
+    def __init__(self, bundle: Bundle, slots: int, threads: int = 1, own_kernels: bool = True) -> None:
         self.inputs = StepInputs.allocate(slots, bundle.adapter.features)
-        sessions = _LmSessions.load(bundle, threads, own_attention)
-        self.attention = sessions.attention
+        sessions = _LmSessions.load(bundle, threads, own_kernels)
+        self.kernels = sessions.kernels
         self._session, self._lone = sessions.whole, sessions.lone
         lm, positions = bundle.lm, bundle.adapter.max_steps + _SPARE_POSITIONS
         shape = (slots, lm.kv_heads, positions, lm.head_dim)
-        types = {one.name: one.type for one in self._session.get_inputs()}
-        kept = np.int8 if types.get("past_k0") == "tensor(int8)" else np.float32  # the graph says how it stores
+        kept = _cache_type(self._session)
         self._cache = {f"{kind}{layer}": np.zeros(shape, kept) for layer in range(lm.layers) for kind in "kv"}
         self._code_logits = np.zeros((slots, 1, bundle.codes.count), np.float32)
         self._lengths = np.zeros(slots, np.int32)

@@ -21,9 +21,9 @@ typedef struct OrtShape OrtShape; /* OrtTensorTypeAndShapeInfo */
 typedef struct OrtCustomOp OrtCustomOp;
 
 enum { ORT_INVALID_ARGUMENT = 2 };
-enum { ORT_FLOAT = 1, ORT_INT32 = 6 };          /* ONNXTensorElementDataType */
-enum { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 };    /* OrtCustomOpInputOutputCharacteristic */
-enum { ORT_MEMORY_DEFAULT = 0 };                /* OrtMemType */
+enum { ORT_FLOAT = 1, ORT_UINT8 = 2, ORT_INT8 = 3, ORT_INT32 = 6, ORT_HALF = 10 }; /* ONNXTensorElementDataType */
+enum { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 };                        /* OrtCustomOpInputOutputCharacteristic */
+enum { ORT_MEMORY_DEFAULT = 0 };                                    /* OrtMemType */
 
 typedef struct OrtApi {
     OrtStatus *(*CreateStatus)(int code, const char *message);
@@ -50,7 +50,10 @@ typedef struct OrtApi {
     void (*ReleaseStatus)(OrtStatus *status);
     void *gap_94[5];
     void (*ReleaseTensorTypeAndShapeInfo)(OrtShape *shape);
-    void *gap_100[174];
+    void *gap_100[149];
+    OrtStatus *(*KernelInfoGetConstantInput_tensor)(const OrtKernelInfo *info, size_t index, int *is_constant,
+                                                    const OrtValue **out);
+    void *gap_250[24];
     OrtStatus *(*KernelContext_ParallelFor)(const OrtKernelContext *context, void (*work)(void *data, size_t index),
                                             size_t total, size_t batches, void *data);
 } OrtApi;
@@ -65,6 +68,7 @@ ORT_PLACE(KernelInfoGetAttribute_float, 85);
 ORT_PLACE(KernelContext_GetInput, 90);
 ORT_PLACE(ReleaseStatus, 93);
 ORT_PLACE(ReleaseTensorTypeAndShapeInfo, 99);
+ORT_PLACE(KernelInfoGetConstantInput_tensor, 249);
 ORT_PLACE(KernelContext_ParallelFor, 274);
 
 typedef struct OrtApiBase {

@@ -1,9 +1,9 @@
 """The int8 form of an exported LM, for speed alone: python -m models.bench.lm_int8 LM.onnx INT8.onnx CACHE
 
 Linear layers become int8 by int8 with one scale a column for weights and one fixed scale for activations, so a row
-does not depend on its neighbours; the attention cache stays in float, as served, or becomes int8. The activation and
-cache scales here are plain constants, not calibrated: the graph does the work of a served int8 model, its logits are
-not fit to be sampled.
+does not depend on its neighbours; the attention cache stays in float, as served, or becomes half or int8. The
+activation and cache scales here are plain constants, not calibrated: the graph does the work of a served int8 model,
+its logits are not fit to be sampled.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ _ACTIVATION_SCALE = np.float32(5 / 127)  # normed activations seldom pass 5
 _CACHE_SCALE = np.array([0.03], np.float32)
 
 
-def to_int8(model: onnx.ModelProto, cache: bool) -> None:
-    """Rewrites the graph in place; `cache` says whether attention's cache too."""
+CACHES = {"float": TensorProto.FLOAT, "half": TensorProto.FLOAT16, "int8": TensorProto.INT8}
+
+
+def to_int8(model: onnx.ModelProto, cache: str) -> None:
+    """Rewrites the graph in place; `cache`, one of CACHES, says what attention's cache becomes."""
     graph = model.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     halves = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
@@ -31,7 +34,7 @@ def to_int8(model: onnx.ModelProto, cache: bool) -> None:
             weight = numpy_helper.to_array(stored[halves[node.input[1]]]).astype(np.float32)
             nodes += _quantised_matmul(node, weight, constants)
             continue
-        if cache and node.op_type == "GroupQueryAttention":
+        if cache == "int8" and node.op_type == "GroupQueryAttention":
             constants.append(numpy_helper.from_array(_CACHE_SCALE, f"{node.output[0]}.cache_scale"))
             node.input.extend(["", "", "", constants[-1].name, constants[-1].name])
             node.attribute.extend(
@@ -50,8 +53,8 @@ def to_int8(model: onnx.ModelProto, cache: bool) -> None:
     graph.node.extend(nodes)
     graph.initializer.extend(constants)
     for end in [*graph.input, *graph.output]:
-        if cache and end.name.startswith(("past_", "present_")):
-            end.type.tensor_type.elem_type = TensorProto.INT8
+        if end.name.startswith(("past_", "present_")):
+            end.type.tensor_type.elem_type = CACHES[cache]
 
 
 def _quantised_matmul(
@@ -83,10 +86,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("cache", choices=("float", "int8"))
+    parser.add_argument("cache", choices=CACHES)
     options = parser.parse_args()
     model = onnx.load(options.source)
-    to_int8(model, cache=options.cache == "int8")
+    to_int8(model, options.cache)
     onnx.save(model, options.target)
 
 

@@ -126,7 +126,7 @@ def test_metrics_have_a_port_of_their_own_when_asked() -> None:
             "tts_requests_waiting",
             "tts_kv_cache_usage_ratio",
             "tts_kv_blocks_free",
-            "tts_own_attention",
+            "tts_own_kernels",
             "tts_engine_up 1.0",
             'tts_requests_total{outcome="ok",protocol="parlando.v1"} 1.0',
             'tts_engine_events_total{event="lm_rows"}',

@@ -28,7 +28,7 @@ def with_drafts(bundle: Bundle) -> Bundle:
 class StepwiseLm:
     def __init__(self, bundle: Bundle, slots: int, length: int = LENGTH) -> None:
         self._lm = OnnxLm(dataclasses.replace(bundle, drafts=None), slots)
-        self.inputs, self.attention = self._lm.inputs, self._lm.attention
+        self.inputs, self.kernels = self._lm.inputs, self._lm.kernels
         self.ahead = StepInputs.allocate(1, bundle.adapter.features, length + 1)
 
     def step(self, first: int, last: int) -> FloatArray:

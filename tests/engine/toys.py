@@ -19,7 +19,7 @@ class FakeClock:
 class ToyLm:
     """Says code 7 * step, whoever asks. A call costs base + row * rows."""
 
-    attention = "ours"
+    kernels = "ours"
 
     def __init__(self, bundle: Bundle, slots: int, clock: FakeClock, base_s: float, row_s: float) -> None:
         self.inputs = StepInputs.allocate(slots, bundle.adapter.features)

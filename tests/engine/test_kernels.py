@@ -1,4 +1,4 @@
-"""Our attention kernel against attention written out, and against the runtime's own in the shipped voice."""
+"""Our kernels against attention and products written out, and against the runtime's own in the shipped voice."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from onnx import TensorProto, helper, numpy_helper
 from engines.bundle import Bundle
 from engines.config import EngineConfig
 from engines.loop import Engine
-from engines.runtime.onnx import OnnxLm, attention_library
+from engines.runtime.onnx import OnnxLm, kernel_library
 from models.export import lm_graph
 from models.speech_lm import LmConfig, SpeechLm
 
 Array = NDArray[Any]
 NODE = "GroupQueryAttention"
 INPUTS = ["packed", "", "", "past_k", "past_v", "last", "total", "cosine", "sine"]
-FLOAT, INT32 = TensorProto.FLOAT, TensorProto.INT32
+FLOAT, HALF, INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32
 
 
 @pytest.fixture(autouse=True, params=[16, 8])
 def lanes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """AVX-512 and AVX2, as far as this processor has them."""
-    monkeypatch.setenv("ATTENTION_LANES", str(request.param))
+    monkeypatch.setenv("KERNEL_LANES", str(request.param))
 
 
-def graph(heads: int, kv_heads: int, inputs: list[str] = INPUTS, **attributes: Any) -> bytes:
-    given = {"packed": FLOAT, "past_k": FLOAT, "past_v": FLOAT, "last": INT32, "total": INT32}
+def graph(heads: int, kv_heads: int, inputs: list[str] = INPUTS, cache: int = FLOAT, **attributes: Any) -> bytes:
+    given = {"packed": FLOAT, "past_k": cache, "past_v": cache, "last": INT32, "total": INT32}
     given |= {"cosine": FLOAT, "sine": FLOAT}
     ranks = {"packed": 3, "past_k": 4, "past_v": 4, "last": 1, "total": 1, "cosine": 2, "sine": 2}
     results = {"mixed": 3, "present_k": 4, "present_v": 4}
@@ -53,14 +53,14 @@ def graph(heads: int, kv_heads: int, inputs: list[str] = INPUTS, **attributes: A
         [node],
         "attention",
         [end(name, kind, ranks[name]) for name, kind in given.items() if name in inputs],
-        [end(name, FLOAT, rank) for name, rank in results.items()],
+        [end(name, cache if "present" in name else FLOAT, rank) for name, rank in results.items()],
     )
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(body, opset_imports=opsets, ir_version=10).SerializeToString()
 
 
 def session(model: bytes, threads: int = 1) -> ort.InferenceSession:
-    library = attention_library()
+    library = kernel_library()
     if library is None:
         pytest.skip("the kernel was not compiled when this package was installed")
     options = ort.SessionOptions()
@@ -140,6 +140,21 @@ def test_it_is_attention(heads: int, kv_heads: int, dim: int, past: list[int]) -
     near(found, written_out(given, heads, kv_heads, dim**-0.5, rotate=True))
 
 
+def halved(given: dict[str, Array]) -> dict[str, Array]:
+    return given | {name: given[name].astype(np.float16) for name in ("past_k", "past_v")}
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "dim"), [(4, 1, 64), (8, 2, 32), (7, 1, 96)])
+@pytest.mark.parametrize("past", [[0], [2, 16, 63], [255, 254, 256, 7]])
+def test_a_cache_in_half_precision(heads: int, kv_heads: int, dim: int, past: list[int]) -> None:
+    given = halved(feeds(past, heads=heads, kv_heads=kv_heads, dim=dim, room=3))
+    found = session(graph(heads, kv_heads, cache=HALF, do_rotary=1)).run(None, given)
+    assert found[1].dtype == np.float16
+    wanted = written_out(given, heads, kv_heads, dim**-0.5, rotate=True)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-3 * np.abs(other).max())
+
+
 def test_scale_and_no_rotation() -> None:
     given = feeds([5, 40], heads=4, kv_heads=2, dim=64)
     bare = {name: array for name, array in given.items() if name not in ("cosine", "sine")}
@@ -171,10 +186,12 @@ def test_several_steps_have_the_bits_of_single_ones(past: list[int]) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_row_does_not_depend_on_its_neighbours(threads: int) -> None:
+@pytest.mark.parametrize("cache", [FLOAT, HALF])
+def test_a_row_does_not_depend_on_its_neighbours(threads: int, cache: int) -> None:
     past = [3, 299, 0, 256, 31, 16, 255, 200]
     given = feeds(past, heads=8, kv_heads=2, dim=64)
-    one = session(graph(8, 2, do_rotary=1), threads)
+    given = halved(given) if cache == HALF else given
+    one = session(graph(8, 2, cache=cache, do_rotary=1), threads)
     together = one.run(None, given)
     for row in range(len(past)):
         alone = {name: array[row : row + 1] for name, array in given.items() if array.shape[0] == len(past)}
@@ -204,7 +221,7 @@ def test_a_cache_that_grows() -> None:
         ({"cosine": np.zeros((6, 16), np.float32)}, "do not fit the heads"),
         ({"sine": np.zeros((4, 32), np.float32)}, "do not fit the heads"),
         ({"past_v": np.zeros((1, 1, 3, 64), np.float32)}, "do not fit each other"),
-        ({"total": np.zeros(0, np.int32)}, "another number of dimensions"),
+        ({"total": np.zeros(0, np.int32)}, "must be one number"),
         ({"past_k": np.zeros((1, 1, 3, 64), np.float32), "past_v": np.zeros((1, 1, 3, 64), np.float32)}, "its past"),
     ],
 )
@@ -225,9 +242,9 @@ def test_what_it_does_not_offer_is_refused_at_load(attributes: dict[str, float])
 def test_the_shipped_voice_says_the_same_with_the_runtimes_kernel(bundle: Bundle) -> None:
     """Steps of growing context, fed the same codes: logits differ by what int8 makes of the last bits."""
     session(graph(4, 1))  # skips where there is no kernel
-    ours, theirs = OnnxLm(bundle, 3), OnnxLm(bundle, 3, own_attention=False)
-    assert ours.attention == "ours"
-    assert theirs.attention.startswith("the runtime's")
+    ours, theirs = OnnxLm(bundle, 3), OnnxLm(bundle, 3, own_kernels=False)
+    assert ours.kernels == "ours"
+    assert theirs.kernels.startswith("the runtime's")
     rng, apart = np.random.default_rng(8), []
     for past in range(60):
         codes, logits = rng.integers(0, bundle.codes.count, 3), []
@@ -243,7 +260,7 @@ def test_a_compiler_gave_us_the_kernel() -> None:
     """Optional at installation, so a build that breaks is silent there."""
     if shutil.which("cc") is None or platform.machine() != "x86_64":
         pytest.skip("it wants a C compiler and x86-64")
-    library = attention_library()
+    library = kernel_library()
     assert library is not None
     beside = [
         source for source in Path(library).parent.glob("*.[ch]") if source.stat().st_mtime > os.stat(library).st_mtime
@@ -254,9 +271,9 @@ def test_a_compiler_gave_us_the_kernel() -> None:
 def test_the_engine_says_which_kernel_runs(bundle: Bundle) -> None:
     session(graph(4, 1))
     for asked in (True, False):
-        engine = Engine(bundle, EngineConfig(slots=1, own_attention=asked))
+        engine = Engine(bundle, EngineConfig(slots=1, own_kernels=asked))
         try:
-            assert (engine.stats().attention == "ours") is asked
+            assert (engine.stats().kernels == "ours") is asked
         finally:
             engine.close()
 
@@ -275,7 +292,7 @@ def test_a_cache_in_int8_keeps_the_runtimes(bundle: Bundle, tmp_path: Path) -> N
     onnx.save(lm, tmp_path / "lm.onnx")
     own = dataclasses.replace(bundle.lm, file="lm.onnx")
     runtime = OnnxLm(dataclasses.replace(bundle, folder=tmp_path, lm=own, drafts=None), 2)
-    assert "lm.onnx cannot be loaded" in runtime.attention
+    assert "lm.onnx cannot be loaded" in runtime.kernels
     assert np.isfinite(runtime.step(0, 2)).all()
 
 
@@ -286,8 +303,8 @@ def test_a_shape_that_is_not_for_the_kernel_keeps_the_runtimes(bundle: Bundle, t
     onnx.save(lm_graph(SpeechLm(config).eval()), tmp_path / "lm.onnx")
     own = dataclasses.replace(bundle.lm, file="lm.onnx", layers=1, kv_heads=1, head_dim=config.head_dim)
     runtime = OnnxLm(dataclasses.replace(bundle, folder=tmp_path, lm=own, drafts=None), 2)
-    if attention_library() is not None:
-        assert "at most 256" in runtime.attention
+    if kernel_library() is not None:
+        assert "at most 256" in runtime.kernels
     assert np.isfinite(runtime.step(0, 2)).all()
 
 
@@ -333,3 +350,118 @@ def test_two_threads_may_run_one_session() -> None:
         for found in pool.map(lambda _: one.run(None, given), range(40)):
             for mine, other in zip(found, wanted, strict=True):
                 assert np.array_equal(mine, other)
+
+
+PRODUCT_INPUTS = ["rows", "row_scale", "row_zero", "weights", "scales", "zeros"]
+
+
+def product(weights: Array, scales: Array, *, constant: bool = True, zero: int = 0, **attributes: Any) -> bytes:
+    """rows [R, depth] in uint8 by weights [depth, columns] in int8."""
+    node = helper.make_node("QGemm", PRODUCT_INPUTS, ["out"], domain="com.microsoft", **attributes)
+    kinds = {"rows": TensorProto.UINT8, "row_scale": FLOAT, "row_zero": TensorProto.UINT8}
+    shapes: dict[str, list[Any]] = {"rows": ["R", None], "row_scale": [], "row_zero": []}
+    constants = {"weights": weights, "scales": scales, "zeros": np.full(len(scales), zero, np.int8)}
+    if not constant:
+        constants.pop("weights")
+        kinds["weights"], shapes["weights"] = TensorProto.INT8, list(weights.shape)
+    body = helper.make_graph(
+        [node],
+        "product",
+        [helper.make_tensor_value_info(name, kind, shapes[name]) for name, kind in kinds.items()],
+        [helper.make_tensor_value_info("out", FLOAT, ["R", weights.shape[1]])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(body, opset_imports=opsets, ir_version=10).SerializeToString()
+
+
+def operands(rows: int, depth: int, columns: int) -> tuple[dict[str, Array], Array, Array]:
+    rng = np.random.default_rng([rows, depth, columns])
+    given = {
+        "rows": rng.integers(0, 256, (rows, depth), np.uint8),
+        "row_scale": np.array(0.037, np.float32),
+        "row_zero": np.array(128, np.uint8),
+    }
+    weights = rng.integers(-127, 128, (depth, columns), np.int8)
+    return given, weights, rng.uniform(0.001, 0.02, columns).astype(np.float32)
+
+
+def stock(model: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 64])
+@pytest.mark.parametrize(("depth", "columns"), [(4, 64), (256, 896), (640, 256)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_product_has_the_bits_of_the_runtimes(rows: int, depth: int, columns: int, threads: int) -> None:
+    given, weights, scales = operands(rows, depth, columns)
+    model = product(weights, scales)
+    found = session(model, threads).run(None, given)[0]
+    sums = (given["rows"].astype(np.int64) - 128) @ weights.astype(np.int64)
+    assert np.array_equal(found, sums.astype(np.float32) * (given["row_scale"] * scales))
+    if rows:
+        assert np.array_equal(found, stock(model).run(None, given)[0])
+
+
+def test_one_scale_for_all_columns() -> None:
+    given, weights, _ = operands(3, 64, 128)
+    model = product(weights, np.array([0.01], np.float32))
+    assert np.array_equal(session(model).run(None, given)[0], stock(model).run(None, given)[0])
+
+
+def test_the_largest_sums_do_not_overflow() -> None:
+    given, weights, scales = operands(2, 1248, 64)
+    given["rows"][:], weights[:] = 255, -128
+    found = session(product(weights, scales)).run(None, given)[0]
+    assert np.array_equal(found, np.float32(127 * -128 * 1248) * (given["row_scale"] * scales)[None].repeat(2, 0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "complaint"),
+    [
+        ((64, 64), {"constant": False}, "must be constant"),
+        ((64, 64), {"zero": 3}, "zero point 0"),
+        ((64, 64), {"transB": 1}, "are not offered"),
+        ((64, 64), {"alpha": 0.5}, "are not offered"),
+        ((63, 64), {}, "multiple of 4 rows and of 64 columns"),
+        ((64, 72), {}, "multiple of 4 rows and of 64 columns"),
+    ],
+)
+def test_products_that_are_not_offered(shape: tuple[int, int], options: dict[str, Any], complaint: str) -> None:
+    if not products_are_ours():
+        pytest.skip("without AVX-512 VNNI, or with AMX, products are the runtime's")
+    _, weights, scales = operands(1, *shape)
+    with pytest.raises(Exception, match=complaint):
+        session(product(weights, scales, **options))
+
+
+def products_are_ours() -> bool:
+    """An offered product loads either way; one that is not tells."""
+    _, weights, scales = operands(1, 64, 64)
+    try:
+        session(product(weights, scales, alpha=0.5))
+    except Exception as error:
+        return "not offered" in str(error)
+    return False
+
+
+def test_rows_of_another_depth_are_refused() -> None:
+    if not products_are_ours():
+        pytest.skip("without AVX-512 VNNI, or with AMX, products are the runtime's")
+    given, weights, scales = operands(2, 64, 64)
+    with pytest.raises(Exception, match="do not fit each other"):
+        session(product(weights, scales)).run(None, given | {"rows": given["rows"][:, :60]})
+
+
+def test_sessions_share_weights_and_outlive_each_other() -> None:
+    given, weights, scales = operands(9, 256, 128)
+    model, other = product(weights, scales), product(-weights, scales)
+    first, second, third = session(model), session(model), session(other)
+    wanted = first.run(None, given)[0]
+    del first
+    assert np.array_equal(second.run(None, given)[0], wanted)
+    assert np.array_equal(third.run(None, given)[0], -wanted)
+    del second
+    assert np.array_equal(session(model).run(None, given)[0], wanted)

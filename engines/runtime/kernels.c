@@ -1,0 +1,68 @@
+/* The library's entry: our kernels, under the names and in the domain of the runtime's own nodes.
+ *
+ * A session asks the operators it was given before the built-in ones, so graphs stay as they are and run without this
+ * library too. Attributes that the runtime adds to these nodes later are not seen by our kernels: look the nodes over at each of its
+ * releases. */
+#include "operator.h"
+
+#include <stdlib.h>
+
+#ifdef OFFERED
+#include <cpuid.h>
+
+static int has_f16c(void)
+{
+    unsigned a, b, c = 0, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+/* KERNEL_LANES in the environment lowers them, for tests. */
+int parlando_lanes(void)
+{
+    const char *asked = getenv("KERNEL_LANES");
+    int most = asked ? atoi(asked) : 16;
+    if (most >= 16 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+        return 16;
+    return most >= 8 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() ? 8 : 0;
+}
+
+/* A processor with AMX has a quicker way to the products, which the runtime knows and we do not. */
+static int products_pay(void)
+{
+    unsigned a, b, c, d = 0;
+    return parlando_lanes() == 16 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni") &&
+           __get_cpuid_count(7, 0, &a, &b, &c, &d) && !(d & bit_AMX_INT8);
+}
+
+static OrtStatus *make_domain(const OrtApi *api, OrtCustomOpDomain **domain)
+{
+    OrtCustomOpDomain *made;
+    TRY(api->CreateCustomOpDomain("com.microsoft", &made));
+    TRY(api->CustomOpDomain_Add(made, &ATTENTION));
+    TRY(api->CustomOpDomain_Add(made, &ATTENTION_HALF));
+    if (products_pay())
+        TRY(api->CustomOpDomain_Add(made, &PRODUCT));
+    *domain = made;
+    return NULL;
+}
+#endif
+
+/* What the runtime calls by this name. A processor that is too old is refused, and keeps the runtime's kernels.
+ * Sessions point into the domain, so it lives as long as this library. One thread makes sessions. */
+OrtStatus *RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base)
+{
+    const OrtApi *api = base->GetApi(ORT_API_VERSION);
+#ifdef OFFERED
+    static OrtCustomOpDomain *domains[2]; /* for 8 and 16 lanes */
+    int lanes = parlando_lanes();
+    if (lanes) {
+        OrtCustomOpDomain **domain = &domains[lanes == 16];
+        if (!*domain)
+            TRY(make_domain(api, domain));
+        return api->AddCustomOpDomain(options, *domain);
+    }
+#else
+    (void)options;
+#endif
+    return api->CreateStatus(ORT_INVALID_ARGUMENT, "our kernels want AVX2 or AVX-512");
+}
