@@ -34,7 +34,7 @@ class EngineBenchmark:
     loop_s: float  # the loop's thread: all but waiting
     lm_calls: int
     lm_rows: int
-    kernels: str  # "ours", or why the runtime's serve
+    kernels: str  # "ours", or which are not, and why
     first_audio_s: tuple[float, ...]  # of each stream, from the common start, rising
 
     @property

@@ -99,7 +99,7 @@ class Engine:
         self._lm_cost, self._vocoder_cost = CostModel(_LM_SHAPE), CostModel(_VOCODER_SHAPE)
         self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
         if drafter is None and bundle.drafts is not None and self.config.drafts is not DraftMode.OFF:
-            drafter = ForecastDrafter(bundle, OnnxDrafts(bundle, self.config.lm_threads))
+            drafter = ForecastDrafter(bundle, OnnxDrafts(bundle, self.config.lm_threads, self.config.own_kernels))
         if drafter is not None and (bundle.drafts is None or drafter.length > bundle.drafts.length):
             most = bundle.drafts.length if bundle.drafts else 0
             raise ConfigError(f"the drafter guesses {drafter.length} steps, the bundle's graph checks {most}")

@@ -100,7 +100,11 @@ class _EngineFigures(Collector):
             ("predicted_first_audio_seconds", "Time to first audio of one more stream", stats.predicted_ttfa_s),
             ("kv_cache_usage_ratio", "Leased cache blocks by all", stats.kv_blocks_used / blocks if blocks else 0.0),
             ("kv_blocks_free", "Cache blocks that nobody leases", blocks - stats.kv_blocks_used),
-            ("own_kernels", "1: the LM runs on our kernels; 0: on the runtime's", int(stats.kernels == "ours")),
+            (
+                "own_kernels",
+                "1: the LM runs on our kernels; 0: in part or all on the runtime's",
+                int(stats.kernels == "ours"),
+            ),
         ):
             yield GaugeMetricFamily(f"tts_{name}", says, value=value)
         busy = CounterMetricFamily("tts_engine_busy_seconds", "Seconds spent computing", labels=["stage"])

@@ -1,5 +1,5 @@
-/* One row and the query heads of one cached head, for vectors of LANES floats and a cache in float or, with HALF, in half
- * precision: attention.c includes this for each.
+/* One row and the query heads of one cached head, for vectors of LANES floats and a cache in float or, with HALF, in
+ * half precision: attention.c includes this for each.
  *
  * Four query heads go at once, by LANES / 4 keys: as many sums as a vector has lanes, each a vector, folded into one
  * vector of results. Sums, queries and a key fit the registers of either width. */

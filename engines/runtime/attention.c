@@ -1,12 +1,12 @@
-/* Grouped-query attention over a cache in float or half precision, a quicker kernel for the runtime's `GroupQueryAttention` node.
+/* Grouped-query attention over a cache in float or half precision, a quicker kernel for the runtime's
+ * `GroupQueryAttention` node.
  *
  * The runtime goes over the cache once for each query head. This kernel goes over it once for the four query heads that
  * share keys and values, and keeps every sum in registers (docs/decisions/0014). Last bits differ from the runtime's.
  *
  * Softmax goes tile by tile with a running maximum (Milakov and Gimelshein, arXiv:1805.02867; FlashAttention,
  * arXiv:2205.14135), so scratch memory does not depend on the context. A row's result depends on that row alone: the
- * order of its sums is given by its own length.
- */
+ * order of its sums is given by its own length. */
 #include "operator.h"
 
 #include <math.h>
@@ -48,6 +48,7 @@ typedef struct {
 #include "attend.h"
 #define LANES 8
 #include "attend.h"
+#undef HALF
 
 /* ---- The node ---- */
 

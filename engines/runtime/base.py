@@ -41,7 +41,7 @@ class LmRuntime(Protocol):
     """
 
     inputs: StepInputs
-    kernels: str  # "ours", or why the runtime's serve
+    kernels: str  # "ours", or which are not, and why
 
     def step(self, first: int, last: int) -> FloatArray:
         """-> code logits [last - first, V], valid until the next step."""

@@ -1,8 +1,8 @@
 /* The library's entry: our kernels, under the names and in the domain of the runtime's own nodes.
  *
  * A session asks the operators it was given before the built-in ones, so graphs stay as they are and run without this
- * library too. Attributes that the runtime adds to these nodes later are not seen by our kernels: look the nodes over at each of its
- * releases. */
+ * library too. Attributes that the runtime adds to these nodes later are not seen by our kernels: look the nodes over
+ * at each of its releases. */
 #include "operator.h"
 
 #include <stdlib.h>
@@ -16,22 +16,23 @@ static int has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
-/* KERNEL_LANES in the environment lowers them, for tests. */
+/* The widest vectors of this processor; KERNEL_LANES in the environment lowers them, for tests. */
 int parlando_lanes(void)
 {
     const char *asked = getenv("KERNEL_LANES");
     int most = asked ? atoi(asked) : 16;
-    if (most >= 16 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
-        return 16;
-    return most >= 8 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() ? 8 : 0;
+    if (most < 8 || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c())
+        return 0;
+    return most >= 16 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? 16 : 8;
 }
 
-/* A processor with AMX has a quicker way to the products, which the runtime knows and we do not. */
-static int products_pay(void)
+/* Where there is AMX, the runtime multiplies with that; which is quicker for a few rows was not measured. */
+static int has_products(void)
 {
+    enum { AMX_INT8 = 1 << 25 }; /* in edx of leaf 7; compilers do not agree on its name */
     unsigned a, b, c, d = 0;
     return parlando_lanes() == 16 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni") &&
-           __get_cpuid_count(7, 0, &a, &b, &c, &d) && !(d & bit_AMX_INT8);
+           __get_cpuid_count(7, 0, &a, &b, &c, &d) && !(d & AMX_INT8);
 }
 
 static OrtStatus *make_domain(const OrtApi *api, OrtCustomOpDomain **domain)
@@ -40,15 +41,25 @@ static OrtStatus *make_domain(const OrtApi *api, OrtCustomOpDomain **domain)
     TRY(api->CreateCustomOpDomain("com.microsoft", &made));
     TRY(api->CustomOpDomain_Add(made, &ATTENTION));
     TRY(api->CustomOpDomain_Add(made, &ATTENTION_HALF));
-    if (products_pay())
+    if (has_products())
         TRY(api->CustomOpDomain_Add(made, &PRODUCT));
     *domain = made;
     return NULL;
 }
 #endif
 
+/* What runs here: 1 attention, 2 products, or both. */
+int parlando_offers(void)
+{
+#ifdef OFFERED
+    return parlando_lanes() ? 1 + 2 * has_products() : 0;
+#else
+    return 0;
+#endif
+}
+
 /* What the runtime calls by this name. A processor that is too old is refused, and keeps the runtime's kernels.
- * Sessions point into the domain, so it lives as long as this library. One thread makes sessions. */
+ * Sessions point into the domain, so it is never taken down. Python's lock keeps this to one thread at a time. */
 OrtStatus *RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base)
 {
     const OrtApi *api = base->GetApi(ORT_API_VERSION);

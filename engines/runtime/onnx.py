@@ -15,6 +15,7 @@ import os
 
 os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
+import ctypes
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -29,6 +30,7 @@ from engines.errors import BundleError
 from engines.runtime.base import DraftInputs, FloatArray, IntArray, State, StepInputs
 
 Bound = tuple[Any, list[Any]]  # a binding and the values that it must outlive
+OURS = "ours"
 _MAX_BINDINGS = 256  # 25 kB and 80 us each
 _HALVES_FROM = 8  # rows: two halves of fewer read the weights twice for too little
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
@@ -38,6 +40,14 @@ def kernel_library() -> str | None:
     """The file of our kernels; None where no compiler was at hand when this package was installed."""
     found = find_spec("engines.runtime._kernels")
     return found.origin if found else None
+
+
+def _offered(library: str) -> str:
+    """Which of our kernels this processor runs; "" for none."""
+    offers = ctypes.CDLL(library).parlando_offers()
+    return {0: "", 1: "ours for attention, the runtime's for products: they want AVX-512 VNNI and no AMX"}.get(
+        offers, OURS
+    )
 
 
 def _session(bundle: Bundle, file: str, threads: int, library: str | None = None) -> ort.InferenceSession:
@@ -73,7 +83,8 @@ class _LmSessions:
     whole: ort.InferenceSession
     lone: ort.InferenceSession  # of one thread, which several may use at once
     several: ort.InferenceSession | None
-    kernels: str  # "ours", or why the runtime's serve
+    library: str | None
+    kernels: str  # OURS, or which are not, and why
 
     @classmethod
     def load(cls, bundle: Bundle, threads: int, own_kernels: bool) -> _LmSessions:
@@ -82,12 +93,19 @@ class _LmSessions:
             return cls._of(bundle, threads, None, "the runtime's: so the settings say")
         if library is None:
             return cls._of(bundle, threads, None, "the runtime's: ours were not compiled at the installation")
+        offered = _offered(library)
+        if not offered:
+            return cls._of(bundle, threads, None, "the runtime's: ours want AVX2")
         try:
-            found = cls._of(bundle, threads, library, "ours")
+            found = cls._of(bundle, threads, library, offered)
             found._try_a_step(bundle)
             return found
-        except BundleError as error:  # too old a processor, or a graph that is not for it, as with a cache in int8
-            return cls._of(bundle, threads, None, f"the runtime's: {error}")
+        except BundleError as error:  # a graph that is not for them, as with a cache in int8
+            why = error
+        try:
+            return cls._of(bundle, threads, None, f"the runtime's: {why}")
+        except BundleError as error:
+            raise BundleError(f"{error}; and with our kernels: {why}") from error
 
     @classmethod
     def _of(cls, bundle: Bundle, threads: int, library: str | None, kernels: str) -> _LmSessions:
@@ -95,7 +113,7 @@ class _LmSessions:
         whole = _session(bundle, file, threads, library)
         lone = _session(bundle, file, 1, library) if threads > 1 else whole
         several = _session(bundle, bundle.drafts.verify, threads, library) if bundle.drafts is not None else None
-        return cls(whole, lone, several, kernels)
+        return cls(whole, lone, several, library, kernels)
 
     def _try_a_step(self, bundle: Bundle) -> None:
         """What the kernels do not offer they say at load, or, of shapes, at the first step."""
@@ -248,8 +266,9 @@ def _bind(
 class OnnxDrafts:
     """The forecast, all guesses in one graph."""
 
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, own_kernels: bool = True) -> None:
         assert bundle.drafts is not None, "only for a bundle that brings drafts"
+        self._library = kernel_library() if own_kernels else None
         self.length = bundle.drafts.length
         self.inputs = DraftInputs.allocate(self.length, bundle.adapter.features, bundle.codes.count)
         self._codes = np.zeros(self.length, np.int64)
@@ -259,7 +278,10 @@ class OnnxDrafts:
         self._sampled = self._bound(bundle, bundle.drafts.sampled, threads, feeds)
 
     def _bound(self, bundle: Bundle, file: str, threads: int, feeds: dict[str, Any]) -> tuple[Any, Bound]:
-        session = _session(bundle, file, threads)
+        try:
+            session = _session(bundle, file, threads, self._library)
+        except BundleError:  # products that are not for our kernel, which gives the same bits
+            session = _session(bundle, file, threads)
         _expect_names(file, "inputs", [one.name for one in session.get_inputs()], [*feeds])
         return session, _bind(session, feeds, {}, [], {"codes": self._codes})
 

@@ -18,7 +18,10 @@
             return status_;            \
     } while (0)
 
-static inline OrtStatus *refused(const OrtApi *api, const char *why) { return api->CreateStatus(ORT_INVALID_ARGUMENT, why); }
+static inline OrtStatus *refused(const OrtApi *api, const char *why)
+{
+    return api->CreateStatus(ORT_INVALID_ARGUMENT, why);
+}
 
 /* A tensor's shape, which must have `rank` dimensions, and its number of elements; with rank 0 any shape will do. */
 static inline OrtStatus *shape_of(const OrtApi *api, const OrtValue *value, int64_t *shape, size_t rank, size_t *count)
@@ -62,8 +65,8 @@ static inline OrtStatus *absent(const OrtApi *api, OrtKernelContext *context, si
     return value ? refused(api, "an input is given that is not offered") : NULL;
 }
 
-static inline OrtStatus *output(const OrtApi *api, OrtKernelContext *context, size_t index, const int64_t *shape, size_t count,
-                         float **data)
+static inline OrtStatus *output(const OrtApi *api, OrtKernelContext *context, size_t index, const int64_t *shape,
+                                size_t count, float **data)
 {
     OrtValue *value;
     TRY(api->KernelContext_GetOutput(context, index, shape, count, &value));
@@ -92,7 +95,7 @@ static inline int operator_zero(const OrtCustomOp *op) { (void)op; return 0; }
     .GetVariadicInputHomogeneity = operator_zero, .GetVariadicOutputMinArity = operator_zero,             \
     .GetVariadicOutputHomogeneity = operator_zero
 
-/* The widest vectors that attention may use here, in floats: 16, 8, or 0 for none. */
+/* How many floats the widest vector has that we may use here: 16, 8, or 0 for none. */
 HIDDEN int parlando_lanes(void);
 
 HIDDEN extern const OrtCustomOp ATTENTION, ATTENTION_HALF, PRODUCT;

@@ -1,4 +1,4 @@
-/* What this operator needs of ONNX Runtime's C interface, which its Python package brings no header for.
+/* What our operators need of ONNX Runtime's C interface, which its Python package brings no header for.
  *
  * The interface is a table of functions that only ever grows at its end: a function keeps its place for good
  * (https://onnxruntime.ai/docs/api/c/struct_ort_api.html; the runtime asserts the places at its own build). The gaps

@@ -1,31 +1,30 @@
 /* Product of a few int8 rows with int8 weights, a quicker kernel for the runtime's `QGemm` node (docs/decisions/0014).
  *
- * A strip of 64 columns is one stream of memory; six rows go over it at once with their sums in registers, and the next six
- * find it in the cache. Graphs of one process that have the same weights share one copy of them. Sums are of integers,
- * so they are exact, and results have the bits of the runtime's. */
+ * A strip of 64 columns is one stream of memory; six rows go over it at once with their sums in registers, and the next
+ * six find it in the cache. Graphs of one process that have the same weights share one packed copy of them. Sums are of
+ * integers, so they are exact, and results have the bits of the runtime's. */
 #include "operator.h"
 
+#ifdef OFFERED
+#include <immintrin.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef OFFERED
-#include <immintrin.h>
-
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
 #define INLINE VNNI static inline __attribute__((always_inline))
 
-/* Columns of a strip, and of a vector of sums; rows at once; bytes read ahead (from memory a quarter faster than the
- * processor's own reading ahead, from the cache no slower); multiply-adds from which a second thread pays. */
-enum { STRIP = 64, LANES = 16, GROUP = 6, AHEAD = 16384, PARALLEL_FROM = 1 << 21 };
+/* Columns of a strip, and of a vector of sums; rows at once; bytes read ahead, since the processor's own reading ahead
+ * leaves several rows waiting for memory; multiply-adds from which a second thread pays. */
+enum { STRIP = 64, LANES = 16, GROUP = 6, AHEAD = 16384, PARALLEL_FROM = 1 << 20 };
 
 /* ---- Weights, as the dot-product instruction wants them ---- */
 
 typedef struct Weights {
     struct Weights *next;
-    int users, depth, columns;
-    int32_t *sums;  /* [columns] */
-    int8_t *packed; /* [columns / 64][depth / 4][64 columns][4] */
+    int users, depth, columns, strips;
+    int32_t *sums;  /* [strips * 64] */
+    int8_t *packed; /* [strips][depth / 4][64 columns][4], 0 beyond the last column */
 } Weights;
 
 static Weights *all_weights;
@@ -34,39 +33,48 @@ static atomic_flag taken = ATOMIC_FLAG_INIT; /* sessions come and go on any thre
 static void take(void)
 {
     while (atomic_flag_test_and_set_explicit(&taken, memory_order_acquire))
-        ;
+        _mm_pause();
 }
 
 static void give_back(void) { atomic_flag_clear_explicit(&taken, memory_order_release); }
 
+static void discard(Weights *weights)
+{
+    free(weights->sums);
+    free(weights->packed);
+    free(weights);
+}
+
 static void release(Weights *weights)
 {
     take();
-    if (--weights->users == 0) {
+    int unused = --weights->users == 0;
+    if (unused) {
         Weights **at = &all_weights;
         while (*at != weights)
             at = &(*at)->next;
         *at = weights->next;
-        free(weights->sums);
-        free(weights->packed);
-        free(weights);
     }
     give_back();
+    if (unused)
+        discard(weights);
 }
 
 /* given [depth, columns]; NULL without memory */
 static Weights *pack(const int8_t *given, int depth, int columns)
 {
-    size_t size = (size_t)depth * columns;
-    Weights *made = calloc(1, sizeof *made);
+    int strips = (columns + STRIP - 1) / STRIP;
+    size_t size = (size_t)depth * strips * STRIP;
+    Weights *made = malloc(sizeof *made);
     if (!made)
         return NULL;
-    *made = (Weights){.users = 1, .depth = depth, .columns = columns, .sums = calloc(columns, sizeof(int32_t)),
-                      .packed = aligned_alloc(64, size)};
+    *made = (Weights){.users = 1, .depth = depth, .columns = columns, .strips = strips,
+                      .sums = calloc((size_t)strips * STRIP, sizeof(int32_t)), .packed = aligned_alloc(64, size)};
     if (!made->sums || !made->packed) {
-        free(made->sums), free(made->packed), free(made);
+        discard(made);
         return NULL;
     }
+    memset(made->packed, 0, size);
     for (int k = 0; k < depth; k++)
         for (int column = 0; column < columns; column++) {
             int8_t value = given[(size_t)k * columns + column];
@@ -79,7 +87,7 @@ static Weights *pack(const int8_t *given, int depth, int columns)
         if (other->depth == depth && other->columns == columns && !memcmp(other->packed, made->packed, size)) {
             other->users++;
             give_back();
-            free(made->sums), free(made->packed), free(made);
+            discard(made);
             return other;
         }
     made->next = all_weights;
@@ -122,14 +130,21 @@ INLINE void add(Sums *sums, const uint8_t *row, __m512i a, __m512i b, __m512i c,
     DOT(sums->d, values, d);
 }
 
-/* Sixteen columns: what the zero point added is taken off again, and scaled. */
+/* Sixteen columns, or as many as there are: what the zero point added is taken off again, and scaled. */
 INLINE void store(const Call *call, __m512i sums, size_t row, size_t column)
 {
-    __m512i shift = _mm512_mullo_epi32(_mm512_set1_epi32(call->zero), _mm512_loadu_si512(call->weights->sums + column));
-    __m512 scale = call->shared_scale ? _mm512_set1_ps(*call->column_scales) : _mm512_loadu_ps(call->column_scales + column);
+    const Weights *weights = call->weights;
+    if (column >= (size_t)weights->columns)
+        return;
+    size_t left = weights->columns - column;
+    __mmask16 there = left < LANES ? (__mmask16)((1u << left) - 1) : 0xFFFF;
+    __m512i shift = _mm512_mullo_epi32(_mm512_set1_epi32(call->zero), _mm512_loadu_si512(weights->sums + column));
+    __m512 scale = _mm512_set1_ps(*call->column_scales);
+    if (!call->shared_scale)
+        scale = _mm512_maskz_loadu_ps(there, call->column_scales + column);
     scale = _mm512_mul_ps(_mm512_set1_ps(call->row_scale), scale);
-    _mm512_storeu_ps(call->out + row * call->weights->columns + column,
-                     _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, shift)), scale));
+    _mm512_mask_storeu_ps(call->out + row * weights->columns + column, there,
+                          _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, shift)), scale));
 }
 
 INLINE void store_all(const Call *call, Sums sums, size_t row, size_t column)
@@ -228,7 +243,7 @@ static OrtStatus *compute(void *state, OrtKernelContext *context)
     call.shared_scale = scales == 1, call.count = (int)rows[0];
     int64_t out[2] = {rows[0], call.weights->columns};
     TRY(output(api, context, 0, out, 2, &call.out));
-    size_t strips = call.weights->columns / STRIP;
+    size_t strips = call.weights->strips;
     if ((size_t)call.count * call.weights->depth * call.weights->columns > PARALLEL_FROM)
         return api->KernelContext_ParallelFor(context, one_strip, strips, 0, &call);
     for (size_t strip = 0; strip < strips; strip++)
@@ -236,8 +251,8 @@ static OrtStatus *compute(void *state, OrtKernelContext *context)
     return NULL;
 }
 
-static OrtStatus *constant(const OrtApi *api, const OrtKernelInfo *info, size_t index, const void **data, int64_t *shape,
-                           size_t rank, size_t *count)
+static OrtStatus *constant(const OrtApi *api, const OrtKernelInfo *info, size_t index, const void **data,
+                           int64_t *shape, size_t rank, size_t *count)
 {
     const OrtValue *value;
     int is_constant = 0;
@@ -261,8 +276,8 @@ static OrtStatus *create(const OrtCustomOp *op, const OrtApi *api, const OrtKern
     if (alpha != 1 || attribute(api, info, "transA", 0) || attribute(api, info, "transB", 0))
         return refused(api, "alpha, transA and transB are not offered");
     TRY(constant(api, info, WEIGHTS, (const void **)&given, shape, 2, &count));
-    if (shape[0] % 4 || shape[1] % STRIP || !shape[0] || !shape[1])
-        return refused(api, "weights must have a multiple of 4 rows and of 64 columns");
+    if (shape[0] % 4 || !shape[0] || !shape[1])
+        return refused(api, "weights must have a multiple of 4 rows");
     TRY(constant(api, info, COLUMN_ZEROS, (const void **)&zeros, NULL, 0, &count));
     for (size_t i = 0; i < count; i++)
         if (zeros[i])
@@ -278,6 +293,17 @@ static OrtStatus *create(const OrtCustomOp *op, const OrtApi *api, const OrtKern
     return NULL;
 }
 
+/* For tests: how many packed weights there are. */
+int parlando_packed_weights(void)
+{
+    int count = 0;
+    take();
+    for (Weights *one = all_weights; one; one = one->next)
+        count++;
+    give_back();
+    return count;
+}
+
 static void destroy(void *state)
 {
     Kernel *kernel = state;
@@ -285,7 +311,11 @@ static void destroy(void *state)
     free(kernel);
 }
 
-static const char *name(const OrtCustomOp *op) { (void)op; return "QGemm"; }
+static const char *name(const OrtCustomOp *op)
+{
+    (void)op;
+    return "QGemm";
+}
 static size_t input_count(const OrtCustomOp *op) { (void)op; return INPUTS; }
 static size_t output_count(const OrtCustomOp *op) { (void)op; return 1; }
 static int input_type(const OrtCustomOp *op, size_t at)
@@ -296,7 +326,11 @@ static int input_type(const OrtCustomOp *op, size_t at)
     return types[at];
 }
 static int output_type(const OrtCustomOp *op, size_t at) { (void)op, (void)at; return ORT_FLOAT; }
-static int input_kind(const OrtCustomOp *op, size_t at) { (void)op; return at >= BIAS ? ORT_OPTIONAL : ORT_REQUIRED; }
+static int input_kind(const OrtCustomOp *op, size_t at)
+{
+    (void)op;
+    return at >= BIAS ? ORT_OPTIONAL : ORT_REQUIRED;
+}
 
 const OrtCustomOp PRODUCT = {
     OPERATOR_PARTS,

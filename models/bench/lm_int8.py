@@ -1,9 +1,9 @@
 """The int8 form of an exported LM, for speed alone: python -m models.bench.lm_int8 LM.onnx INT8.onnx CACHE
 
 Linear layers become int8 by int8 with one scale a column for weights and one fixed scale for activations, so a row
-does not depend on its neighbours; the attention cache stays in float, as served, or becomes half or int8. The
-activation and cache scales here are plain constants, not calibrated: the graph does the work of a served int8 model,
-its logits are not fit to be sampled.
+does not depend on its neighbours; the attention cache stays in float, as served, or becomes half. The activation
+scales here are plain constants, not calibrated: the graph does the work of a served int8 model, its logits are not fit
+to be sampled.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+_CACHES = {"float": TensorProto.FLOAT, "half": TensorProto.FLOAT16}
 _ACTIVATION_SCALE = np.float32(5 / 127)  # normed activations seldom pass 5
-_CACHE_SCALE = np.array([0.03], np.float32)
-
-
-CACHES = {"float": TensorProto.FLOAT, "half": TensorProto.FLOAT16, "int8": TensorProto.INT8}
 
 
 def to_int8(model: onnx.ModelProto, cache: str) -> None:
-    """Rewrites the graph in place; `cache`, one of CACHES, says what attention's cache becomes."""
+    """Rewrites the graph in place; `cache`, one of _CACHES, says what attention's cache becomes."""
     graph = model.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     halves = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
@@ -34,16 +31,6 @@ def to_int8(model: onnx.ModelProto, cache: str) -> None:
             weight = numpy_helper.to_array(stored[halves[node.input[1]]]).astype(np.float32)
             nodes += _quantised_matmul(node, weight, constants)
             continue
-        if cache == "int8" and node.op_type == "GroupQueryAttention":
-            constants.append(numpy_helper.from_array(_CACHE_SCALE, f"{node.output[0]}.cache_scale"))
-            node.input.extend(["", "", "", constants[-1].name, constants[-1].name])
-            node.attribute.extend(
-                [
-                    helper.make_attribute("k_quant_type", "PER_TENSOR"),
-                    helper.make_attribute("v_quant_type", "PER_TENSOR"),
-                    helper.make_attribute("kv_cache_bit_width", 8),
-                ]
-            )
         nodes.append(node)
     read = {name for node in nodes for name in node.input}
     nodes = [node for node in nodes if node.op_type != "Cast" or node.output[0] in read]
@@ -54,7 +41,7 @@ def to_int8(model: onnx.ModelProto, cache: str) -> None:
     graph.initializer.extend(constants)
     for end in [*graph.input, *graph.output]:
         if end.name.startswith(("past_", "present_")):
-            end.type.tensor_type.elem_type = CACHES[cache]
+            end.type.tensor_type.elem_type = _CACHES[cache]
 
 
 def _quantised_matmul(
@@ -86,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("cache", choices=CACHES)
+    parser.add_argument("cache", choices=_CACHES)
     options = parser.parse_args()
     model = onnx.load(options.source)
     to_int8(model, options.cache)

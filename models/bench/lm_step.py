@@ -62,7 +62,8 @@ def main() -> None:
         lm = runtime(job["batch"], job["threads"])
         step_times_s(lm, job["batch"], job["context"], seconds=0.05)
         times = step_times_s(lm, job["batch"], job["context"], job["seconds"])
-        print(json.dumps({"step_ms": 1000 * float(np.median(times)), "steps": len(times)}), flush=True)
+        step_ms = 1000 * float(np.median(times))
+        print(json.dumps({"step_ms": step_ms, "steps": len(times), "kernels": lm.kernels}), flush=True)
 
 
 if __name__ == "__main__":
