@@ -124,9 +124,11 @@ class Engine:
         self._news.set()
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Sleeps until there is a command, a finished vocoder job, or a lead that has come down to its cap."""
+        """Sleeps until there is a command, a finished vocoder job, a lead that has come down to its cap, or a first
+        code that waits no longer for words."""
         now = self._clock()
         due_s = [one.above_cap_s(now) for one in self._sequences.values() if self._lm_turn.may_decode(one)]
+        due_s += [one.words_expected_s(now) for one in self._sequences.values() if one.words_expected_s(now) > 0]
         limits = [seconds for seconds in (timeout_s, *due_s) if seconds is not None]
         self._news.wait(max(0.0, min(limits)) if limits else None)
 
@@ -327,7 +329,7 @@ class Engine:
                 continue
             lead_s = sequence.spare_s(now, sequence.vocoded)
             pending = len(sequence.codes) - sequence.vocoded
-            no_more = not self._runnable(sequence, now)
+            no_more = not self._runnable(sequence, now) and sequence.words_expected_s(now) <= 0
             count = chunk_codes(pending, sequence.vocoded, lead_s, running=running, no_more=no_more)
             if count or (sequence.spoken_out and pending == 0):
                 due.append(((lead_s, sequence.submitted_s), count, sequence))

@@ -18,6 +18,7 @@ from engines.bundle import Bundle, Voice
 from engines.errors import UnspeakableText
 from engines.messages import EndText, Flush, Submit, Timings, WordTime
 from engines.mixing import weights
+from engines.scheduler import WORDS_GAP_S
 from engines.segmenter import Segment, Segmenter
 from engines.text import FrontEnd, Phone, TextStream
 from engines.timetable import Place, Planner, place_at
@@ -87,6 +88,7 @@ class Sequence:
 
         self.submitted_s = now
         self.first_text_s: float | None = None
+        self._last_text_s = now
         self.started_s = now
         self.first_chunk_s: float | None = None
         self.lm_steps = 0
@@ -101,6 +103,7 @@ class Sequence:
                 self.first_text_s = now
             if not step:
                 return
+            self._last_text_s = now
         self.unread.append(step)
 
     @property
@@ -274,6 +277,11 @@ class Sequence:
         """Seconds until its lead is down to its cap again; 0 or less when it may be decoded."""
         cap = self.request.max_lead_s
         return float("-inf") if cap is None else self.lead_s(now, len(self.codes)) - cap
+
+    def words_expected_s(self, now: float) -> float:
+        """For how long a first code alone is worth keeping back, since the next words are about to bring another."""
+        alone = self.vocoded == 0 and bool(self.codes) and not self.text_ended
+        return self._last_text_s + WORDS_GAP_S - now if alone else 0.0
 
     def timings(self, now: float) -> Timings:
         origin = self.submitted_s

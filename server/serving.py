@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import start_http_server
 
+from server.engine_worker import keep_from_collector
 from server.logs import get_logger
 from server.settings import Settings
 from server.state import State
@@ -106,4 +107,5 @@ def serve(app: FastAPI, settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     scheme = "http" if settings.ssl_certfile is None else "https"
     log.info("listening", url=f"{scheme}://{host}:{port}", engine=settings.engine_mode.value)
+    keep_from_collector()
     DrainingServer(config, state).run(sockets=[listener])

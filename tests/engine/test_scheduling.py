@@ -38,6 +38,7 @@ class Listener:
 
     asked_s: float
     first_s: float | None = None
+    first_bytes: int = 0
     dry_s: float = 0.0
     underruns: int = 0
     waiting: bool = False
@@ -52,12 +53,13 @@ class House:
     config: EngineConfig = field(default_factory=lambda: EngineConfig(slots=64, workers=False, drafts=DraftMode.OFF))
     lm_s: tuple[float, float] = (0.3e-3, 0.1e-3)
     vocoder_s: tuple[float, float] = (0.3e-3, 0.12e-3)
+    phone_codes: int = 2
 
     def __post_init__(self) -> None:
         self.clock = FakeClock()
         self.lm = ToyLm(self.bundle, self.config.slots, self.clock, *self.lm_s)
         vocoder = ToyVocoder(self.bundle, self.clock, *self.vocoder_s)
-        durations = ToyDurations(self.bundle)
+        durations = ToyDurations(self.bundle, self.phone_codes)
         self.engine = Engine(self.bundle, self.config, self.clock, lm=self.lm, vocoder=vocoder, durations=durations)
         self.listeners: dict[str, Listener] = {}
 
@@ -76,6 +78,7 @@ class House:
                     now = self.clock.now_s
                     if listener.first_s is None:
                         listener.first_s = listener.dry_s = now
+                        listener.first_bytes = len(pcm)
                     if now > listener.dry_s:
                         listener.underruns += not listener.waiting
                         listener.dry_s = now
@@ -102,6 +105,41 @@ class House:
 
     def admitted(self) -> list[str]:
         return [name for name, one in self.listeners.items() if not isinstance(one.end, Failed)]
+
+
+def fed(bundle: Bundle, *, others: int, gap_s: float) -> tuple[House, int]:
+    """A stream that gets its text word by word beside others, up to the second word after the one that gave its first
+    code alone. Returns that word's place too."""
+    words = "I am at a house by the sea and it is far".split()
+    house = House(bundle, phone_codes=1)
+    for index in range(others):
+        house.ask(f"other{index}", LONG)
+    house.run(0.5)
+    house.ask("fed", "", end=False)
+    first = None
+    for place, word in enumerate(words):
+        house.engine.submit(Append(request_id="fed", text=word + " "))
+        house.run(gap_s)
+        if first is None and house.engine._sequences["fed"].codes:
+            first = place
+        if first is not None and place == first + 1:
+            return house, first
+    raise AssertionError("no word gave a first code")
+
+
+def test_a_first_code_alone_waits_for_words_that_come_fast_in_a_crowd(bundle: Bundle) -> None:
+    """Its few milliseconds would be played before the next words' codes can be there."""
+    code_bytes = round(2 * 24_000 * bundle.code_s)
+    alone, _ = fed(bundle, others=0, gap_s=0.01)
+    assert alone.listeners["fed"].first_bytes < code_bytes, "this text must give a first code alone"
+    crowded, _ = fed(bundle, others=6, gap_s=0.01)
+    assert crowded.listeners["fed"].first_bytes > code_bytes
+    assert crowded.listeners["fed"].underruns == 0
+
+
+def test_a_first_code_alone_waits_no_longer_than_that(bundle: Bundle) -> None:
+    crowded, first = fed(bundle, others=6, gap_s=0.4)
+    assert crowded.ttfa_s("fed") < 0.4 * first + 0.03
 
 
 def test_a_burst_of_fifty_starts_at_once_and_nobody_runs_dry(bundle: Bundle) -> None:

@@ -39,13 +39,13 @@ class ToyLm:
 
 
 class ToyDurations:
-    """Every phone lasts as long as two codes, at no cost."""
+    """Every phone lasts as long as two codes, or another number, at no cost."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, codes: int = 2) -> None:
         self.rows = bundle.durations.rows
         self.features = np.zeros((self.rows, bundle.durations.features), np.int64)
         self.stretch = np.zeros(self.rows, np.float32)
-        self._hops = np.full(self.rows, 2 * bundle.frames_per_code)
+        self._hops = np.full(self.rows, codes * bundle.frames_per_code)
 
     def plan(self) -> IntArray:
         return self._hops

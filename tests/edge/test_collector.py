@@ -1,0 +1,55 @@
+"""A full collection over all that a server has from its start takes a tenth of a second, in which nobody is served."""
+
+from __future__ import annotations
+
+import gc
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from engines.config import EngineConfig
+from engines.loop import Engine
+from server import engine_worker, serving
+from server.app import create_app
+from server.serving import DrainingServer
+from server.settings import Settings
+
+MANY = 10_000
+
+
+@pytest.fixture(autouse=True)
+def thawed() -> Iterator[None]:
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+def test_the_edge_is_kept_from_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = []
+
+    def run(self: DrainingServer, sockets: list[socket.socket]) -> None:
+        frozen.append(gc.get_freeze_count())
+        sockets[0].close()
+
+    monkeypatch.setattr(DrainingServer, "run", run)
+    settings = Settings(port=0)
+    serving.serve(create_app(settings), settings)
+    assert frozen[0] > MANY
+
+
+def test_the_engine_is_kept_from_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = []
+
+    def run_engine(end: socket.socket, load: object) -> None:
+        engine = load()  # type: ignore[operator]
+        assert isinstance(engine, Engine)
+        frozen.append(gc.get_freeze_count())
+        engine.close()
+
+    monkeypatch.setattr(engine_worker, "run_engine", run_engine)
+    monkeypatch.setattr(engine_worker.signal, "signal", lambda *_: None)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        engine_worker.run_process(theirs, None, EngineConfig(slots=1))
+    assert frozen[0] > MANY
