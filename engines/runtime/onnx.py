@@ -88,7 +88,6 @@ class _LmSessions:
     whole: ort.InferenceSession
     lone: ort.InferenceSession  # of one thread, which several may use at once
     several: ort.InferenceSession | None
-    library: str | None
     kernels: str  # OURS, or which are not, and why
 
     @classmethod
@@ -118,7 +117,7 @@ class _LmSessions:
         whole = _session(bundle, file, threads, library)
         lone = _session(bundle, file, 1, library) if threads > 1 else whole
         several = _session(bundle, bundle.drafts.verify, threads, library) if bundle.drafts is not None else None
-        return cls(whole, lone, several, library, kernels)
+        return cls(whole, lone, several, kernels)
 
     def _try_a_step(self, bundle: Bundle) -> None:
         """What the kernels do not offer they say at load, or, of shapes, at the first step."""
