@@ -135,7 +135,8 @@ class _LmSessions:
 
 
 class OnnxLm:
-    """Cache slabs [slots, kv_heads, positions, head_dim] per layer; memory is committed as slots come into use."""
+    """Cache slabs [slots, kv_heads, positions, head_dim] per layer, committed at once: a server that started has the
+    memory for its last slot, and no step waits for the kernel to clear pages."""
 
     def __init__(self, bundle: Bundle, slots: int, threads: int = 1, own_kernels: bool = True) -> None:
         self.inputs = StepInputs.allocate(slots, bundle.adapter.features)
@@ -145,7 +146,7 @@ class OnnxLm:
         lm, positions = bundle.lm, bundle.adapter.max_steps + _SPARE_POSITIONS
         shape = (slots, lm.kv_heads, positions, lm.head_dim)
         kept = _cache_type(self._session)
-        self._cache = {f"{kind}{layer}": np.zeros(shape, kept) for layer in range(lm.layers) for kind in "kv"}
+        self._cache = {f"{kind}{layer}": np.full(shape, 0, kept) for layer in range(lm.layers) for kind in "kv"}
         self._code_logits = np.zeros((slots, 1, bundle.codes.count), np.float32)
         self._lengths = np.zeros(slots, np.int32)
         self._longest = np.zeros(1, np.int32)
@@ -323,7 +324,7 @@ class OnnxVocoder:
         _expect_names(bundle.vocoder.file, "inputs", found, wanted)
 
     def initial_state(self, rows: int) -> State:
-        return {slot.name: np.zeros((rows, *slot.shape), slot.dtype) for slot in self._states}
+        return {slot.name: np.full((rows, *slot.shape), 0, slot.dtype) for slot in self._states}
 
     def run(
         self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
