@@ -46,6 +46,19 @@ static OrtStatus *make_domain(const OrtApi *api, OrtCustomOpDomain **domain)
     *domain = made;
     return NULL;
 }
+
+/* The operators for so many lanes. Sessions point into it, so it is never taken down. */
+static OrtStatus *domain_of(const OrtApi *api, int lanes, OrtCustomOpDomain **domain)
+{
+    static OrtCustomOpDomain *domains[2];
+    static atomic_flag taken = ATOMIC_FLAG_INIT;
+    OrtCustomOpDomain **one = &domains[lanes == 16];
+    lock(&taken);
+    OrtStatus *status = *one ? NULL : make_domain(api, one);
+    *domain = *one;
+    unlock(&taken);
+    return status;
+}
 #endif
 
 /* What runs here: 1 attention, 2 products, or both. */
@@ -58,19 +71,16 @@ int parlando_offers(void)
 #endif
 }
 
-/* What the runtime calls by this name. A processor that is too old is refused, and keeps the runtime's kernels.
- * Sessions point into the domain, so it is never taken down. Python's lock keeps this to one thread at a time. */
+/* What the runtime calls by this name. A processor that is too old is refused, and keeps the runtime's kernels. */
 OrtStatus *RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base)
 {
     const OrtApi *api = base->GetApi(ORT_API_VERSION);
 #ifdef OFFERED
-    static OrtCustomOpDomain *domains[2]; /* for 8 and 16 lanes */
     int lanes = parlando_lanes();
     if (lanes) {
-        OrtCustomOpDomain **domain = &domains[lanes == 16];
-        if (!*domain)
-            TRY(make_domain(api, domain));
-        return api->AddCustomOpDomain(options, *domain);
+        OrtCustomOpDomain *domain;
+        TRY(domain_of(api, lanes, &domain));
+        return api->AddCustomOpDomain(options, domain);
     }
 #else
     (void)options;

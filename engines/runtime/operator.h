@@ -4,6 +4,8 @@
 
 #include "ort_abi.h"
 
+#include <stdatomic.h>
+
 #if defined(__x86_64__) && defined(__GNUC__)
 #define OFFERED
 #define HIDDEN __attribute__((visibility("hidden"))) /* from everybody who loads the library */
@@ -17,6 +19,14 @@
         if (status_)                   \
             return status_;            \
     } while (0)
+
+/* For what several threads seldom do, and shortly. */
+static inline void lock(atomic_flag *taken)
+{
+    while (atomic_flag_test_and_set_explicit(taken, memory_order_acquire))
+        ;
+}
+static inline void unlock(atomic_flag *taken) { atomic_flag_clear_explicit(taken, memory_order_release); }
 
 static inline OrtStatus *refused(const OrtApi *api, const char *why)
 {

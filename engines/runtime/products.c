@@ -7,7 +7,6 @@
 
 #ifdef OFFERED
 #include <immintrin.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,14 +29,6 @@ typedef struct Weights {
 static Weights *all_weights;
 static atomic_flag taken = ATOMIC_FLAG_INIT; /* sessions come and go on any thread, seldom */
 
-static void take(void)
-{
-    while (atomic_flag_test_and_set_explicit(&taken, memory_order_acquire))
-        _mm_pause();
-}
-
-static void give_back(void) { atomic_flag_clear_explicit(&taken, memory_order_release); }
-
 static void discard(Weights *weights)
 {
     free(weights->sums);
@@ -47,7 +38,7 @@ static void discard(Weights *weights)
 
 static void release(Weights *weights)
 {
-    take();
+    lock(&taken);
     int unused = --weights->users == 0;
     if (unused) {
         Weights **at = &all_weights;
@@ -55,7 +46,7 @@ static void release(Weights *weights)
             at = &(*at)->next;
         *at = weights->next;
     }
-    give_back();
+    unlock(&taken);
     if (unused)
         discard(weights);
 }
@@ -82,17 +73,17 @@ static Weights *pack(const int8_t *given, int depth, int columns)
             made->packed[strip * STRIP * depth + (size_t)(k / 4) * 4 * STRIP + place * 4 + k % 4] = value;
             made->sums[column] += value;
         }
-    take();
+    lock(&taken);
     for (Weights *other = all_weights; other; other = other->next)
         if (other->depth == depth && other->columns == columns && !memcmp(other->packed, made->packed, size)) {
             other->users++;
-            give_back();
+            unlock(&taken);
             discard(made);
             return other;
         }
     made->next = all_weights;
     all_weights = made;
-    give_back();
+    unlock(&taken);
     return made;
 }
 
@@ -297,10 +288,10 @@ static OrtStatus *create(const OrtCustomOp *op, const OrtApi *api, const OrtKern
 int parlando_packed_weights(void)
 {
     int count = 0;
-    take();
+    lock(&taken);
     for (Weights *one = all_weights; one; one = one->next)
         count++;
-    give_back();
+    unlock(&taken);
     return count;
 }
 
