@@ -49,7 +49,7 @@ from engines.messages import (
 )
 from engines.runtime.base import DurationRuntime, LmRuntime, VocoderRuntime
 from engines.runtime.onnx import OnnxDrafts, OnnxDurations, OnnxLm, OnnxVocoder
-from engines.scheduler import chunk_codes
+from engines.scheduler import chunk_codes, is_urgent
 from engines.sequence import Phase, Sequence
 from engines.slots import SlotPool
 from engines.text import NUM_PHONE_IDS, FrontEnd
@@ -142,7 +142,7 @@ class Engine:
             return True
         now = self._clock()
         return any(one.readable or self._runnable(one, now) for one in self._sequences.values()) or (
-            not self._vocoding.full and bool(self._vocoder_rows(now))
+            bool(self._next_job(now)[0])
         )
 
     def step(self) -> list[Event]:
@@ -335,17 +335,24 @@ class Engine:
                 due.append(((lead_s, sequence.submitted_s), count, sequence))
         return due
 
-    def _dispatch(self) -> None:
-        if self._vocoding.full:
-            return
-        due = self._vocoder_rows(self._clock())
+    def _next_job(self, now: float) -> tuple[list[Sequence], int, bool]:
+        """Whose codes are vocoded next, how many of each, and whether it is urgent; nobody's without room for a job."""
+        nobody: tuple[list[Sequence], int, bool] = [], 0, False
+        if not self._vocoding.room(urgent=True):
+            return nobody
+        due = sorted(self._vocoder_rows(now), key=lambda item: item[0])
         if not due:
-            return
-        due.sort(key=lambda item: item[0])
-        count = due[0][1]
+            return nobody
+        urgent, count = is_urgent(due[0][0][0]), due[0][1]
+        if not self._vocoding.room(urgent=urgent):
+            return nobody
         rows = max(1, self.config.vocoder_job_codes // max(1, count))
-        chosen = [sequence for _, codes, sequence in due if codes == count][:rows]
-        self._vocoding.start([VocoderRow.take(sequence, count) for sequence in chosen])
+        return [one for _, codes, one in due if codes == count][:rows], count, urgent
+
+    def _dispatch(self) -> None:
+        chosen, count, urgent = self._next_job(self._clock())
+        if chosen:
+            self._vocoding.start([VocoderRow.take(one, count) for one in chosen], urgent=urgent)
 
     def _collect(self) -> None:
         while (done := self._vocoding.collect()) is not None:

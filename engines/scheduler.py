@@ -15,6 +15,7 @@ URGENT_S = 0.12  # a lead that a step of everybody, a vocoder job and the way ou
 MAX_GAP = 3  # a call of the LM costs 0.27 ms, a row in it 0.05 to 0.1 ms (one AVX-512 core)
 WORDS_GAP_S = 0.015  # words that follow each other faster are about to bring the next code
 CROWD = 4  # from so many running sequences on, a first chunk of one code would run dry before the second
+THRONG = 48  # and one of two codes: so many are there at once when the machine has no time left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,11 @@ class Row:
         return self.lead_s, self.arrived_s
 
 
+def is_urgent(lead_s: float) -> bool:
+    """Without audio yet, or about to run dry."""
+    return lead_s < URGENT_S
+
+
 def worth_decoding(ready: Items[Row], *, low_water_s: float, lead_cap_s: float) -> list[Row]:
     """The rows that the next LM call is for.
 
@@ -37,7 +43,7 @@ def worth_decoding(ready: Items[Row], *, low_water_s: float, lead_cap_s: float) 
     the low water, who has more than the lead cap waits. With neither, all work ahead.
     """
     if any(row.lead_s == NO_AUDIO for row in ready):
-        return [row for row in ready if row.lead_s < URGENT_S]
+        return [row for row in ready if is_urgent(row.lead_s)]
     if any(row.lead_s < low_water_s for row in ready):
         return [row for row in ready if row.lead_s < lead_cap_s]
     return list(ready)
@@ -91,7 +97,9 @@ def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
 
 def first_chunk(running: int) -> int:
     """Codes of a stream's first chunk beside so many others."""
-    return 1 if running < CROWD else 2
+    if running < CROWD:
+        return 1
+    return 2 if running < THRONG else 4
 
 
 def chunk_codes(pending: int, emitted: int, lead_s: float, *, running: int, no_more: bool) -> int:
@@ -100,7 +108,7 @@ def chunk_codes(pending: int, emitted: int, lead_s: float, *, running: int, no_m
         return 0
     if emitted == 0:
         wanted = first_chunk(running)
-    elif lead_s < URGENT_S:
+    elif is_urgent(lead_s):
         wanted = 1
     elif lead_s < 0.3:
         wanted = 2

@@ -1,8 +1,8 @@
 """Codes to samples for many sequences, in the loop's thread or in a worker of its own.
 
 All vocoder state lives here, by slot, and is touched only while a job runs; jobs run one after another, so the arrays
-need no lock. One may wait behind the one that runs, so that the worker does not stand still until the loop comes round.
-A sequence is in one job at a time, and its slot is not given away meanwhile.
+need no lock. One may wait behind the one that runs, so that the worker does not stand still until the loop comes round;
+an urgent one may come between the two. A sequence is in one job at a time, and its slot is not given away meanwhile.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
+from itertools import count
+from queue import PriorityQueue, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,8 @@ class Vocoding:
         self._sums: dict[int, NDArray[np.float64]] = {}
         self._rates: dict[int, OverlapAdd] = {}
         self._finished: SimpleQueue[Vocoded] = SimpleQueue()
-        self._jobs: SimpleQueue[list[VocoderRow] | None] = SimpleQueue()
+        self._jobs: PriorityQueue[tuple[bool, int, list[VocoderRow]]] = PriorityQueue()  # (can wait, order, rows)
+        self._order = count()
         self._jobs_at_once = 1 if wake is None else 2
         self._in_flight = 0
         self._began_s: float | None = None
@@ -90,18 +92,18 @@ class Vocoding:
             self._worker = threading.Thread(target=self._work, name="vocoder", daemon=True)
             self._worker.start()
 
-    def start(self, rows: list[VocoderRow]) -> None:
-        """All rows bring the same number of codes. Not while `full`."""
-        assert not self.full, "a job runs and another waits"
+    def start(self, rows: list[VocoderRow], *, urgent: bool) -> None:
+        """All rows bring the same number of codes. Not without `room`."""
+        assert self.room(urgent=urgent), "a job runs and another waits"
         self._in_flight += 1
         if self._worker is None:
             self._finished.put(self._run(rows))
         else:
-            self._jobs.put(rows)
+            self._jobs.put((not urgent, next(self._order), rows))
 
-    @property
-    def full(self) -> bool:
-        return self._in_flight >= self._jobs_at_once
+    def room(self, *, urgent: bool) -> bool:
+        """Whether another job may be given; an urgent one goes before one that waits."""
+        return self._in_flight < self._jobs_at_once + (urgent and self._worker is not None)
 
     @property
     def idle(self) -> bool:
@@ -126,12 +128,12 @@ class Vocoding:
 
     def close(self) -> None:
         if self._worker is not None:
-            self._jobs.put(None)
+            self._jobs.put((True, next(self._order), []))
             self._worker.join(timeout=5)
 
     def _work(self) -> None:
         assert self._wake is not None
-        while (rows := self._jobs.get()) is not None:
+        while rows := self._jobs.get()[-1]:
             self._finished.put(self._run(rows))
             self._wake()
 

@@ -74,7 +74,11 @@ def test_chunks_grow_with_the_lead() -> None:
     assert chunk_codes(3, 5, 2.0, running=1, no_more=False) == 0
     assert chunk_codes(3, 5, 2.0, running=1, no_more=True) == 2
     assert chunk_codes(1, 0, float("-inf"), running=1, no_more=False) == 1
-    assert chunk_codes(1, 0, float("-inf"), running=50, no_more=False) == 0
+    assert chunk_codes(1, 0, float("-inf"), running=10, no_more=False) == 0
+    assert chunk_codes(2, 0, float("-inf"), running=10, no_more=False) == 2
+    assert chunk_codes(3, 0, float("-inf"), running=100, no_more=False) == 0
+    assert chunk_codes(4, 0, float("-inf"), running=100, no_more=False) == 4
+    assert chunk_codes(1, 0, float("-inf"), running=100, no_more=True) == 1
 
 
 def test_pools_find_what_was_lost() -> None:
