@@ -330,7 +330,7 @@ class Engine:
             lead_s = sequence.spare_s(now, sequence.vocoded)
             pending = len(sequence.codes) - sequence.vocoded
             no_more = not self._runnable(sequence, now) and sequence.words_expected_s(now) <= 0
-            count = chunk_codes(pending, sequence.vocoded, lead_s, running=running, no_more=no_more)
+            count = chunk_codes(pending, lead_s, begins=sequence.begins(now), running=running, no_more=no_more)
             if count or (sequence.spoken_out and pending == 0):
                 due.append(((lead_s, sequence.submitted_s), count, sequence))
         return due

@@ -96,17 +96,17 @@ def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
 
 
 def first_chunk(running: int) -> int:
-    """Codes of a stream's first chunk beside so many others."""
+    """Codes of the chunk with which a stream begins, or goes on once its text had run out, beside so many others."""
     if running < CROWD:
         return 1
     return 2 if running < THRONG else 4
 
 
-def chunk_codes(pending: int, emitted: int, lead_s: float, *, running: int, no_more: bool) -> int:
+def chunk_codes(pending: int, lead_s: float, *, begins: bool, running: int, no_more: bool) -> int:
     """How many of `pending` codes to vocode now, 0 to wait for more. Larger chunks cost less; lead buys patience."""
     if pending == 0:
         return 0
-    if emitted == 0:
+    if begins:
         wanted = first_chunk(running)
     elif is_urgent(lead_s):
         wanted = 1

@@ -259,6 +259,10 @@ class Sequence:
         excused = self.had_to_wait or self.paused or self.stands_back
         return self._dry_at_s is not None and now > self._dry_at_s and not excused
 
+    def begins(self, now: float) -> bool:
+        """Whether its next chunk is the first that its listener has to play: of all, or since the text ran out."""
+        return self._dry_at_s is None or (self.had_to_wait and now > self._dry_at_s)
+
     def lead_s(self, now: float, codes: int) -> float:
         """Seconds left to play once the first `codes` codes are sent; minus infinity before the first chunk.
 

@@ -16,7 +16,7 @@ from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.errors import BundleError, IntegrityError
 from engines.kv_blocks import BlockPool
 from engines.runtime.onnx import OnnxDurations
-from engines.scheduler import MAX_GAP, Row, batch_runs, chunk_codes
+from engines.scheduler import MAX_GAP, NO_AUDIO, Row, batch_runs, chunk_codes
 from engines.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segmenter
 from engines.slots import SlotPool
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
@@ -68,17 +68,17 @@ def test_a_part_of_a_crowd_has_the_least_lead() -> None:
 def test_chunks_grow_with_the_lead() -> None:
     patience = []
     for lead_s in (0.0, 0.2, 0.5, 2.0):
-        patience.append(next(n for n in range(1, 20) if chunk_codes(n, 5, lead_s, running=1, no_more=False)))
+        patience.append(next(n for n in range(1, 20) if chunk_codes(n, lead_s, begins=False, running=1, no_more=False)))
     assert patience == [1, 2, 4, 8]
-    assert chunk_codes(20, 5, 0.0, running=1, no_more=False) == 8
-    assert chunk_codes(3, 5, 2.0, running=1, no_more=False) == 0
-    assert chunk_codes(3, 5, 2.0, running=1, no_more=True) == 2
-    assert chunk_codes(1, 0, float("-inf"), running=1, no_more=False) == 1
-    assert chunk_codes(1, 0, float("-inf"), running=10, no_more=False) == 0
-    assert chunk_codes(2, 0, float("-inf"), running=10, no_more=False) == 2
-    assert chunk_codes(3, 0, float("-inf"), running=100, no_more=False) == 0
-    assert chunk_codes(4, 0, float("-inf"), running=100, no_more=False) == 4
-    assert chunk_codes(1, 0, float("-inf"), running=100, no_more=True) == 1
+    assert chunk_codes(20, 0.0, begins=False, running=1, no_more=False) == 8
+    assert chunk_codes(3, 2.0, begins=False, running=1, no_more=False) == 0
+    assert chunk_codes(3, 2.0, begins=False, running=1, no_more=True) == 2
+    assert chunk_codes(1, NO_AUDIO, begins=True, running=1, no_more=False) == 1
+    assert chunk_codes(1, NO_AUDIO, begins=True, running=10, no_more=False) == 0
+    assert chunk_codes(2, NO_AUDIO, begins=True, running=10, no_more=False) == 2
+    assert chunk_codes(3, NO_AUDIO, begins=True, running=100, no_more=False) == 0
+    assert chunk_codes(4, NO_AUDIO, begins=True, running=100, no_more=False) == 4
+    assert chunk_codes(1, NO_AUDIO, begins=True, running=100, no_more=True) == 1
 
 
 def test_pools_find_what_was_lost() -> None:

@@ -42,6 +42,7 @@ class Listener:
     dry_s: float = 0.0
     underruns: int = 0
     waiting: bool = False
+    resumed_bytes: list[int] = field(default_factory=list)  # of chunks after a wait for text
     end: Event | None = None
 
 
@@ -79,6 +80,8 @@ class House:
                     if listener.first_s is None:
                         listener.first_s = listener.dry_s = now
                         listener.first_bytes = len(pcm)
+                    if listener.waiting and now > listener.dry_s:
+                        listener.resumed_bytes.append(len(pcm))
                     if now > listener.dry_s:
                         listener.underruns += not listener.waiting
                         listener.dry_s = now
@@ -140,6 +143,24 @@ def test_a_first_code_alone_waits_for_words_that_come_fast_in_a_crowd(bundle: Bu
 def test_a_first_code_alone_waits_no_longer_than_that(bundle: Bundle) -> None:
     crowded, first = fed(bundle, others=6, gap_s=0.4)
     assert crowded.ttfa_s("fed") < 0.4 * first + 0.03
+
+
+@pytest.mark.parametrize(("others", "codes"), [(0, 1), (6, 2), (50, 4)])
+def test_after_a_wait_for_text_a_stream_begins_anew(bundle: Bundle, others: int, codes: int) -> None:
+    """Its listener has as little in hand as at the start, and the crowd is as large."""
+    house = House(bundle)
+    for index in range(others):
+        house.ask(f"other{index}", LONG)
+    house.run(0.5)
+    house.ask("fed", "It goes on, ", end=False)
+    house.run(2)
+    assert house.listeners["fed"].waiting
+    for index in range(others):
+        house.ask(f"more{index}", LONG)
+    house.engine.submit(Append(request_id="fed", text="and then on and on again. "))
+    house.run(1)
+    assert house.listeners["fed"].resumed_bytes == [round(2 * 24_000 * codes * bundle.code_s)]
+    assert house.listeners["fed"].underruns == 0
 
 
 def test_a_burst_of_fifty_starts_at_once_and_nobody_runs_dry(bundle: Bundle) -> None:
