@@ -320,18 +320,24 @@ class Engine:
     # -- vocoder ---------------------------------------------------------------------------------------------------
 
     def _vocoder_rows(self, now: float) -> list[tuple[tuple[float, float], int, Sequence]]:
-        """(urgency, codes, sequence) of all that could be vocoded now."""
-        due = []
+        """(urgency, codes, sequence) of all that could be vocoded now; asked several times a step, so it asks little of
+        each."""
+        due, only_urgent = [], not self._vocoding.room(urgent=False)
         running = sum(one.phase is Phase.RUNNING for one in self._sequences.values())
         for sequence in self._sequences.values():
-            held = sequence.paused or sequence.in_vocoder or sequence.flushed_tail
-            if sequence.phase is not Phase.RUNNING or held:
+            if sequence.in_vocoder or sequence.phase is not Phase.RUNNING or sequence.paused or sequence.flushed_tail:
+                continue
+            pending = len(sequence.codes) - sequence.vocoded
+            if pending == 0 and not sequence.spoken_out:
                 continue
             lead_s = sequence.spare_s(now, sequence.vocoded)
-            pending = len(sequence.codes) - sequence.vocoded
-            no_more = not self._runnable(sequence, now) and sequence.words_expected_s(now) <= 0
-            count = chunk_codes(pending, lead_s, begins=sequence.begins(now), running=running, no_more=no_more)
-            if count or (sequence.spoken_out and pending == 0):
+            if only_urgent and not is_urgent(lead_s):
+                continue
+            begins = sequence.begins(now)
+            count = chunk_codes(pending, lead_s, begins=begins, running=running, no_more=False)
+            if count == 0 and pending and not self._runnable(sequence, now) and sequence.words_expected_s(now) <= 0:
+                count = chunk_codes(pending, lead_s, begins=begins, running=running, no_more=True)
+            if count or pending == 0:
                 due.append(((lead_s, sequence.submitted_s), count, sequence))
         return due
 
@@ -344,8 +350,6 @@ class Engine:
         if not due:
             return nobody
         urgent, count = is_urgent(due[0][0][0]), due[0][1]
-        if not self._vocoding.room(urgent=urgent):
-            return nobody
         rows = max(1, self.config.vocoder_job_codes // max(1, count))
         return [one for _, codes, one in due if codes == count][:rows], count, urgent
 

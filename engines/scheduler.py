@@ -15,7 +15,7 @@ URGENT_S = 0.12  # a lead that a step of everybody, a vocoder job and the way ou
 MAX_GAP = 3  # a call of the LM costs 0.27 ms, a row in it 0.05 to 0.1 ms (one AVX-512 core)
 WORDS_GAP_S = 0.015  # words that follow each other faster are about to bring the next code
 CROWD = 4  # from so many running sequences on, a first chunk of one code would run dry before the second
-THRONG = 48  # and one of two codes: so many are there at once when the machine has no time left
+THRONG = 48  # and one of two codes: so many are there at once where the machine has no time left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
