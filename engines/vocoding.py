@@ -7,10 +7,10 @@ an urgent one may come between the two. A sequence is in one job at a time, and 
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from queue import PriorityQueue, SimpleQueue
 from typing import Any
 
@@ -83,7 +83,7 @@ class Vocoding:
         self._rates: dict[int, OverlapAdd] = {}
         self._finished: SimpleQueue[Vocoded] = SimpleQueue()
         self._jobs: PriorityQueue[tuple[bool, int, list[VocoderRow]]] = PriorityQueue()  # (can wait, order, rows)
-        self._order = count()
+        self._order = itertools.count()
         self._jobs_at_once = 1 if wake is None else 2
         self._in_flight = 0
         self._began_s: float | None = None

@@ -146,6 +146,7 @@ class OnnxLm:
         lm, positions = bundle.lm, bundle.adapter.max_steps + _SPARE_POSITIONS
         shape = (slots, lm.kv_heads, positions, lm.head_dim)
         kept = _cache_type(self._session)
+        # Written to, since zeros alone would come page by page.
         self._cache = {f"{kind}{layer}": np.full(shape, 0, kept) for layer in range(lm.layers) for kind in "kv"}
         self._code_logits = np.zeros((slots, 1, bundle.codes.count), np.float32)
         self._lengths = np.zeros(slots, np.int32)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
 import random
 import shutil
 from pathlib import Path
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.errors import BundleError, IntegrityError
 from engines.kv_blocks import BlockPool
-from engines.runtime.onnx import OnnxDurations
+from engines.runtime.onnx import OnnxDurations, OnnxLm
 from engines.scheduler import MAX_GAP, NO_AUDIO, Row, batch_runs, chunk_codes
 from engines.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segmenter
 from engines.slots import SlotPool
@@ -203,3 +205,13 @@ class TestPlan:
             assert sorted({one.pointer for one in places}) == list(range(opening, len(segment.phones)))
             middle = len(places) * bundle.frames_per_code + bundle.frames_per_code // 2
             assert segment.ends[-1] <= middle < segment.ends[-1] + bundle.frames_per_code
+
+
+def test_the_memory_of_all_slots_is_there_from_the_start(bundle: Bundle) -> None:
+    """Else a busier minute than any before would wait for pages, and could find none."""
+    for slab in OnnxLm(bundle, 64)._cache.values():
+        first = -(-slab.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
+        pages = (slab.ctypes.data + slab.nbytes - first) // mmap.PAGESIZE
+        resident = (ctypes.c_ubyte * pages)()
+        assert ctypes.CDLL(None).mincore(ctypes.c_void_p(first), ctypes.c_size_t(pages * mmap.PAGESIZE), resident) == 0
+        assert all(page & 1 for page in resident)
