@@ -39,7 +39,7 @@ class EngineConfig:
     headroom: float = 0.75  # share of a worker's time that admission plans for
     max_ttfa_s: float = 0.25  # predicted; who would wait longer is refused
     sheds: bool = True  # refuse who cannot be served in time; without it only slots are counted
-    text_chars: int = 512  # text read per step, so that a long one delays nobody (some 5 us a character)
+    text_chars: int = 256  # text read per step, so that nobody waits long for it (some 5 us a character)
     drafts: DraftMode = DraftMode.AUTO
     draft_rows: int = 2  # drafting is thought of while at most so many rows are to step
     draft_tolerance: int = 0  # levels by which a guess that stands may miss the pick; above 0 drafts change the audio

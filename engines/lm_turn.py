@@ -126,7 +126,11 @@ class LmTurn:
             self._faults.append((sequence, outcome))
             return False
         segments_before = sequence.segments_done
-        sequence.take_code(outcome)
+        try:
+            sequence.take_code(outcome)
+        except Exception as error:  # its next durations are planned there
+            self._faults.append((sequence, EngineFault(f"what follows could not be planned: {error}")))
+            return False
         self._counters.tokens += 1
         if sequence.segments_done != segments_before:
             self._blocks.release(sequence.slot)

@@ -58,7 +58,7 @@ from engines.vocoding import Vocoded, VocoderRow, Vocoding
 
 __all__ = ["Engine", "EngineConfig"]
 
-_TEXT_SLICE_CHARS = 128  # read of one sequence before the next one's turn
+_TEXT_SLICE_CHARS = 64  # of one sequence a step: enough to begin with
 _RETRY_AFTER_S = 1.0  # no stream ends sooner than its audio; a second is the least worth telling
 # Of one AVX-512 core and the shipped voice; a few calls on the real machine set them right.
 _LM_SHAPE = CostShape(base_s=250e-6, row_s=60e-6, unit_s=0.55e-6)  # a unit is a step of context
@@ -146,13 +146,22 @@ class Engine:
         )
 
     def step(self) -> list[Event]:
-        """One turn. Returns what happened, in order."""
+        """One turn, both halves of it. Returns what happened, in order."""
+        return self.attend() + self.advance()
+
+    def attend(self) -> list[Event]:
+        """The first half of a turn: commands, text, finished audio. What it returns need not wait for the LM's call."""
         self._news.clear()
         self._admission.saw_time(self._clock())
         self._drain()
         self._read_text()
         self._collect()
         self._dispatch()
+        self._collect()
+        return self._take_events()
+
+    def advance(self) -> list[Event]:
+        """The second half: a call of the LM, and what comes of it."""
         if self._decode():
             self._collect()
             self._dispatch()
@@ -160,6 +169,9 @@ class Engine:
         self._tell_starved()
         if not self._sequences:
             self.check_integrity()
+        return self._take_events()
+
+    def _take_events(self) -> list[Event]:
         events, self._events = self._events, []
         return events
 
@@ -255,21 +267,18 @@ class Engine:
         self._events.append(failed)
 
     def _read_text(self) -> None:
-        """Reads what has come, a slice of each sequence in turn, the most urgent first, within the step's budget."""
+        """Reads a slice of what has come for each sequence, the most urgent first, within the step's budget."""
         left, now = self.config.text_chars, self._clock()
-        while left > 0:
-            unread = [one for one in self._sequences.values() if one.readable]
-            if not unread:
+        unread = [one for one in self._sequences.values() if one.readable]
+        for sequence in sorted(unread, key=lambda one: row_of(one, now).urgency):
+            try:
+                left -= sequence.read(min(left, _TEXT_SLICE_CHARS))
+            except ParlandoError as error:
+                self._fail(sequence, error)
+            except Exception as error:  # no text may take the other streams with it
+                self._fail(sequence, EngineFault(f"the text could not be read: {error!r}"))
+            if left <= 0:
                 return
-            for sequence in sorted(unread, key=lambda one: row_of(one, now).urgency):
-                try:
-                    left -= sequence.read(min(left, _TEXT_SLICE_CHARS))
-                except ParlandoError as error:
-                    self._fail(sequence, error)
-                except Exception as error:  # no text may take the other streams with it
-                    self._fail(sequence, EngineFault(f"the text could not be read: {error!r}"))
-                if left <= 0:
-                    return
 
     # -- ownership -------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ Text is read in slices when the loop says so; how it was sliced changes nothing.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -23,7 +24,7 @@ from engines.segmenter import Segment, Segmenter
 from engines.text import FrontEnd, Phone, TextStream
 from engines.timetable import Place, Planner, place_at
 
-SEGMENTS_AHEAD = 4  # read and not yet spoken; a book is not turned into phones faster than it is spoken
+PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken
 MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
 FRESH_S = 2.0  # who has just come will speak
 
@@ -64,6 +65,7 @@ class Sequence:
         self.text_ended = False
         self._segmenter = Segmenter(submit.speed)
         self._planner = planner
+        self._steps_planned = 2 + (bundle.drafts.length if bundle.drafts else 0)
         self.segments: deque[Segment] = deque()
 
         self.past = 0  # steps in the cache: of this segment
@@ -109,7 +111,9 @@ class Sequence:
     @property
     def readable(self) -> bool:
         """Whether text waits that should be read now."""
-        return bool(self.unread) and len(self.segments) < SEGMENTS_AHEAD and self.phase is not Phase.DRAINING
+        if not self.unread or self.phase is Phase.DRAINING:
+            return False
+        return sum(len(one.phones) for one in self.segments) - self._pointer < PHONES_AHEAD
 
     def speaks(self, now: float) -> bool:
         """Whether it uses the machine, or is about to: a context that is open and silent does not."""
@@ -117,7 +121,14 @@ class Sequence:
         return working or now - self.submitted_s < FRESH_S or (self._dry_at_s or 0.0) > now
 
     def read(self, max_chars: int) -> int:
-        """Reads the next piece of text, or does the next flush or end. Returns the characters read."""
+        """Reads what has come, up to so many characters of it. Returns how many it read."""
+        read = 0
+        while self.readable and read < max_chars:
+            read += self._read_next(max_chars - read)
+        return read
+
+    def _read_next(self, max_chars: int) -> int:
+        """The next piece of text, or the next flush or end."""
         step = self.unread.popleft()
         match step:
             case Flush():
@@ -141,10 +152,15 @@ class Sequence:
         self.segments.extend(self._segmenter.feed(phones))
         if close:
             self._segmenter.close()
-        for segment in self.segments:
-            self._planner.extend(segment, self.voice.index, self.stretch)
+        self._plan()
 
     # -- speech model ----------------------------------------------------------------------------------------------
+
+    def _plan(self, hop: float | None = None) -> None:
+        """Durations of the open segment, as far as the next steps and the guesses behind them see, or until `hop`."""
+        if self.segments:
+            ahead = (self.past + self._steps_planned) * self.bundle.frames_per_code
+            self._planner.extend(self.segments[0], self.voice.index, self.stretch, ahead if hop is None else hop)
 
     @property
     def place(self) -> Place | None:
@@ -180,9 +196,11 @@ class Sequence:
         self.past += 1
         self.lm_steps += 1
         self._place = None
+        self._plan()
         self._meet_phones(segment)
         if self.past >= self.bundle.adapter.max_steps:
             self.guards.add("segment_too_long")
+            self._plan(math.inf)
             self._finish_segment(segment)
         elif segment.closed and self.place is None:
             self._finish_segment(segment)
@@ -197,6 +215,7 @@ class Sequence:
         self.past = self._pointer = self._met = 0
         self._first_hop = len(self.codes) * self.bundle.frames_per_code
         self.previous_code = self.bundle.codes.begin
+        self._plan()
 
     # -- words -----------------------------------------------------------------------------------------------------
 

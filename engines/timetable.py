@@ -45,20 +45,25 @@ def place_at(bundle: Bundle, segment: Segment, step: int, start: int, previous_c
 
 
 class Planner:
-    """Writes `Segment.ends`. Phones go through the network in calls of one size, whose rows do not see one another."""
+    """Writes `Segment.ends`, no further than is asked for: who waits for first audio does not wait for a whole plan.
+
+    Phones go through the network in calls of one size, whose rows do not see one another.
+    """
 
     def __init__(self, bundle: Bundle, runtime: DurationRuntime) -> None:
         self._durations, self._runtime = bundle.durations, runtime
 
-    def extend(self, segment: Segment, speaker: int, stretch: float) -> None:
-        """Plans every phone whose window is known by now."""
+    def extend(self, segment: Segment, speaker: int, stretch: float, hop: float = math.inf) -> None:
+        """Plans until a phone begins and ends behind `hop`, or every phone is planned whose window is known by now."""
         durations, phones, ends = self._durations, segment.phones, segment.ends
         known = len(phones) if segment.closed else len(phones) - durations.window[-1]
         if known > 0 and not ends:
             ends.append(durations.opening_hops)
+        if len(ends) >= known or _reaches(ends, hop):
+            return
         features, rows = self._runtime.features, self._runtime.rows
         self._runtime.stretch[:] = math.log(stretch)
-        while len(ends) < known:
+        while len(ends) < known and not _reaches(ends, hop):
             first = len(ends)
             count = min(rows, known - first)
             for row in range(count):
@@ -75,3 +80,8 @@ class Planner:
             kind = int(phone.pause) if phone and phone.pause else 0
             pauses.append(durations.pauses + place * durations.num_pause_types + kind)
         return [*ids, *pauses, durations.speaker + speaker]
+
+
+def _reaches(ends: list[int], hop: float) -> bool:
+    """Whether the phone under `hop` is planned and the one after it, whose duration the LM sees too."""
+    return len(ends) > 1 and ends[-2] > hop

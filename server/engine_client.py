@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable
 
 from engines.errors import EngineFault, Overloaded
-from engines.messages import Append, Command, EndText, EngineStats, Event, Failed, Submit
+from engines.messages import Command, EngineStats, Event, Failed, Submit
 from server.engine_link import EngineLink, EngineLost, Worker
 from server.engine_stream import LAST, EngineStream
 from server.logs import get_logger
@@ -90,7 +90,7 @@ class EngineClient:
 
     def _begin(self, stream: EngineStream, submit: Submit) -> EngineStream:
         self._streams[submit.request_id] = stream
-        self.send(submit)
+        stream.begin()
         return stream
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -127,8 +127,8 @@ class EngineClient:
         self._own = f"warm-up-{self._proved}"
         submit = Submit(request_id=self._own, voice=self._voice, seed=0)
         stream = self._begin(EngineStream(self, submit, self.settings.outbox_chunks), submit)
-        self.send(Append(request_id=submit.request_id, text=_WARM_UP))
-        self.send(EndText(request_id=submit.request_id))
+        stream.append(_WARM_UP)
+        stream.end()
         try:
             async with asyncio.timeout(_WARM_UP_S):
                 while not stream.heard_last:

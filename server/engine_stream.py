@@ -31,16 +31,26 @@ if TYPE_CHECKING:
 LAST = (Finished, Cancelled, Failed)
 
 
+_ALONE_S = 0.005  # for so long a submit waits for the text that belongs to it
+
+
 class EngineStream:
     def __init__(self, client: EngineClient, submit: Submit, high_water: int) -> None:
         self.request_id = submit.request_id
         self._client, self._high_water = client, high_water
+        self._submit: Submit | None = submit  # until it is sent
+        self._alone: asyncio.TimerHandle | None = None
         self._outbox: deque[Event] = deque()
         self._news = asyncio.Event()
         self._paused = False
         self._taken_samples = 0
         self.ended = False  # the last event has been put into the outbox
         self.heard_last = False  # and taken from it
+
+    def begin(self) -> None:
+        """Asks for a place: with the first text, or soon without. A submit that came alone would be taken up before its
+        text is there, which then had to wait for a whole step of the others."""
+        self._alone = asyncio.get_running_loop().call_later(_ALONE_S, self._introduce)
 
     def append(self, text: str) -> None:
         self._send(Append(request_id=self.request_id, text=text))
@@ -99,4 +109,13 @@ class EngineStream:
 
     def _send(self, command: Append | Flush | EndText | Cancel | SetPaused | StandBack) -> None:
         if not self.ended:
+            self._introduce()
             self._client.send(command)
+
+    def _introduce(self) -> None:
+        if self._alone is not None:
+            self._alone.cancel()
+            self._alone = None
+        submit, self._submit = self._submit, None
+        if submit is not None and not self.ended:
+            self._client.send(submit)

@@ -82,7 +82,9 @@ def keep_from_collector() -> None:
 def _serve(pipe: BlockingPipe, engine: Engine, closed: threading.Event) -> None:
     next_stats_s = time.monotonic()
     while not closed.is_set():
-        events = engine.step()
+        if events := engine.attend():
+            pipe.send(events)  # audio that is ready does not wait for the LM
+        events = engine.advance()
         if time.monotonic() >= next_stats_s:
             next_stats_s = time.monotonic() + _STATS_EVERY_S
             events.append(engine.stats())

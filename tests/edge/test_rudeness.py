@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from engines.messages import Failed, Started
+from engines.messages import Append, Failed, Flush, Started, Submit
 from engines.mixing import Casting
 from server import http_speech
 from server.state import State
@@ -83,12 +83,41 @@ def test_flushes_and_appends_that_say_nothing_are_not_kept() -> None:
                 utterance.flush()
             for _ in range(1_000):
                 rude.flush()
-            assert len(sent) == 4
+            assert [type(command) for command in sent] == 2 * [Submit, Append, Flush]
             for utterance in (rude, polite):
                 utterance.append("two", 0.0)
                 utterance.end()
             assert rude.utterance_id == polite.utterance_id
             for utterance in (rude, polite):
+                utterance.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_submit_travels_with_its_text_or_soon_alone() -> None:
+    async def scenario() -> None:
+        async with serving() as app:
+            state: State = app.state.parlando
+            sent: list[object] = []
+            forward = state.engine.send
+            state.engine.send = lambda command: (sent.append(command), forward(command))[1]  # type: ignore[method-assign]
+            speaking, silent, lost = open_utterance(state), open_utterance(state), open_utterance(state)
+            assert sent == []
+            lost._stream.put(Failed(request_id=lost.id, code="engine_lost", message="", retry_after_s=1))
+            speaking.append("one ", 0.0)
+            assert [(type(command), command.request_id) for command in sent] == [  # type: ignore[attr-defined]
+                (Submit, speaking.id),
+                (Append, speaking.id),
+            ]
+            async with asyncio.timeout(10):
+                while len(sent) < 3:
+                    await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)
+            assert [type(command) for command in sent[2:]] == [Submit], "nothing for a stream that has ended"
+            assert sent[2].request_id == silent.id  # type: ignore[attr-defined]
+            silent.append("two ", 0.0)
+            assert [type(command) for command in sent[3:]] == [Append]
+            for utterance in (speaking, silent, lost):
                 utterance.close()
 
     asyncio.run(scenario())

@@ -19,7 +19,7 @@ from engines.errors import BundleError, IntegrityError
 from engines.kv_blocks import BlockPool
 from engines.runtime.onnx import OnnxDurations, OnnxLm
 from engines.scheduler import MAX_GAP, NO_AUDIO, Row, batch_runs, chunk_codes
-from engines.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segmenter
+from engines.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
 from engines.slots import SlotPool
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
 from engines.timetable import Planner, place_at
@@ -205,6 +205,25 @@ class TestPlan:
             assert sorted({one.pointer for one in places}) == list(range(opening, len(segment.phones)))
             middle = len(places) * bundle.frames_per_code + bundle.frames_per_code // 2
             assert segment.ends[-1] <= middle < segment.ends[-1] + bundle.frames_per_code
+
+    def test_planned_as_far_as_asked_it_is_the_same_plan(self, bundle: Bundle, front_end: FrontEnd) -> None:
+        planner = Planner(bundle, OnnxDurations(bundle))
+        whole, piecewise = Segment(), Segment()
+        for phone in front_end.phones("Is it five past ten? I thought so; you did not, and neither did we all."):
+            whole.add(phone)
+            piecewise.add(phone)
+        whole.closed = piecewise.closed = True
+        planner.extend(whole, 0, 1.0)
+        calls = 0
+        for hop in range(whole.ends[-1] + 1):
+            before = len(piecewise.ends)
+            planner.extend(piecewise, 0, 1.0, hop)
+            calls += len(piecewise.ends) > before
+            under = next((at for at, end in enumerate(piecewise.ends) if end > hop), None)
+            complete = len(piecewise.ends) == len(piecewise.phones)
+            assert complete or (under is not None and under + 1 < len(piecewise.ends)), "it and its successor"
+        assert piecewise.ends == whole.ends
+        assert calls == -(-(len(whole.phones) - 1) // bundle.durations.rows), "none is made in vain"
 
 
 def test_the_memory_of_all_slots_is_there_from_the_start(bundle: Bundle) -> None:

@@ -25,7 +25,9 @@ from engines.messages import (
     Submit,
     WaitingForText,
 )
+from engines.runtime.base import FloatArray, IntArray
 from engines.scheduler import NO_AUDIO, Row, worth_decoding
+from engines.sequence import PHONES_AHEAD
 from tests.engine.toys import FakeClock, ToyDurations, ToyLm, ToyVocoder
 
 SHORT = "Please hold the line while I look."
@@ -60,8 +62,10 @@ class House:
         self.clock = FakeClock()
         self.lm = ToyLm(self.bundle, self.config.slots, self.clock, *self.lm_s)
         vocoder = ToyVocoder(self.bundle, self.clock, *self.vocoder_s)
-        durations = ToyDurations(self.bundle, self.phone_codes)
-        self.engine = Engine(self.bundle, self.config, self.clock, lm=self.lm, vocoder=vocoder, durations=durations)
+        self.durations = ToyDurations(self.bundle, self.phone_codes)
+        self.engine = Engine(
+            self.bundle, self.config, self.clock, lm=self.lm, vocoder=vocoder, durations=self.durations
+        )
         self.listeners: dict[str, Listener] = {}
 
     def ask(self, name: str, text: str, *, end: bool = True, max_lead_s: float | None = None) -> None:
@@ -223,6 +227,57 @@ def test_who_cannot_be_served_is_refused_and_who_was_admitted_keeps_its_lead(bun
     assert 6 <= len(admitted) <= 20
     late = sum(house.listeners[name].underruns for name in admitted)
     assert late <= 2, "the first chunks may teach the model; after that nobody runs dry"
+
+
+def test_no_audio_that_is_ready_waits_for_the_lm(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(bundle)
+    step = house.lm.step
+
+    def watched(first: int, last: int) -> FloatArray:
+        assert Chunk not in [type(event) for event in house.engine._events]
+        assert not house.engine._vocoding.has_finished
+        return step(first, last)
+
+    monkeypatch.setattr(house.lm, "step", watched)
+    for index in range(20):
+        house.ask(f"s{index}", SHORT)
+        house.run(0.05)
+    house.run(10)
+    assert all(isinstance(one.end, Finished) for one in house.listeners.values())
+
+
+def test_a_text_is_read_no_further_than_its_speech_needs(bundle: Bundle) -> None:
+    house = House(bundle)
+    house.ask("book", 20 * LONG, max_lead_s=1.0)
+    house.engine.attend()
+    sequence = house.engine._sequences["book"]
+    assert sequence.ready
+    assert len(sequence.unread[0]) == len(20 * LONG) - 64, "one slice, so that its first code need not wait"  # type: ignore[arg-type]
+    for _ in range(50):
+        house.run(0.2)
+        ahead = sum(len(one.phones) for one in sequence.segments) - sequence.place.pointer  # type: ignore[union-attr]
+        assert 30 < ahead < PHONES_AHEAD + 100
+
+
+def test_durations_that_fail_are_heard_by_one_stream(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(bundle)
+    for name in ("one", "two"):
+        house.ask(name, LONG)
+    house.run(0.2)
+    plan, failures = house.durations.plan, iter([True])
+
+    def failing() -> IntArray:
+        if next(failures, False):
+            raise RuntimeError("no memory")
+        return plan()
+
+    monkeypatch.setattr(house.durations, "plan", failing)
+    house.run(60)
+    failed, sound = sorted((one.end for one in house.listeners.values()), key=lambda end: isinstance(end, Finished))
+    assert isinstance(failed, Failed)
+    assert (failed.code, "no memory" in failed.message) == ("engine_fault", True)
+    assert isinstance(sound, Finished)
+    house.engine.check_integrity()
 
 
 def test_a_slow_reader_is_paused_and_others_are_untouched(bundle: Bundle) -> None:
