@@ -18,7 +18,7 @@ from engines.drafters import Drafter
 from engines.errors import EngineFault
 from engines.kv_blocks import BlockPool
 from engines.runtime.base import LmRuntime
-from engines.scheduler import NO_AUDIO, Row, batch_runs, worth_decoding
+from engines.scheduler import NO_AUDIO, Row, batch_runs, first_chunk, worth_decoding
 from engines.sequence import Phase, Sequence
 from engines.speculation import DraftSwitch, Speculation
 
@@ -70,8 +70,9 @@ class LmTurn:
         self._faults = []
         if self._speculation is None or len(rows) > self._config.draft_rows:
             self._plain(rows, runnable)
+            self._hurry([runnable[row.slot] for row in rows if row.lead_s == NO_AUDIO], len(runnable))
         elif self._config.drafts is DraftMode.ON:
-            self._drafted(chosen)
+            self._drafted_or_plain(chosen)
         else:
             self._faster(chosen, rows, runnable)
         return self._faults
@@ -80,12 +81,22 @@ class LmTurn:
         """With drafts or without, as the switch says, and timed so that it learns."""
         switch, started_s, before = self._switches[len(chosen)], self._clock(), self._counters.tokens
         if switch.on:
-            self._drafted(chosen)
+            self._drafted_or_plain(chosen)
         else:
             self._plain(rows, runnable)
         made = self._counters.tokens - before
         if made:
             switch.observe(made, self._clock() - started_s)
+
+    def _hurry(self, newcomers: list[Sequence], running: int) -> None:
+        """Gives those without audio the rest of their first chunk with drafts, in the same turn: step by step each code
+        would cost them a turn of everybody."""
+        if self._speculation is None or not (self._config.drafts is DraftMode.ON or self._switches[1].best):
+            return
+        wanted = first_chunk(running)
+        failed = [sequence for sequence, _ in self._faults]
+        short = [one for one in newcomers if 0 < len(one.codes) < wanted and one not in failed and self.may_decode(one)]
+        self._drafted(sorted(short, key=lambda one: one.submitted_s)[: self._config.draft_rows])
 
     def _plain(self, rows: list[Row], runnable: dict[int, Sequence]) -> None:
         config = self._config
@@ -100,7 +111,13 @@ class LmTurn:
         for sequence, outcome in self._decoding.run(runnable, runs):
             self._commit(sequence, outcome)
 
-    def _drafted(self, chosen: list[Sequence]) -> None:
+    def _drafted_or_plain(self, chosen: list[Sequence]) -> None:
+        if plain := self._drafted(chosen):
+            now = self._clock()
+            self._plain([row_of(one, now) for one in plain], {one.slot: one for one in plain})
+
+    def _drafted(self, chosen: list[Sequence]) -> list[Sequence]:
+        """Returns those for whom nothing could be guessed and nothing was done."""
         assert self._speculation is not None, "drafts need a drafter"
         plain = []
         for sequence in chosen:
@@ -116,9 +133,7 @@ class LmTurn:
                 self._decoding.keep_clear(sequence)
             else:
                 plain.append(sequence)
-        if plain:
-            now = self._clock()
-            self._plain([row_of(one, now) for one in plain], {one.slot: one for one in plain})
+        return plain
 
     def _commit(self, sequence: Sequence, outcome: Outcome) -> bool:
         """Whether the pick stands and the sequence goes on."""

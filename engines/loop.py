@@ -7,12 +7,12 @@ with one sequence ends that sequence.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
 from engines.admission import Admission, Load
+from engines.bell import Bell, Readable
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig, check_draft_tolerance, check_submit
 from engines.cost_model import CostModel, CostShape
@@ -86,7 +86,7 @@ class Engine:
         self._clock = clock
         self._front_end = front_end or FrontEnd.load()
         self._inbox: deque[Command] = deque()
-        self._news = threading.Event()
+        self._news = Bell()
         self._sequences: dict[str, Sequence] = {}
         self._slots = SlotPool(self.config.slots)
         blocks = -(-bundle.adapter.max_steps // BLOCK_TOKENS)
@@ -108,7 +108,7 @@ class Engine:
             bundle,
             vocoder or OnnxVocoder(bundle, self.config.vocoder_threads),
             self.config.slots,
-            self._news.set if self.config.workers else None,
+            self._news.ring if self.config.workers else None,
             clock,
         )
 
@@ -117,28 +117,25 @@ class Engine:
     def submit(self, command: Command) -> None:
         """Any thread. Answers come out of `step`."""
         self._inbox.append(command)
-        self._news.set()
+        self._news.ring()
 
-    def wake(self) -> None:
-        """Any thread. Ends a `wait`."""
-        self._news.set()
-
-    def wait(self, timeout_s: float | None = None) -> None:
-        """Sleeps until there is a command, a finished vocoder job, a lead that has come down to its cap, or a first
-        code that waits no longer for words."""
+    def wait(self, timeout_s: float | None = None, *files: Readable) -> None:
+        """Sleeps until there is a command, a finished vocoder job, a lead that has come down to its cap, a first code
+        that waits no longer for words, or something to read from `files`."""
         now = self._clock()
         due_s = [one.above_cap_s(now) for one in self._sequences.values() if self._lm_turn.may_decode(one)]
         due_s += [one.words_expected_s(now) for one in self._sequences.values() if one.words_expected_s(now) > 0]
         limits = [seconds for seconds in (timeout_s, *due_s) if seconds is not None]
-        self._news.wait(max(0.0, min(limits)) if limits else None)
+        self._news.wait(max(0.0, min(limits)) if limits else None, *files)
 
     def close(self) -> None:
         self._vocoding.close()
+        self._news.close()
 
     @property
     def has_work(self) -> bool:
         """Whether a step would do something now; otherwise `wait`."""
-        if self._inbox or self._news.is_set() or self._vocoding.has_finished:
+        if self._inbox or self._news.rung or self._vocoding.has_finished:
             return True
         now = self._clock()
         return any(one.readable or self._runnable(one, now) for one in self._sequences.values()) or (

@@ -9,7 +9,6 @@ import contextlib
 import gc
 import signal
 import socket
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from engines.loop import Engine, EngineConfig
 from server.pipe import BlockingPipe
 
 _STATS_EVERY_S = 1.0
+_COLLECT_AFTER = (500, 4, 300)  # new objects; of these collections a second one; of those one of all objects
 READY = "ready"
 
 
@@ -49,12 +49,9 @@ def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
 
 
 def _run(pipe: BlockingPipe, engine: Engine) -> None:
-    closed = threading.Event()
-    reader = threading.Thread(target=_read, args=(pipe, engine, closed), name="engine-inbox", daemon=True)
-    reader.start()
     try:
         pipe.send(READY)
-        _serve(pipe, engine, closed)
+        _serve(pipe, engine)
     finally:
         engine.close()
 
@@ -74,14 +71,26 @@ def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig) -
 
 def keep_from_collector() -> None:
     """What a process has once it is set up stays until its end. Looked through again at each full collection it would
-    stop every stream for a tenth of a second, every few seconds under load."""
+    stop every stream for a tenth of a second, every few seconds under load.
+
+    A collection costs a microsecond an object it looks at: of what came since, few at a time, and all of it seldom.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
-def _serve(pipe: BlockingPipe, engine: Engine, closed: threading.Event) -> None:
+def _serve(pipe: BlockingPipe, engine: Engine) -> None:
+    """Until the server is gone."""
     next_stats_s = time.monotonic()
-    while not closed.is_set():
+    while True:
+        try:
+            received = pipe.received()
+        except (EOFError, OSError):
+            return
+        for commands in received:
+            for command in commands:
+                engine.submit(command)
         if events := engine.attend():
             pipe.send(events)  # audio that is ready does not wait for the LM
         events = engine.advance()
@@ -91,14 +100,4 @@ def _serve(pipe: BlockingPipe, engine: Engine, closed: threading.Event) -> None:
         if events:
             pipe.send(events)
         if not engine.has_work:
-            engine.wait(_STATS_EVERY_S)
-
-
-def _read(pipe: BlockingPipe, engine: Engine, closed: threading.Event) -> None:
-    try:
-        while True:
-            for command in pipe.receive():
-                engine.submit(command)
-    except (EOFError, OSError):
-        closed.set()
-        engine.wake()
+            engine.wait(_STATS_EVERY_S, pipe)

@@ -13,6 +13,7 @@ import struct
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
+_READ_BYTES = 1 << 16
 
 
 def frame(message: Any) -> bytes:
@@ -21,31 +22,45 @@ def frame(message: Any) -> bytes:
 
 
 class BlockingPipe:
-    """The engine's end. One thread may send while another receives."""
+    """The engine's end: it sends for as long as that takes, and receives only what is there."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(True)
         self._end = end
-        self._reader = end.makefile("rb")
+        self._received = bytearray()
+
+    def fileno(self) -> int:
+        return self._end.fileno()
 
     def send(self, message: Any) -> None:
         """Raises OSError when the server is gone."""
         self._end.sendall(frame(message))
 
-    def receive(self) -> Any:
-        """Raises EOFError when the server is gone."""
-        return pickle.loads(self._exactly(_LENGTH.unpack(self._exactly(_LENGTH.size))[0]))
+    def received(self) -> list[Any]:
+        """The messages that have come since the last call. Raises EOFError or OSError when the server is gone."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data = self._end.recv(_READ_BYTES, socket.MSG_DONTWAIT)
+                if not data:
+                    raise EOFError
+                self._received += data
+                if len(data) < _READ_BYTES:
+                    break
+        messages, at = [], 0
+        while len(self._received) - at >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._received, at)
+            end = at + _LENGTH.size + length
+            if end > len(self._received):
+                break
+            messages.append(pickle.loads(memoryview(self._received)[at + _LENGTH.size : end]))
+            at = end
+        del self._received[:at]
+        return messages
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # the other end was first
             self._end.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
         self._end.close()
-
-    def _exactly(self, count: int) -> bytes:
-        data = self._reader.read(count)
-        if len(data) < count:
-            raise EOFError
-        return data
 
 
 async def receive(reader: asyncio.StreamReader) -> Any:

@@ -20,9 +20,11 @@ MANY = 10_000
 
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
+    thresholds = gc.get_threshold()
     gc.unfreeze()
     yield
     gc.unfreeze()
+    gc.set_threshold(*thresholds)
 
 
 def test_the_edge_is_kept_from_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:

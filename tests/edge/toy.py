@@ -11,6 +11,7 @@ import asyncio
 import json
 import queue
 import re
+import select
 import socket
 import threading
 import zlib
@@ -215,7 +216,9 @@ class ToyEngine:
 def _read(pipe: BlockingPipe, inbox: queue.SimpleQueue[list[Command] | None]) -> None:
     try:
         while True:
-            inbox.put(pipe.receive())
+            select.select([pipe], [], [])
+            for commands in pipe.received():
+                inbox.put(commands)
     except (EOFError, OSError):
         inbox.put(None)
 
