@@ -15,6 +15,8 @@ from engines.scheduler import first_chunk
 _JOB_CODES = 4  # codes a row in a vocoder job once a stream has some lead
 _BACK_OFF = 0.9  # of the running streams, when one of them was served late
 _GROWTH = 0.1  # share by which the limit grows in a second while nobody is late
+_THIN_SHARE = 0.125  # of the running streams: where more are thin the machine hardly keeps up, whatever calls cost
+_FEW = 4  # thin streams say nothing of the machine
 _CROWDED = 0.5  # of what the costs allow: lateness with fewer streams was a hiccup of the machine, not their load
 
 
@@ -23,6 +25,7 @@ class Load:
     running: int  # sequences that hold a slot
     first_pending: int  # of them, those without audio
     mean_context: float  # steps in the cache, over running rows
+    thin: int = 0  # of the running, those that have sounded for a while and have little in hand
 
 
 class Admission:
@@ -32,8 +35,11 @@ class Admission:
         self._grown_at_s: float | None = None
 
     def capacity(self, load: Load) -> int:
-        """Streams that can be kept at real time, all of them speaking."""
-        return self._affordable(min(self._config.slots, int(self._limit)), load)
+        """Streams that can be kept at real time, all of them speaking; no more than now where these gain no lead."""
+        most = min(self._config.slots, int(self._limit))
+        if load.thin > max(_FEW, _THIN_SHARE * load.running):
+            most = min(most, load.running)
+        return self._affordable(most, load)
 
     def predicted_ttfa_s(self, load: Load) -> float:
         """Of one more stream: the calls under way, then its own and those of the newcomers before it."""

@@ -254,8 +254,9 @@ class Engine:
         now = self._clock()
         running = [one for one in self._sequences.values() if one.phase is not Phase.DRAINING and one.speaks(now)]
         pending = sum(one.first_chunk_s is None and bool(one.unread or one.segments) for one in running)
-        steps = sum(one.past for one in running)
-        return Load(running=len(running), first_pending=pending, mean_context=steps / max(1, len(running)))
+        steps, thin = sum(one.past for one in running), sum(one.thin(now) for one in running)
+        context = steps / max(1, len(running))
+        return Load(running=len(running), first_pending=pending, mean_context=context, thin=thin)
 
     def _refuse(self, request_id: str, error: ParlandoError) -> None:
         self._counters.failed += 1
