@@ -81,7 +81,7 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python -m loadtests --out $(BENCH_OUT) $(BENCH_ARGS)
 
 bench-overload: .venv-bench/ready
-	.venv-bench/bin/python -m loadtests --overload --seconds 60 --out $(BENCH_OUT) --name overload $(BENCH_ARGS)
+	.venv-bench/bin/python -m loadtests --overload --seconds 30 --out $(BENCH_OUT) --name overload $(BENCH_ARGS)
 
 bench-cancels: .venv-bench/ready
 	.venv-bench/bin/python -m loadtests --cancels 10000 --out $(BENCH_OUT) --name cancels $(BENCH_ARGS)

@@ -76,6 +76,7 @@ class Report:
                 found[name] = asdict(one) | {"against": list(one.against)}
         if self.overload is not None:
             found["overload"]["ttfa_p99_over_knee"] = self.overload.ttfa_p99_over_knee
+            found["overload"]["ttfa_p99_over_knee_by_turn"] = [turn.ttfa_p99_over_knee for turn in self.overload.turns]
         if self.levels:
             found["levels"] = [asdict(one) for one in self.levels]
         return found | {"hdr_histograms_us": session.histograms}

@@ -6,6 +6,7 @@ Each scenario returns what it measured together with the reasons, if any, why th
 from __future__ import annotations
 
 import random
+import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -50,8 +51,8 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overload:
-    """Whoever is admitted must be served as at the knee; whoever is not must hear it at once."""
+class Turn:
+    """The level of the knee and, directly behind it, a multiple of its arrivals."""
 
     at_knee: LevelResult
     level: LevelResult
@@ -62,16 +63,52 @@ class Overload:
         knee_ms, now_ms = (_whole_ttfa_p99_ms(one) for one in (self.at_knee, self.level))
         return None if knee_ms is None or now_ms is None else round(now_ms / knee_ms, 3)
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overload:
+    """Whoever is admitted must be served as at the knee; whoever is not must hear it at once.
+
+    Of one run at the knee p99 says little: close to it few streams are under way while the machine keeps up, and all
+    slots as soon as it does not. So both take turns, and the median counts.
+    """
+
+    turns: tuple[Turn, ...]
+
+    @property
+    def levels(self) -> list[LevelResult]:
+        return [level for turn in self.turns for level in (turn.at_knee, turn.level)]
+
+    @property
+    def judged(self) -> list[Turn]:
+        """Those whose first half was at the knee indeed: one that failed there was above it."""
+        return [turn for turn in self.turns if turn.at_knee.verdict is Verdict.PASSED]
+
+    @property
+    def ttfa_p99_over_knee(self) -> float | None:
+        """The median of the judged turns; None without any."""
+        found = [turn.ttfa_p99_over_knee for turn in self.judged]
+        known = [ratio for ratio in found if ratio is not None]
+        return round(statistics.median(known), 3) if known else None
+
+    @property
+    def refused_p99_ms(self) -> float | None:
+        """Of the slowest turn; None where nobody was refused."""
+        return max(
+            (turn.level.refused_after_ms.p99 for turn in self.turns if turn.level.refused_after_ms), default=None
+        )
+
     @property
     def against(self) -> tuple[str, ...]:
-        ratio, refused = self.ttfa_p99_over_knee, self.level.refused_after_ms
-        reasons = [f"{name}: {reason}" for name, reason in _reasons(self.at_knee, self.level)]
+        ratio, refused_ms = self.ttfa_p99_over_knee, self.refused_p99_ms
+        reasons = [f"{name}: {reason}" for name, reason in _reasons(*(turn.level for turn in self.turns))]
+        if 2 * len(self.judged) < len(self.turns) or not self.judged:
+            reasons.append(f"the level of the knee passed in {len(self.judged)} of {len(self.turns)} turns")
         if ratio is None or ratio > TTFA_P99_OVER_KNEE:
             reasons.append(
                 f"p99 audible TTFA is {ratio} times its value at the knee, the limit is {TTFA_P99_OVER_KNEE}"
             )
-        if refused is not None and refused.p99 > REFUSED_WITHIN_MS:
-            reasons.append(f"p99 of refusals is {refused.p99:g} ms, the limit is {REFUSED_WITHIN_MS:g} ms")
+        if refused_ms is not None and refused_ms > REFUSED_WITHIN_MS:
+            reasons.append(f"p99 of refusals is {refused_ms:g} ms, the limit is {REFUSED_WITHIN_MS:g} ms")
         return tuple(reasons)
 
 
@@ -163,11 +200,17 @@ def _not_void(session: Session, level: int, seed: int) -> LevelResult:
     return session.level(level, seed=seed)
 
 
-def overload(session: Session, at_knee: LevelResult, times: float) -> Overload:
-    """Poisson arrivals at a multiple of the knee's rate, for as long as a level. Refusals are counted and timed."""
-    level = at_knee.level * times
-    name = f"overload {times:g} x {at_knee.level:g}"
-    return Overload(at_knee=at_knee, level=session.level(level, name=name, may_refuse=True))
+def overload(session: Session, knee_level: float, times: float, turns: int) -> Overload:
+    """The knee's level, then Poisson arrivals at a multiple of its rate, in turns with seeds of their own. Refusals are
+    counted and timed."""
+    found = []
+    for seed in range(session.seed, session.seed + turns):
+        at_knee = session.level(knee_level, name=f"knee {knee_level:g}, seed {seed}", seed=seed)
+        name = f"overload {times:g} x {knee_level:g}, seed {seed}"
+        found.append(
+            Turn(at_knee=at_knee, level=session.level(knee_level * times, name=name, seed=seed, may_refuse=True))
+        )
+    return Overload(turns=tuple(found))
 
 
 def cancels(session: Session, count: int, rate: float) -> Cancels:

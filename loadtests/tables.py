@@ -50,9 +50,9 @@ def page(report: Report, plots: Sequence[Path]) -> str:
 
 
 def _generator_line(report: Report) -> str:
-    parts = (report.overload, report.cancels, report.soak)
     ran = [one for one in (report.solo, *report.all_levels) if one is not None]
-    ran += [one.level for one in parts if one is not None]
+    ran += report.overload.levels if report.overload is not None else []
+    ran += [one.level for one in (report.cancels, report.soak) if one is not None]
     if not ran:
         return ""
     own = max((one.generator for one in ran), key=lambda one: one.cores)
@@ -126,13 +126,15 @@ def _ttfa(level: LevelResult, feeding: Feeding) -> Percentiles | None:
 
 
 def _overload(found: Overload) -> list[str]:
-    refused = found.level.refused_after_ms
-    said = f"{found.level.counts.refused} refused, answered after {_three(refused)} ms" if refused else "nobody refused"
+    refused = [turn.level.refused_after_ms for turn in found.turns if turn.level.refused_after_ms]
+    count = sum(turn.level.counts.refused for turn in found.turns)
+    said = f"{count} refused, answered after {'; '.join(map(_three, refused))} ms" if refused else "nobody refused"
+    each = ", ".join(str(turn.ttfa_p99_over_knee) for turn in found.turns)
     return [
-        *_level_table([found.at_knee, found.level]),
+        *_level_table(found.levels),
         "",
-        f"Against the level before it, p99 audible TTFA is {found.ttfa_p99_over_knee} times as long; {said}. "
-        f"{_kept(found.against)}",
+        f"Turn by turn, p99 audible TTFA is {each} times its value at the knee before it; median of those "
+        f"whose knee passed: {found.ttfa_p99_over_knee}. {said[0].upper() + said[1:]}. {_kept(found.against)}",
     ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from loadtests.client_ws import Listener
 from loadtests.generator import Plan
 from loadtests.recording import End
 from loadtests.report import Report
-from loadtests.scenarios import Ladder, Overload
+from loadtests.scenarios import Ladder, Overload, Turn
 from loadtests.server_process import Server
 from loadtests.session import Session, Unusable
 from loadtests.summary import Verdict
@@ -146,8 +147,37 @@ def test_refusals_are_counted_and_timed(session: Session, serve_toy: Serve) -> N
     assert (level.counts.complete, level.counts.refused) == (1, 4)
     assert level.refused_after_ms is not None
     assert level.refused_after_ms.count == 4
-    found = Overload(at_knee=level, level=level)
+    found = Overload(turns=(Turn(at_knee=level, level=level),))
     assert found.ttfa_p99_over_knee == 1.0
+    none = Overload(turns=(Turn(at_knee=replace(level, verdict=Verdict.FAILED), level=level),))
+    assert none.ttfa_p99_over_knee is None
+    assert any("passed in 0 of 1" in reason for reason in none.against)
+
+
+def test_overload_is_judged_by_the_median_of_its_turns(session: Session, serve_toy: Serve) -> None:
+    session.server = serve_toy(Toy(ahead_s=0.1))
+    level = run(session, planned(3, 0.02))
+    assert level.verdict is Verdict.PASSED
+    whole = level.latencies_by_feeding_ms[Feeding.WHOLE]
+    knee_ms = whole["audible_ttfa"].p99
+
+    def turn(ratio: float, verdict: Verdict = Verdict.PASSED, refused_ms: float = 10.0) -> Turn:
+        ttfa = replace(whole["audible_ttfa"], p99=ratio * knee_ms, max=ratio * knee_ms + 1)
+        latencies = {Feeding.WHOLE: {**whole, "audible_ttfa": ttfa}}
+        refused = replace(ttfa, p50=1.0, p95=1.0, p99=refused_ms, max=refused_ms)
+        loaded = replace(level, latencies_by_feeding_ms=latencies, refused_after_ms=refused)
+        return Turn(at_knee=replace(level, verdict=verdict), level=loaded)
+
+    kept = Overload(turns=(turn(1.2), turn(1.4), turn(9.0)))
+    assert (kept.ttfa_p99_over_knee, kept.against) == (1.4, ())
+    failed = Overload(turns=(turn(1.2), turn(1.6), turn(1.7)))
+    assert (failed.ttfa_p99_over_knee, len(failed.against)) == (1.6, 1)
+    above = Overload(turns=(turn(1.0, Verdict.FAILED), turn(1.6), turn(1.8)))
+    assert above.ttfa_p99_over_knee == 1.7, "a knee that failed is nothing to compare with"
+    slow = Overload(turns=(turn(1.0), turn(1.0), turn(1.0, refused_ms=51.0)))
+    assert ["51 ms" in reason for reason in slow.against] == [True], "the worst turn's refusals count"
+    dry = replace(turn(1.0).level, against=("3 underruns at 0 ms jitter buffer",))
+    assert Overload(turns=(Turn(at_knee=level, level=dry), turn(1.0), turn(1.0))).against
 
 
 def test_cancels_are_timed_and_a_leaked_slot_is_found(
