@@ -70,11 +70,11 @@ class LmTurn:
         self._faults = []
         if self._speculation is None or len(rows) > self._config.draft_rows:
             self._plain(rows, runnable)
-            self._hurry([runnable[row.slot] for row in rows if row.lead_s == NO_AUDIO], len(runnable))
         elif self._config.drafts is DraftMode.ON:
             self._drafted_or_plain(chosen)
         else:
             self._faster(chosen, rows, runnable)
+        self._hurry([runnable[row.slot] for row in rows if row.lead_s == NO_AUDIO], len(runnable))
         return self._faults
 
     def _faster(self, chosen: list[Sequence], rows: list[Row], runnable: dict[int, Sequence]) -> None:

@@ -14,8 +14,7 @@ NO_AUDIO = float("-inf")  # the lead of a stream that has not sounded
 URGENT_S = 0.12  # a lead that a step of everybody, a vocoder job and the way out could use up
 MAX_GAP = 3  # a call of the LM costs 0.27 ms, a row in it 0.05 to 0.1 ms (one AVX-512 core)
 WORDS_GAP_S = 0.015  # words that follow each other faster are about to bring the next code
-CROWD = 4  # from so many running sequences on, a first chunk of one code would run dry before the second
-THRONG = 48  # and one of two codes: so many are there at once where the machine has no time left
+THRONG = 48  # running sequences from which on a stream begins with more: the machine has no time left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +95,11 @@ def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
 
 
 def first_chunk(running: int) -> int:
-    """Codes of the chunk with which a stream begins, or goes on once its text had run out, beside so many others."""
-    if running < CROWD:
-        return 1
+    """Codes of the chunk with which a stream begins, or goes on once its text had run out, beside so many others.
+
+    Never one alone where there may be two: its 18 ms after overlap, most of them silence, are played before the next
+    chunk can be relied on.
+    """
     return 2 if running < THRONG else 4
 
 

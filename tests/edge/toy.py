@@ -219,7 +219,7 @@ def _read(pipe: BlockingPipe, inbox: queue.SimpleQueue[list[Command] | None]) ->
             select.select([pipe], [], [])
             for commands in pipe.received():
                 inbox.put(commands)
-    except (EOFError, OSError):
+    except (EOFError, OSError, ValueError):  # ValueError: our own end is closed
         inbox.put(None)
 
 

@@ -75,9 +75,8 @@ def test_chunks_grow_with_the_lead() -> None:
     assert chunk_codes(20, 0.0, begins=False, running=1, no_more=False) == 8
     assert chunk_codes(3, 2.0, begins=False, running=1, no_more=False) == 0
     assert chunk_codes(3, 2.0, begins=False, running=1, no_more=True) == 2
-    assert chunk_codes(1, NO_AUDIO, begins=True, running=1, no_more=False) == 1
-    assert chunk_codes(1, NO_AUDIO, begins=True, running=10, no_more=False) == 0
-    assert chunk_codes(2, NO_AUDIO, begins=True, running=10, no_more=False) == 2
+    assert chunk_codes(1, NO_AUDIO, begins=True, running=1, no_more=False) == 0
+    assert chunk_codes(2, NO_AUDIO, begins=True, running=1, no_more=False) == 2
     assert chunk_codes(3, NO_AUDIO, begins=True, running=100, no_more=False) == 0
     assert chunk_codes(4, NO_AUDIO, begins=True, running=100, no_more=False) == 4
     assert chunk_codes(1, NO_AUDIO, begins=True, running=100, no_more=True) == 1
