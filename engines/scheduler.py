@@ -13,7 +13,7 @@ LADDER = (1, 2, 4, 8)  # codes a chunk
 NO_AUDIO = float("-inf")  # the lead of a stream that has not sounded
 URGENT_S = 0.12  # a lead that a step of everybody, a vocoder job and the way out could use up
 MAX_GAP = 3  # a call of the LM costs 0.27 ms, a row in it 0.05 to 0.1 ms (one AVX-512 core)
-WORDS_GAP_S = 0.015  # words that follow each other faster are about to bring the next code
+WORDS_GAP_S = 0.04  # words that follow each other faster are about to bring the next code
 THRONG = 48  # running sequences from which on a stream begins with more: the machine has no time left
 
 
