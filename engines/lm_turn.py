@@ -94,9 +94,13 @@ class LmTurn:
         if self._speculation is None or not (self._config.drafts is DraftMode.ON or self._switches[1].best):
             return
         wanted = first_chunk(running)
-        failed = [sequence for sequence, _ in self._faults]
-        short = [one for one in newcomers if 0 < len(one.codes) < wanted and one not in failed and self.may_decode(one)]
-        self._drafted(sorted(short, key=lambda one: one.submitted_s)[: self._config.draft_rows])
+        left = sorted(newcomers, key=lambda one: one.submitted_s)
+        for _ in range(wanted):  # a call gives at least one code
+            failed = [sequence for sequence, _ in self._faults]
+            left = [one for one in left if 0 < len(one.codes) < wanted and one not in failed and self.may_decode(one)]
+            left = left[: self._config.draft_rows]
+            undone = self._drafted(left)
+            left = [one for one in left if one not in undone]
 
     def _plain(self, rows: list[Row], runnable: dict[int, Sequence]) -> None:
         config = self._config

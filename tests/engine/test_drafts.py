@@ -18,6 +18,7 @@ from engines.loop import Engine, EngineConfig
 from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
 from engines.runtime.base import IntArray
 from engines.runtime.onnx import OnnxLm
+from engines.scheduler import THRONG, first_chunk
 from engines.sequence import Sequence
 from engines.speculation import DraftSwitch
 from engines.text import FrontEnd
@@ -128,6 +129,30 @@ def test_switching_at_any_moment(bundle: Bundle, front_end: FrontEnd, picks: Pic
     assert [pcm_of(events, str(seed)) for seed in range(len(texts))] == expected
     counters = engine.stats().counters
     assert 0 < counters["drafts_accepted"] < counters["tokens"] / 2
+    engine.close()
+
+
+@pytest.mark.parametrize(("drafts", "codes"), [(DraftMode.OFF, 1), (DraftMode.AUTO, first_chunk(THRONG))])
+def test_a_newcomer_in_a_crowd_gets_its_first_chunk_in_one_turn(
+    bundle: Bundle, front_end: FrontEnd, drafts: DraftMode, codes: int
+) -> None:
+    engine = Engine(bundle, EngineConfig(workers=False, sheds=False, drafts=drafts), front_end=front_end)
+    for seed in range(THRONG):
+        engine.submit(Submit(request_id=str(seed), voice=bundle.voices[0].id, seed=seed))
+        engine.submit(Append(request_id=str(seed), text=TEXT * 9))
+    sounding: set[str] = set()
+    while len(sounding) < THRONG:
+        sounding.update(event.request_id for event in engine.step() if isinstance(event, Chunk))
+    for name in ("new", "newer"):
+        engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
+        engine.submit(Append(request_id=name, text=TEXT))
+        engine.submit(EndText(request_id=name))
+    engine.attend()
+    newcomers = [engine._sequences[name] for name in ("new", "newer")]
+    assert [len(one.codes) for one in newcomers] == [0, 0]
+    engine.advance()
+    assert all(len(one.codes) >= codes for one in newcomers)
+    assert drafts is DraftMode.AUTO or [len(one.codes) for one in newcomers] == [1, 1], "else this proves nothing"
     engine.close()
 
 
