@@ -409,3 +409,38 @@ def test_a_crowd_of_newcomers_is_refused_by_the_first_audio_it_would_wait_for() 
     assert admission.predicted_ttfa_s(few) < admission.predicted_ttfa_s(many)
     assert admission.refusal(few) is None
     assert "first audio would take" in (admission.refusal(many) or "")
+
+
+def test_nobody_new_is_admitted_while_those_who_speak_gain_no_lead() -> None:
+    vocoder = CostModel(CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.1e-3))
+    admission = Admission(EngineConfig(), 0.04, CostModel(SHAPE), vocoder)
+    well = Load(running=40, first_pending=0, mean_context=100, thin=5)
+    assert admission.capacity(well) > 40
+    assert admission.refusal(well) is None
+    badly = replace(well, thin=6)
+    assert admission.capacity(badly) == 40
+    assert "this machine sustains 40" in (admission.refusal(badly) or "")
+    assert admission.refusal(replace(well, running=8, thin=4)) is None, "so few say nothing of the machine"
+
+
+def test_thin_is_who_speaks_on_with_little_in_hand_for_want_of_speed(bundle: Bundle) -> None:
+    def thin(house: House) -> int:
+        return house.engine._load().thin
+
+    quick, slow = House(bundle), House(bundle, lm_s=(0.5e-3, 3e-3), vocoder_s=(0.3e-3, 0.3e-3))
+    for house in (quick, slow):
+        for index in range(10):
+            house.ask(f"s{index}", LONG)
+        house.ask("fed", "It goes on, ", end=False)
+        house.ask("capped", LONG, max_lead_s=0.3)
+        house.run(0.5)
+        assert thin(house) == 0, "who has just begun has no lead yet"
+        house.run(2.5)
+    assert thin(quick) == 0, "neither who waits for text nor who asked for no more"
+    assert 5 <= thin(slow) <= 10
+    late = slow.engine._sequences["s0"]
+    for excuse in ("paused", "stands_back", "had_to_wait"):
+        before = thin(slow)
+        setattr(late, excuse, True)
+        assert thin(slow) == before - 1, excuse
+        setattr(late, excuse, False)
