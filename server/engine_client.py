@@ -79,7 +79,7 @@ class EngineClient:
             message = "the engine is starting; try again in a moment"
             stream.put(Failed(request_id=submit.request_id, code="not_ready", message=message, retry_after_s=1))
             return stream
-        return self._begin(stream, submit)
+        return self._begin(stream)
 
     def forget(self, stream: EngineStream) -> None:
         self._streams.pop(stream.request_id, None)
@@ -88,8 +88,8 @@ class EngineClient:
         if self._link is not None:
             self._link.send(command)
 
-    def _begin(self, stream: EngineStream, submit: Submit) -> EngineStream:
-        self._streams[submit.request_id] = stream
+    def _begin(self, stream: EngineStream) -> EngineStream:
+        self._streams[stream.request_id] = stream
         stream.begin()
         return stream
 
@@ -126,7 +126,7 @@ class EngineClient:
         self._proved += 1
         self._own = f"warm-up-{self._proved}"
         submit = Submit(request_id=self._own, voice=self._voice, seed=0)
-        stream = self._begin(EngineStream(self, submit, self.settings.outbox_chunks), submit)
+        stream = self._begin(EngineStream(self, submit, self.settings.outbox_chunks))
         stream.append(_WARM_UP)
         stream.end()
         try:

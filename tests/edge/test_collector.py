@@ -32,6 +32,7 @@ def test_the_edge_is_kept_from_the_collector(monkeypatch: pytest.MonkeyPatch) ->
 
     def run(self: DrainingServer, sockets: list[socket.socket]) -> None:
         frozen.append(gc.get_freeze_count())
+        assert gc.get_threshold() == engine_worker._COLLECT_AFTER
         sockets[0].close()
 
     monkeypatch.setattr(DrainingServer, "run", run)
@@ -47,6 +48,7 @@ def test_the_engine_is_kept_from_the_collector(monkeypatch: pytest.MonkeyPatch) 
         engine = load()  # type: ignore[operator]
         assert isinstance(engine, Engine)
         frozen.append(gc.get_freeze_count())
+        assert gc.get_threshold() == engine_worker._COLLECT_AFTER
         engine.close()
 
     monkeypatch.setattr(engine_worker, "run_engine", run_engine)
