@@ -1,0 +1,78 @@
+"""Who may come in, and the costs it is predicted from: first audio, what the machine sustains, lateness, thin leads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from engines.admission import Admission, Load
+from engines.config import EngineConfig
+from engines.cost_model import CostModel, CostShape
+
+SHAPE = CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.5e-6)
+
+
+def test_the_cost_model_learns_a_slower_machine_and_shrugs_off_an_interruption() -> None:
+    model = CostModel(SHAPE)
+    for _ in range(200):
+        for rows in (1, 4, 16):
+            model.observe(rows, 100, 3 * SHAPE.cost_s(rows, 100))
+    assert model.predict_s(16, 100) == pytest.approx(3 * SHAPE.cost_s(16, 100), rel=0.02)
+    assert model.predict_s(40, 100) == pytest.approx(3 * SHAPE.cost_s(40, 100), rel=0.02)
+    before = model.predict_s(16, 100)
+    model.observe(16, 100, 10.0)
+    assert model.predict_s(16, 100) < 1.2 * before
+
+
+def test_rows_within_a_slice() -> None:
+    model = CostModel(SHAPE)
+    rows = model.rows_within(3e-3, 100, 64)
+    assert model.predict_s(rows, 100) <= 3e-3 < model.predict_s(rows + 1, 100)
+    assert model.rows_within(1e-9, 100, 64) == 1
+    assert model.rows_within(1.0, 100, 64) == 64
+
+
+def test_capacity_falls_with_cost_and_with_lateness_and_comes_back() -> None:
+    config = EngineConfig()
+    fast, slow = (CostModel(SHAPE) for _ in range(2))
+    for rows in (1, 2, 4, 8, 16, 32, 64):
+        for _ in range(100):
+            slow.observe(rows, 100, 8 * SHAPE.cost_s(rows, 100))
+    load = Load(running=10, first_pending=0, mean_context=100)
+    vocoder = CostModel(CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.1e-3))
+    quick = Admission(config, 0.04, fast, vocoder)
+    assert Admission(config, 0.04, slow, vocoder).capacity(load) < quick.capacity(load)
+    assert quick.refusal(load) is None
+    before = quick.capacity(load)
+    quick.saw_time(0.0)
+    quick.saw_late(replace(load, running=2))
+    assert quick.capacity(load) == before, "two streams are late by a hiccup, not by their load"
+    quick.saw_late(replace(load, running=before - 10))
+    assert quick.capacity(load) == int(0.9 * (before - 10))
+    quick.saw_time(1.0)
+    assert int(0.9 * (before - 10)) < quick.capacity(load) < before
+    quick.saw_time(10.0)
+    assert quick.capacity(load) == before
+
+
+def test_a_crowd_of_newcomers_is_refused_by_the_first_audio_it_would_wait_for() -> None:
+    config = EngineConfig(max_ttfa_s=0.05)
+    vocoder = CostModel(CostShape(base_s=1e-3, row_s=1e-3, unit_s=1e-3))
+    admission = Admission(config, 0.04, CostModel(SHAPE), vocoder)
+    few, many = (Load(running=0, first_pending=count, mean_context=0) for count in (2, 40))
+    assert admission.predicted_ttfa_s(few) < admission.predicted_ttfa_s(many)
+    assert admission.refusal(few) is None
+    assert "first audio would take" in (admission.refusal(many) or "")
+
+
+def test_nobody_new_is_admitted_while_those_who_speak_gain_no_lead() -> None:
+    vocoder = CostModel(CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.1e-3))
+    admission = Admission(EngineConfig(), 0.04, CostModel(SHAPE), vocoder)
+    well = Load(running=40, first_pending=0, mean_context=100, thin=5)
+    assert admission.capacity(well) > 40
+    assert admission.refusal(well) is None
+    badly = replace(well, thin=6)
+    assert admission.capacity(badly) == 40
+    assert "this machine sustains 40" in (admission.refusal(badly) or "")
+    assert admission.refusal(replace(well, running=8, thin=4)) is None, "so few say nothing of the machine"
