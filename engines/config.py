@@ -9,7 +9,7 @@ from engines.bundle import Bundle, Voice
 from engines.errors import BadParameter, ConfigError
 from engines.messages import Submit
 from engines.mixing import weights
-from engines.overlap_add import OverlapAdd
+from engines.overlap_add import check_rate
 
 MIN_SPEED, MAX_SPEED = 0.75, 1.33  # what the shipped LM has heard
 MAX_TEMPERATURE = 2.0
@@ -73,7 +73,7 @@ def check_draft_tolerance(tolerance: int, bundle: Bundle) -> None:
 
 def check_submit(submit: Submit, bundle: Bundle) -> Voice:
     """The voice asked for; raises a RequestError that names the value and what is right."""
-    OverlapAdd(bundle, submit.sample_rate_hz)  # raises where the voice has no whole frames at that rate
+    check_rate(bundle, submit.sample_rate_hz)
     if not MIN_SPEED <= submit.speed <= MAX_SPEED:
         raise BadParameter(f"speed {submit.speed} is out of range {MIN_SPEED} to {MAX_SPEED}")
     if submit.temperature is not None and not 0 <= submit.temperature <= MAX_TEMPERATURE:

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import PriorityQueue, SimpleQueue
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from engines.bundle import Bundle
 from engines.errors import EngineFault
 from engines.overlap_add import OverlapAdd, to_s16
 from engines.randomness import noise
-from engines.runtime.base import VocoderRuntime
+from engines.runtime.base import FloatArray, VocoderRuntime
 from engines.sequence import Sequence
 
 
@@ -79,7 +78,7 @@ class Vocoding:
         """With `wake`, jobs run on a worker thread that calls it after each; without, inside `start`."""
         self._bundle, self._runtime, self._wake, self._clock = bundle, runtime, wake, clock
         self._state = runtime.initial_state(slots)
-        self._sums: dict[int, NDArray[np.float64]] = {}
+        self._sums: dict[int, FloatArray] = {}  # open sums of each slot
         self._rates: dict[int, OverlapAdd] = {}
         self._finished: SimpleQueue[Vocoded] = SimpleQueue()
         self._jobs: PriorityQueue[tuple[bool, int, list[VocoderRow]]] = PriorityQueue()  # (can wait, order, rows)
@@ -151,7 +150,7 @@ class Vocoding:
             if row.first_code == 0:
                 self._reset(row)
         if not rows[0].codes:
-            return [self._speak(row, None) for row in rows]
+            return [self._pcm(row, np.zeros(0, np.int16)) for row in rows]
         slots = [row.slot for row in rows]
         samples = self._bundle.samples_per_code
         codes = np.array([row.codes for row in rows], np.int64)
@@ -164,13 +163,13 @@ class Vocoding:
         spectrum, state = self._runtime.run(codes, voices, pitch, excitation, state)
         for name, array in state.items():
             self._state[name][slots] = array
+        spoken: list[bytes | EngineFault] = [EngineFault("the vocoder returned values that are not finite")] * len(rows)
         sound = [bool(np.isfinite(frames).all()) for frames in spectrum]
-        return [
-            self._speak(row, spectrum[index])
-            if sound[index]
-            else EngineFault("the vocoder returned values that are not finite")
-            for index, row in enumerate(rows)
-        ]
+        for rate_hz in {row.rate_hz for row in rows}:
+            found = [at for at, row in enumerate(rows) if sound[at] and row.rate_hz == rate_hz]
+            for at, samples in zip(found, self._samples(rate_hz, [rows[at] for at in found], spectrum[found])):
+                spoken[at] = self._pcm(rows[at], samples)
+        return spoken
 
     def _reset(self, row: VocoderRow) -> None:
         for array in self._state.values():
@@ -182,11 +181,20 @@ class Vocoding:
             self._rates[rate_hz] = OverlapAdd(self._bundle, rate_hz)
         return self._rates[rate_hz]
 
-    def _speak(self, row: VocoderRow, spectrum: NDArray[Any] | None) -> bytes:
-        rate, parts = self._rate(row.rate_hz), []
-        if spectrum is not None:
-            samples, self._sums[row.slot] = rate.run(spectrum, self._sums[row.slot])
-            parts.append(samples[rate.look_back :] if row.first_code == 0 else samples)
+    def _samples(self, rate_hz: int, rows: list[VocoderRow], spectrum: FloatArray) -> NDArray[np.int16]:
+        """spectrum [R, F, 2, bins] of rows with this rate -> [R, F * hop]"""
+        rate = self._rate(rate_hz)
+        samples, sums = rate.run(spectrum, np.stack([self._sums[row.slot] for row in rows]))
+        for row, open_sums in zip(rows, sums, strict=True):
+            self._sums[row.slot] = open_sums
+        return to_s16(samples)
+
+    def _pcm(self, row: VocoderRow, samples: NDArray[np.int16]) -> bytes:
+        """What the listener gets: nothing of the time before sample 0, and with the last chunk the open sums and the
+        closing silence."""
+        rate = self._rate(row.rate_hz)
+        pcm = samples[rate.look_back if row.first_code == 0 else 0 :].tobytes()
         if row.last:
-            parts += [self._sums[row.slot], np.zeros(self._bundle.durations.closing_hops * rate.hop)]
-        return to_s16(np.concatenate(parts)) if parts else b""
+            closing = np.zeros(self._bundle.durations.closing_hops * rate.hop, np.int16)
+            pcm += to_s16(self._sums[row.slot]).tobytes() + closing.tobytes()
+        return pcm

@@ -1,7 +1,8 @@
-/* The library's entry: our kernels, under the names and in the domain of the runtime's own nodes.
+/* The library's entry: our kernels, under the names and in the domain of the runtime's own nodes, and for nodes of our
+ * own, which bring along what they stand for in the runtime's.
  *
- * A session asks the operators it was given before the built-in ones, so graphs stay as they are and run without this
- * library too. Attributes that the runtime adds to these nodes later are not seen by our kernels: look the nodes over
+ * A session asks the operators it was given before the built-in ones and before such a function, so graphs stay as they
+ * are and run without this library too. Attributes that the runtime adds to these nodes later are not seen by our kernels: look the nodes over
  * at each of its releases. */
 #include "operator.h"
 
@@ -26,46 +27,60 @@ int parlando_lanes(void)
     return most >= 16 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? 16 : 8;
 }
 
+static int has_dot_products(void)
+{
+    return parlando_lanes() == 16 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+
 /* Where there is AMX, the runtime multiplies with that; which is quicker for a few rows was not measured. */
 static int has_products(void)
 {
     enum { AMX_INT8 = 1 << 25 }; /* in edx of leaf 7; compilers do not agree on its name */
     unsigned a, b, c, d = 0;
-    return parlando_lanes() == 16 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni") &&
-           __get_cpuid_count(7, 0, &a, &b, &c, &d) && !(d & AMX_INT8);
+    return has_dot_products() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && !(d & AMX_INT8);
 }
 
-static OrtStatus *make_domain(const OrtApi *api, OrtCustomOpDomain **domain)
+typedef struct {
+    OrtCustomOpDomain *microsoft, *own;
+} Domains;
+
+static OrtStatus *make_domains(const OrtApi *api, Domains *domains)
 {
-    OrtCustomOpDomain *made;
-    TRY(api->CreateCustomOpDomain("com.microsoft", &made));
-    TRY(api->CustomOpDomain_Add(made, &ATTENTION));
-    TRY(api->CustomOpDomain_Add(made, &ATTENTION_HALF));
+    Domains made;
+    TRY(api->CreateCustomOpDomain("com.microsoft", &made.microsoft));
+    TRY(api->CustomOpDomain_Add(made.microsoft, &ATTENTION));
+    TRY(api->CustomOpDomain_Add(made.microsoft, &ATTENTION_HALF));
     if (has_products())
-        TRY(api->CustomOpDomain_Add(made, &PRODUCT));
-    *domain = made;
+        TRY(api->CustomOpDomain_Add(made.microsoft, &PRODUCT));
+    TRY(api->CreateCustomOpDomain("parlando", &made.own));
+    if (has_dot_products()) {
+        TRY(api->CustomOpDomain_Add(made.own, &BLOCK));
+        TRY(api->CustomOpDomain_Add(made.own, &FRAMES));
+    }
+    *domains = made;
     return NULL;
 }
 
 /* The operators for so many lanes. Sessions point into it, so it is never taken down. */
-static OrtStatus *domain_of(const OrtApi *api, int lanes, OrtCustomOpDomain **domain)
+static OrtStatus *domains_of(const OrtApi *api, int lanes, Domains *domains)
 {
-    static OrtCustomOpDomain *domains[2];
+    static Domains known[2];
     static atomic_flag taken = ATOMIC_FLAG_INIT;
-    OrtCustomOpDomain **one = &domains[lanes == 16];
+    Domains *one = &known[lanes == 16];
     lock(&taken);
-    OrtStatus *status = *one ? NULL : make_domain(api, one);
-    *domain = *one;
+    OrtStatus *status = one->own ? NULL : make_domains(api, one);
+    *domains = *one;
     unlock(&taken);
     return status;
 }
 #endif
 
-/* What runs here: 1 attention, 2 products, or both. */
+/* What runs here, added up: 1 attention, 2 products, 4 the vocoder's blocks and frames. */
 int parlando_offers(void)
 {
 #ifdef OFFERED
-    return parlando_lanes() ? 1 + 2 * has_products() : 0;
+    return parlando_lanes() ? 1 + 2 * has_products() + 4 * has_dot_products() : 0;
 #else
     return 0;
 #endif
@@ -78,9 +93,10 @@ OrtStatus *RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base)
 #ifdef OFFERED
     int lanes = parlando_lanes();
     if (lanes) {
-        OrtCustomOpDomain *domain;
-        TRY(domain_of(api, lanes, &domain));
-        return api->AddCustomOpDomain(options, domain);
+        Domains domains;
+        TRY(domains_of(api, lanes, &domains));
+        TRY(api->AddCustomOpDomain(options, domains.own));
+        return api->AddCustomOpDomain(options, domains.microsoft);
     }
 #else
     (void)options;

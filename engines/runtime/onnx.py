@@ -6,7 +6,8 @@ pools on the same cores would halve the speed, so the defaults give each one thr
 as two halves at once, which meet once a step and not once a kernel.
 
 Attention and int8 products of the LM are kernels of ours (kernels.c) where they were compiled and the processor has
-AVX2, or AVX-512 with VNNI for the products; else the runtime's.
+AVX2, or AVX-512 with VNNI for the products, and so are the vocoder's blocks and frames with AVX-512 VNNI; else the
+runtime's.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from engines.runtime.base import DraftInputs, FloatArray, IntArray, State, StepI
 
 Bound = tuple[Any, list[Any]]  # a binding and the values that it must outlive
 OURS = "ours"
+FOLDED = "parlando.folded"  # in the metadata of a vocoder graph whose blocks and frames are nodes for our kernels
+_ATTENTION_ALONE = "ours for attention, the runtime's for products: they want AVX-512 VNNI and no AMX"
 _MAX_BINDINGS = 256  # 25 kB and 80 us each
 _HALVES_FROM = 8  # rows: two halves of fewer read the weights twice for too little
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
@@ -42,12 +45,13 @@ def kernel_library() -> str | None:
     return found.origin if found else None
 
 
-def _offered(library: str) -> str:
-    """Which of our kernels this processor runs; "" for none."""
-    offers = ctypes.CDLL(library).parlando_offers()
-    return {0: "", 1: "ours for attention, the runtime's for products: they want AVX-512 VNNI and no AMX"}.get(
-        offers, OURS
-    )
+_ATTENTION, _PRODUCTS, _VOCODER = 1, 2, 4  # what the library offers, added up
+
+
+def _offers(library: str) -> int:
+    """Which of our kernels this processor runs; 0 for none."""
+    offers: int = ctypes.CDLL(library).parlando_offers()
+    return offers
 
 
 def _session(bundle: Bundle, file: str, threads: int, library: str | None = None) -> ort.InferenceSession:
@@ -97,11 +101,12 @@ class _LmSessions:
             return cls._of(bundle, threads, None, "the runtime's: so the settings say")
         if library is None:
             return cls._of(bundle, threads, None, "the runtime's: ours were not compiled at the installation")
-        offered = _offered(library)
-        if not offered:
+        offers = _offers(library)
+        if not offers & _ATTENTION:
             return cls._of(bundle, threads, None, "the runtime's: ours want AVX2")
+        named = OURS if offers & _PRODUCTS else _ATTENTION_ALONE
         try:
-            found = cls._of(bundle, threads, library, offered)
+            found = cls._of(bundle, threads, library, named)
             found._try_a_step(bundle)
             return found
         except BundleError as error:  # a graph that is not for them, as with a cache in int8
@@ -316,13 +321,28 @@ class OnnxDurations:
 
 
 class OnnxVocoder:
-    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
-        self._session = _session(bundle, bundle.vocoder.file, threads)
+    def __init__(self, bundle: Bundle, threads: int = 1, own_kernels: bool = True) -> None:
+        self._session, self.kernels = self._loaded(bundle, threads, own_kernels)
         self._states = bundle.vocoder.states
         self._outputs = ["spectrum", *[f"{slot.name}_out" for slot in self._states]]
         found = [one.name for one in self._session.get_inputs()]
         wanted = ["codes", "voices", "pitch", "noise", *[slot.name for slot in self._states]]
         _expect_names(bundle.vocoder.file, "inputs", found, wanted)
+
+    @staticmethod
+    def _loaded(bundle: Bundle, threads: int, own_kernels: bool) -> tuple[ort.InferenceSession, str]:
+        """The session, and whose kernels it runs."""
+        library = kernel_library() if own_kernels else None
+        if library is None or not _offers(library) & _VOCODER:
+            why = "they want AVX-512 VNNI" if library else "as for the LM"
+            return _session(bundle, bundle.vocoder.file, threads), f"the runtime's: {why}"
+        try:
+            session = _session(bundle, bundle.vocoder.file, threads, library)
+            if session.get_modelmeta().custom_metadata_map.get(FOLDED) is None:
+                return session, "the runtime's: its graph has no nodes for ours"
+            return session, OURS
+        except BundleError as error:  # another geometry than our kernels offer
+            return _session(bundle, bundle.vocoder.file, threads), f"the runtime's: {error}"
 
     def initial_state(self, rows: int) -> State:
         return {slot.name: np.full((rows, *slot.shape), 0, slot.dtype) for slot in self._states}

@@ -108,6 +108,6 @@ static inline int operator_zero(const OrtCustomOp *op) { (void)op; return 0; }
 /* How many floats the widest vector has that we may use here: 16, 8, or 0 for none. */
 HIDDEN int parlando_lanes(void);
 
-HIDDEN extern const OrtCustomOp ATTENTION, ATTENTION_HALF, PRODUCT;
+HIDDEN extern const OrtCustomOp ATTENTION, ATTENTION_HALF, PRODUCT, BLOCK, FRAMES;
 
 #endif

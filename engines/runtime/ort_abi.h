@@ -21,7 +21,7 @@ typedef struct OrtShape OrtShape; /* OrtTensorTypeAndShapeInfo */
 typedef struct OrtCustomOp OrtCustomOp;
 
 enum { ORT_INVALID_ARGUMENT = 2 };
-enum { ORT_FLOAT = 1, ORT_UINT8 = 2, ORT_INT8 = 3, ORT_INT32 = 6, ORT_HALF = 10 }; /* ONNXTensorElementDataType */
+enum { ORT_FLOAT = 1, ORT_UINT8 = 2, ORT_INT8 = 3, ORT_INT32 = 6, ORT_INT64 = 7, ORT_HALF = 10 }; /* ONNXTensorElementDataType */
 enum { ORT_REQUIRED = 0, ORT_OPTIONAL = 1 };                        /* OrtCustomOpInputOutputCharacteristic */
 enum { ORT_MEMORY_DEFAULT = 0 };                                    /* OrtMemType */
 

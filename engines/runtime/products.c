@@ -4,6 +4,7 @@
  * six find it in the cache. Graphs of one process that have the same weights share one packed copy of them. Sums are of
  * integers, so they are exact, and results have the bits of the runtime's. */
 #include "operator.h"
+#include "products.h"
 
 #ifdef OFFERED
 #include <immintrin.h>
@@ -19,13 +20,6 @@ enum { STRIP = 64, LANES = 16, GROUP = 6, AHEAD = 16384, PARALLEL_FROM = 1 << 20
 
 /* ---- Weights, as the dot-product instruction wants them ---- */
 
-typedef struct Weights {
-    struct Weights *next;
-    int users, depth, columns, strips;
-    int32_t *sums;  /* [strips * 64] */
-    int8_t *packed; /* [strips][depth / 4][64 columns][4], 0 beyond the last column */
-} Weights;
-
 static Weights *all_weights;
 static atomic_flag taken = ATOMIC_FLAG_INIT; /* sessions come and go on any thread, seldom */
 
@@ -36,7 +30,7 @@ static void discard(Weights *weights)
     free(weights);
 }
 
-static void release(Weights *weights)
+void parlando_release(Weights *weights)
 {
     lock(&taken);
     int unused = --weights->users == 0;
@@ -51,8 +45,7 @@ static void release(Weights *weights)
         discard(weights);
 }
 
-/* given [depth, columns]; NULL without memory */
-static Weights *pack(const int8_t *given, int depth, int columns)
+Weights *parlando_pack(const int8_t *given, int depth, int columns)
 {
     int strips = (columns + STRIP - 1) / STRIP;
     size_t size = (size_t)depth * strips * STRIP;
@@ -95,15 +88,6 @@ typedef struct {
 } Kernel;
 
 typedef struct {
-    const Weights *weights;
-    const uint8_t *rows; /* [count, depth] */
-    const float *column_scales;
-    float row_scale, *out; /* [count, columns] */
-    int32_t zero;
-    int count, shared_scale; /* one scale for all columns */
-} Call;
-
-typedef struct {
     __m512i a, b, c, d; /* 64 columns of one row; no array, so that compilers keep it in registers */
 } Sums;
 
@@ -122,7 +106,7 @@ INLINE void add(Sums *sums, const uint8_t *row, __m512i a, __m512i b, __m512i c,
 }
 
 /* Sixteen columns, or as many as there are: what the zero point added is taken off again, and scaled. */
-INLINE void store(const Call *call, __m512i sums, size_t row, size_t column)
+INLINE void store(const Product *call, __m512i sums, size_t row, size_t column)
 {
     const Weights *weights = call->weights;
     if (column >= (size_t)weights->columns)
@@ -138,7 +122,7 @@ INLINE void store(const Call *call, __m512i sums, size_t row, size_t column)
                           _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, shift)), scale));
 }
 
-INLINE void store_all(const Call *call, Sums sums, size_t row, size_t column)
+INLINE void store_all(const Product *call, Sums sums, size_t row, size_t column)
 {
     store(call, sums.a, row, column);
     store(call, sums.b, row, column + LANES);
@@ -147,7 +131,7 @@ INLINE void store_all(const Call *call, Sums sums, size_t row, size_t column)
 }
 
 /* `count` rows from `first` on, a number known when compiled. */
-INLINE void rows_by_strip(const Call *call, size_t index, size_t first, int count)
+INLINE void rows_by_strip(const Product *call, size_t index, size_t first, int count)
 {
     size_t depth = call->weights->depth, column = index * STRIP;
     const uint8_t *rows = call->rows + first * depth;
@@ -183,9 +167,9 @@ INLINE void rows_by_strip(const Call *call, size_t index, size_t first, int coun
         store_all(call, s5, first + 5, column);
 }
 
-VNNI static void one_strip(void *data, size_t index)
+VNNI void parlando_strip(void *data, size_t index)
 {
-    const Call *call = data;
+    const Product *call = data;
     size_t first = 0, count = call->count;
     for (; count - first >= GROUP; first += GROUP)
         rows_by_strip(call, index, first, GROUP);
@@ -216,7 +200,7 @@ static OrtStatus *compute(void *state, OrtKernelContext *context)
 {
     const Kernel *kernel = state;
     const OrtApi *api = kernel->api;
-    Call call = {.weights = kernel->weights};
+    Product call = {.weights = kernel->weights};
     int64_t rows[2];
     size_t scales;
     const float *row_scale;
@@ -236,9 +220,9 @@ static OrtStatus *compute(void *state, OrtKernelContext *context)
     TRY(output(api, context, 0, out, 2, &call.out));
     size_t strips = call.weights->strips;
     if ((size_t)call.count * call.weights->depth * call.weights->columns > PARALLEL_FROM)
-        return api->KernelContext_ParallelFor(context, one_strip, strips, 0, &call);
+        return api->KernelContext_ParallelFor(context, parlando_strip, strips, 0, &call);
     for (size_t strip = 0; strip < strips; strip++)
-        one_strip(&call, strip);
+        parlando_strip(&call, strip);
     return NULL;
 }
 
@@ -274,7 +258,7 @@ static OrtStatus *create(const OrtCustomOp *op, const OrtApi *api, const OrtKern
         if (zeros[i])
             return refused(api, "weights must have the zero point 0");
     Kernel *kernel = malloc(sizeof *kernel);
-    Weights *weights = kernel ? pack(given, (int)shape[0], (int)shape[1]) : NULL;
+    Weights *weights = kernel ? parlando_pack(given, (int)shape[0], (int)shape[1]) : NULL;
     if (!weights) {
         free(kernel);
         return refused(api, "no memory");
@@ -298,7 +282,7 @@ int parlando_packed_weights(void)
 static void destroy(void *state)
 {
     Kernel *kernel = state;
-    release(kernel->weights);
+    parlando_release(kernel->weights);
     free(kernel);
 }
 

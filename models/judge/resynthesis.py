@@ -71,5 +71,5 @@ def served(bundle: Bundle, codes: np.ndarray, speaker: int) -> torch.Tensor:
     state = vocoder.initial_state(1)
     as_it_is = pure(len(bundle.voices), speaker), np.ones(1, np.float32)
     spectrum, _ = vocoder.run(codes[None].astype(np.int64), *as_it_is, excitation, state)
-    samples, tail = rate.run(spectrum[0], rate.start())
-    return torch.from_numpy(np.concatenate([samples, tail])[rate.look_back :]).float()[None]
+    samples, tail = rate.run(spectrum, rate.start()[None])
+    return torch.from_numpy(np.concatenate([samples, tail], axis=1)[:, rate.look_back :])

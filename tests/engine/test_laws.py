@@ -62,16 +62,16 @@ def test_streamed_equals_one_shot(bundle: Bundle, rate_hz: int, chunks: list[int
     weights, pitch = np.array([[0.2, 0.5, 0.3, 0.0]], np.float32), np.array([1.3], np.float32)
 
     def run(sizes: Iterator[int]) -> bytes:
-        state, sums, parts, start = vocoder.initial_state(1), rate.start(), [], 0
+        state, sums, parts, start = vocoder.initial_state(1), rate.start()[None], [], 0
         while start < codes.shape[1]:
             size = min(next(sizes), codes.shape[1] - start)
             samples = bundle.samples_per_code
             excitation = noise(9, start * samples, bundle.look_back + size * samples)[None]
             spectrum, state = vocoder.run(codes[:, start : start + size], weights, pitch, excitation, state)
-            part, sums = rate.run(spectrum[0], sums)
+            part, sums = rate.run(spectrum, sums)
             parts.append(part)
             start += size
-        return to_s16(np.concatenate([*parts, sums]))
+        return to_s16(np.concatenate([*parts, sums], axis=1)).tobytes()
 
     def sizes() -> Iterator[int]:
         chooser = random.Random(1)
