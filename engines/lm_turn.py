@@ -1,13 +1,22 @@
-"""The LM's part of one turn of the loop: whose step it is, with drafts or without, and what comes of it.
+"""The LM's part of the loop: a plan of calls, made one at a time, so that the loop can attend in between.
 
-The most urgent rows run, as many as the slice of time allows. A few rows may run with drafts, each in a call of its
-own; more of them are faster in one plain call. Both ways make the same picks, unless `draft_tolerance` lets guesses
-stand that are only near.
+A plan is for the most urgent rows, as many as the slice of time allows: a call for each range of slots, the one with
+the most urgent row first. A few rows are one call, with drafts where they pay; more of them are faster in plain calls.
+Newcomers get the rest of their first chunk with drafts, each in a call of its own. Both ways make the same picks,
+unless `draft_tolerance` lets guesses stand that are only near.
+
+    plan      range with newcomers a, b | range | range
+    calls     range, then a, then b     | range | range      a goes to the vocoder before b's turn
+
+Between two calls a sequence may end and its slot may be given away: each call looks again who is left. A plan may be
+dropped at any time, since the next one goes by lead again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
@@ -18,14 +27,20 @@ from engines.drafters import Drafter
 from engines.errors import EngineFault
 from engines.kv_blocks import BlockPool
 from engines.runtime.base import LmRuntime
-from engines.scheduler import NO_AUDIO, Row, batch_runs, first_chunk, worth_decoding
+from engines.scheduler import NO_AUDIO, Row, batch_runs, first_chunk, is_sated, is_urgent, worth_decoding
 from engines.sequence import Phase, Sequence
 from engines.speculation import DraftSwitch, Speculation
 
 
-def row_of(sequence: Sequence, now: float) -> Row:
-    lead_s = sequence.spare_s(now, len(sequence.codes))
-    return Row(slot=sequence.slot, lead_s=lead_s, arrived_s=sequence.submitted_s)
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What one call has done."""
+
+    stepped: list[Sequence] = field(default_factory=list)  # once for each code
+    failed: list[tuple[Sequence, EngineFault]] = field(default_factory=list)
+
+
+_Call = tuple[Callable[[list[Sequence]], None], list[Sequence]]  # how, and for whom
 
 
 class LmTurn:
@@ -47,7 +62,10 @@ class LmTurn:
         if drafter is not None and config.drafts is not DraftMode.OFF:
             self._speculation = Speculation(bundle, runtime, drafter, counters, clock, tolerance=config.draft_tolerance)
         self._switches = {rows: DraftSwitch() for rows in range(1, config.draft_rows + 1)}
-        self._faults: list[tuple[Sequence, EngineFault]] = []
+        self._plan: deque[_Call] = deque()
+        self._first_chunk = first_chunk(0)  # codes, beside as many as ran when the plan was made
+        self._hurries = 0  # newcomers that may still be hurried in this plan: of many, a plain call is faster
+        self._done = Called()
 
     def may_decode(self, sequence: Sequence) -> bool:
         """Whether its inputs and its memory are there, whatever its lead."""
@@ -58,67 +76,130 @@ class LmTurn:
             and self._blocks.can_grow(sequence.slot, sequence.past + 1)
         )
 
+    def runnable(self, sequence: Sequence, now: float) -> bool:
+        """Whether more codes of it may be made now."""
+        return self.may_decode(sequence) and sequence.above_cap_s(now) <= 0
+
     def reset(self, slot: int) -> None:
         """The slot's next step is the first of its cache."""
         self._decoding.reset(slot)
 
-    def run(self, runnable: dict[int, Sequence], now: float) -> list[tuple[Sequence, EngineFault]]:
-        """A step of the most urgent of `runnable`, by slot, all of which may decode. Returns those that failed."""
-        rows = [row_of(one, now) for one in runnable.values()]
-        rows = worth_decoding(rows, low_water_s=self._config.low_water_s, lead_cap_s=self._config.lead_cap_s)
-        chosen = [runnable[row.slot] for row in rows]
-        self._faults = []
-        if self._speculation is None or len(rows) > self._config.draft_rows:
-            self._plain(rows, runnable)
-        elif self._config.drafts is DraftMode.ON:
-            self._drafted_or_plain(chosen)
-        else:
-            self._faster(chosen, rows, runnable)
-        self._hurry([runnable[row.slot] for row in rows if row.lead_s == NO_AUDIO], len(runnable))
-        return self._faults
+    # -- the plan --------------------------------------------------------------------------------------------------
 
-    def _faster(self, chosen: list[Sequence], rows: list[Row], runnable: dict[int, Sequence]) -> None:
-        """With drafts or without, as the switch says, and timed so that it learns."""
-        switch, started_s, before = self._switches[len(chosen)], self._clock(), self._counters.tokens
-        if switch.on:
-            self._drafted_or_plain(chosen)
-        else:
-            self._plain(rows, runnable)
-        made = self._counters.tokens - before
-        if made:
-            switch.observe(made, self._clock() - started_s)
+    def has_rows(self, sequences: Collection[Sequence], now: float) -> bool:
+        """Whether a plan made now would have a call."""
+        return bool(worth_decoding(list(self._rows(sequences, now)), **self._marks))
 
-    def _hurry(self, newcomers: list[Sequence], running: int) -> None:
-        """Gives those without audio the rest of their first chunk with drafts, in the same turn: step by step each code
-        would cost them a turn of everybody."""
-        if self._speculation is None or not (self._config.drafts is DraftMode.ON or self._switches[1].best):
+    def plan(self, sequences: Collection[Sequence], now: float) -> None:
+        """The next calls, for the most urgent of `sequences`; none where none is worth decoding."""
+        found = self._rows(sequences, now)
+        rows = worth_decoding(list(found), **self._marks)
+        self._plan.clear()
+        self._hurries = self._config.draft_rows
+        if self._speculation is not None and 0 < len(rows) <= self._config.draft_rows:
+            self._plan.append((self._few, [found[row] for row in rows]))
             return
-        wanted = first_chunk(running)
-        left = sorted(newcomers, key=lambda one: one.submitted_s)
-        for _ in range(wanted):  # a call gives at least one code
-            failed = [sequence for sequence, _ in self._faults]
-            left = [one for one in left if 0 < len(one.codes) < wanted and one not in failed and self.may_decode(one)]
-            left = left[: self._config.draft_rows]
-            undone = self._drafted(left)
-            left = [one for one in left if one not in undone]
+        # Who lies between wanted rows and can use a step gets one: it is computed anyway.
+        by_slot = {row.slot: one for row, one in found.items() if not is_sated(row)}
+        for first, last in self._ranges(rows, [found[row] for row in rows]):
+            self._plan.append((self._range, [by_slot[slot] for slot in range(first, last) if slot in by_slot]))
 
-    def _plain(self, rows: list[Row], runnable: dict[int, Sequence]) -> None:
+    def became_ready(self, sequence: Sequence, now: float) -> None:
+        """By its text, by a slot, or by its reader. Whoever has waited for it does not wait for other people's calls
+        too."""
+        if self._plan and self.may_decode(sequence) and is_urgent(self._row(sequence, now).lead_s):
+            self._plan.clear()
+
+    def call(self) -> Called | None:
+        """The plan's next call for those who are left of it; None when the plan is used up."""
+        self._done = Called()
+        while self._plan:
+            run, planned = self._plan.popleft()
+            if left := [one for one in planned if self.may_decode(one)]:
+                run(left)
+            if self._done.stepped or self._done.failed:
+                return self._done
+        return None
+
+    @property
+    def _marks(self) -> dict[str, float]:
+        return {"low_water_s": self._config.low_water_s, "lead_cap_s": self._config.lead_cap_s}
+
+    def _rows(self, sequences: Collection[Sequence], now: float) -> dict[Row, Sequence]:
+        """Of all that are runnable."""
+        self._first_chunk = first_chunk(sum(one.phase is Phase.RUNNING for one in sequences))
+        return {self._row(one, now): one for one in sequences if self.runnable(one, now)}
+
+    def _row(self, sequence: Sequence, now: float) -> Row:
+        codes = len(sequence.codes)
+        lead_s = sequence.spare_s(now, codes)
+        if lead_s == NO_AUDIO and codes >= self._first_chunk:
+            lead_s = codes * self._bundle.code_s  # it waits for the vocoder, and nobody at the LM for it
+        return Row(slot=sequence.slot, lead_s=lead_s, arrived_s=sequence.submitted_s, pending=sequence.pending)
+
+    def _ranges(self, rows: list[Row], sequences: list[Sequence]) -> list[tuple[int, int]]:
+        """Ranges of slots to step within the slice of time; `rows` are of `sequences`."""
         config = self._config
-        context = sum(runnable[row.slot].past for row in rows) / max(1, len(rows))
+        context = sum(one.past for one in sequences) / max(1, len(sequences))
         waited_for = any(row.lead_s == NO_AUDIO for row in rows)
         slice_s = config.first_slice_s if waited_for else config.lm_slice_s
-        runs = batch_runs(rows, self._cost.rows_within(slice_s, context, config.max_batch))
-        for first, last in runs:
-            for slot in range(first, last):
-                if slot in runnable:
-                    self._blocks.grow(slot, runnable[slot].past + 1)
-        for sequence, outcome in self._decoding.run(runnable, runs):
+        return batch_runs(rows, self._cost.rows_within(slice_s, context, config.max_batch))
+
+    # -- ways to call ----------------------------------------------------------------------------------------------
+
+    def _range(self, sequences: list[Sequence]) -> None:
+        """One plain call from the first to the last of them, which are in the order of their slots."""
+        self._step(sequences, [(sequences[0].slot, sequences[-1].slot + 1)])
+        self._hurry(sequences)
+
+    def _few(self, sequences: list[Sequence]) -> None:
+        """With drafts or without, as the switch says, and timed so that it learns."""
+        if self._config.drafts is DraftMode.ON:
+            self._drafted_or_plain(sequences)
+        else:
+            switch, started_s, before = self._switches[len(sequences)], self._clock(), self._counters.tokens
+            if switch.on:
+                self._drafted_or_plain(sequences)
+            else:
+                self._plain(sequences)
+            if made := self._counters.tokens - before:
+                switch.observe(made, self._clock() - started_s)
+        self._hurry(sequences)
+
+    def _hurry(self, sequences: list[Sequence]) -> None:
+        """Puts the rest of a first chunk, with drafts, before the rest of the plan: step by step each code of it would
+        cost a newcomer a plan of everybody."""
+        if self._speculation is None or not (self._config.drafts is DraftMode.ON or self._switches[1].best):
+            return
+        newcomers = [one for one in sequences if self._wants_more(one) and self.may_decode(one)]
+        newcomers = sorted(newcomers, key=lambda one: one.submitted_s)[: self._hurries]
+        self._hurries -= len(newcomers)
+        self._plan.extendleft((self._hurried, [one]) for one in reversed(newcomers))
+
+    def _hurried(self, newcomer: list[Sequence]) -> None:
+        """A drafted call for one; and another, as long as it brings something and the chunk is not whole."""
+        if not self._drafted(newcomer) and self._wants_more(newcomer[0]):
+            self._plan.appendleft((self._hurried, newcomer))
+
+    def _wants_more(self, sequence: Sequence) -> bool:
+        """Whether it is a newcomer with a part of its first chunk."""
+        new = sequence.first_chunk_s is None and not sequence.stands_back
+        return new and 0 < len(sequence.codes) < self._first_chunk
+
+    def _plain(self, sequences: list[Sequence]) -> None:
+        now = self._clock()
+        self._step(sequences, self._ranges([self._row(one, now) for one in sequences], sequences))
+
+    def _step(self, sequences: list[Sequence], ranges: list[tuple[int, int]]) -> None:
+        by_slot = {one.slot: one for one in sequences}
+        for sequence in sequences:
+            self._blocks.grow(sequence.slot, sequence.past + 1)
+        for sequence, outcome in self._decoding.run(by_slot, ranges):
             self._commit(sequence, outcome)
 
-    def _drafted_or_plain(self, chosen: list[Sequence]) -> None:
-        if plain := self._drafted(chosen):
-            now = self._clock()
-            self._plain([row_of(one, now) for one in plain], {one.slot: one for one in plain})
+    def _drafted_or_plain(self, sequences: list[Sequence]) -> None:
+        if plain := self._drafted(sequences):
+            self._plain(plain)
 
     def _drafted(self, chosen: list[Sequence]) -> list[Sequence]:
         """Returns those for whom nothing could be guessed and nothing was done."""
@@ -142,15 +223,16 @@ class LmTurn:
     def _commit(self, sequence: Sequence, outcome: Outcome) -> bool:
         """Whether the pick stands and the sequence goes on."""
         if isinstance(outcome, EngineFault):
-            self._faults.append((sequence, outcome))
+            self._done.failed.append((sequence, outcome))
             return False
         segments_before = sequence.segments_done
         try:
             sequence.take_code(outcome)
         except Exception as error:  # its next durations are planned there
-            self._faults.append((sequence, EngineFault(f"what follows could not be planned: {error}")))
+            self._done.failed.append((sequence, EngineFault(f"what follows could not be planned: {error}")))
             return False
         self._counters.tokens += 1
+        self._done.stepped.append(sequence)
         if sequence.segments_done != segments_before:
             self._blocks.release(sequence.slot)
         return True

@@ -1,5 +1,9 @@
 """The engine loop: drain the inbox, plan, run, commit, emit.
 
+It goes round once for each call of the LM: `engines/text_turn.py` reads what has come, `engines/lm_turn.py` plans
+several calls and makes one, `engines/vocoder_turn.py` gives the vocoder a job when one is due. A round looks at what
+has changed, not at all sequences.
+
 One thread calls `step` and `wait`; only it changes sequences, blocks and slots. `submit` may be called from any
 thread. There is one `_release`; when nothing is left to do the pools are counted, and a leak raises. What goes wrong
 with one sequence ends that sequence.
@@ -7,6 +11,7 @@ with one sequence ends that sequence.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -28,7 +33,8 @@ from engines.errors import (
     ParlandoError,
 )
 from engines.kv_blocks import BLOCK_TOKENS, BlockPool
-from engines.lm_turn import LmTurn, row_of
+from engines.lm_turn import LmTurn
+from engines.load import load_of
 from engines.messages import (
     Append,
     Cancel,
@@ -49,16 +55,17 @@ from engines.messages import (
 )
 from engines.runtime.base import DurationRuntime, LmRuntime, VocoderRuntime
 from engines.runtime.onnx import OnnxDrafts, OnnxDurations, OnnxLm, OnnxVocoder
-from engines.scheduler import chunk_codes, is_urgent
+from engines.scheduler import SATED_CODES
 from engines.sequence import Phase, Sequence
 from engines.slots import SlotPool
 from engines.text import NUM_PHONE_IDS, FrontEnd
+from engines.text_turn import TextTurn
 from engines.timetable import Planner
+from engines.vocoder_turn import VocoderTurn
 from engines.vocoding import Vocoded, VocoderRow, Vocoding
 
 __all__ = ["Engine", "EngineConfig"]
 
-_TEXT_SLICE_CHARS = 64  # of one sequence a step: enough to begin with
 _RETRY_AFTER_S = 1.0  # no stream ends sooner than its audio; a second is the least worth telling
 # Of one AVX-512 core and the shipped voice; a few calls on the real machine set them right.
 _LM_SHAPE = CostShape(base_s=250e-6, row_s=60e-6, unit_s=0.55e-6)  # a unit is a step of context
@@ -88,11 +95,14 @@ class Engine:
         self._inbox: deque[Command] = deque()
         self._news = Bell()
         self._sequences: dict[str, Sequence] = {}
+        self._perhaps_starved: dict[str, Sequence] = {}  # by name: text was read, or audio came back, in this round
+        self._called = False  # the LM, in the last round
         self._slots = SlotPool(self.config.slots)
         blocks = -(-bundle.adapter.max_steps // BLOCK_TOKENS)
         self._blocks = BlockPool(self.config.slots * blocks)
         self._counters = Counters()
         self._events: list[Event] = []
+        self._text_turn = TextTurn(self.config.text_chars)
         self._planner = Planner(bundle, durations or OnnxDurations(bundle, self.config.lm_threads))
         lm = lm or OnnxLm(bundle, self.config.slots, self.config.lm_threads, self.config.own_kernels)
         self._kernels = lm.kernels
@@ -111,6 +121,7 @@ class Engine:
             self._news.ring if self.config.workers else None,
             clock,
         )
+        self._vocoder_turn = VocoderTurn(self.config, self._vocoding, self._lm_turn.runnable)
 
     # -- the door --------------------------------------------------------------------------------------------------
 
@@ -123,10 +134,12 @@ class Engine:
         """Sleeps until there is a command, a finished vocoder job, a lead that has come down to its cap, a first code
         that waits no longer for words, or something to read from `files`."""
         now = self._clock()
-        due_s = [one.above_cap_s(now) for one in self._sequences.values() if self._lm_turn.may_decode(one)]
-        due_s += [one.words_expected_s(now) for one in self._sequences.values() if one.words_expected_s(now) > 0]
-        limits = [seconds for seconds in (timeout_s, *due_s) if seconds is not None]
-        self._news.wait(max(0.0, min(limits)) if limits else None, *files)
+        due_s = [math.inf if timeout_s is None else timeout_s, self._vocoder_turn.wait_s(now)]
+        for sequence in self._sequences.values():  # a sated one waits for the vocoder, whatever its lead
+            if sequence.pending < SATED_CODES and self._lm_turn.may_decode(sequence):
+                due_s.append(sequence.above_cap_s(now))
+        limit_s = max(0.0, min(due_s))
+        self._news.wait(None if math.isinf(limit_s) else limit_s, *files)
 
     def close(self) -> None:
         self._vocoding.close()
@@ -135,19 +148,21 @@ class Engine:
     @property
     def has_work(self) -> bool:
         """Whether a step would do something now; otherwise `wait`."""
-        if self._inbox or self._news.rung or self._vocoding.has_finished:
+        if self._called or self._inbox or self._news.rung or self._vocoding.has_finished:
             return True
-        now = self._clock()
-        return any(one.readable or self._runnable(one, now) for one in self._sequences.values()) or (
-            bool(self._next_job(now)[0])
+        now, sequences = self._clock(), self._sequences.values()
+        return (
+            self._text_turn.has_text
+            or self._lm_turn.has_rows(sequences, now)
+            or self._vocoder_turn.next_job(sequences, now) is not None
         )
 
     def step(self) -> list[Event]:
-        """One turn, both halves of it. Returns what happened, in order."""
+        """One round, both halves of it. Returns what happened, in order."""
         return self.attend() + self.advance()
 
     def attend(self) -> list[Event]:
-        """The first half of a turn: commands, text, finished audio. What it returns need not wait for the LM's call."""
+        """The first half: commands, text, finished audio. What it returns need not wait for the LM's call."""
         self._news.clear()
         self._admission.saw_time(self._clock())
         self._drain()
@@ -158,8 +173,9 @@ class Engine:
         return self._take_events()
 
     def advance(self) -> list[Event]:
-        """The second half: a call of the LM, and what comes of it."""
-        if self._decode():
+        """The second half: one call of the LM, and what comes of it."""
+        self._called = self._decode()
+        if self._called:
             self._collect()
             self._dispatch()
         self._collect()
@@ -212,12 +228,14 @@ class Engine:
                 continue  # ended already; its last message is on the way
             match command:
                 case Append(text=text):
-                    sequence.add_text(text, self._clock())
+                    self._text_turn.add(sequence, text, self._clock())
                 case Flush() | EndText():
-                    sequence.add_text(command, self._clock())
+                    self._text_turn.add(sequence, command, self._clock())
                 case SetPaused(paused=paused):
                     sequence.paused = paused
                     sequence.had_to_wait = True
+                    self._vocoder_turn.changed()
+                    self._lm_turn.became_ready(sequence, self._clock())
                 case StandBack():
                     sequence.stands_back = True
                 case Cancel():
@@ -244,19 +262,13 @@ class Engine:
         phases = [one.phase for one in self._sequences.values()]
         # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
         places = self.config.max_waiting + phases.count(Phase.DRAINING)
-        full = not self._slots.free and phases.count(Phase.WAITING) >= places
-        reason = self._admission.refusal(self._load()) if self.config.sheds else None
-        reason = f"all {self.config.slots} streams are in use" if full else reason
-        if reason is not None:
+        if not self._slots.free and phases.count(Phase.WAITING) >= places:
+            raise Overloaded(f"all {self.config.slots} streams are in use", _RETRY_AFTER_S)
+        if self.config.sheds and (reason := self._admission.refusal(self._load())) is not None:
             raise Overloaded(reason, _RETRY_AFTER_S)
 
     def _load(self) -> Load:
-        now = self._clock()
-        running = [one for one in self._sequences.values() if one.phase is not Phase.DRAINING and one.speaks(now)]
-        pending = sum(one.first_chunk_s is None and bool(one.unread or one.segments) for one in running)
-        steps, thin = sum(one.past for one in running), sum(one.thin(now) for one in running)
-        context = steps / max(1, len(running))
-        return Load(running=len(running), first_pending=pending, mean_context=context, thin=thin)
+        return load_of(self._sequences.values(), self._clock())
 
     def _refuse(self, request_id: str, error: ParlandoError) -> None:
         self._counters.failed += 1
@@ -265,18 +277,15 @@ class Engine:
         self._events.append(failed)
 
     def _read_text(self) -> None:
-        """Reads a slice of what has come for each sequence, the most urgent first, within the step's budget."""
-        left, now = self.config.text_chars, self._clock()
-        unread = [one for one in self._sequences.values() if one.readable]
-        for sequence in sorted(unread, key=lambda one: row_of(one, now).urgency):
-            try:
-                left -= sequence.read(min(left, _TEXT_SLICE_CHARS))
-            except ParlandoError as error:
-                self._fail(sequence, error)
-            except Exception as error:  # no text may take the other streams with it
-                self._fail(sequence, EngineFault(f"the text could not be read: {error!r}"))
-            if left <= 0:
-                return
+        now = self._clock()
+        read = self._text_turn.run(now)
+        for sequence in read.sequences:
+            self._perhaps_starved[sequence.request.request_id] = sequence
+            self._vocoder_turn.changed()
+        for sequence, error in read.failed:
+            self._fail(sequence, error)
+        for sequence in read.made_ready:
+            self._lm_turn.became_ready(sequence, now)
 
     # -- ownership -------------------------------------------------------------------------------------------------
 
@@ -289,18 +298,21 @@ class Engine:
                 return
             sequence.slot, sequence.phase, sequence.started_s = slot, Phase.RUNNING, self._clock()
             self._lm_turn.reset(slot)
+            self._lm_turn.became_ready(sequence, self._clock())  # it may have waited with its text read
             self._events.append(Started(request_id=sequence.request.request_id))
 
     def _release(self, sequence: Sequence) -> None:
         """The one way out, for finish, cancel and failure alike."""
+        sequence.unread.clear()
+        self._vocoder_turn.changed()  # with fewer streams a first chunk may be smaller
         if sequence.in_vocoder:
             sequence.phase = Phase.DRAINING
-            sequence.unread.clear()
             return
         if sequence.phase is not Phase.WAITING:
             self._lm_turn.reset(sequence.slot)
             self._blocks.release(sequence.slot)
             self._slots.release(sequence.slot)
+        sequence.phase = Phase.ENDED
         self._counters.guards.update(sequence.guards)
         del self._sequences[sequence.request.request_id]
         self._assign_slots()
@@ -311,65 +323,31 @@ class Engine:
 
     # -- speech model ----------------------------------------------------------------------------------------------
 
-    def _runnable(self, sequence: Sequence, now: float) -> bool:
-        return self._lm_turn.may_decode(sequence) and sequence.above_cap_s(now) <= 0
-
     def _decode(self) -> bool:
-        """One LM step for the most urgent rows. Returns whether there were any."""
-        now = self._clock()
-        runnable = {one.slot: one for one in self._sequences.values() if self._runnable(one, now)}
-        if not runnable:
+        """One call of the LM: the plan's next, or a new plan's first. Returns whether there was one."""
+        called = self._lm_turn.call()
+        if called is None:
+            self._lm_turn.plan(self._sequences.values(), self._clock())
+            called = self._lm_turn.call()
+        if called is None:
             return False
-        for sequence, fault in self._lm_turn.run(runnable, now):
+        self._vocoder_turn.changed()
+        self._text_turn.spoke(called.stepped)
+        for sequence, fault in called.failed:
             self._fail(sequence, fault)
         return True
 
     # -- vocoder ---------------------------------------------------------------------------------------------------
 
-    def _vocoder_rows(self, now: float) -> list[tuple[tuple[float, float], int, Sequence]]:
-        """(urgency, codes, sequence) of all that could be vocoded now; asked several times a step, so it asks little of
-        each."""
-        due, only_urgent = [], not self._vocoding.room(urgent=False)
-        running = sum(one.phase is Phase.RUNNING for one in self._sequences.values())
-        for sequence in self._sequences.values():
-            if sequence.in_vocoder or sequence.phase is not Phase.RUNNING or sequence.paused or sequence.flushed_tail:
-                continue
-            pending = len(sequence.codes) - sequence.vocoded
-            if pending == 0 and not sequence.spoken_out:
-                continue
-            lead_s = sequence.spare_s(now, sequence.vocoded)
-            if only_urgent and not is_urgent(lead_s):
-                continue
-            begins = sequence.begins(now)
-            count = chunk_codes(pending, lead_s, begins=begins, running=running, no_more=False)
-            if count == 0 and pending and not self._runnable(sequence, now) and sequence.words_expected_s(now) <= 0:
-                count = chunk_codes(pending, lead_s, begins=begins, running=running, no_more=True)
-            if count or pending == 0:
-                due.append(((lead_s, sequence.submitted_s), count, sequence))
-        return due
-
-    def _next_job(self, now: float) -> tuple[list[Sequence], int, bool]:
-        """Whose codes are vocoded next, how many of each, and whether it is urgent; nobody's without room for a job."""
-        nobody: tuple[list[Sequence], int, bool] = [], 0, False
-        if not self._vocoding.room(urgent=True):
-            return nobody
-        due = sorted(self._vocoder_rows(now), key=lambda item: item[0])
-        if not due:
-            return nobody
-        urgent, count = is_urgent(due[0][0][0]), due[0][1]
-        rows = max(1, self.config.vocoder_job_codes // max(1, count))
-        return [one for _, codes, one in due if codes == count][:rows], count, urgent
-
     def _dispatch(self) -> None:
-        chosen, count, urgent = self._next_job(self._clock())
-        if chosen:
-            self._vocoding.start([VocoderRow.take(one, count) for one in chosen], urgent=urgent)
+        self._vocoder_turn.dispatch(self._sequences.values(), self._clock())
 
     def _collect(self) -> None:
         while (done := self._vocoding.collect()) is not None:
             self._deliver(done)
 
     def _deliver(self, done: Vocoded) -> None:
+        self._vocoder_turn.changed()
         self._counters.vocoder_busy_s += done.busy_s
         self._counters.vocoder_step_s.observe(done.busy_s)
         self._counters.vocoder_rows += len(done.rows)
@@ -378,6 +356,7 @@ class Engine:
         for row, pcm in zip(done.rows, done.pcm, strict=True):
             sequence = self._sequences[row.request_id]
             sequence.in_vocoder = False
+            self._perhaps_starved[row.request_id] = sequence
             if sequence.phase is Phase.DRAINING:
                 self._release(sequence)
             elif isinstance(pcm, EngineFault):
@@ -403,8 +382,9 @@ class Engine:
 
     def _tell_starved(self) -> None:
         """Tells who has spoken all the text there is."""
-        for name, sequence in self._sequences.items():
+        for name, sequence in self._perhaps_starved.items():
             running = sequence.phase is Phase.RUNNING and bool(sequence.codes)
             if running and not sequence.told_waiting and sequence.starved:
                 sequence.told_waiting = sequence.had_to_wait = True
                 self._events.append(WaitingForText(request_id=name, spoken_samples=sequence.samples))
+        self._perhaps_starved.clear()

@@ -7,9 +7,10 @@ is what those get who stand back: their lead counts as endless.
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LADDER = (1, 2, 4, 8)  # codes a chunk
+SATED_CODES = 2 * LADDER[-1]  # that wait for the vocoder: its next job of a sequence, and one behind it
 NO_AUDIO = float("-inf")  # the lead of a stream that has not sounded
 URGENT_S = 0.12  # a lead that a step of everybody, a vocoder job and the way out could use up
 MAX_GAP = 3  # a call of the LM costs 0.27 ms, a row in it 0.05 to 0.1 ms (one AVX-512 core)
@@ -17,13 +18,13 @@ WORDS_GAP_S = 0.04  # words that follow each other faster are about to bring the
 THRONG = 48  # running sequences from which on a stream begins with more: the machine has no time left
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """What the scheduler knows of a sequence."""
 
     slot: int
-    lead_s: float  # -inf before its first audio, inf when it stands back
+    lead_s: float  # -inf before its first chunk's codes, inf when it stands back
     arrived_s: float
+    pending: int = 0  # codes that wait for the vocoder
 
     @property
     def urgency(self) -> tuple[float, float]:
@@ -35,24 +36,30 @@ def is_urgent(lead_s: float) -> bool:
     return lead_s < URGENT_S
 
 
+def is_sated(row: Row) -> bool:
+    """Whether the vocoder is so far behind the LM that more codes would only wait."""
+    return row.pending >= SATED_CODES
+
+
 def worth_decoding(ready: Items[Row], *, low_water_s: float, lead_cap_s: float) -> list[Row]:
-    """The rows that the next LM call is for.
+    """The rows that the next calls of the LM are for: of those that are not sated.
 
     While somebody waits for first audio it is for them and for whoever is about to run dry; while somebody is below
     the low water, who has more than the lead cap waits. With neither, all work ahead.
     """
+    ready = [row for row in ready if not is_sated(row)]
     if any(row.lead_s == NO_AUDIO for row in ready):
         return [row for row in ready if is_urgent(row.lead_s)]
     if any(row.lead_s < low_water_s for row in ready):
         return [row for row in ready if row.lead_s < lead_cap_s]
-    return list(ready)
+    return ready
 
 
 def batch_runs(ready: Items[Row], max_batch: int) -> list[tuple[int, int]]:
-    """Ranges of slots [first, last) to step, disjoint and rising, of `max_batch` rows in all; one call of the LM each.
+    """Ranges of slots [first, last) to step, disjoint, of `max_batch` rows in all; one call of the LM each.
 
-    Neighbours are joined over small gaps, whose rows are computed for nothing. When not all fit, the ranges with the
-    most urgent rows go first, and of the last one the part around its most urgent row with the least lead in it.
+    Neighbours are joined over small gaps, whose rows are computed for nothing. The ranges with the most urgent rows go
+    first; when not all fit, of the last one the part around its most urgent row with the least lead in it.
 
         slots   0 1 . 3 . . . . . . 10 .  12        . = not wanted
         runs   [0       4)         [10      13)     a gap of up to MAX_GAP costs less than another call
@@ -70,7 +77,7 @@ def batch_runs(ready: Items[Row], max_batch: int) -> list[tuple[int, int]]:
         first, last = _most_urgent_part(run, left)
         chosen.append((first, last))
         left -= last - first + MAX_GAP  # another call costs as much as a few rows
-    return sorted(chosen)
+    return chosen
 
 
 def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
@@ -78,6 +85,8 @@ def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
     if run[-1].slot + 1 - run[0].slot <= most:
         return run[0].slot, run[-1].slot + 1
     urgent = min(range(len(run)), key=lambda index: run[index].urgency)
+    # Who has sounded and who has not are both worth having; a long lead is worth little.
+    worths = [1.0 / (1.0 + max(0.0, row.lead_s)) for row in run]
     best: tuple[float, int, int] | None = None
     last = 0
     for first in range(urgent + 1):
@@ -86,8 +95,7 @@ def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
             last += 1
         if last < urgent:
             continue
-        # Who has sounded and who has not are both worth having; a long lead is worth little.
-        worth = sum(1.0 / (1.0 + max(0.0, row.lead_s)) for row in run[first : last + 1])
+        worth = sum(worths[first : last + 1])
         if best is None or worth > best[0]:
             best = (worth, run[first].slot, run[last].slot + 1)
     assert best is not None, "the part from the most urgent row on always holds it"

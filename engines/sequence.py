@@ -34,6 +34,7 @@ class Phase(Enum):
     WAITING = auto()  # for a slot
     RUNNING = auto()
     DRAINING = auto()  # cancelled or failed while the vocoder still holds its row; freed when the job returns
+    ENDED = auto()  # its slot is somebody else's; whoever still knows it lets it be
 
 
 @dataclass(slots=True)
@@ -112,7 +113,7 @@ class Sequence:
     @property
     def readable(self) -> bool:
         """Whether text waits that should be read now."""
-        if not self.unread or self.phase is Phase.DRAINING:
+        if not self.unread:
             return False
         return sum(len(one.phones) for one in self.segments) - self._pointer < PHONES_AHEAD
 
@@ -177,6 +178,11 @@ class Sequence:
     def ready(self) -> bool:
         """Whether the next LM step's inputs are known: its look-ahead is there, or the segment ends before."""
         return self.place is not None
+
+    @property
+    def pending(self) -> int:
+        """Codes that wait for the vocoder."""
+        return len(self.codes) - self.vocoded
 
     @property
     def spoken_out(self) -> bool:

@@ -24,7 +24,7 @@ from engines.messages import (
     WaitingForText,
 )
 from engines.runtime.base import FloatArray, IntArray
-from engines.scheduler import NO_AUDIO, Row, worth_decoding
+from engines.scheduler import NO_AUDIO, SATED_CODES, Row, is_sated, worth_decoding
 from engines.sequence import PHONES_AHEAD
 from tests.engine.toys import FakeClock, ToyDurations, ToyLm, ToyVocoder
 
@@ -321,16 +321,27 @@ def test_a_lead_cap_holds_and_the_stream_still_never_runs_dry(bundle: Bundle) ->
     assert listener.underruns == 0
 
 
+def row(slot: int, lead_s: float, pending: int = 0) -> Row:
+    return Row(slot=slot, lead_s=lead_s, arrived_s=0.0, pending=pending)
+
+
+def worth(*rows: Row) -> list[int]:
+    """Slots."""
+    return [one.slot for one in worth_decoding(rows, low_water_s=0.5, lead_cap_s=2.0)]
+
+
 def test_work_ahead_is_for_idle_capacity() -> None:
-    def row(slot: int, lead_s: float) -> Row:
-        return Row(slot=slot, lead_s=lead_s, arrived_s=0.0)
+    assert worth(row(0, 9.0), row(1, 3.0)) == [0, 1]
+    assert worth(row(0, 9.0), row(1, 1.0), row(2, 0.3)) == [1, 2]
+    assert worth(row(0, 9.0), row(1, 1.0), row(2, NO_AUDIO), row(3, 0.05)) == [2, 3]
 
-    def slots(*rows: Row) -> list[int]:
-        return [one.slot for one in worth_decoding(rows, low_water_s=0.5, lead_cap_s=2.0)]
 
-    assert slots(row(0, 9.0), row(1, 3.0)) == [0, 1]
-    assert slots(row(0, 9.0), row(1, 1.0), row(2, 0.3)) == [1, 2]
-    assert slots(row(0, 9.0), row(1, 1.0), row(2, NO_AUDIO), row(3, 0.05)) == [2, 3]
+def test_whose_codes_the_vocoder_does_not_take_gets_no_more_and_holds_nobody_up() -> None:
+    assert [is_sated(row(0, 1.0, pending)) for pending in (0, SATED_CODES - 1, SATED_CODES)] == [False, False, True]
+    assert worth(row(0, 1.0, SATED_CODES), row(1, 1.0, SATED_CODES - 1)) == [1]
+    assert worth(row(0, 0.1, SATED_CODES), row(1, 9.0)) == [1], "who is short is short of the vocoder"
+    assert worth(row(0, NO_AUDIO, SATED_CODES), row(1, 9.0), row(2, 0.3)) == [2]
+    assert worth(row(0, 1.0, SATED_CODES)) == []
 
 
 def test_who_stands_back_speaks_behind_all_others_and_to_the_end(bundle: Bundle) -> None:

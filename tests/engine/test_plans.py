@@ -1,0 +1,291 @@
+"""Plans of several calls of the LM: what may happen between two of them, and when the LM makes none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from engines.bundle import Bundle
+from engines.config import DraftMode, EngineConfig
+from engines.loop import Engine
+from engines.messages import Append, Cancel, Chunk, EndText, StandBack, Submit
+from engines.runtime.base import FloatArray
+from engines.scheduler import SATED_CODES, URGENT_S, first_chunk
+from engines.sequence import Sequence
+from engines.speculation import Speculation
+from engines.text import FrontEnd
+from engines.vocoding import VocoderRow
+from tests.engine.driving import pcm_of, settle
+from tests.engine.test_laws import TEXT
+from tests.engine.test_scheduling import LONG, SHORT, House
+from tests.engine.test_vocoding import HeldVocoder
+from tests.engine.toys import FakeClock, ToyDurations, ToyLm
+
+_WITHIN_S = 20.0
+SPEAKING = ((4, 8), (13, 17), (22, 26))  # ranges of slots whose streams speak; those between them have no text
+
+
+def lead_s(house: House, sequence: Sequence) -> float:
+    return sequence.lead_s(house.clock.now_s, sequence.vocoded)
+
+
+def speaking(slot: int) -> bool:
+    return any(first <= slot < last for first, last in SPEAKING)
+
+
+def in_the_middle(house: House, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Fills the house, where slot 0 may be taken, and brings it to where one call of a plan of three has been made.
+    Returns the ranges called from then on."""
+    for slot in range(len(house.listeners), SPEAKING[-1][1]):
+        house.ask(f"s{slot}", LONG if speaking(slot) else "", end=False)
+    house.run(1)
+    ranges: list[tuple[int, int]] = []
+    step = house.lm.step
+
+    def watched(first: int, last: int) -> FloatArray:
+        ranges.append((first, last))
+        return step(first, last)
+
+    monkeypatch.setattr(house.lm, "step", watched)
+    while len(house.engine._lm_turn._plan) != 2:
+        house.step()
+    ranges.clear()
+    planned = [sequence.slot for _, call in house.engine._lm_turn._plan for sequence in call]
+    assert len(planned) == 8
+    assert min(lead_s(house, house.engine._sequences[f"s{slot}"]) for slot in planned) > URGENT_S
+    return ranges
+
+
+def test_a_plan_is_made_call_by_call(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(bundle)
+    ranges = in_the_middle(house, monkeypatch)
+    for calls in (1, 2, 3):
+        house.step()
+        assert len(ranges) == len(set(ranges)) == calls
+    assert set(ranges) == set(SPEAKING), "the next plan begins with those that have waited longest"
+
+
+def test_a_newcomer_is_served_at_the_next_call_and_the_rest_of_the_plan_is_dropped(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(bundle)
+    ranges = in_the_middle(house, monkeypatch)
+    house.ask("new", SHORT)
+    house.step()
+    assert ranges == [(26, 27)]
+    assert not house.engine._lm_turn._plan
+    assert len(house.engine._sequences["new"].codes) == 1
+    house.run(0.5)
+    assert house.ttfa_s("new") < 0.01
+    assert all(one.underruns == 0 for one in house.listeners.values())
+
+
+def test_text_for_a_stream_that_has_run_dry_drops_the_plan_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(bundle)
+    house.ask("fed", "It goes on, ", end=False)
+    house.run(3)
+    assert house.listeners["fed"].waiting
+    ranges = in_the_middle(house, monkeypatch)
+    house.engine.submit(Append(request_id="fed", text="and then on and on again. "))
+    house.step()
+    assert ranges == [(0, 1)]
+    assert not house.engine._lm_turn._plan
+
+
+def test_a_newcomer_that_waited_for_a_slot_drops_the_plan_when_it_gets_one(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = EngineConfig(slots=SPEAKING[-1][1], max_waiting=1, workers=False, drafts=DraftMode.OFF, sheds=False)
+    house = House(bundle, config)
+    ranges = in_the_middle(house, monkeypatch)
+    house.ask("new", SHORT)
+    house.engine.attend()
+    assert len(house.engine._lm_turn._plan) == 2, "it can do nothing yet"
+    house.engine.submit(Cancel(request_id="s0"))
+    house.engine.attend()
+    house.engine.advance()
+    assert ranges == [(0, 1)]
+    assert len(house.engine._sequences["new"].codes) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_plan_does_not_step_who_got_the_slot_of_another(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Cancelled in the middle of a plan, at the edge of a range and inside it."""
+    house = House(bundle)
+    ranges = in_the_middle(house, monkeypatch)
+    gone, *others = (planned := house.engine._lm_turn._plan[0][1])[place:] + planned[:place]
+    first, last = min(one.slot for one in planned), max(one.slot for one in planned) + 1
+    made = [len(one.codes) for one in (gone, *others)]
+    house.listeners["heir"] = house.listeners[gone.request.request_id]
+    house.engine.submit(Cancel(request_id=gone.request.request_id))
+    house.engine.submit(Submit(request_id="heir", voice=bundle.voices[0].id, seed=1))
+    house.engine.submit(StandBack(request_id="heir"))  # so that the plan is not dropped for it
+    house.engine.submit(Append(request_id="heir", text=SHORT))
+    house.engine.submit(EndText(request_id="heir"))
+    house.step()
+    heir = house.engine._sequences["heir"]
+    assert (heir.slot, heir.ready, heir.codes) == (gone.slot, True, [])
+    assert ranges == [(first + 1 if place == 0 else first, last)]
+    assert [len(one.codes) for one in (gone, *others)] == [made[0], *(count + 1 for count in made[1:])]
+    house.run(1)
+    assert heir.codes[:20] == [7 * step % bundle.codes.count for step in range(20)], "from the beginning of its cache"
+
+
+def test_nobody_is_asked_again_in_the_middle_of_a_plan_when_nothing_came(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(bundle)
+    in_the_middle(house, monkeypatch)
+    while house.engine.attend():
+        pass  # what was due at the vocoder
+
+    def asked(*_: object) -> None:
+        raise AssertionError("a look at all sequences")
+
+    for part, name in ((house.engine._lm_turn, "_rows"), (house.engine._vocoder_turn, "_due")):
+        monkeypatch.setattr(part, name, asked)
+    assert house.engine.has_work
+    house.engine.attend()
+    monkeypatch.undo()
+    assert len(house.engine._lm_turn._plan) == 2
+
+
+@pytest.mark.parametrize("newcomers", [2, 3])
+def test_a_newcomer_is_dispatched_before_the_next_one_is_hurried(
+    bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch, newcomers: int
+) -> None:
+    log: list[tuple[str, str]] = []
+    run, take = Speculation.run, VocoderRow.take
+
+    def drafted(self: Speculation, sequence: Sequence, commit: Callable[..., bool]) -> bool:
+        done = run(self, sequence, commit)
+        if done:
+            log.append(("drafted", sequence.request.request_id))
+        return done
+
+    def taken(sequence: Sequence, count: int) -> VocoderRow:
+        log.append(("vocoder", sequence.request.request_id))
+        return take(sequence, count)
+
+    engine = Engine(bundle, EngineConfig(workers=False, drafts=DraftMode.AUTO), front_end=front_end)
+    for name in "abcdef":
+        engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
+        engine.submit(Append(request_id=name, text=9 * TEXT))
+    engine.attend()
+    while min(len(one.codes) for one in engine._sequences.values()) < 20:
+        engine.step()
+    monkeypatch.setattr(Speculation, "run", drafted)
+    monkeypatch.setattr(VocoderRow, "take", taken)
+    names = [f"new{number}" for number in range(newcomers)]
+    for name in names:
+        engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
+        engine.submit(Append(request_id=name, text=TEXT))
+        engine.submit(EndText(request_id=name))
+    while not {("vocoder", name) for name in names} <= set(log):
+        engine.step()
+    firsts = [log.index((what, name)) for name in ("new0", "new1") for what in ("drafted", "vocoder")]
+    assert firsts == sorted(firsts), log
+    engine.close()
+
+
+def test_a_newcomer_with_its_first_chunk_made_holds_nobody_up(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House(bundle, lm_s=(0.3e-3, 0.5e-3))
+    for index in range(6):
+        house.ask(f"s{index}", LONG)
+    house.run(0.2)
+    others = list(house.engine._sequences.values())
+    leads_s = [lead_s(house, one) for one in others]
+    assert URGENT_S < min(leads_s) <= max(leads_s) < house.config.lead_cap_s
+    monkeypatch.setattr(house.engine._vocoding, "room", lambda *, urgent: False)  # busy for long
+    house.ask("new", LONG)
+    house.engine.attend()
+    new, before = house.engine._sequences["new"], [len(one.codes) for one in others]
+    while len(new.codes) < first_chunk(7):
+        house.step()
+        assert len(new.codes) <= 2
+    assert [len(one.codes) for one in others] == before, "until then it is before all others"
+    for _ in range(4):
+        house.step()
+    assert new.first_chunk_s is None
+    assert all(len(one.codes) > count for one, count in zip(others, before, strict=True))
+
+
+@pytest.mark.parametrize("drafts", [DraftMode.OFF, DraftMode.ON])
+def test_the_lm_rests_when_the_vocoder_does_not_take_its_codes(
+    bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch, drafts: DraftMode
+) -> None:
+    """And says the same in the end."""
+    names = ("a", "b")
+
+    def ask(engine: Engine) -> None:
+        for name in names:
+            engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
+            engine.submit(Append(request_id=name, text=4 * TEXT))
+            engine.submit(EndText(request_id=name))
+
+    engine = Engine(bundle, EngineConfig(slots=2, workers=False, drafts=drafts), front_end=front_end)
+    ask(engine)
+    events = settle(engine)
+    expected = [pcm_of(events, name) for name in names]
+    ask(engine)
+    with monkeypatch.context() as busy:
+        busy.setattr(engine._vocoding, "room", lambda *, urgent: False)
+        assert not any(isinstance(event, Chunk) for event in settle(engine))
+    sequences = list(engine._sequences.values())
+    made = [len(one.codes) for one in sequences]
+    assert SATED_CODES <= min(made) <= max(made) <= SATED_CODES + (4 if drafts is DraftMode.ON else 0)
+    engine._vocoder_turn.changed()  # as by the job that kept it busy
+    events = [event for _ in range(4) for event in engine.step()]
+    assert all(len(one.codes) > count for one, count in zip(sequences, made, strict=True))
+    events += settle(engine)
+    assert [pcm_of(events, name) for name in names] == expected
+    engine.close()
+
+
+@pytest.mark.parametrize("max_lead_s", [None, 5.0])
+def test_the_loop_sleeps_while_all_are_sated_and_the_vocoder_is_busy(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, max_lead_s: float | None
+) -> None:
+    clock, vocoder = FakeClock(), HeldVocoder(bundle)
+    lm, durations = ToyLm(bundle, 4, clock, 0.3e-3, 0.1e-3), ToyDurations(bundle)
+    config = EngineConfig(slots=4, drafts=DraftMode.OFF, sheds=False)
+    engine = Engine(bundle, config, clock, lm=lm, vocoder=vocoder, durations=durations)
+    waits: list[float | None] = []
+    wait = engine._news.wait
+    monkeypatch.setattr(engine._news, "wait", lambda limit_s, *files: waits.append(limit_s))
+    try:
+        for name in "abcd":
+            engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1, max_lead_s=max_lead_s))
+            engine.submit(Append(request_id=name, text=LONG))
+        while engine.has_work:
+            engine.step()
+        sequences, calls = list(engine._sequences.values()), len(lm.calls)
+        assert [one.pending for one in sequences] == 4 * [SATED_CODES]
+        assert not engine._vocoding.idle
+        engine.wait(7.0)
+        engine.wait(None)
+        assert waits == [7.0, None]
+        engine.step()
+        assert len(lm.calls) == calls
+        monkeypatch.setattr(engine._news, "wait", wait)
+        vocoder.go.release(1)
+        while not engine._vocoding.has_finished:
+            engine.wait(_WITHIN_S)
+        while engine.has_work:
+            engine.step()
+        assert len(lm.calls) > calls
+        assert all(one.pending == SATED_CODES for one in sequences)
+        vocoder.go.release(100_000)
+        for name in "abcd":
+            engine.submit(Cancel(request_id=name))
+        while engine.stats().running or engine._sequences:
+            engine.step()
+            if not engine.has_work:
+                engine.wait(_WITHIN_S)
+        engine.check_integrity()
+    finally:
+        vocoder.go.release(100_000)
+        engine.close()
