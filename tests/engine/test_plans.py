@@ -213,6 +213,21 @@ def test_a_newcomer_with_its_first_chunk_made_holds_nobody_up(bundle: Bundle, mo
     assert all(len(one.codes) > count for one, count in zip(others, before, strict=True))
 
 
+def test_a_sated_row_between_others_is_not_stepped_with_them(bundle: Bundle) -> None:
+    house = House(bundle)
+    for index in range(3):
+        house.ask(f"s{index}", LONG)
+    house.run(0.1)
+    left, sated, right = house.engine._sequences.values()
+    sated.in_vocoder = True  # for long
+    while sated.pending < SATED_CODES:
+        house.step()
+    before = [len(one.codes) for one in (left, sated, right)]
+    house.engine._lm_turn._plan.clear()
+    house.step()
+    assert [len(one.codes) for one in (left, sated, right)] == [before[0] + 1, before[1], before[2] + 1]
+
+
 @pytest.mark.parametrize("drafts", [DraftMode.OFF, DraftMode.ON])
 def test_the_lm_rests_when_the_vocoder_does_not_take_its_codes(
     bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch, drafts: DraftMode
