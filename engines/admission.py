@@ -1,11 +1,12 @@
 """Who may come in. It predicts a newcomer's first audio and what the machine can sustain, and remembers lateness.
 
-Pure functions over counts and predicted costs, and one small memory of late chunks; the caller brings the time. It
-sees no sequences and never waits. Whoever cannot be served in time is refused at once.
+Pure functions over counts and predicted costs, and two small memories, of late chunks and of how fast codes are made;
+the caller brings the times. It sees no sequences and never waits. Whoever cannot be served in time is refused at once.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from engines.config import EngineConfig
@@ -17,7 +18,28 @@ _BACK_OFF = 0.9  # of the running streams, when one of them was served late
 _GROWTH = 0.1  # share by which the limit grows in a second while nobody is late
 _THIN_SHARE = 0.125  # of the running streams: where more are thin the machine hardly keeps up, whatever calls cost
 _FEW = 4  # thin streams say nothing of the machine
+_PACE_MEMORY_S = 0.5  # of the loop's own time
 _CROWDED = 0.5  # of what the costs allow: lateness with fewer streams was a hiccup of the machine, not their load
+
+
+class Pace:
+    """Codes that the loop makes in a second of its own time, everything in its rounds counted: calls, text, choices,
+    waits for a core. Calls alone are some two thirds of it."""
+
+    def __init__(self) -> None:
+        self._codes = self._busy_s = 0.0
+
+    def saw(self, codes: int, busy_s: float) -> None:
+        """One round."""
+        kept = math.exp(-busy_s / _PACE_MEMORY_S)
+        self._codes, self._busy_s = kept * self._codes + codes, kept * self._busy_s + busy_s
+
+    @property
+    def codes_per_s(self) -> float:
+        """Infinite until there is something to judge by."""
+        if self._busy_s < _PACE_MEMORY_S / 4 or not self._codes:
+            return math.inf
+        return self._codes / self._busy_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +53,14 @@ class Load:
 class Admission:
     def __init__(self, config: EngineConfig, code_s: float, lm: CostModel, vocoder: CostModel) -> None:
         self._config, self._code_s, self._lm, self._vocoder = config, code_s, lm, vocoder
+        self.pace = Pace()
         self._limit = float(config.slots)
         self._grown_at_s: float | None = None
 
     def capacity(self, load: Load) -> int:
         """Streams that can be kept at real time, all of them speaking; no more than now where these gain no lead."""
         most = min(self._config.slots, int(self._limit))
+        most = int(min(most, self._config.pace_headroom * self.pace.codes_per_s * self._code_s))
         if load.thin > max(_FEW, _THIN_SHARE * load.running):
             most = min(most, load.running)
         return self._affordable(most, load)

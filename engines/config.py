@@ -32,11 +32,11 @@ class EngineConfig:
     vocoder_threads: int = 1
     own_kernels: bool = True  # our kernels for the LM, where the processor can run them; else the runtime's
     vocoder_job_codes: int = 32  # rows x codes of one vocoder job: above it a code costs half as much again (caches)
-    lm_slice_s: float = 0.006  # one LM call, so that a newcomer never waits long for the one under way
-    first_slice_s: float = 0.002  # the same while somebody waits for first audio
+    lm_slice_s: float = 0.006  # one plan of LM calls, so that nobody waits long for the next
     lead_cap_s: float = 2.0  # while others have less than the low water, who has more waits
     low_water_s: float = 0.5
     headroom: float = 0.75  # share of a worker's time that admission plans for
+    pace_headroom: float = 0.75  # the same of the loop's own time, judged by the codes that it makes
     max_ttfa_s: float = 0.25  # predicted; who would wait longer is refused
     sheds: bool = True  # refuse who cannot be served in time; without it only slots are counted
     text_chars: int = 256  # text read per step, so that nobody waits long for it (some 5 us a character)
@@ -49,7 +49,14 @@ class EngineConfig:
         for name in ("slots", "max_batch", "lm_threads", "vocoder_threads", "vocoder_job_codes", "text_chars"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lm_slice_s", "first_slice_s", "lead_cap_s", "low_water_s", "headroom", "max_ttfa_s"):
+        for name in (
+            "lm_slice_s",
+            "lead_cap_s",
+            "low_water_s",
+            "headroom",
+            "pace_headroom",
+            "max_ttfa_s",
+        ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.max_waiting < 0:

@@ -1,12 +1,11 @@
 """The LM's part of the loop: a plan of calls, made one at a time, so that the loop can attend in between.
 
-A plan is for the most urgent rows, as many as the slice of time allows: a call for each range of slots, the one with
-the most urgent row first. A few rows are one call, with drafts where they pay; more of them are faster in plain calls.
-Newcomers get the rest of their first chunk with drafts, each in a call of its own. Both ways make the same picks,
-unless `draft_tolerance` lets guesses stand that are only near.
+A plan is for the most urgent rows, as many as the slice of time allows. Newcomers come first, a few of them together
+in a call that makes all of their first chunks; then a call for each range of slots, the most urgent first. A few rows
+are one call, with drafts where they pay, and so is then the rest of each one's first chunk; more of them are
+faster in plain calls. Both ways make the same picks, unless `draft_tolerance` lets guesses stand that are only near.
 
-    plan      range with newcomers a, b | range | range
-    calls     range, then a, then b     | range | range      a goes to the vocoder before b's turn
+    plan     newcomers a, b, c | range | range
 
 Between two calls a sequence may end and its slot may be given away: each call looks again who is left. A plan may be
 dropped at any time, since the next one goes by lead again.
@@ -30,6 +29,8 @@ from engines.runtime.base import LmRuntime
 from engines.scheduler import NO_AUDIO, Row, batch_runs, first_chunk, is_sated, is_urgent, worth_decoding
 from engines.sequence import Phase, Sequence
 from engines.speculation import DraftSwitch, Speculation
+
+_NEWCOMERS = 4  # in one call
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,6 @@ class LmTurn:
         self._switches = {rows: DraftSwitch() for rows in range(1, config.draft_rows + 1)}
         self._plan: deque[_Call] = deque()
         self._first_chunk = first_chunk(0)  # codes, beside as many as ran when the plan was made
-        self._hurries = 0  # newcomers that may still be hurried in this plan: of many, a plain call is faster
         self._done = Called()
 
     def may_decode(self, sequence: Sequence) -> bool:
@@ -95,13 +95,16 @@ class LmTurn:
         found = self._rows(sequences, now)
         rows = worth_decoding(list(found), **self._marks)
         self._plan.clear()
-        self._hurries = self._config.draft_rows
         if self._speculation is not None and 0 < len(rows) <= self._config.draft_rows:
             self._plan.append((self._few, [found[row] for row in rows]))
             return
+        newcomers = sorted((row for row in rows if row.lead_s == NO_AUDIO), key=lambda row: row.urgency)
+        for first in range(0, len(newcomers), _NEWCOMERS):
+            self._plan.append((self._beginning, [found[row] for row in newcomers[first : first + _NEWCOMERS]]))
         # Who lies between wanted rows and can use a step gets one: it is computed anyway.
         by_slot = {row.slot: one for row, one in found.items() if not is_sated(row)}
-        for first, last in self._ranges(rows, [found[row] for row in rows]):
+        others = [row for row in rows if row.lead_s != NO_AUDIO]
+        for first, last in self._ranges(others, [found[row] for row in others]):
             self._plan.append((self._range, [by_slot[slot] for slot in range(first, last) if slot in by_slot]))
 
     def became_ready(self, sequence: Sequence, now: float) -> None:
@@ -139,18 +142,21 @@ class LmTurn:
 
     def _ranges(self, rows: list[Row], sequences: list[Sequence]) -> list[tuple[int, int]]:
         """Ranges of slots to step within the slice of time; `rows` are of `sequences`."""
-        config = self._config
         context = sum(one.past for one in sequences) / max(1, len(sequences))
-        waited_for = any(row.lead_s == NO_AUDIO for row in rows)
-        slice_s = config.first_slice_s if waited_for else config.lm_slice_s
-        return batch_runs(rows, self._cost.rows_within(slice_s, context, config.max_batch))
+        return batch_runs(rows, self._cost.rows_within(self._config.lm_slice_s, context, self._config.max_batch))
 
     # -- ways to call ----------------------------------------------------------------------------------------------
 
     def _range(self, sequences: list[Sequence]) -> None:
         """One plain call from the first to the last of them, which are in the order of their slots."""
         self._step(sequences, [(sequences[0].slot, sequences[-1].slot + 1)])
-        self._hurry(sequences)
+
+    def _beginning(self, newcomers: list[Sequence]) -> None:
+        """All of some newcomers' first chunks, together and without a round between: each code of it would cost them
+        one. They are few, so that the next newcomer does not wait for long."""
+        self._plain(newcomers)
+        while newcomers := self._unfinished(newcomers):
+            self._plain(newcomers)
 
     def _few(self, sequences: list[Sequence]) -> None:
         """With drafts or without, as the switch says, and timed so that it learns."""
@@ -164,17 +170,22 @@ class LmTurn:
                 self._plain(sequences)
             if made := self._counters.tokens - before:
                 switch.observe(made, self._clock() - started_s)
-        self._hurry(sequences)
+        if newcomers := self._unfinished(sequences):
+            self._hurry(newcomers)
 
-    def _hurry(self, sequences: list[Sequence]) -> None:
-        """Puts the rest of a first chunk, with drafts, before the rest of the plan: step by step each code of it would
-        cost a newcomer a plan of everybody."""
+    def _hurry(self, newcomers: list[Sequence]) -> None:
+        """Puts the rest of their first chunks before the rest of the plan, with drafts where they pay: each in a call
+        of its own, so that the first is at the vocoder before the next one's turn."""
         if self._speculation is None or not (self._config.drafts is DraftMode.ON or self._switches[1].best):
+            self._plan.appendleft((self._beginning, newcomers))
             return
-        newcomers = [one for one in sequences if self._wants_more(one) and self.may_decode(one)]
-        newcomers = sorted(newcomers, key=lambda one: one.submitted_s)[: self._hurries]
-        self._hurries -= len(newcomers)
+        newcomers = sorted(newcomers, key=lambda one: one.submitted_s)
         self._plan.extendleft((self._hurried, [one]) for one in reversed(newcomers))
+
+    def _unfinished(self, sequences: list[Sequence]) -> list[Sequence]:
+        """The newcomers among them with a part of their first chunk, who can go on."""
+        failed = [sequence for sequence, _ in self._done.failed]
+        return [one for one in sequences if self._wants_more(one) and one not in failed and self.may_decode(one)]
 
     def _hurried(self, newcomer: list[Sequence]) -> None:
         """A drafted call for one; and another, as long as it brings something and the chunk is not whole."""
@@ -187,8 +198,9 @@ class LmTurn:
         return new and 0 < len(sequence.codes) < self._first_chunk
 
     def _plain(self, sequences: list[Sequence]) -> None:
+        """A step of each of a few."""
         now = self._clock()
-        self._step(sequences, self._ranges([self._row(one, now) for one in sequences], sequences))
+        self._step(sequences, batch_runs([self._row(one, now) for one in sequences], self._config.max_batch))
 
     def _step(self, sequences: list[Sequence], ranges: list[tuple[int, int]]) -> None:
         by_slot = {one.slot: one for one in sequences}

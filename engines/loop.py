@@ -97,6 +97,7 @@ class Engine:
         self._sequences: dict[str, Sequence] = {}
         self._perhaps_starved: dict[str, Sequence] = {}  # by name: text was read, or audio came back, in this round
         self._called = False  # the LM, in the last round
+        self._began_s, self._tokens_before = 0.0, 0  # of this round
         self._slots = SlotPool(self.config.slots)
         blocks = -(-bundle.adapter.max_steps // BLOCK_TOKENS)
         self._blocks = BlockPool(self.config.slots * blocks)
@@ -164,7 +165,8 @@ class Engine:
     def attend(self) -> list[Event]:
         """The first half: commands, text, finished audio. What it returns need not wait for the LM's call."""
         self._news.clear()
-        self._admission.saw_time(self._clock())
+        self._began_s, self._tokens_before = self._clock(), self._counters.tokens
+        self._admission.saw_time(self._began_s)
         self._drain()
         self._read_text()
         self._collect()
@@ -182,6 +184,7 @@ class Engine:
         self._tell_starved()
         if not self._sequences:
             self.check_integrity()
+        self._admission.pace.saw(self._counters.tokens - self._tokens_before, self._clock() - self._began_s)
         return self._take_events()
 
     def _take_events(self) -> list[Event]:

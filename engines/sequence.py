@@ -306,6 +306,10 @@ class Sequence:
         unsent_s = codes * self.bundle.code_s - self.samples / self.request.sample_rate_hz
         return max(0.0, self._dry_at_s - now) + unsent_s
 
+    def plays_for_s(self, now: float) -> float:
+        """Seconds that its listener can play from now on; 0 or less when it is dry, or has heard nothing yet."""
+        return 0.0 if self._dry_at_s is None else self._dry_at_s - now
+
     def spare_s(self, now: float, codes: int) -> float:
         """Its lead as the choice of who runs sees it: whoever stands back can always wait."""
         return float("inf") if self.stands_back else self.lead_s(now, codes)

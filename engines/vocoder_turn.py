@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from engines.config import EngineConfig
-from engines.scheduler import chunk_codes, is_urgent
+from engines.scheduler import URGENT_S, chunk_codes, is_urgent
 from engines.sequence import Phase, Sequence
 from engines.vocoding import VocoderRow, Vocoding
 
@@ -75,6 +75,8 @@ class VocoderTurn:
         for sequence in sequences:
             if sequence.in_vocoder or sequence.phase is not Phase.RUNNING or sequence.paused or sequence.flushed_tail:
                 continue
+            if only_urgent and sequence.plays_for_s(now) >= URGENT_S:
+                continue  # its lead is that at least
             pending = sequence.pending
             if pending == 0 and not sequence.spoken_out:
                 continue

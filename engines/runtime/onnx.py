@@ -34,7 +34,7 @@ Bound = tuple[Any, list[Any]]  # a binding and the values that it must outlive
 OURS = "ours"
 FOLDED = "parlando.folded"  # in the metadata of a vocoder graph whose blocks and frames are nodes for our kernels
 _ATTENTION_ALONE = "ours for attention, the runtime's for products: they want AVX-512 VNNI and no AMX"
-_MAX_BINDINGS = 256  # 25 kB and 80 us each
+_MAX_BINDINGS = 1024  # 25 kB and 80 us each
 _HALVES_FROM = 8  # rows: two halves of fewer read the weights twice for too little
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
 

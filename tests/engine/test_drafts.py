@@ -132,9 +132,9 @@ def test_switching_at_any_moment(bundle: Bundle, front_end: FrontEnd, picks: Pic
     engine.close()
 
 
-@pytest.mark.parametrize(("drafts", "codes"), [(DraftMode.OFF, 1), (DraftMode.AUTO, first_chunk(THRONG))])
+@pytest.mark.parametrize("drafts", [DraftMode.OFF, DraftMode.AUTO])
 def test_a_newcomer_in_a_crowd_gets_its_first_chunk_in_one_plan(
-    bundle: Bundle, front_end: FrontEnd, drafts: DraftMode, codes: int
+    bundle: Bundle, front_end: FrontEnd, drafts: DraftMode
 ) -> None:
     engine = Engine(bundle, EngineConfig(workers=False, sheds=False, drafts=drafts), front_end=front_end)
     for seed in range(THRONG):
@@ -153,8 +153,7 @@ def test_a_newcomer_in_a_crowd_gets_its_first_chunk_in_one_plan(
     engine.advance()
     while engine._lm_turn._plan:
         engine.advance()
-    assert all(len(one.codes) >= codes for one in newcomers)
-    assert drafts is DraftMode.AUTO or [len(one.codes) for one in newcomers] == [1, 1], "else this proves nothing"
+    assert all(len(one.codes) >= first_chunk(THRONG) for one in newcomers)
     engine.close()
 
 

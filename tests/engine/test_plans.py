@@ -73,9 +73,9 @@ def test_a_newcomer_is_served_at_the_next_call_and_the_rest_of_the_plan_is_dropp
     ranges = in_the_middle(house, monkeypatch)
     house.ask("new", SHORT)
     house.step()
-    assert ranges == [(26, 27)]
+    assert ranges == [(26, 27)] * first_chunk(0), "all of its first chunk, and nobody else"
     assert not house.engine._lm_turn._plan
-    assert len(house.engine._sequences["new"].codes) == 1
+    assert len(house.engine._sequences["new"].codes) == first_chunk(0)
     house.run(0.5)
     assert house.ttfa_s("new") < 0.01
     assert all(one.underruns == 0 for one in house.listeners.values())
@@ -105,8 +105,8 @@ def test_a_newcomer_that_waited_for_a_slot_drops_the_plan_when_it_gets_one(
     house.engine.submit(Cancel(request_id="s0"))
     house.engine.attend()
     house.engine.advance()
-    assert ranges == [(0, 1)]
-    assert len(house.engine._sequences["new"].codes) == 1
+    assert ranges == [(0, 1)] * first_chunk(0)
+    assert len(house.engine._sequences["new"].codes) == first_chunk(0)
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -153,9 +153,26 @@ def test_nobody_is_asked_again_in_the_middle_of_a_plan_when_nothing_came(
     assert len(house.engine._lm_turn._plan) == 2
 
 
-@pytest.mark.parametrize("newcomers", [2, 3])
+def test_several_newcomers_get_their_first_chunks_in_one_call(bundle: Bundle) -> None:
+    """Of five the four oldest, the fifth in the next."""
+    house = House(bundle)
+    for index in range(3):
+        house.ask(f"s{index}", LONG)
+    house.run(0.2)
+    names = [f"new{index}" for index in range(5)]
+    for name in names:
+        house.ask(name, SHORT)
+    house.step()
+    made = [len(house.engine._sequences[name].codes) for name in names]
+    assert made == [first_chunk(0)] * 4 + [0]
+    house.step()
+    assert len(house.engine._sequences["new4"].codes) == first_chunk(0)
+    house.run(0.5)
+    assert all(one.underruns == 0 for one in house.listeners.values())
+
+
 def test_a_newcomer_is_dispatched_before_the_next_one_is_hurried(
-    bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch, newcomers: int
+    bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log: list[tuple[str, str]] = []
     run, take = Speculation.run, VocoderRow.take
@@ -179,7 +196,7 @@ def test_a_newcomer_is_dispatched_before_the_next_one_is_hurried(
         engine.step()
     monkeypatch.setattr(Speculation, "run", drafted)
     monkeypatch.setattr(VocoderRow, "take", taken)
-    names = [f"new{number}" for number in range(newcomers)]
+    names = ["new0", "new1"]
     for name in names:
         engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
         engine.submit(Append(request_id=name, text=TEXT))

@@ -186,7 +186,7 @@ def test_a_newcomer_does_not_wait_for_those_who_work_ahead(bundle: Bundle) -> No
     house.run(0.5)
     config = house.config
     # The call and the job under way, two of its own of each, and room for one more.
-    assert house.ttfa_s("new") < config.lm_slice_s + 2 * config.first_slice_s + 0.015
+    assert house.ttfa_s("new") < config.lm_slice_s + 0.019
 
 
 def test_one_very_long_text_holds_nobody_up(bundle: Bundle) -> None:
