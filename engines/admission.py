@@ -17,8 +17,9 @@ _JOB_CODES = 4  # codes a row in a vocoder job once a stream has some lead
 _BACK_OFF = 0.9  # of the running streams, when one of them was served late
 _GROWTH = 0.1  # share by which the limit grows in a second while nobody is late
 _THIN_SHARE = 0.125  # of the running streams: where more are thin the machine hardly keeps up, whatever calls cost
-_FEW = 4  # thin streams say nothing of the machine
+_FEW = 8  # thin streams say nothing of the machine
 _PACE_MEMORY_S = 0.5  # of the loop's own time
+_BURST_S = 2.0  # of late
 _CROWDED = 0.5  # of what the costs allow: lateness with fewer streams was a hiccup of the machine, not their load
 
 
@@ -55,12 +56,15 @@ class Admission:
         self._config, self._code_s, self._lm, self._vocoder = config, code_s, lm, vocoder
         self.pace = Pace()
         self._limit = float(config.slots)
-        self._grown_at_s: float | None = None
+        self._seen_at_s: float | None = None
+        self._usually_running = 0.0
 
     def capacity(self, load: Load) -> int:
         """Streams that can be kept at real time, all of them speaking; no more than now where these gain no lead."""
         most = min(self._config.slots, int(self._limit))
-        most = int(min(most, self._config.pace_headroom * self.pace.codes_per_s * self._code_s))
+        paced = self._config.pace_headroom * self.pace.codes_per_s * self._code_s
+        # A burst is let in, as much above the pace as there was below it of late; what lasts is not.
+        most = int(min(most, paced + max(0.0, paced - self._usually_running)))
         if load.thin > max(_FEW, _THIN_SHARE * load.running):
             most = min(most, load.running)
         return self._affordable(most, load)
@@ -99,12 +103,13 @@ class Admission:
         if load.running >= _CROWDED * self._affordable(self._config.slots, load):
             self._limit = max(1.0, min(self._limit, load.running * _BACK_OFF))
 
-    def saw_time(self, now: float) -> None:
-        """Once a step: the limit recovers."""
-        if self._grown_at_s is not None:
-            grown = 1.0 + (now - self._grown_at_s) * _GROWTH
-            self._limit = min(float(self._config.slots), self._limit * grown)
-        self._grown_at_s = now
+    def saw_time(self, now: float, running: int) -> None:
+        """Once a round: the limit recovers, and what is usual follows what is."""
+        if self._seen_at_s is not None:
+            passed_s = now - self._seen_at_s
+            self._limit = min(float(self._config.slots), self._limit * (1.0 + passed_s * _GROWTH))
+            self._usually_running += (1.0 - math.exp(-passed_s / _BURST_S)) * (running - self._usually_running)
+        self._seen_at_s = now
 
     def _affordable(self, most: int, load: Load) -> int:
         """The largest number of streams, from 1 to `most`, whose calls leave the headroom free."""

@@ -30,7 +30,7 @@ class EngineConfig:
     max_waiting: int = 0  # requests that may wait for a slot; more are refused at once
     lm_threads: int = 1
     vocoder_threads: int = 1
-    own_kernels: bool = True  # our kernels for the LM, where the processor can run them; else the runtime's
+    own_kernels: bool = True  # our kernels for LM and vocoder, where the processor can run them; else the runtime's
     vocoder_job_codes: int = 32  # rows x codes of one vocoder job: above it a code costs half as much again (caches)
     lm_slice_s: float = 0.006  # one plan of LM calls, so that nobody waits long for the next
     lead_cap_s: float = 2.0  # while others have less than the low water, who has more waits

@@ -106,7 +106,8 @@ class Engine:
         self._text_turn = TextTurn(self.config.text_chars)
         self._planner = Planner(bundle, durations or OnnxDurations(bundle, self.config.lm_threads))
         lm = lm or OnnxLm(bundle, self.config.slots, self.config.lm_threads, self.config.own_kernels)
-        self._kernels = lm.kernels
+        vocoder = vocoder or OnnxVocoder(bundle, self.config.vocoder_threads, self.config.own_kernels)
+        self._kernels = lm.kernels if lm.kernels == vocoder.kernels else f"{lm.kernels}; vocoder: {vocoder.kernels}"
         self._lm_cost, self._vocoder_cost = CostModel(_LM_SHAPE), CostModel(_VOCODER_SHAPE)
         self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
         if drafter is None and bundle.drafts is not None and self.config.drafts is not DraftMode.OFF:
@@ -117,7 +118,7 @@ class Engine:
         self._lm_turn = LmTurn(bundle, self.config, lm, drafter, self._blocks, self._counters, self._lm_cost, clock)
         self._vocoding = Vocoding(
             bundle,
-            vocoder or OnnxVocoder(bundle, self.config.vocoder_threads),
+            vocoder,
             self.config.slots,
             self._news.ring if self.config.workers else None,
             clock,
@@ -166,7 +167,7 @@ class Engine:
         """The first half: commands, text, finished audio. What it returns need not wait for the LM's call."""
         self._news.clear()
         self._began_s, self._tokens_before = self._clock(), self._counters.tokens
-        self._admission.saw_time(self._began_s)
+        self._admission.saw_time(self._began_s, len(self._sequences))
         self._drain()
         self._read_text()
         self._collect()

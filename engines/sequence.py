@@ -26,7 +26,7 @@ from engines.timetable import Place, Planner, place_at
 
 PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken
 MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
-_SETTLED_S, _THIN_S = 1.0, 0.5  # who gains less lead in its first second runs at less than 1.5 times real time
+_SETTLED_S, _THIN_S = 1.0, 1.5  # who gains less lead in its first second runs at less than 2.5 times real time
 FRESH_S = 2.0  # who has just come will speak
 
 

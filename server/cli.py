@@ -172,7 +172,7 @@ def bench_engine(
     except ParlandoError as error:
         _stop(error)
     table.caption = "LM and vocoder: seconds of each worker per second of audio. First audio: median / last."
-    table.caption += f" The LM's kernels: {found.kernels}."
+    table.caption += f" Kernels: {found.kernels}."
     out.print(table)
 
 

@@ -102,7 +102,7 @@ class _EngineFigures(Collector):
             ("kv_blocks_free", "Cache blocks that nobody leases", blocks - stats.kv_blocks_used),
             (
                 "own_kernels",
-                "1: the LM runs on our kernels; 0: in part or all on the runtime's",
+                "1: LM and vocoder run on our kernels; 0: in part or all on the runtime's",
                 int(stats.kernels == "ours"),
             ),
         ):

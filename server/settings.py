@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     shed: bool = Field(True, description="refuse who cannot be served in time; off: only slots count")
     lm_threads: int = Field(1, ge=1)
     vocoder_threads: int = Field(1, ge=1)
-    own_kernels: bool = Field(True, description="our kernels for the LM, where the processor can run them")
+    own_kernels: bool = Field(True, description="our kernels for LM and vocoder, where the processor can run them")
     draft_tolerance: int = Field(
         0, ge=0, le=MAX_DRAFT_TOLERANCE, description="above 0: a seed no longer fixes the audio"
     )

@@ -102,6 +102,8 @@ class DurationRuntime(Protocol):
 
 
 class VocoderRuntime(Protocol):
+    kernels: str  # "ours", or which are not, and why
+
     def initial_state(self, rows: int) -> State:
         """Silence before the first sample, each array [B, ...]."""
         ...

@@ -54,6 +54,15 @@ def _offers(library: str) -> int:
     return offers
 
 
+def _not_ours(library: str | None, own_kernels: bool) -> str:
+    """Why the runtime's kernels run where ours do not."""
+    if not own_kernels:
+        return "the runtime's: so the settings say"
+    if library is None:
+        return "the runtime's: ours were not compiled at the installation"
+    return "the runtime's: ours want AVX2, for the vocoder AVX-512 VNNI"
+
+
 def _session(bundle: Bundle, file: str, threads: int, library: str | None = None) -> ort.InferenceSession:
     """With `library` its kernels come before the runtime's."""
     options = ort.SessionOptions()
@@ -97,13 +106,9 @@ class _LmSessions:
     @classmethod
     def load(cls, bundle: Bundle, threads: int, own_kernels: bool) -> _LmSessions:
         library = kernel_library()
-        if not own_kernels:
-            return cls._of(bundle, threads, None, "the runtime's: so the settings say")
-        if library is None:
-            return cls._of(bundle, threads, None, "the runtime's: ours were not compiled at the installation")
+        if not own_kernels or library is None or not _offers(library) & _ATTENTION:
+            return cls._of(bundle, threads, None, _not_ours(library, own_kernels))
         offers = _offers(library)
-        if not offers & _ATTENTION:
-            return cls._of(bundle, threads, None, "the runtime's: ours want AVX2")
         named = OURS if offers & _PRODUCTS else _ATTENTION_ALONE
         try:
             found = cls._of(bundle, threads, library, named)
@@ -334,8 +339,7 @@ class OnnxVocoder:
         """The session, and whose kernels it runs."""
         library = kernel_library() if own_kernels else None
         if library is None or not _offers(library) & _VOCODER:
-            why = "they want AVX-512 VNNI" if library else "as for the LM"
-            return _session(bundle, bundle.vocoder.file, threads), f"the runtime's: {why}"
+            return _session(bundle, bundle.vocoder.file, threads), _not_ours(library, own_kernels)
         try:
             session = _session(bundle, bundle.vocoder.file, threads, library)
             if session.get_modelmeta().custom_metadata_map.get(FOLDED) is None:

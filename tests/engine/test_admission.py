@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 
-from engines.admission import Admission, Load
+from engines.admission import Admission, Load, Pace
 from engines.config import EngineConfig
 from engines.cost_model import CostModel, CostShape
 
@@ -45,15 +46,47 @@ def test_capacity_falls_with_cost_and_with_lateness_and_comes_back() -> None:
     assert Admission(config, 0.04, slow, vocoder).capacity(load) < quick.capacity(load)
     assert quick.refusal(load) is None
     before = quick.capacity(load)
-    quick.saw_time(0.0)
+    quick.saw_time(0.0, 10)
     quick.saw_late(replace(load, running=2))
     assert quick.capacity(load) == before, "two streams are late by a hiccup, not by their load"
     quick.saw_late(replace(load, running=before - 10))
     assert quick.capacity(load) == int(0.9 * (before - 10))
-    quick.saw_time(1.0)
+    quick.saw_time(1.0, 10)
     assert int(0.9 * (before - 10)) < quick.capacity(load) < before
-    quick.saw_time(10.0)
+    quick.saw_time(10.0, 10)
     assert quick.capacity(load) == before
+
+
+def test_the_pace_forgets_and_judges_nothing_by_a_few_rounds() -> None:
+    pace = Pace()
+    assert math.isinf(pace.codes_per_s)
+    pace.saw(5, 0.001)
+    assert math.isinf(pace.codes_per_s), "a millisecond tells nothing"
+    for _ in range(1000):
+        pace.saw(12, 0.004)
+    assert pace.codes_per_s == pytest.approx(3000)
+    for _ in range(1000):
+        pace.saw(6, 0.004)
+    assert pace.codes_per_s == pytest.approx(1500, rel=0.01)
+
+
+def test_who_comes_is_judged_by_the_loops_pace_too() -> None:
+    """Calls of the LM are a part of what the loop does: by them alone it would let in more than it keeps up with."""
+    config = EngineConfig()
+    admission = Admission(config, 0.04, CostModel(SHAPE), CostModel(SHAPE))
+    load = Load(running=60, first_pending=0, mean_context=100)
+    assert admission.refusal(load) is None
+    for _ in range(500):
+        admission.pace.saw(8, 0.004)  # 80 streams of 25 codes a second
+    assert admission.refusal(load) is None, "a burst"
+    for second in range(10):
+        admission.saw_time(float(second), 70)
+    assert admission.capacity(load) == pytest.approx(80 * config.pace_headroom, abs=1)
+    assert "60 streams are running, this machine sustains" in (admission.refusal(load) or "")
+    assert admission.refusal(replace(load, running=50)) is None
+    assert admission.refusal(replace(load, running=0)) is None, "a slow machine still serves one"
+    admission.saw_time(11.0, 20)
+    assert admission.refusal(load) is None, "of late it was less"
 
 
 def test_a_crowd_of_newcomers_is_refused_by_the_first_audio_it_would_wait_for() -> None:
@@ -69,10 +102,10 @@ def test_a_crowd_of_newcomers_is_refused_by_the_first_audio_it_would_wait_for() 
 def test_nobody_new_is_admitted_while_those_who_speak_gain_no_lead() -> None:
     vocoder = CostModel(CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.1e-3))
     admission = Admission(EngineConfig(), 0.04, CostModel(SHAPE), vocoder)
-    well = Load(running=40, first_pending=0, mean_context=100, thin=5)
-    assert admission.capacity(well) > 40
+    well = Load(running=80, first_pending=0, mean_context=100, thin=10)
+    assert admission.capacity(well) > 80
     assert admission.refusal(well) is None
-    badly = replace(well, thin=6)
-    assert admission.capacity(badly) == 40
-    assert "this machine sustains 40" in (admission.refusal(badly) or "")
-    assert admission.refusal(replace(well, running=8, thin=4)) is None, "so few say nothing of the machine"
+    badly = replace(well, thin=11)
+    assert admission.capacity(badly) == 80
+    assert "this machine sustains 80" in (admission.refusal(badly) or "")
+    assert admission.refusal(replace(well, running=16, thin=8)) is None, "so few say nothing of the machine"

@@ -54,6 +54,8 @@ class ToyDurations:
 class ToyVocoder:
     """Silence, at base + code * codes a job."""
 
+    kernels = "ours"
+
     def __init__(self, bundle: Bundle, clock: FakeClock, base_s: float, code_s: float) -> None:
         self._bundle, self._clock, self._base_s, self._code_s = bundle, clock, base_s, code_s
 
