@@ -27,6 +27,7 @@ from engines.timetable import Place, Planner, place_at
 PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken
 MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
 _SETTLED_S, _THIN_S = 1.0, 1.5  # who gains less lead in its first second runs at less than 2.5 times real time
+_NEARLY_DRY_S = 0.04  # a code: with no more in hand the next one alone would be played before the one behind it comes
 FRESH_S = 2.0  # who has just come will speak
 
 
@@ -294,7 +295,7 @@ class Sequence:
 
     def begins(self, now: float) -> bool:
         """Whether its next chunk is the first that its listener has to play: of all, or since the text ran out."""
-        return self._dry_at_s is None or (self.had_to_wait and now > self._dry_at_s)
+        return self._dry_at_s is None or (self.had_to_wait and now > self._dry_at_s - _NEARLY_DRY_S)
 
     def lead_s(self, now: float, codes: int) -> float:
         """Seconds left to play once the first `codes` codes are sent; minus infinity before the first chunk.

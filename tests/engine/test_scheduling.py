@@ -24,7 +24,7 @@ from engines.messages import (
     WaitingForText,
 )
 from engines.runtime.base import FloatArray, IntArray
-from engines.scheduler import NO_AUDIO, SATED_CODES, Row, is_sated, worth_decoding
+from engines.scheduler import NO_AUDIO, SATED_CODES, THRONG, Row, first_chunk, is_sated, worth_decoding
 from engines.sequence import PHONES_AHEAD
 from tests.engine.toys import FakeClock, ToyDurations, ToyLm, ToyVocoder
 
@@ -163,6 +163,26 @@ def test_after_a_wait_for_text_a_stream_begins_anew(bundle: Bundle, others: int,
     house.engine.submit(Append(request_id="fed", text="and then on and on again. "))
     house.run(1)
     assert house.listeners["fed"].resumed_bytes == [round(2 * 24_000 * codes * bundle.code_s)]
+
+
+@pytest.mark.parametrize(("in_hand_s", "codes"), [(0.03, first_chunk(THRONG)), (0.06, 1)])
+def test_who_is_nearly_dry_when_text_comes_begins_anew_too(bundle: Bundle, in_hand_s: float, codes: int) -> None:
+    """Words that come a moment before their listener is dry: one code would be played before the next is there."""
+    house = House(bundle)
+    for index in range(THRONG + 2):
+        house.ask(f"other{index}", LONG)
+    house.run(0.5)
+    house.ask("fed", "It goes on and on and on, ", end=False)
+    listener = house.listeners["fed"]
+    while not listener.waiting or listener.dry_s - house.clock.now_s > in_hand_s:
+        house.step()
+    fed = house.engine._sequences["fed"]
+    house.engine.submit(Append(request_id="fed", text="and then on and on again. "))
+    before = fed.samples
+    while fed.samples == before:
+        house.step()
+    assert listener.underruns == 0
+    assert fed.samples - before == round(24_000 * codes * bundle.code_s)
     assert house.listeners["fed"].underruns == 0
 
 
