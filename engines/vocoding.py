@@ -165,7 +165,7 @@ class Vocoding:
             self._state[name][slots] = array
         spoken: list[bytes | EngineFault] = [EngineFault("the vocoder returned values that are not finite")] * len(rows)
         sound = [bool(np.isfinite(frames).all()) for frames in spectrum]
-        for rate_hz in {row.rate_hz for row in rows}:
+        for rate_hz in {row.rate_hz for row, good in zip(rows, sound, strict=True) if good}:
             found = [at for at, row in enumerate(rows) if sound[at] and row.rate_hz == rate_hz]
             for at, samples in zip(found, self._samples(rate_hz, [rows[at] for at in found], spectrum[found])):
                 spoken[at] = self._pcm(rows[at], samples)
