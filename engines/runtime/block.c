@@ -153,14 +153,8 @@ static OrtStatus *compute(void *state, OrtKernelContext *context)
 /* A constant's data, which must have so many elements. */
 static OrtStatus *constant(const OrtApi *api, const OrtKernelInfo *info, size_t index, size_t wanted, const void **data)
 {
-    const OrtValue *value;
-    int is_constant = 0;
     size_t count;
-    TRY(api->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value));
-    if (!is_constant)
-        return refused(api, "the weights of a block must be constant");
-    TRY(api->GetTensorMutableData((OrtValue *)value, (void **)data));
-    TRY(shape_of(api, value, NULL, 0, &count));
+    TRY(constant_input(api, info, index, data, NULL, 0, &count));
     return count == wanted ? NULL : refused(api, "the weights of a block do not fit each other");
 }
 
@@ -187,15 +181,10 @@ static OrtStatus *zero(const OrtApi *api, const OrtKernelInfo *info, size_t inde
 
 static OrtStatus *learn(Kernel *kernel, const OrtApi *api, const OrtKernelInfo *info)
 {
-    const OrtValue *value;
     const int8_t *first, *second;
-    int is_constant = 0;
     int64_t shape[2];
     size_t count;
-    TRY(api->KernelInfoGetConstantInput_tensor(info, FIRST, &is_constant, &value));
-    if (!is_constant)
-        return refused(api, "the weights of a block must be constant");
-    TRY(shape_of(api, value, shape, 2, &count));
+    TRY(constant_input(api, info, FIRST, (const void **)&first, shape, 2, &count));
     if (shape[0] % LANES || shape[1] % LANES || !shape[0] || !shape[1] || shape[0] > MAX_WIDTH || shape[1] > MAX_HIDDEN)
         return refused(api, "a block is at most 256 wide and 768 inside, multiples of 16");
     size_t width = kernel->width = (int)shape[0], hidden = kernel->hidden = (int)shape[1];

@@ -207,14 +207,8 @@ static OrtStatus *compute(void *state, OrtKernelContext *context)
 
 static OrtStatus *constant(const OrtApi *api, const OrtKernelInfo *info, size_t index, size_t wanted, const float **data)
 {
-    const OrtValue *value;
-    int is_constant = 0;
     size_t count;
-    TRY(api->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value));
-    if (!is_constant)
-        return refused(api, "the constants of frames must be constant");
-    TRY(api->GetTensorMutableData((OrtValue *)value, (void **)data));
-    TRY(shape_of(api, value, NULL, 0, &count));
+    TRY(constant_input(api, info, index, (const void **)data, NULL, 0, &count));
     return count == wanted ? NULL : refused(api, "the constants of frames have another size");
 }
 

@@ -75,6 +75,19 @@ static inline OrtStatus *absent(const OrtApi *api, OrtKernelContext *context, si
     return value ? refused(api, "an input is given that is not offered") : NULL;
 }
 
+/* As `elements`, of an input that must be a constant of the graph. */
+static inline OrtStatus *constant_input(const OrtApi *api, const OrtKernelInfo *info, size_t index, const void **data,
+                                        int64_t *shape, size_t rank, size_t *count)
+{
+    const OrtValue *value;
+    int is_constant = 0;
+    TRY(api->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value));
+    if (!is_constant)
+        return refused(api, "the weights of this node must be constant");
+    TRY(api->GetTensorMutableData((OrtValue *)value, (void **)data));
+    return shape_of(api, value, shape, rank, count);
+}
+
 static inline OrtStatus *output(const OrtApi *api, OrtKernelContext *context, size_t index, const int64_t *shape,
                                 size_t count, float **data)
 {

@@ -226,18 +226,6 @@ static OrtStatus *compute(void *state, OrtKernelContext *context)
     return NULL;
 }
 
-static OrtStatus *constant(const OrtApi *api, const OrtKernelInfo *info, size_t index, const void **data,
-                           int64_t *shape, size_t rank, size_t *count)
-{
-    const OrtValue *value;
-    int is_constant = 0;
-    TRY(api->KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value));
-    if (!is_constant)
-        return refused(api, "the weights of a product must be constant");
-    TRY(api->GetTensorMutableData((OrtValue *)value, (void **)data));
-    return shape_of(api, value, shape, rank, count);
-}
-
 static OrtStatus *create(const OrtCustomOp *op, const OrtApi *api, const OrtKernelInfo *info, void **out)
 {
     (void)op;
@@ -250,10 +238,10 @@ static OrtStatus *create(const OrtCustomOp *op, const OrtApi *api, const OrtKern
         api->ReleaseStatus(status);
     if (alpha != 1 || attribute(api, info, "transA", 0) || attribute(api, info, "transB", 0))
         return refused(api, "alpha, transA and transB are not offered");
-    TRY(constant(api, info, WEIGHTS, (const void **)&given, shape, 2, &count));
+    TRY(constant_input(api, info, WEIGHTS, (const void **)&given, shape, 2, &count));
     if (shape[0] % 4 || !shape[0] || !shape[1])
         return refused(api, "weights must have a multiple of 4 rows");
-    TRY(constant(api, info, COLUMN_ZEROS, (const void **)&zeros, NULL, 0, &count));
+    TRY(constant_input(api, info, COLUMN_ZEROS, (const void **)&zeros, NULL, 0, &count));
     for (size_t i = 0; i < count; i++)
         if (zeros[i])
             return refused(api, "weights must have the zero point 0");
