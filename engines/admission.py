@@ -1,4 +1,5 @@
-"""Who may come in. It predicts a newcomer's first audio and what the machine can sustain, and remembers lateness.
+"""Who may come in. It predicts a newcomer's first audio and what the machine can sustain, remembers lateness, and
+keeps few in the works at once.
 
 Pure functions over counts and predicted costs, and two small memories, of late chunks and of how fast codes are made;
 the caller brings the times. It sees no sequences and never waits. Whoever cannot be served in time is refused at once.
@@ -17,9 +18,10 @@ _JOB_CODES = 4  # codes a row in a vocoder job once a stream has some lead
 _BACK_OFF = 0.9  # of the running streams, when one of them was served late
 _GROWTH = 0.1  # share by which the limit grows in a second while nobody is late
 _THIN_SHARE = 0.125  # of the running streams: where more are thin the machine hardly keeps up, whatever calls cost
-_FEW = 8  # thin streams say nothing of the machine
-_PACE_MEMORY_S = 0.5  # of the loop's own time
+_FEW = 8  # streams, thin or in the works, say nothing of the machine
+_PACE_MEMORY_S = 1.0  # of the loop's own time
 _BURST_S = 2.0  # of late
+_BURST = 4.0  # times as many more may come as there were fewer of late
 _CROWDED = 0.5  # of what the costs allow: lateness with fewer streams was a hiccup of the machine, not their load
 
 
@@ -48,6 +50,7 @@ class Load:
     running: int  # sequences that hold a slot
     first_pending: int  # of them, those without audio
     mean_context: float  # steps in the cache, over running rows
+    backlog: int = 0  # of the running, those there is work on now: not who waits for text, or has plenty in hand
     thin: int = 0  # of the running, those that have sounded for a while and have little in hand
 
 
@@ -57,14 +60,12 @@ class Admission:
         self.pace = Pace()
         self._limit = float(config.slots)
         self._seen_at_s: float | None = None
-        self._usually_running = 0.0
+        self._usual_backlog = 0.0
 
     def capacity(self, load: Load) -> int:
         """Streams that can be kept at real time, all of them speaking; no more than now where these gain no lead."""
         most = min(self._config.slots, int(self._limit))
-        paced = self._config.pace_headroom * self.pace.codes_per_s * self._code_s
-        # A burst is let in, as much above the pace as there was below it of late; what lasts is not.
-        most = int(min(most, paced + max(0.0, paced - self._usually_running)))
+        most = int(min(most, self._paced(load)))
         if load.thin > max(_FEW, _THIN_SHARE * load.running):
             most = min(most, load.running)
         return self._affordable(most, load)
@@ -103,13 +104,25 @@ class Admission:
         if load.running >= _CROWDED * self._affordable(self._config.slots, load):
             self._limit = max(1.0, min(self._limit, load.running * _BACK_OFF))
 
-    def saw_time(self, now: float, running: int) -> None:
+    def saw_time(self, now: float, backlog: int) -> None:
         """Once a round: the limit recovers, and what is usual follows what is."""
         if self._seen_at_s is not None:
             passed_s = now - self._seen_at_s
             self._limit = min(float(self._config.slots), self._limit * (1.0 + passed_s * _GROWTH))
-            self._usually_running += (1.0 - math.exp(-passed_s / _BURST_S)) * (running - self._usually_running)
+            self._usual_backlog += (1.0 - math.exp(-passed_s / _BURST_S)) * (backlog - self._usual_backlog)
         self._seen_at_s = now
+
+    def _paced(self, load: Load) -> float:
+        """What the loop's pace allows: streams at real time, and few in the works at once.
+
+        A machine that is never idle makes no more codes of many streams than of few, but then its calls are longer,
+        each stream is done later, and has less in hand. A burst is let in, though: of late there were fewer.
+        """
+        sustained = self.pace.codes_per_s * self._code_s
+        few = max(_FEW, sustained / self._config.least_speed)
+        burst = _BURST * max(0.0, few - self._usual_backlog)
+        room = max(0.0, few + burst - load.backlog)
+        return min(self._config.pace_headroom * sustained + burst, load.running + room)
 
     def _affordable(self, most: int, load: Load) -> int:
         """The largest number of streams, from 1 to `most`, whose calls leave the headroom free."""

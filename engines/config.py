@@ -37,6 +37,7 @@ class EngineConfig:
     low_water_s: float = 0.5
     headroom: float = 0.75  # share of a worker's time that admission plans for
     pace_headroom: float = 0.75  # the same of the loop's own time, judged by the codes that it makes
+    least_speed: float = 8.0  # times real time: with more streams to work on than would get it, who comes is refused
     max_ttfa_s: float = 0.25  # predicted; who would wait longer is refused
     sheds: bool = True  # refuse who cannot be served in time; without it only slots are counted
     text_chars: int = 256  # text read per step, so that nobody waits long for it (some 5 us a character)
@@ -55,6 +56,7 @@ class EngineConfig:
             "low_water_s",
             "headroom",
             "pace_headroom",
+            "least_speed",
             "max_ttfa_s",
         ):
             if not getattr(self, name) > 0:

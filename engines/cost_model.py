@@ -28,19 +28,23 @@ class CostShape:
     def cost_s(self, rows: int, size: float) -> float:
         return self.base_s + rows * (self.row_s + self.unit_s * size)
 
+    def rows_where_base_is(self, share: float, size: float) -> float:
+        """Rows with which a call spends such a share of its time on what it costs without any."""
+        return self.base_s * (1 / share - 1) / (self.row_s + self.unit_s * size)
+
 
 class CostModel:
     def __init__(self, shape: CostShape) -> None:
-        self._shape = shape
+        self.shape = shape
         self._factors: dict[int, float] = {}  # by bit length of rows
         self._seen: dict[int, int] = {}
 
     def predict_s(self, rows: int, size: float) -> float:
         """Seconds for one call."""
-        return self._factor(rows) * self._shape.cost_s(rows, size)
+        return self._factor(rows) * self.shape.cost_s(rows, size)
 
     def observe(self, rows: int, size: float, seconds: float) -> None:
-        bucket, found = rows.bit_length(), seconds / self._shape.cost_s(rows, size)
+        bucket, found = rows.bit_length(), seconds / self.shape.cost_s(rows, size)
         known, seen = self._factor(rows), self._seen.get(bucket, 0)
         # The first calls are averaged, what the neighbours know counting as a few of them: a cold first call is slow.
         weight = max(_MEMORY, 1 / (seen + 1 + _TRUST))

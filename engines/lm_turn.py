@@ -1,7 +1,8 @@
 """The LM's part of the loop: a plan of calls, made one at a time, so that the loop can attend in between.
 
 A plan is for the most urgent rows, as many as the slice of time allows. Newcomers come first, a few of them together
-in a call that makes all of their first chunks; then a call for each range of slots, the most urgent first. A few rows
+in a call that makes all of their first chunks; then a call for each range of slots, the most urgent first, or several
+where it is long: whoever comes waits for the end of the one under way. A few rows
 are one call, with drafts where they pay, and so is then the rest of each one's first chunk; more of them are
 faster in plain calls. Both ways make the same picks, unless `draft_tolerance` lets guesses stand that are only near.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
@@ -26,11 +28,12 @@ from engines.drafters import Drafter
 from engines.errors import EngineFault
 from engines.kv_blocks import BlockPool
 from engines.runtime.base import LmRuntime
-from engines.scheduler import NO_AUDIO, Row, batch_runs, first_chunk, is_sated, is_urgent, worth_decoding
+from engines.scheduler import COMFORTABLE_S, NO_AUDIO, Row, batch_runs, first_chunk, is_sated, is_urgent, worth_decoding
 from engines.sequence import Phase, Sequence
 from engines.speculation import DraftSwitch, Speculation
 
 _NEWCOMERS = 4  # in one call
+_BASE_SHARE = 1 / 6  # of a call over a range: with more rows whoever comes would only wait longer for its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class LmTurn:
         self._plan: deque[_Call] = deque()
         self._first_chunk = first_chunk(0)  # codes, beside as many as ran when the plan was made
         self._done = Called()
+        self.backlog = 0  # sequences that the last plan found to work on, those with plenty in hand apart
 
     def may_decode(self, sequence: Sequence) -> bool:
         """Whether its inputs and its memory are there, whatever its lead."""
@@ -94,6 +98,7 @@ class LmTurn:
         """The next calls, for the most urgent of `sequences`; none where none is worth decoding."""
         found = self._rows(sequences, now)
         rows = worth_decoding(list(found), **self._marks)
+        self.backlog = sum(row.lead_s <= COMFORTABLE_S for row in found)
         self._plan.clear()
         if self._speculation is not None and 0 < len(rows) <= self._config.draft_rows:
             self._plan.append((self._few, [found[row] for row in rows]))
@@ -101,11 +106,8 @@ class LmTurn:
         newcomers = sorted((row for row in rows if row.lead_s == NO_AUDIO), key=lambda row: row.urgency)
         for first in range(0, len(newcomers), _NEWCOMERS):
             self._plan.append((self._beginning, [found[row] for row in newcomers[first : first + _NEWCOMERS]]))
-        # Who lies between wanted rows and can use a step gets one: it is computed anyway.
-        by_slot = {row.slot: one for row, one in found.items() if not is_sated(row)}
         others = [row for row in rows if row.lead_s != NO_AUDIO]
-        for first, last in self._ranges(others, [found[row] for row in others]):
-            self._plan.append((self._range, [by_slot[slot] for slot in range(first, last) if slot in by_slot]))
+        self._plan.extend((self._range, one) for one in self._ranges(others, found))
 
     def became_ready(self, sequence: Sequence, now: float) -> None:
         """By its text, by a slot, or by its reader. Whoever has waited for it does not wait for other people's calls
@@ -140,10 +142,21 @@ class LmTurn:
             lead_s = codes * self._bundle.code_s  # it waits for the vocoder, and nobody at the LM for it
         return Row(slot=sequence.slot, lead_s=lead_s, arrived_s=sequence.submitted_s, pending=sequence.pending)
 
-    def _ranges(self, rows: list[Row], sequences: list[Sequence]) -> list[tuple[int, int]]:
-        """Ranges of slots to step within the slice of time; `rows` are of `sequences`."""
-        context = sum(one.past for one in sequences) / max(1, len(sequences))
-        return batch_runs(rows, self._cost.rows_within(self._config.lm_slice_s, context, self._config.max_batch))
+    def _ranges(self, rows: list[Row], found: dict[Row, Sequence]) -> list[list[Sequence]]:
+        """Whom to step in each call, by slot, within the slice of time: `rows`, the most urgent first, and whoever of
+        `found` lies between them."""
+        context = sum(found[row].past for row in rows) / max(1, len(rows))
+        most = self._cost.rows_within(self._config.lm_slice_s, context, self._config.max_batch)
+        enough = self._cost.shape.rows_where_base_is(_BASE_SHARE, context)
+        # Who lies between wanted rows and can use a step gets one: it is computed anyway.
+        by_slot = {row.slot: one for row, one in found.items() if not is_sated(row)}
+        calls = []
+        for first, last in batch_runs(rows, most):
+            range_of = [by_slot[slot] for slot in range(first, last) if slot in by_slot]
+            parts = max(1, round(len(range_of) / enough))
+            ends = [at * len(range_of) // parts for at in range(parts + 1)]
+            calls += [range_of[one:other] for one, other in pairwise(ends)]
+        return calls
 
     # -- ways to call ----------------------------------------------------------------------------------------------
 

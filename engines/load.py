@@ -10,14 +10,16 @@ from engines.sequence import Phase, Sequence
 
 def load_of(sequences: Collection[Sequence], now: float) -> Load:
     """In one pass, since it is asked for everybody who comes."""
-    running = pending = steps = thin = 0
+    running = pending = steps = thin = backlog = 0
     for one in sequences:
         if one.phase is Phase.DRAINING or not one.speaks(now):
             continue
         running += 1
         steps += one.past
+        backlog += one.wants_codes(now)
         if one.first_chunk_s is None:
             pending += bool(one.unread or one.segments)
         else:
             thin += one.thin(now)
-    return Load(running=running, first_pending=pending, mean_context=steps / max(1, running), thin=thin)
+    context = steps / max(1, running)
+    return Load(running=running, first_pending=pending, mean_context=context, thin=thin, backlog=backlog)

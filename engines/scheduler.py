@@ -12,6 +12,7 @@ from typing import NamedTuple
 LADDER = (1, 2, 4, 8)  # codes a chunk
 SATED_CODES = 2 * LADDER[-1]  # that wait for the vocoder: its next job of a sequence, and one behind it
 NO_AUDIO = float("-inf")  # the lead of a stream that has not sounded
+COMFORTABLE_S = 5.0  # a lead with which nothing is owed for a while, however long the text
 URGENT_S = 0.12  # a lead that a step of everybody, a vocoder job and the way out could use up
 MAX_GAP = 3  # a call of the LM costs 0.27 ms, a row in it 0.05 to 0.1 ms (one AVX-512 core)
 WORDS_GAP_S = 0.04  # words that follow each other faster are about to bring the next code

@@ -19,7 +19,7 @@ from engines.bundle import Bundle, Voice
 from engines.errors import UnspeakableText
 from engines.messages import EndText, Flush, Submit, Timings, WordTime
 from engines.mixing import weights
-from engines.scheduler import WORDS_GAP_S
+from engines.scheduler import COMFORTABLE_S, WORDS_GAP_S
 from engines.segmenter import Segment, Segmenter
 from engines.text import FrontEnd, Phone, TextStream
 from engines.timetable import Place, Planner, place_at
@@ -280,6 +280,13 @@ class Sequence:
         self.samples += samples
         self.had_to_wait = False
         self._dry_at_s = max(self._dry_at_s or now, now) + samples / self.request.sample_rate_hz
+
+    def wants_codes(self, now: float) -> bool:
+        """Whether there is work on it now that somebody waits for: text to speak, and a reader who takes it and has
+        not got plenty."""
+        if self.paused or self.spare_s(now, len(self.codes)) > COMFORTABLE_S:
+            return False
+        return (bool(self.unread) or self.ready) and self.above_cap_s(now) <= 0
 
     def late(self, now: float) -> bool:
         """Whether a chunk sent now finds its listener dry, for want of speed and not of text."""

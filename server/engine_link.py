@@ -58,7 +58,10 @@ class EngineLink:
         if worker is None and settings.engine_mode is EngineMode.PROCESS:
             context = multiprocessing.get_context("spawn")
             runner = context.Process(
-                target=engine_worker.run_process, args=arguments, name="parlando-engine", daemon=True
+                target=engine_worker.run_process,
+                args=(*arguments, settings.engine_nice),
+                name="parlando-engine",
+                daemon=True,
             )
             await asyncio.to_thread(runner.start)
             theirs.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import signal
 import socket
 import time
@@ -56,8 +57,13 @@ def _run(pipe: BlockingPipe, engine: Engine) -> None:
         engine.close()
 
 
-def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
-    """`run` as a child process: Ctrl-C reaches the whole group, but only the server decides when to stop."""
+def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig, nice: int = 0) -> None:
+    """`run` as a child process: Ctrl-C reaches the whole group, but only the server decides when to stop.
+
+    With `nice` it stands behind the server: what comes in and goes out takes a fraction of a millisecond and is waited
+    for, while the engine can always use a core to work ahead.
+    """
+    os.nice(nice)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     lm_threads: int = Field(1, ge=1)
     vocoder_threads: int = Field(1, ge=1)
     own_kernels: bool = Field(True, description="our kernels for LM and vocoder, where the processor can run them")
+    engine_nice: int = Field(5, ge=0, le=19, description="how far the engine's process stands behind the server's own")
     draft_tolerance: int = Field(
         0, ge=0, le=MAX_DRAFT_TOLERANCE, description="above 0: a seed no longer fixes the audio"
     )

@@ -62,31 +62,57 @@ def test_the_pace_forgets_and_judges_nothing_by_a_few_rounds() -> None:
     assert math.isinf(pace.codes_per_s)
     pace.saw(5, 0.001)
     assert math.isinf(pace.codes_per_s), "a millisecond tells nothing"
-    for _ in range(1000):
+    for _ in range(5000):
         pace.saw(12, 0.004)
     assert pace.codes_per_s == pytest.approx(3000)
-    for _ in range(1000):
+    for _ in range(2000):
         pace.saw(6, 0.004)
     assert pace.codes_per_s == pytest.approx(1500, rel=0.01)
+
+
+def _at_a_pace_of(streams: int, config: EngineConfig) -> Admission:
+    """One whose loop makes the codes of so many streams in a second of its own time, on a machine of cheap calls."""
+    admission = Admission(config, 0.04, CostModel(SHAPE), CostModel(SHAPE))
+    for _ in range(500):
+        admission.pace.saw(streams, 0.04)  # 25 codes a second each
+    return admission
 
 
 def test_who_comes_is_judged_by_the_loops_pace_too() -> None:
     """Calls of the LM are a part of what the loop does: by them alone it would let in more than it keeps up with."""
     config = EngineConfig()
-    admission = Admission(config, 0.04, CostModel(SHAPE), CostModel(SHAPE))
     load = Load(running=60, first_pending=0, mean_context=100)
-    assert admission.refusal(load) is None
-    for _ in range(500):
-        admission.pace.saw(8, 0.004)  # 80 streams of 25 codes a second
+    assert Admission(config, 0.04, CostModel(SHAPE), CostModel(SHAPE)).refusal(load) is None
+    admission = _at_a_pace_of(80, config)
     assert admission.refusal(load) is None, "a burst"
     for second in range(10):
-        admission.saw_time(float(second), 70)
+        admission.saw_time(float(second), backlog=20)
     assert admission.capacity(load) == pytest.approx(80 * config.pace_headroom, abs=1)
     assert "60 streams are running, this machine sustains" in (admission.refusal(load) or "")
     assert admission.refusal(replace(load, running=50)) is None
     assert admission.refusal(replace(load, running=0)) is None, "a slow machine still serves one"
-    admission.saw_time(11.0, 20)
+    admission.saw_time(11.0, backlog=0)
     assert admission.refusal(load) is None, "of late it was less"
+
+
+def test_few_are_in_the_works_at_once_unless_it_is_a_burst() -> None:
+    """Many at once would each be made slowly; those who wait for text or have plenty in hand do not count."""
+    config = EngineConfig(least_speed=8.0)
+    admission = _at_a_pace_of(160, config)
+    burst, usual = (Load(running=70, first_pending=0, mean_context=100, backlog=backlog) for backlog in (60, 19))
+    assert admission.refusal(burst) is None
+    assert admission.refusal(replace(burst, backlog=99)) is None
+    assert admission.refusal(replace(burst, backlog=100)) is not None, "five times 160 / 8"
+    for second in range(20):
+        admission.saw_time(float(second), backlog=20)
+    assert admission.refusal(burst) is not None
+    assert admission.refusal(replace(burst, backlog=20)) is not None
+    assert admission.capacity(usual) == 71
+    assert admission.refusal(usual) is None
+    slow = _at_a_pace_of(8, config)
+    slow.saw_time(0.0, backlog=8)
+    slow.saw_time(60.0, backlog=8)
+    assert slow.refusal(replace(usual, running=5, backlog=5)) is None, "so few say nothing"
 
 
 def test_a_crowd_of_newcomers_is_refused_by_the_first_audio_it_would_wait_for() -> None:
