@@ -20,8 +20,8 @@ _GROWTH = 0.1  # share by which the limit grows in a second while nobody is late
 _THIN_SHARE = 0.125  # of the running streams: where more are thin the machine hardly keeps up, whatever calls cost
 _FEW = 8  # streams, thin or in the works, say nothing of the machine
 _PACE_MEMORY_S = 1.0  # of the loop's own time
-_BURST_S = 2.0  # of late
-_BURST = 4.0  # times as many more may come as there were fewer of late
+_EASE_S = 3.0  # in which the places go down to few, and come back
+_CALM_S = 1.0  # without a refusal
 _CROWDED = 0.5  # of what the costs allow: lateness with fewer streams was a hiccup of the machine, not their load
 
 
@@ -60,7 +60,8 @@ class Admission:
         self.pace = Pace()
         self._limit = float(config.slots)
         self._seen_at_s: float | None = None
-        self._usual_backlog = 0.0
+        self._ease = 1.0  # share of the places at real time, beyond the few, that may be in the works
+        self._refused, self._refused_at_s = False, -math.inf
 
     def capacity(self, load: Load) -> int:
         """Streams that can be kept at real time, all of them speaking; no more than now where these gain no lead."""
@@ -89,6 +90,7 @@ class Admission:
             return None
         capacity = self.capacity(load)
         if load.running >= capacity:
+            self._refused = True
             return f"{load.running} streams are running, this machine sustains {capacity}"
         predicted_s = self.predicted_ttfa_s(load)
         if predicted_s > self._config.max_ttfa_s:
@@ -104,25 +106,31 @@ class Admission:
         if load.running >= _CROWDED * self._affordable(self._config.slots, load):
             self._limit = max(1.0, min(self._limit, load.running * _BACK_OFF))
 
-    def saw_time(self, now: float, backlog: int) -> None:
-        """Once a round: the limit recovers, and what is usual follows what is."""
+    def saw_time(self, now: float) -> None:
+        """Once a round: the limit recovers; the places in the works go down while there are refusals, and come back."""
+        if self._refused:
+            self._refused, self._refused_at_s = False, now
         if self._seen_at_s is not None:
             passed_s = now - self._seen_at_s
             self._limit = min(float(self._config.slots), self._limit * (1.0 + passed_s * _GROWTH))
-            self._usual_backlog += (1.0 - math.exp(-passed_s / _BURST_S)) * (backlog - self._usual_backlog)
+            kept = math.exp(-passed_s / _EASE_S)
+            pressed = now - self._refused_at_s < _CALM_S
+            self._ease = self._ease * kept if pressed else 1.0 - kept * (1.0 - self._ease)
         self._seen_at_s = now
 
     def _paced(self, load: Load) -> float:
-        """What the loop's pace allows: streams at real time, and few in the works at once.
+        """What the loop's pace allows: streams at real time; of them, where some are refused anyway, few in the works.
 
         A machine that is never idle makes no more codes of many streams than of few, but then its calls are longer,
-        each stream is done later, and has less in hand. A burst is let in, though: of late there were fewer.
+        each stream is done later, and has less in hand.
         """
         sustained = self.pace.codes_per_s * self._code_s
+        if math.isinf(sustained):
+            return sustained
+        most = self._config.pace_headroom * sustained
         few = max(_FEW, sustained / self._config.least_speed)
-        burst = _BURST * max(0.0, few - self._usual_backlog)
-        room = max(0.0, few + burst - load.backlog)
-        return min(self._config.pace_headroom * sustained + burst, load.running + room)
+        in_the_works = few + self._ease * max(0.0, most - few)
+        return min(most, load.running + max(0.0, in_the_works - load.backlog))
 
     def _affordable(self, most: int, load: Load) -> int:
         """The largest number of streams, from 1 to `most`, whose calls leave the headroom free."""

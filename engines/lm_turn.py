@@ -28,7 +28,7 @@ from engines.drafters import Drafter
 from engines.errors import EngineFault
 from engines.kv_blocks import BlockPool
 from engines.runtime.base import LmRuntime
-from engines.scheduler import COMFORTABLE_S, NO_AUDIO, Row, batch_runs, first_chunk, is_sated, is_urgent, worth_decoding
+from engines.scheduler import NO_AUDIO, Row, batch_runs, first_chunk, is_sated, is_urgent, worth_decoding
 from engines.sequence import Phase, Sequence
 from engines.speculation import DraftSwitch, Speculation
 
@@ -69,7 +69,6 @@ class LmTurn:
         self._plan: deque[_Call] = deque()
         self._first_chunk = first_chunk(0)  # codes, beside as many as ran when the plan was made
         self._done = Called()
-        self.backlog = 0  # sequences that the last plan found to work on, those with plenty in hand apart
 
     def may_decode(self, sequence: Sequence) -> bool:
         """Whether its inputs and its memory are there, whatever its lead."""
@@ -98,7 +97,6 @@ class LmTurn:
         """The next calls, for the most urgent of `sequences`; none where none is worth decoding."""
         found = self._rows(sequences, now)
         rows = worth_decoding(list(found), **self._marks)
-        self.backlog = sum(row.lead_s <= COMFORTABLE_S for row in found)
         self._plan.clear()
         if self._speculation is not None and 0 < len(rows) <= self._config.draft_rows:
             self._plan.append((self._few, [found[row] for row in rows]))

@@ -167,7 +167,7 @@ class Engine:
         """The first half: commands, text, finished audio. What it returns need not wait for the LM's call."""
         self._news.clear()
         self._began_s, self._tokens_before = self._clock(), self._counters.tokens
-        self._admission.saw_time(self._began_s, self._lm_turn.backlog)
+        self._admission.saw_time(self._began_s)
         self._drain()
         self._read_text()
         self._collect()
