@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--warm-up", type=float, default=15.0, help="before that; judged, but not in the percentiles")
     how.add_argument("--start", type=int, default=16, help="first level of the ladder")
     how.add_argument("--top", type=int, default=512, help="last level of the ladder")
-    how.add_argument("--max-levels", type=int, default=10)
+    how.add_argument("--max-levels", type=int, default=12)
     how.add_argument("--confirm", type=int, default=1, help="how many more seeds the knee must pass")
     how.add_argument(
         "--jitter-ms", type=int, choices=JITTER_MS, default=0, help="underruns at this buffer fail a level"

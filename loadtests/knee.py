@@ -25,6 +25,11 @@ def knee(tested: Mapping[int, bool]) -> Knee:
     return Knee(passes=passes, fails=fails)
 
 
+def below(level: float) -> float:
+    """The next lower level worth asking, by the same resolution."""
+    return level - max(1, round(_RESOLUTION * level))
+
+
 def next_level(tested: Mapping[int, bool], *, start: int, top: int, factor: float = 2.0) -> int | None:
     """The level to try next; None when the knee is known well enough."""
     found = knee(tested)

@@ -75,6 +75,7 @@ class Report:
             if one is not None:
                 found[name] = asdict(one) | {"against": list(one.against)}
         if self.overload is not None:
+            found["overload"]["knee"] = self.overload.knee
             found["overload"]["ttfa_p99_over_knee"] = self.overload.ttfa_p99_over_knee
             found["overload"]["ttfa_p99_over_knee_by_turn"] = [turn.ttfa_p99_over_knee for turn in self.overload.turns]
         if self.levels:

@@ -14,7 +14,7 @@ import numpy as np
 
 from loadtests import metrics_page, summary
 from loadtests.arrivals import draw_cancels, draw_solo
-from loadtests.knee import Knee, knee, next_level
+from loadtests.knee import Knee, below, knee, next_level
 from loadtests.level import LevelResult
 from loadtests.recording import End
 from loadtests.session import Session
@@ -28,6 +28,7 @@ MAX_RSS_GROWTH = 0.01
 _IDLE_WITHIN_S = 10.0
 _TREND_S = 300.0  # shorter runs have no trend, only noise
 _VOID_TRIES = 2
+_KNEE_TRIES = 4
 _SETTLED_SHARE = 0.2  # of a run: memory is still growing into its working set
 
 
@@ -56,6 +57,7 @@ class Turn:
 
     at_knee: LevelResult
     level: LevelResult
+    above: tuple[LevelResult, ...] = ()  # levels that failed first: the machine had become slower
 
     @property
     def ttfa_p99_over_knee(self) -> float | None:
@@ -69,19 +71,27 @@ class Overload:
     """Whoever is admitted must be served as at the knee; whoever is not must hear it at once.
 
     Of one run at the knee p99 says little: close to it few streams are under way while the machine keeps up, and all
-    slots as soon as it does not. So both take turns, and the median counts.
+    slots as soon as it does not. So both take turns, and the median counts. And a machine's speed changes: where the
+    level of the knee fails in a turn, the knee is below it now, and is looked for there.
     """
 
     turns: tuple[Turn, ...]
 
     @property
     def levels(self) -> list[LevelResult]:
-        return [level for turn in self.turns for level in (turn.at_knee, turn.level)]
+        """In the order they ran."""
+        return [level for turn in self.turns for level in (*turn.above, turn.at_knee, turn.level)]
 
     @property
     def judged(self) -> list[Turn]:
         """Those whose first half was at the knee indeed: one that failed there was above it."""
         return [turn for turn in self.turns if turn.at_knee.verdict is Verdict.PASSED]
+
+    @property
+    def knee(self) -> float | None:
+        """The lowest of the turns: a level that passes while the machine is slow, too. None if a turn found none."""
+        found = self.judged
+        return min((turn.at_knee.level for turn in found), default=None) if len(found) == len(self.turns) else None
 
     @property
     def ttfa_p99_over_knee(self) -> float | None:
@@ -182,7 +192,8 @@ def find_knee(session: Session, *, start: int, top: int, max_levels: int, confir
             assert again is not None
             level = again
             confirmed[level] = confirmed.get(level, 0) + 1
-        result = _not_void(session, level, session.seed + confirmed.get(level, 0))
+        seed = session.seed + confirmed.get(level, 0)
+        result = _not_void(session, level, seed, f"poisson {level:g}, seed {seed}")
         levels.append(result)
         if result.verdict is Verdict.VOID:
             return Ladder(
@@ -192,25 +203,31 @@ def find_knee(session: Session, *, start: int, top: int, max_levels: int, confir
     return Ladder(levels=tuple(levels), knee=knee(tested), unknown=f"stopped after {max_levels} levels")
 
 
-def _not_void(session: Session, level: int, seed: int) -> LevelResult:
+def _not_void(session: Session, level: float, seed: int, name: str) -> LevelResult:
     for _ in range(_VOID_TRIES - 1):
-        result = session.level(level, seed=seed)
+        result = session.level(level, name=name, seed=seed)
         if result.verdict is not Verdict.VOID:
             return result
-    return session.level(level, seed=seed)
+    return session.level(level, name=name, seed=seed)
 
 
 def overload(session: Session, knee_level: float, times: float, turns: int) -> Overload:
     """The knee's level, then Poisson arrivals at a multiple of its rate, in turns with seeds of their own. Refusals are
-    counted and timed."""
-    found = []
+    counted and timed. A knee that fails moves down, for this turn and those after it."""
+    found, level = list[Turn](), knee_level
     for seed in range(session.seed, session.seed + turns):
-        at_knee = session.level(knee_level, name=f"knee {knee_level:g}, seed {seed}", seed=seed)
-        name = f"overload {times:g} x {knee_level:g}, seed {seed}"
-        found.append(
-            Turn(at_knee=at_knee, level=session.level(knee_level * times, name=name, seed=seed, may_refuse=True))
-        )
+        tried = [_knee_again(session, level, seed)]
+        while tried[-1].verdict is Verdict.FAILED and len(tried) < _KNEE_TRIES:
+            level = below(level)
+            tried.append(_knee_again(session, level, seed))
+        name = f"overload {times:g} x {level:g}, seed {seed}"
+        loaded = session.level(level * times, name=name, seed=seed, may_refuse=True)
+        found.append(Turn(at_knee=tried[-1], level=loaded, above=tuple(tried[:-1])))
     return Overload(turns=tuple(found))
+
+
+def _knee_again(session: Session, level: float, seed: int) -> LevelResult:
+    return _not_void(session, level, seed, f"knee {level:g}, seed {seed}")
 
 
 def cancels(session: Session, count: int, rate: float) -> Cancels:

@@ -38,7 +38,8 @@ def page(report: Report, plots: Sequence[Path]) -> str:
     if report.solo is not None:
         lines += ["", "## One stream", "", *_latency_table(report.solo)]
     if report.all_levels:
-        lines += ["", "## Levels", "", *_knee_line(report.ladder), *_level_table(report.all_levels)]
+        levels = sorted(report.all_levels, key=lambda one: (one.level, one.seed))
+        lines += ["", "## Levels", "", *_knee_line(report.ladder), *_level_table(levels)]
     if report.overload is not None:
         lines += ["", "## Overload", "", *_overload(report.overload)]
     if report.cancels is not None:
@@ -97,7 +98,7 @@ def _level_table(levels: list[LevelResult]) -> list[str]:
         "| " + " | ".join(_COLUMNS) + " |",
         "|" + "---:|" * (len(_COLUMNS) - 1) + "---|",
     ]
-    for level in sorted(levels, key=lambda one: (one.level, one.seed)):
+    for level in levels:
         whole, words = (_ttfa(level, feeding) for feeding in (Feeding.WHOLE, Feeding.WORDS_10_MS))
         dry = ", ".join(f"{one.count} ({one.stalled_ms:g} ms)" if one.count else "0" for one in level.underruns)
         cpu = level.server_cpu_s_per_audio_s
@@ -129,12 +130,14 @@ def _overload(found: Overload) -> list[str]:
     refused = [turn.level.refused_after_ms for turn in found.turns if turn.level.refused_after_ms]
     count = sum(turn.level.counts.refused for turn in found.turns)
     said = f"{count} refused, answered after {'; '.join(map(_three, refused))} ms" if refused else "nobody refused"
-    each = ", ".join(str(turn.ttfa_p99_over_knee) for turn in found.turns)
+    each = ", ".join(f"{turn.ttfa_p99_over_knee} ({turn.at_knee.level:g})" for turn in found.turns)
+    knee = "not known" if found.knee is None else f"{found.knee:g} listeners"
     return [
         *_level_table(found.levels),
         "",
-        f"Turn by turn, p99 audible TTFA is {each} times its value at the knee before it; median of those "
-        f"whose knee passed: {found.ttfa_p99_over_knee}. {said[0].upper() + said[1:]}. {_kept(found.against)}",
+        f"**Knee in these turns: {knee}.** Turn by turn, p99 audible TTFA is {each} times its value at the knee (in "
+        f"brackets) before it; median of those whose knee passed: {found.ttfa_p99_over_knee}. "
+        f"{said[0].upper() + said[1:]}. {_kept(found.against)}",
     ]
 
 

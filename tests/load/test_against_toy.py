@@ -20,6 +20,7 @@ from loadtests import scenarios, texts
 from loadtests.arrivals import Planned
 from loadtests.client_ws import Listener
 from loadtests.generator import Plan
+from loadtests.level import LevelResult
 from loadtests.recording import End
 from loadtests.report import Report
 from loadtests.scenarios import Ladder, Overload, Turn
@@ -57,7 +58,7 @@ def planned(count: int, gap_s: float, feeding: Feeding = Feeding.WHOLE, **more: 
     ]
 
 
-def run(session: Session, plan: list[Planned], may_refuse: bool = False) -> scenarios.LevelResult:
+def run(session: Session, plan: list[Planned], may_refuse: bool = False) -> LevelResult:
     return session.run(
         plan, "try", "steady", level=1, seed=1, seconds=plan[-1].at_s + 0.1, warm_up_s=0.0, may_refuse=may_refuse
     )
@@ -178,6 +179,31 @@ def test_overload_is_judged_by_the_median_of_its_turns(session: Session, serve_t
     assert ["51 ms" in reason for reason in slow.against] == [True], "the worst turn's refusals count"
     dry = replace(turn(1.0).level, against=("3 underruns at 0 ms jitter buffer",))
     assert Overload(turns=(Turn(at_knee=level, level=dry), turn(1.0), turn(1.0))).against
+
+
+def test_a_knee_that_fails_in_a_turn_moves_down_and_stays_down(
+    session: Session, serve_toy: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.server = serve_toy(Toy(ahead_s=0.1))
+    level = run(session, planned(3, 0.02))
+    asked = list[tuple[float, int, bool]]()
+
+    def fake(_: Session, wanted: float, *, name: str, seed: int, may_refuse: bool = False) -> LevelResult:
+        asked.append((wanted, seed, may_refuse))
+        verdict = Verdict.PASSED if may_refuse or wanted < 90 else Verdict.FAILED
+        return replace(level, level=wanted, verdict=verdict, name=name)
+
+    monkeypatch.setattr(Session, "level", fake)
+    found = scenarios.overload(session, 100, 3.0, 2)
+    first = [(100, 1, False), (92, 1, False), (85, 1, False), (255, 1, True)]
+    assert asked == [*first, (85, 2, False), (255, 2, True)]
+    assert [one.level for one in found.levels] == [100, 92, 85, 255, 85, 255]
+    assert (found.knee, len(found.judged)) == (85, 2)
+    asked.clear()
+    lost = scenarios.overload(session, 200, 3.0, 1)
+    assert [wanted for wanted, *_ in asked] == [200, 184, 169, 155, 465]
+    assert lost.knee is None, "it gives up, and is still judged by underruns"
+    assert lost.against
 
 
 def test_cancels_are_timed_and_a_leaked_slot_is_found(
