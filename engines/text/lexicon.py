@@ -7,12 +7,17 @@ digit ("ax0", "ow1") on vowels. The tables never change after loading and may be
 from __future__ import annotations
 
 import lzma
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 
 from engines.text.additions import ADDED_WORDS
 from engines.text.letter_rules import LetterRules, parse_letter_rules
 from engines.text.word_tags import WordAt, WordTags, parse_word_tags
+
+_REMEMBERED = 8192  # words that the rules have said: a walk through the trees takes some 5 us a letter
+_REMEMBERED_LETTERS = 24  # longer ones are no words of the language, and could fill the memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +25,7 @@ class Lexicon:
     words: dict[str, str]  # "word" -> phones with blanks between
     homographs: dict[str, dict[str, str]]  # word -> part of speech -> phones, where they differ from the usual ones
     rules: LetterRules
+    ruled: Callable[[str], tuple[str, ...]]  # what the rules say, remembered
     tags: WordTags
 
     @classmethod
@@ -34,10 +40,12 @@ class Lexicon:
             else:
                 words[word] = phones
         words.update(ADDED_WORDS)
+        rules = parse_letter_rules(_lines("letter_rules.txt.xz"))
         return cls(
             words=words,
             homographs=homographs,
-            rules=parse_letter_rules(_lines("letter_rules.txt.xz")),
+            rules=rules,
+            ruled=lru_cache(_REMEMBERED)(rules.pronounce),
             tags=parse_word_tags(_lines("word_tags.txt.xz")),
         )
 
@@ -52,7 +60,7 @@ class Lexicon:
         """Phones of a lower-case word, () when it has no letter. `word_at` shows the words around it."""
         listed = self.words.get(word)
         if listed is None:
-            return self.rules.pronounce(word)
+            return self.ruled(word) if len(word) <= _REMEMBERED_LETTERS else self.rules.pronounce(word)
         if word_at is not None and word in self.homographs:
             listed = self.homographs[word].get(self.tags.tag(word_at), listed)
         return tuple(listed.split(" "))

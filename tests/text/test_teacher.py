@@ -22,6 +22,17 @@ def test_letter_rules_agree_with_the_teacher() -> None:
     assert agreed / len(words) >= 0.99
 
 
+def test_what_the_rules_have_said_is_remembered_but_nothing_of_any_length() -> None:
+    lexicon = FrontEnd.load().lexicon
+    known = getattr(lexicon.ruled, "cache_info")  # noqa: B009
+    before = known().currsize
+    for _ in range(2):
+        assert lexicon.pronounce("blorvenate") == lexicon.rules.pronounce("blorvenate")
+        assert lexicon.pronounce("blorvenate" * 9) == lexicon.rules.pronounce("blorvenate" * 9)
+    assert known().currsize == before + 1
+    assert known().maxsize is not None
+
+
 def _teacher_ids(line: str) -> list[int]:
     found, word_start = [], False
     for part in line.split():
