@@ -185,13 +185,15 @@ class LmTurn:
             self._hurry(newcomers)
 
     def _hurry(self, newcomers: list[Sequence]) -> None:
-        """Puts the rest of their first chunks before the rest of the plan, with drafts where they pay: each in a call
-        of its own, so that the first is at the vocoder before the next one's turn."""
+        """The rest of their first chunks at once, since a round between two codes costs more than a code. With drafts
+        where they pay: then only the first one's, and the others before the rest of the plan, so that the first is at
+        the vocoder before the next one's turn."""
         if self._speculation is None or not (self._config.drafts is DraftMode.ON or self._switches[1].best):
-            self._plan.appendleft((self._beginning, newcomers))
+            self._beginning(newcomers)
             return
-        newcomers = sorted(newcomers, key=lambda one: one.submitted_s)
-        self._plan.extendleft((self._hurried, [one]) for one in reversed(newcomers))
+        first, *others = sorted(newcomers, key=lambda one: one.submitted_s)
+        self._plan.extendleft((self._hurried, [one]) for one in reversed(others))
+        self._hurried([first])
 
     def _unfinished(self, sequences: list[Sequence]) -> list[Sequence]:
         """The newcomers among them with a part of their first chunk, who can go on."""
@@ -199,9 +201,9 @@ class LmTurn:
         return [one for one in sequences if self._wants_more(one) and one not in failed and self.may_decode(one)]
 
     def _hurried(self, newcomer: list[Sequence]) -> None:
-        """A drafted call for one; and another, as long as it brings something and the chunk is not whole."""
-        if not self._drafted(newcomer) and self._wants_more(newcomer[0]):
-            self._plan.appendleft((self._hurried, newcomer))
+        """Drafted calls for one, as long as they bring something and the chunk is not whole."""
+        while newcomer and not self._drafted(newcomer):
+            newcomer = self._unfinished(newcomer)
 
     def _wants_more(self, sequence: Sequence) -> bool:
         """Whether it is a newcomer with a part of its first chunk."""

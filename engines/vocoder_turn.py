@@ -1,8 +1,9 @@
 """The vocoder's part of the loop: whose codes are its next job.
 
 Of all whose chunk is large enough for their lead the most urgent goes first, and whoever brings as many codes goes
-with it. It looks only when something has changed: `changed` is told of codes, of audio that came back, of text that
-was read, of pauses and ends.
+with it; but nobody who has time goes with somebody who is waited for, since every row makes the job longer. It looks
+only when something has changed: `changed` is told of codes, of audio that came back, of text that was read, of pauses
+and ends.
 """
 
 from __future__ import annotations
@@ -57,10 +58,11 @@ class VocoderTurn:
         due.sort(key=lambda item: item[0])
         (lead_s, _), codes, _ = due[0]
         most = max(1, self._config.vocoder_job_codes // max(1, codes))
-        chosen = [item for item in due if item[1] == codes][:most]
+        hurry = is_urgent(lead_s)
+        chosen = [item for item in due if item[1] == codes and is_urgent(item[0][0]) == hurry][:most]
         left = next((item[0][0] for item in due if item not in chosen), None)
         sequences = [one for _, _, one in chosen]
-        return Job(sequences=sequences, codes=codes, urgent=is_urgent(lead_s), next_lead_s=left)
+        return Job(sequences=sequences, codes=codes, urgent=hurry, next_lead_s=left)
 
     def wait_s(self, now: float) -> float:
         """For how long there is nothing to do unless something changes. Without room it is the vocoder that wakes."""

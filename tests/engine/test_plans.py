@@ -11,7 +11,7 @@ from engines.config import DraftMode, EngineConfig
 from engines.loop import Engine
 from engines.messages import Append, Cancel, Chunk, EndText, StandBack, Submit
 from engines.runtime.base import FloatArray
-from engines.scheduler import SATED_CODES, URGENT_S, first_chunk
+from engines.scheduler import NO_AUDIO, SATED_CODES, URGENT_S, first_chunk
 from engines.sequence import Sequence
 from engines.speculation import Speculation
 from engines.text import FrontEnd
@@ -171,6 +171,27 @@ def test_several_newcomers_get_their_first_chunks_in_one_call(bundle: Bundle) ->
     assert all(one.underruns == 0 for one in house.listeners.values())
 
 
+@pytest.mark.parametrize("drafts", [DraftMode.AUTO, DraftMode.ON])
+def test_a_newcomer_gets_its_whole_first_chunk_in_one_round(
+    bundle: Bundle, front_end: FrontEnd, drafts: DraftMode
+) -> None:
+    """Where drafts are thought of, too: a round between two of its codes would cost more than a code."""
+    engine = Engine(bundle, EngineConfig(workers=False, drafts=drafts), front_end=front_end)
+    for name in "abcdef":
+        engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
+        engine.submit(Append(request_id=name, text=9 * TEXT))
+    engine.attend()
+    while min(len(one.codes) for one in engine._sequences.values()) < 20:
+        engine.step()
+    engine.submit(Submit(request_id="new", voice=bundle.voices[0].id, seed=1))
+    engine.submit(Append(request_id="new", text=TEXT))
+    engine.submit(EndText(request_id="new"))
+    engine.attend()
+    engine.advance()
+    assert len(engine._sequences["new"].codes) >= first_chunk(7)
+    engine.close()
+
+
 def test_a_newcomer_is_dispatched_before_the_next_one_is_hurried(
     bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +227,30 @@ def test_a_newcomer_is_dispatched_before_the_next_one_is_hurried(
     firsts = [log.index((what, name)) for name in ("new0", "new1") for what in ("drafted", "vocoder")]
     assert firsts == sorted(firsts), log
     engine.close()
+
+
+def test_nobody_who_has_time_goes_with_a_newcomer_to_the_vocoder(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(bundle)
+    for name in "abcde":
+        house.ask(name, LONG)
+    house.engine.attend()
+    turn, sequences = house.engine._vocoder_turn, list(house.engine._sequences.values())
+
+    def job(*leads_s: float) -> tuple[int, bool, float | None]:
+        """Of as many sequences with two codes due: how many go, whether they are urgent, and who is left."""
+        due = [((lead_s, float(at)), 2, one) for at, (lead_s, one) in enumerate(zip(leads_s, sequences))]
+        monkeypatch.setattr(turn, "_due", lambda *_: list(due))
+        turn.changed()
+        found = turn.next_job(sequences, house.clock.now_s)
+        assert found is not None
+        assert found.sequences == sequences[: len(found.sequences)]
+        return len(found.sequences), found.urgent, found.next_lead_s
+
+    assert job(NO_AUDIO, 0.2, 0.25, 9.0) == (1, True, 0.2)
+    assert job(NO_AUDIO, NO_AUDIO, 0.9 * URGENT_S, 0.2, 0.25) == (3, True, 0.2)
+    assert job(0.2, 0.25, 9.0) == (3, False, None)
 
 
 def test_a_newcomer_with_its_first_chunk_made_holds_nobody_up(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
