@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     modes.add_argument("--trace", type=Path, help="arrivals from a file of JSON lines")
     modes.add_argument("--overload", action="store_true", help="--level, else the last knee, then --times its arrivals")
     modes.add_argument("--times", type=float, default=3.0)
-    modes.add_argument("--turns", type=int, default=3, help="of knee and overload; their median is judged")
+    modes.add_argument("--turns", type=int, default=5, help="of knee and overload; their median is judged")
     modes.add_argument("--soak", type=float, metavar="MINUTES", help="holds --level, else half the last knee")
     modes.add_argument("--cancels", type=int, metavar="N", help="N cancels at random moments")
     how = words.add_argument_group("how")
