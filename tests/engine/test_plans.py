@@ -57,6 +57,24 @@ def in_the_middle(house: House, monkeypatch: pytest.MonkeyPatch) -> list[tuple[i
     return ranges
 
 
+def six_speak(bundle: Bundle, front_end: FrontEnd, drafts: DraftMode) -> Engine:
+    """The shipped networks, with six streams that have some codes and much to say."""
+    engine = Engine(bundle, EngineConfig(workers=False, drafts=drafts), front_end=front_end)
+    for name in "abcdef":
+        engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
+        engine.submit(Append(request_id=name, text=9 * TEXT))
+    engine.attend()
+    while min(len(one.codes) for one in engine._sequences.values()) < 20:
+        engine.step()
+    return engine
+
+
+def ask(engine: Engine, name: str) -> None:
+    engine.submit(Submit(request_id=name, voice=engine.bundle.voices[0].id, seed=1))
+    engine.submit(Append(request_id=name, text=TEXT))
+    engine.submit(EndText(request_id=name))
+
+
 def test_a_plan_is_made_call_by_call(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(bundle)
     ranges = in_the_middle(house, monkeypatch)
@@ -176,16 +194,8 @@ def test_a_newcomer_gets_its_whole_first_chunk_in_one_round(
     bundle: Bundle, front_end: FrontEnd, drafts: DraftMode
 ) -> None:
     """Where drafts are thought of, too: a round between two of its codes would cost more than a code."""
-    engine = Engine(bundle, EngineConfig(workers=False, drafts=drafts), front_end=front_end)
-    for name in "abcdef":
-        engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
-        engine.submit(Append(request_id=name, text=9 * TEXT))
-    engine.attend()
-    while min(len(one.codes) for one in engine._sequences.values()) < 20:
-        engine.step()
-    engine.submit(Submit(request_id="new", voice=bundle.voices[0].id, seed=1))
-    engine.submit(Append(request_id="new", text=TEXT))
-    engine.submit(EndText(request_id="new"))
+    engine = six_speak(bundle, front_end, drafts)
+    ask(engine, "new")
     engine.attend()
     engine.advance()
     assert len(engine._sequences["new"].codes) >= first_chunk(7)
@@ -208,20 +218,12 @@ def test_a_newcomer_is_dispatched_before_the_next_one_is_hurried(
         log.append(("vocoder", sequence.request.request_id))
         return take(sequence, count)
 
-    engine = Engine(bundle, EngineConfig(workers=False, drafts=DraftMode.AUTO), front_end=front_end)
-    for name in "abcdef":
-        engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
-        engine.submit(Append(request_id=name, text=9 * TEXT))
-    engine.attend()
-    while min(len(one.codes) for one in engine._sequences.values()) < 20:
-        engine.step()
+    engine = six_speak(bundle, front_end, DraftMode.AUTO)
     monkeypatch.setattr(Speculation, "run", drafted)
     monkeypatch.setattr(VocoderRow, "take", taken)
     names = ["new0", "new1"]
     for name in names:
-        engine.submit(Submit(request_id=name, voice=bundle.voices[0].id, seed=1))
-        engine.submit(Append(request_id=name, text=TEXT))
-        engine.submit(EndText(request_id=name))
+        ask(engine, name)
     while not {("vocoder", name) for name in names} <= set(log):
         engine.step()
     firsts = [log.index((what, name)) for name in ("new0", "new1") for what in ("drafted", "vocoder")]
