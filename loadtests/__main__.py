@@ -16,6 +16,8 @@ from rich.console import Console
 
 from loadtests import priority, report, scenarios, server_process
 from loadtests.arrivals import Arrivals, rate_hz, read_trace
+from loadtests.attacks import ATTACKS
+from loadtests.attacks.scenario import attacks
 from loadtests.level import GeneratorDied
 from loadtests.results import JITTER_MS
 from loadtests.server_process import Server, ServerTrouble
@@ -43,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     modes.add_argument("--turns", type=int, default=5, help="of knee and overload; their median is judged")
     modes.add_argument("--soak", type=float, metavar="MINUTES", help="holds --level, else half the last knee")
     modes.add_argument("--cancels", type=int, metavar="N", help="N cancels at random moments")
+    modes.add_argument(
+        "--attacks", nargs="*", metavar="NAME", help="one stream beside each attack whose name holds NAME; without: all"
+    )
     how = words.add_argument_group("how")
     how.add_argument("--seconds", type=float, default=20.0, help="measured, for each level")
     how.add_argument("--warm-up", type=float, default=15.0, help="before that; judged, but not in the percentiles")
@@ -139,6 +144,11 @@ def _run(options: argparse.Namespace, found: report.Report) -> bool:
         chosen = True
     if options.cancels is not None:
         found.cancels, chosen = scenarios.cancels(session, options.cancels, options.cancels_per_s), True
+    if options.attacks is not None:
+        named = [one for one in ATTACKS if not options.attacks or any(name in one.name for name in options.attacks)]
+        if not named:
+            raise ValueError(f"no attack is named so; there are: {', '.join(one.name for one in ATTACKS)}")
+        found.attacks, chosen = attacks(session, named, options.seconds), True
     if not chosen:
         _whole(options, found)
     return not chosen

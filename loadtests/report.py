@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from loadtests.attacks.scenario import Attacks
 from loadtests.level import LevelResult
 from loadtests.scenarios import Cancels, Ladder, Overload, Soak
 from loadtests.session import Session
@@ -29,6 +30,7 @@ class Report:
     overload: Overload | None = None
     cancels: Cancels | None = None
     soak: Soak | None = None
+    attacks: Attacks | None = None
     done_s: float = 0.0
 
     @property
@@ -38,7 +40,8 @@ class Report:
     @property
     def against(self) -> list[str]:
         """Why the run as a whole did not succeed; a level of a ladder that fails is no reason, it is a finding."""
-        whole = [one for one in (self.ladder, self.overload, self.cancels, self.soak) if one is not None]
+        parts = (self.ladder, self.overload, self.cancels, self.soak, self.attacks)
+        whole = [one for one in parts if one is not None]
         alone = [one for one in (self.solo, *self.levels) if one is not None]
         return [
             *(f"{one.name}: {reason}" for one in alone for reason in one.against),
@@ -70,7 +73,7 @@ class Report:
         }
         found: dict[str, Any] = {"machine": self.machine, "command": self.command, "seed": session.seed, "mix": mix}
         found["wall_s"] = round(self.done_s, 1)
-        for name in ("solo", "ladder", "overload", "cancels", "soak"):
+        for name in ("solo", "ladder", "overload", "cancels", "soak", "attacks"):
             one = getattr(self, name)
             if one is not None:
                 found[name] = asdict(one) | {"against": list(one.against)}

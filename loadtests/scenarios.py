@@ -174,10 +174,10 @@ class Soak:
         return tuple(reasons)
 
 
-def solo(session: Session, seconds: float) -> LevelResult:
+def solo(session: Session, seconds: float, name: str = "one stream") -> LevelResult:
     """Latency of one stream at a time. Short and medium texts, whole and a word every 10 ms."""
     planned = draw_solo(seconds, session.e2e_s, session.seed)
-    return session.run(planned, "one stream", "solo", level=1, seed=session.seed, seconds=seconds, warm_up_s=0.0)
+    return session.run(planned, name, "solo", level=1, seed=session.seed, seconds=seconds, warm_up_s=0.0)
 
 
 def find_knee(session: Session, *, start: int, top: int, max_levels: int, confirm: int = 1) -> Ladder:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loadtests.attacks.scenario import Attacks
 from loadtests.level import LevelResult
 from loadtests.scenarios import Cancels, Ladder, Overload, Soak
 from loadtests.summary import Percentiles
@@ -46,6 +47,8 @@ def page(report: Report, plots: Sequence[Path]) -> str:
         lines += ["", "## Cancels", "", _cancel_line(report.cancels)]
     if report.soak is not None:
         lines += ["", "## Soak", "", *_level_table([report.soak.level]), "", _soak_line(report.soak)]
+    if report.attacks is not None:
+        lines += ["", "## Attacks", "", *_attack_table(report.attacks)]
     lines += [line for plot in plots for line in ("", f"![{plot.stem}]({plot.name})")]
     return "\n".join(lines) + "\n"
 
@@ -54,6 +57,8 @@ def _generator_line(report: Report) -> str:
     ran = [one for one in (report.solo, *report.all_levels) if one is not None]
     ran += report.overload.levels if report.overload is not None else []
     ran += [one.level for one in (report.cancels, report.soak) if one is not None]
+    if report.attacks is not None:
+        ran += [report.attacks.alone, *(one.level for one in report.attacks.beside)]
     if not ran:
         return ""
     own = max((one.generator for one in ran), key=lambda one: one.cores)
@@ -160,6 +165,45 @@ def _soak_line(found: Soak) -> str:
         f"{found.minutes:g} minutes; memory slope after the first fifth: {shown}. "
         f"Held afterwards: {_held(found.leased_after)}. {_kept(found.against)}"
     )
+
+
+def _attack_table(found: Attacks) -> list[str]:
+    """Of one stream at a time beside each attack."""
+    rows = [
+        "| beside | what is sent | audible TTFA, whole | p95 over alone | underruns at 0, 100 ms | complete | restarts "
+        "| CPU s per audio s | |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    alone = [("nothing", "", found.alone, 1.0, 0, found.alone.verdict.value)]
+    beside = [
+        (
+            one.attack,
+            one.what,
+            one.level,
+            found.ttfa_p95_over_alone(one),
+            one.restarts,
+            "; ".join(found.reasons(one)) or "kept",
+        )
+        for one in found.beside
+    ]
+    for name, what, level, ratio, restarts, verdict in [*alone, *beside]:
+        dry = ", ".join(f"{one.count} ({one.stalled_ms:g} ms)" if one.count else "0" for one in level.underruns)
+        cpu = level.server_cpu_s_per_audio_s
+        cells = [
+            name,
+            what,
+            _three(_ttfa(level, Feeding.WHOLE)),
+            "-" if ratio is None else f"{ratio:g}",
+            dry,
+            f"{level.counts.complete}/{level.counts.offered}",
+            str(restarts),
+            "-" if cpu is None else f"{cpu:.4f}",
+            verdict,
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    grown = "not known" if found.grown_bytes is None else f"{found.grown_bytes / 2**20:.1f} MiB"
+    rows += ["", f"Memory grown: {grown}. Held afterwards: {_held(found.leased_after)}. {_kept(found.against)}"]
+    return rows
 
 
 def _held(leased: Mapping[str, float]) -> str:

@@ -1,0 +1,8 @@
+"""Attacks to measure beside a listener. Each lives in a process of its own and goes on until that is ended."""
+
+from __future__ import annotations
+
+from loadtests.attacks import texts
+from loadtests.attacks.attack import Attack
+
+ATTACKS: tuple[Attack, ...] = (*texts.ATTACKS,)
