@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import torch
 
+from engines.runtime.ort import ort
 from models.codec import FRAMES_PER_CODE, NUM_CODES, Decoder
 from models.durations import PAUSE_TYPES, DurationNet, TimedPhones, expected_log_hops
 from models.durations import WINDOW as DURATION_WINDOW

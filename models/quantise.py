@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from engines.runtime.ort import ort
 
 MIN_WEIGHTS = 16_384  # smaller products gain nothing
 Feeds = dict[str, NDArray[Any]]

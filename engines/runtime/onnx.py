@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU; the only file that imports it.
+"""ONNX Runtime on the CPU.
 
 Measured on ONNX Runtime 1.31: a row has the same bits at every batch size and chunk length with these graphs, and
 without flash attention a step with a long context is a quarter faster. Each session has its own threads; two spinning
@@ -12,10 +12,6 @@ runtime's.
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
-
 import ctypes
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +20,11 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from engines.bundle import Bundle
 from engines.errors import BundleError
 from engines.runtime.base import DraftInputs, FloatArray, IntArray, State, StepInputs
+from engines.runtime.ort import ort
 
 Bound = tuple[Any, list[Any]]  # a binding and the values that it must outlive
 OURS = "ours"

@@ -6,6 +6,10 @@ runs on a GPU. A cache bound to the same tensor as input and output is updated i
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read at the import
+
 import ctypes
 import json
 import tempfile

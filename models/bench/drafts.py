@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import onnxruntime
 from rich.progress import track
 
 from engines.benchmark import TEXT
@@ -25,6 +24,7 @@ from engines.bundle import Bundle, load_bundle
 from engines.config import DraftMode, EngineConfig
 from engines.loop import Engine
 from engines.messages import Append, Chunk, EndText, Finished, Submit
+from engines.runtime.ort import ort
 
 STREAMS = (1, 2, 4, 8, 16)
 COUNTED = ("tokens", "lm_rows", "drafts_proposed", "drafts_accepted", "drafts_tolerated")
@@ -142,7 +142,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "rows": rows,
     }
-    figures["onnxruntime"] = onnxruntime.__version__
+    figures["onnxruntime"] = ort.__version__
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "drafts.json").write_text(json.dumps(figures, indent=1) + "\n")
     (arguments.out / "drafts.md").write_text(page(figures))

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+import engines.runtime.ort  # noqa: F401  # before speechmos, which would import the runtime with its telemetry on
 from models.judge import teacher
 from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate
 

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-import onnxruntime
-
 from engines.bundle import Bundle, load_bundle
 from engines.loop import Engine, EngineConfig
 from engines.messages import Append, Chunk, EndText, Event, Finished, Submit
 from engines.mixing import Timbre
+from engines.runtime.ort import ort
 from tests.engine.driving import settle
 
 TABLE = Path(__file__).with_name("pinned.json")
@@ -98,7 +97,7 @@ def utterances() -> list[Utterance]:
 
 
 def kind(engine: Engine) -> str:
-    return f"{engine.stats().kernels}; {_instruction_class()}; onnxruntime {onnxruntime.__version__}"
+    return f"{engine.stats().kernels}; {_instruction_class()}; onnxruntime {ort.__version__}"
 
 
 def _instruction_class() -> str:

@@ -6,12 +6,12 @@ import ctypes
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.runtime.onnx import kernel_library
+from engines.runtime.ort import ort
 
 Array = NDArray[Any]
 NODE = "GroupQueryAttention"

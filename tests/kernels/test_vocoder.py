@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
 from engines.bundle import Bundle, load_bundle
 from engines.randomness import noise
 from engines.runtime.onnx import OURS, OnnxVocoder
+from engines.runtime.ort import ort
 from models.fold_vocoder import BLOCK, FRAMES
 from tests.kernels.graphs import Array, library, session, stock
 

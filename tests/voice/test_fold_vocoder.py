@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from engines.runtime.ort import ort
 from models.codec import Decoder
 from models.export import export_vocoder, vocoder_inputs
 from models.fold_vocoder import BLOCK, DOMAIN, FRAMES, folded

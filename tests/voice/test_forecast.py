@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 
+from engines.runtime.ort import ort
 from engines.text import NUM_PHONE_IDS
 from models.export import lm_graph, round_to_half
 from models.export_drafts import draft_graph

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from engines.runtime.ort import ort
 from models.export import lm_graph, round_to_half
 from models.forecast import Forecast, ForecastConfig
 from models.parity import TOLERANCE, lm_difference

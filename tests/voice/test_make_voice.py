@@ -15,6 +15,7 @@ import torch
 from engines.bundle import load_bundle
 from engines.config import DraftMode
 from engines.loop import Engine, EngineConfig
+from engines.runtime.ort import ort
 from engines.synth import speak
 from models.codec import Codec
 from models.encode import load_codec
@@ -82,7 +83,6 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
 
 
 def test_int8_is_near_and_deaf_to_neighbours() -> None:
-    import onnxruntime as ort
     from onnx import TensorProto, helper
 
     from models.graph import Graph
