@@ -36,6 +36,8 @@ KINDS: dict[str, ErrorKind] = {
     "too_many_contexts": ErrorKind(status=429, kind="rate_limit_error"),
     "invalid_message": ErrorKind(status=400, kind=_INVALID, close=1007),
     "message_too_big": ErrorKind(status=413, kind=_INVALID, close=1009, ends=1009),
+    "invalid_http": ErrorKind(status=400, kind=_INVALID),
+    "head_too_big": ErrorKind(status=431, kind=_INVALID),
     "body_too_big": ErrorKind(status=413, kind=_INVALID),
     "body_timeout": ErrorKind(status=408, kind=_INVALID),
     "unsupported_data": ErrorKind(status=400, kind=_INVALID, close=1003),

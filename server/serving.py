@@ -7,9 +7,12 @@ asks idle sockets to leave (1012) and lets live utterances finish, up to a deadl
 from __future__ import annotations
 
 import contextlib
+import resource
 import signal
 import socket
+import sys
 import time
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -17,17 +20,21 @@ from fastapi import FastAPI
 from prometheus_client import start_http_server
 
 from server.engine_worker import keep_from_collector
+from server.http_lobby import Lobby
+from server.http_protocol import HttpProtocol
 from server.logs import get_logger
 from server.settings import Settings
 from server.state import State
+from server.ws_protocol import WsProtocol
 
 log = get_logger()
 _SEND_BUFFER_BYTES = 65_536  # the kernel's default would hide minutes of unread audio from us
+_RECEIVE_BUFFER_BYTES = 65_536  # its default grows to megabytes for each client that sends faster than it is read
 _DEAD_PEER_MS = 8_000  # what was sent and not acknowledged for so long cuts the connection
 _KEEP_ALIVE_S = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 2}  # a silent peer is asked, twice
 _PING_S = 5.0  # a WebSocket that does not answer one is freed after twice that
 _BACKLOG = 512
-_TICKS_A_SECOND = 10
+_OWN_FILES = 64  # open files that are no connections
 
 
 class DrainingServer(uvicorn.Server):
@@ -35,7 +42,6 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._state = state
         self._deadline_s: float | None = None
-        self._silent_since_s: dict[object, float] = {}  # connections on which no request has come yet
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._deadline_s is not None or sig == signal.SIGINT:
@@ -50,20 +56,7 @@ class DrainingServer(uvicorn.Server):
                 log.info("draining", live=len(self._state.live))
             elif not self._state.live or time.monotonic() > self._deadline_s:
                 self.should_exit = True
-        if counter % _TICKS_A_SECOND == 0:
-            self._drop_the_silent()
         return await super().on_tick(counter)
-
-    def _drop_the_silent(self) -> None:
-        """Who connects and says nothing, or a head without end, would hold its connection for ever."""
-        now, silent = time.monotonic(), dict[object, float]()
-        for connection in list(self.server_state.connections):
-            if getattr(connection, "cycle", self) is not None:
-                continue  # a request has come, or a WebSocket
-            silent[connection] = since_s = self._silent_since_s.get(connection, now)
-            if now - since_s > self._state.settings.body_timeout_s:
-                connection.transport.close()
-        self._silent_since_s = silent
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -72,6 +65,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_USER_TIMEOUT", _DEAD_PEER_MS), *_KEEP_ALIVE_S.items()):
@@ -81,25 +75,45 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(app: FastAPI, settings: Settings) -> None:
-    listener = listen(settings.host, settings.port)
-    config = uvicorn.Config(
+def raise_file_limit() -> int:
+    """To what this process may open at most."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most if most != resource.RLIM_INFINITY else sys.maxsize
+
+
+def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.Config:
+    places = min(2 * settings.max_connections, max_files - _OWN_FILES)  # silent ones among them
+    if places < settings.max_connections:
+        log.warning("few_open_files", limit=max_files, max_connections=settings.max_connections)
+    http = partial(
+        HttpProtocol,
+        lobby=Lobby(places),
+        max_head_bytes=settings.max_head_bytes,
+        max_body_bytes=settings.max_body_bytes,
+        head_timeout_s=settings.body_timeout_s,
+    )
+    return uvicorn.Config(
         app,
-        log_level="warning",
+        log_level="error",  # its warnings are about what clients send, as often as they like
         access_log=False,
-        ws="websockets-sansio",
+        http=http,  # type: ignore[arg-type]
+        ws=WsProtocol,
         ws_max_size=8 * settings.max_message_bytes,  # ours is smaller and says so before the close
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_S,
         ws_ping_timeout=_PING_S,
-        h11_max_incomplete_event_size=16_384,
-        limit_concurrency=2 * settings.max_connections,  # idle ones among them; ours counts those it serves
         backlog=_BACKLOG,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
     )
+
+
+def serve(app: FastAPI, settings: Settings) -> None:
+    listener = listen(settings.host, settings.port)
+    config = web_server(app, settings, max_files=raise_file_limit())
     state: State = app.state.parlando
     if settings.metrics_port is not None:
         server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=state.metrics.registry)
