@@ -10,6 +10,7 @@ from engines.messages import Tally
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _STEP_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+GUARDS = ("segment_too_long",)  # counted from 0, so that the first one is seen as a rise
 
 
 class Tallying:
@@ -43,7 +44,7 @@ class Counters:
     finished: int = 0
     cancelled: int = 0
     failed: int = 0
-    guards: Counter[str] = field(default_factory=Counter)
+    guards: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(GUARDS, 0)))
     batch_rows: Tallying = field(default_factory=lambda: Tallying(_ROWS))  # of a call of the LM
     lm_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))
     draft_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))  # a step with drafts, guessing included

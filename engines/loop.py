@@ -107,6 +107,7 @@ class Engine:
         self._planner = Planner(bundle, durations or OnnxDurations(bundle, self.config.lm_threads))
         lm = lm or OnnxLm(bundle, self.config.slots, self.config.lm_threads, self.config.own_kernels)
         vocoder = vocoder or OnnxVocoder(bundle, self.config.vocoder_threads, self.config.own_kernels)
+        self._device = lm.device
         self._kernels = lm.kernels if lm.kernels == vocoder.kernels else f"{lm.kernels}; vocoder: {vocoder.kernels}"
         self._lm_cost, self._vocoder_cost = CostModel(_LM_SHAPE), CostModel(_VOCODER_SHAPE)
         self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
@@ -206,6 +207,7 @@ class Engine:
             capacity=self._admission.capacity(load),
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
             kernels=self._kernels,
+            device=self._device,
             vocoder_job_s=self._vocoding.job_s,
             counters=self._counters.named(),
             tallies=self._counters.tallies(),

@@ -172,6 +172,7 @@ class EngineStats:
     capacity: int  # streams that can be kept at real time, all of them speaking
     predicted_ttfa_s: float  # of one more
     kernels: str = "ours"  # or which are not, and why
+    device: str = "cpu"  # that the speech model runs on
     vocoder_job_s: float = 0.0  # since the job in flight began; 0 without one
     counters: dict[str, int] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)

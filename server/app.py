@@ -17,6 +17,7 @@ from starlette.types import Scope
 from engines.bundle import load_bundle
 from engines.config import check_draft_tolerance
 from engines.messages import EngineStats
+from engines.runtime.installed import check_one_runtime
 from server import (
     eleven_body,
     eleven_http,
@@ -48,6 +49,7 @@ def create_app(
     settings: Settings, *, worker: Worker | None = None, clock: Callable[[], float] = time.monotonic
 ) -> FastAPI:
     """`worker` and `clock` stand in for the engine's side of the pipe and for time."""
+    check_one_runtime()
     app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan)
     metrics, bundle = Metrics(), load_bundle(settings.bundle)
     check_draft_tolerance(settings.draft_tolerance, bundle)
@@ -64,7 +66,7 @@ def create_app(
     engine = EngineClient(
         settings, voice=bundle.voices[0].id, bundle_digest=bundle.digest, on_stats=take, worker=worker
     )
-    app.state.parlando = State(
+    state = app.state.parlando = State(
         settings=settings,
         bundle=bundle,
         engine=engine,
@@ -73,6 +75,7 @@ def create_app(
         dictionaries=Dictionaries(settings.pronunciations),
         clock=clock,
     )
+    metrics.watch(draining=lambda: state.draining, engine_pid=lambda: engine.pid)
     for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, http_dictionaries, http_page, ops):
         app.include_router(part.router)
     app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)

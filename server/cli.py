@@ -1,13 +1,11 @@
-"""The command line: serve, say, voices."""
+"""The command line: serve, say, voices, bench, doctor. Texts are plain, so that brackets in them are seen."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
+from contextlib import ExitStack
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated
 
 import typer
@@ -18,20 +16,40 @@ from engines.bundle import load_bundle
 from engines.config import MAX_DRAFT_TOLERANCE, MAX_PITCH_SEMITONES
 from engines.errors import ParlandoError
 from engines.mixing import cast, parse_mix
+from engines.runtime.installed import check_one_runtime
 from server import logs
-from server.audio import OFFERED_HZ, Resampler, spoken_rate_hz, wav_header
-from server.settings import EngineMode, Settings
+from server.app import VERSION
+from server.audio import OFFERED_HZ, spoken_rate_hz
+from server.audio.rates import DEFAULT_RATE_HZ
+from server.schemas import MAX_SEED, MAX_SPEED, MIN_SPEED
+from server.settings import EngineMode, Settings, unknown_variables
 
-app = typer.Typer(help="Streaming text-to-speech you host yourself.", no_args_is_help=True, add_completion=False)
-out, err = Console(), Console(stderr=True)
-_PLAYERS = (
-    ("aplay", "-q"),
-    ("paplay",),
-    ("play", "-q"),
-    ("afplay",),
-    ("ffplay", "-nodisp", "-autoexit", "-v", "error"),
+app = typer.Typer(
+    help="Streaming text-to-speech you host yourself.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
+bench = typer.Typer(help="Measures this machine.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(bench, name="bench")
+out, err = Console(markup=False, highlight=False), Console(stderr=True, markup=False, highlight=False)
 BundlePath = Annotated[Path | None, typer.Option(help="A model folder; without it the shipped voice.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"parlando {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def parlando(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -70,6 +88,8 @@ def serve(
     }
     logs.configure(json=not sys.stderr.isatty())
     try:
+        for name, near in unknown_variables().items():
+            logs.get_logger().warning("unknown_setting", variable=name, did_you_mean=near)
         settings = Settings.with_flags({name: value for name, value in given.items() if value is not None})
         run(create_app(settings), settings)
     except (ParlandoError, OSError, ValueError) as error:
@@ -88,59 +108,50 @@ def say(
     pitch: Annotated[
         float, typer.Option(min=-MAX_PITCH_SEMITONES, max=MAX_PITCH_SEMITONES, help="Semitones up or down.")
     ] = 0.0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    speed: Annotated[float, typer.Option()] = 1.0,
-    rate: Annotated[int, typer.Option(help=f"Sample rate, one of {', '.join(map(str, OFFERED_HZ))}.")] = 24_000,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The same seed speaks the same audio.")] = 0,
+    speed: Annotated[float, typer.Option(min=MIN_SPEED, max=MAX_SPEED, help="2 takes half the time.")] = 1.0,
+    rate: Annotated[
+        int, typer.Option(help=f"Sample rate, one of {', '.join(map(str, OFFERED_HZ))}.")
+    ] = DEFAULT_RATE_HZ,
     bundle: BundlePath = None,
 ) -> None:
     """Speaks a text in this process and prints how long the first sound and the whole took."""
     from engines.loop import Engine
-    from engines.messages import Finished, Submit
-    from engines.synth import speak, stream
+    from engines.messages import Submit
+    from server import say as saying
 
     try:
         if rate not in OFFERED_HZ:
             raise ValueError(f"rate {rate} is not offered; valid: {', '.join(map(str, OFFERED_HZ))}")
-        engine = Engine(load_bundle(bundle))
-        speak(engine, "Warm up.")
-        names = {one.id: one.id for one in engine.bundle.voices}
-        chosen = voice or engine.bundle.voices[0].id
-        casting = cast(parse_mix(chosen, names), None if timbre is None else parse_mix(timbre, names))
-        submit = Submit(
-            request_id="say",
-            voice=casting.voice,
-            timbre=casting.timbre,
-            pitch_semitones=pitch,
-            seed=seed,
-            speed=speed,
-            sample_rate_hz=spoken_rate_hz(rate),
-        )
-        resampler, parts, first_s = Resampler(rate), [], None
-        started_s = time.perf_counter()
-        for event in stream(engine, submit, text):
-            if isinstance(event, Finished):
-                break
-            first_s = first_s or time.perf_counter() - started_s
-            parts.append(resampler.feed(event.pcm))
-        spent_s = time.perf_counter() - started_s
-        parts.append(resampler.feed(b"", last=True))
-        engine.close()
+        player = saying.player() if play else None
+        with ExitStack() as until_written:
+            file = until_written.enter_context(saying.writing(output)) if output is not None else None
+            check_one_runtime()
+            loaded = load_bundle(bundle)
+            names = {one.id: one.id for one in loaded.voices}
+            chosen = voice or loaded.voices[0].id
+            casting = cast(parse_mix(chosen, names), None if timbre is None else parse_mix(timbre, names))
+            submit = Submit(
+                request_id="say",
+                voice=casting.voice,
+                timbre=casting.timbre,
+                pitch_semitones=pitch,
+                seed=seed,
+                sample_rate_hz=spoken_rate_hz(rate),
+            )
+            engine = Engine(loaded)
+            said = saying.say(engine, submit, text, speed=speed, rate_hz=rate)
+            engine.close()
+            if file is not None:
+                file.write(said.wav)
+        if player is not None:
+            saying.play(player, said.wav)
     except (ParlandoError, ValueError) as error:
         _stop(error)
-    pcm = b"".join(parts)
-    audio_s = len(pcm) / 2 / rate
-    wav = wav_header(rate, len(pcm)) + pcm
-    if output is not None:
-        output.write_bytes(wav)
-    if play:
-        _play(wav)
     where = f", {output}" if output else ""
-    rtf = f"{spent_s / audio_s:.3f}" if audio_s else "-"
-    out.print(f"{audio_s:.2f} s of {chosen}, TTFA {1000 * (first_s or 0):.1f} ms, RTF {rtf}, seed {seed}{where}")
-
-
-bench = typer.Typer(help="Measures this machine.", no_args_is_help=True)
-app.add_typer(bench, name="bench")
+    rtf = f"{said.spent_s / said.audio_s:.3f}" if said.audio_s else "-"
+    line = f"{said.audio_s:.2f} s of {chosen}, TTFA {1000 * said.first_s:.1f} ms, RTF {rtf}, seed {seed}{where}"
+    out.print(line, soft_wrap=True)
 
 
 @bench.command("engine")
@@ -189,19 +200,23 @@ def voices(bundle: BundlePath = None) -> None:
     out.print(table)
 
 
-def _play(wav: bytes) -> None:
-    for player in _PLAYERS:
-        if shutil.which(player[0]):
-            with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-                file.write(wav)
-                file.flush()
-                subprocess.run([*player, file.name], check=False)
-            return
-    err.print(f"no player found; install one of {', '.join(player[0] for player in _PLAYERS)} or use -o FILE")
+@app.command()
+def doctor(bundle: BundlePath = None) -> None:
+    """Looks at what serving needs here, and says what is wrong. Reads the PARLANDO_* variables as `serve` does."""
+    from server import doctor as examination
+
+    sound = True
+    for finding in examination.findings(bundle):
+        sound = sound and finding.remedy is None
+        out.print(f"{'ok   ' if finding.remedy is None else 'WRONG'} {finding.what}: {finding.found}", soft_wrap=True)
+        if finding.remedy is not None:
+            out.print(indent(finding.remedy, " " * 6), soft_wrap=True)
+    raise typer.Exit(0 if sound else 1)
 
 
 def _stop(error: Exception) -> None:
-    err.print(f"[red]error[/red] {error}", highlight=False)
+    err.print("error", style="red", end=" ")
+    err.print(str(error), soft_wrap=True)
     raise typer.Exit(1)
 
 

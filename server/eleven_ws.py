@@ -125,10 +125,9 @@ class _Connection:
 
     def _open_speech(self, speed: float, pronunciations: Chosen) -> EncodedSpeech:
         query = self._query
-        protocol = "elevenlabs-multi" if self._multi else "elevenlabs-ws"
         return EncodedSpeech(
             self._state,
-            protocol=protocol,
+            protocol="elevenlabs-multi" if self._multi else "elevenlabs-ws",
             casting=self._casting,
             form=query.form,
             seed=query.seed,

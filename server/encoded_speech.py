@@ -13,6 +13,7 @@ from engines.messages import Cancelled, Failed, Finished, WaitingForText, WordTi
 from engines.mixing import Casting
 from server.audio.formats import AudioFormat, Encoder
 from server.audio.workers import off_loop
+from server.metrics import Protocol
 from server.pronunciations import Chosen
 from server.state import State
 from server.utterance import Spoken, Utterance
@@ -34,7 +35,7 @@ class EncodedSpeech:
         self,
         state: State,
         *,
-        protocol: str,
+        protocol: Protocol,
         casting: Casting,
         form: AudioFormat,
         seed: int | None = None,

@@ -60,6 +60,11 @@ class EngineClient:
         """Streams of callers."""
         return len(self._streams) - (self._own in self._streams)
 
+    @property
+    def pid(self) -> int | None:
+        """Of the engine's process; None while there is none, as in a thread."""
+        return self._link.pid if self._link is not None else None
+
     async def wait_ready(self) -> None:
         await self._ready.wait()
 
@@ -107,7 +112,8 @@ class EngineClient:
                     await self._prove()
                     was_ready = True
                     self._ready.set()
-                    log.info("ready", voice=self._voice, restarts=self.restarts)
+                    runs = {"device": self.stats.device, "kernels": self.stats.kernels} if self.stats else {}
+                    log.info("ready", voice=self._voice, restarts=self.restarts, **runs)
                     while True:
                         await self._doubted.wait()
                         self._doubted.clear()

@@ -73,6 +73,11 @@ class EngineLink:
         reader, writer = await asyncio.open_connection(sock=ours)
         return cls(runner, reader, writer)
 
+    @property
+    def pid(self) -> int | None:
+        """None for a thread."""
+        return self._runner.pid if isinstance(self._runner, BaseProcess) else None
+
     def send(self, command: Command) -> None:
         """Commands of one turn of the event loop travel together."""
         if not self._outgoing:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from server.access import Caller
 from server.logs import get_logger
-from server.metrics import Metrics
+from server.metrics import Metrics, Outcome, Protocol
 from server.playout import Playout
 
 log = get_logger()
@@ -18,7 +18,7 @@ SHED = ("overloaded", "not_ready", "draining", "quota_exceeded")
 
 class Ledger:
     def __init__(
-        self, metrics: Metrics, caller: Caller | None, *, protocol: str, rate_hz: int, clock: Callable[[], float]
+        self, metrics: Metrics, caller: Caller | None, *, protocol: Protocol, rate_hz: int, clock: Callable[[], float]
     ) -> None:
         """Raises ApiError when the caller's quota is used up."""
         self._metrics, self._caller, self._protocol, self._clock = metrics, caller, protocol, clock
@@ -70,7 +70,7 @@ class Ledger:
             metrics.ttfa_s.labels(self._protocol).observe(self.ttfa_s)
         metrics.lead_s.observe(self._playout.lead_s(now))
 
-    def close(self, outcome: str, code: str | None, **fields: object) -> None:
+    def close(self, outcome: Outcome, code: str | None, **fields: object) -> None:
         """`fields` go to the log as they are. Only the first call counts."""
         if self.closed:
             return
@@ -106,7 +106,7 @@ class Ledger:
         return max(0.0, playout.last_s - self._first_text_s - playout.waited_s) / playout.sent_s
 
 
-def outcome_of(code: str) -> str:
+def outcome_of(code: str) -> Outcome:
     """Of an utterance that failed."""
     return "shed" if code in SHED else "timeout" if code == "deadline_exceeded" else "error"
 

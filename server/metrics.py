@@ -1,19 +1,25 @@
 """What Prometheus reads at /metrics. Buckets are chosen by hand around what a listener notices.
 
-Labels are bounded: protocol, outcome, close code; never a voice, a text or a key.
+Labels are bounded: protocol, outcome, close code; never a voice, a text or a key. Every series is there from the start,
+at 0: `rate()` misses the first event of one that begins with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, product
+from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from engines.messages import EngineStats, Tally
+from server.errors import KINDS
 
+Protocol = Literal["parlando.v1", "nari.speech.v1", "openai", "elevenlabs", "elevenlabs-ws", "elevenlabs-multi"]
+Outcome = Literal["ok", "cancelled", "shed", "timeout", "error"]
+_CLOSES = {1000} | {code for kind in KINDS.values() for code in (kind.close, kind.ends) if code is not None}
 _FIRST_AUDIO_S = (
     0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5
 )  # fmt: skip
@@ -41,6 +47,7 @@ class Metrics:
         self.streams = self._gauge("streams_active", "Utterances in progress")
         self.sockets = self._gauge("ws_open", "WebSockets open")
         self.engine_up = self._gauge("engine_up", "1 while the engine is warm and ready")
+        self.draining = self._gauge("draining", "1 from SIGTERM on: finishes what lives, begins nothing new")
         self.draft_tolerance = self._gauge("spec_tolerance", "Levels by which a kept guess may miss; 0 is exact")
         self.engine_info = self._gauge("engine_info", "What is served", "bundle", "version", "digest")
 
@@ -62,6 +69,22 @@ class Metrics:
         )
         self.send_blocked_s = self._histogram("send_blocked_seconds", "Sends that waited for a slow reader", _BLOCKED_S)
         self.e2e_s = self._histogram("end_to_end_seconds", "First text to last audio", _E2E_S, "protocol")
+
+        for labels in product(get_args(Protocol), get_args(Outcome)):
+            self.requests.labels(*labels)
+        for protocol in get_args(Protocol):
+            self.ttfa_s.labels(protocol)
+            self.e2e_s.labels(protocol)
+        for code in KINDS:
+            self.refusals.labels(code)
+        for close in sorted(_CLOSES):
+            self.ws_closed.labels(str(close))
+
+    def watch(self, *, draining: Callable[[], bool], engine_pid: Callable[[], int | None]) -> None:
+        """What is asked for at each reading. CPU, memory and open files of both processes are read on Linux."""
+        self.draining.set_function(lambda: float(draining()))
+        ProcessCollector(registry=self.registry)
+        ProcessCollector(namespace="tts_engine", pid=lambda: engine_pid() or "none", registry=self.registry)
 
     def take_engine(self, stats: EngineStats | None) -> None:
         """None: there is no engine now."""

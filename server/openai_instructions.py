@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 
-MIN_SPEED, MAX_SPEED = 0.25, 4.0
+from server.schemas import MAX_SPEED, MIN_SPEED
+
 _SLOW, _FAST = 0.85, 1.15
 _STRONG = 2  # "very" counts as saying it twice
 _PACE = re.compile(

@@ -21,9 +21,10 @@ def _encodable(text: str) -> str:
 
 
 MAX_SEED = 2**63 - 1
+MIN_SPEED, MAX_SPEED = 0.25, 4.0
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 Name = Annotated[StrictStr, AfterValidator(_encodable)]  # of the client's: it is sent back
-Speed = Annotated[float, Field(ge=0.25, le=4.0)]
+Speed = Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED)]
 PitchSemitones = Annotated[float, Field(ge=-MAX_PITCH_SEMITONES, le=MAX_PITCH_SEMITONES)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 

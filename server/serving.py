@@ -71,8 +71,21 @@ def listen(host: str, port: int) -> socket.socket:
     for name, value in (("TCP_USER_TIMEOUT", _DEAD_PEER_MS), *_KEEP_ALIVE_S.items()):
         with contextlib.suppress(AttributeError, OSError):  # Linux only
             listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    listener.bind((host, port))
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise cannot_listen(host, port, error) from error
     return listener
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> OSError:
+    """The system's words name no address."""
+    return OSError(f"cannot listen on {_authority(host, port)}: {(error.strerror or str(error)).lower()}")
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def raise_file_limit() -> int:
@@ -114,12 +127,20 @@ def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.C
 def serve(app: FastAPI, settings: Settings) -> None:
     listener = listen(settings.host, settings.port)
     config = web_server(app, settings, max_files=raise_file_limit())
+    try:
+        config.load()
+    except OSError as error:
+        pair = f"{settings.ssl_certfile} and {settings.ssl_keyfile or 'the key in it'}"
+        raise OSError(f"cannot speak TLS with {pair}: {error.strerror or error}") from error
     state: State = app.state.parlando
     if settings.metrics_port is not None:
-        server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=state.metrics.registry)
-        log.info("metrics", url=f"http://{settings.host}:{server.server_port}/metrics")
+        try:
+            server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=state.metrics.registry)
+        except OSError as error:
+            raise cannot_listen(settings.host, settings.metrics_port, error) from error
+        log.info("metrics", url=f"http://{_authority(settings.host, server.server_port)}/metrics")
     host, port = listener.getsockname()[:2]
     scheme = "http" if settings.ssl_certfile is None else "https"
-    log.info("listening", url=f"{scheme}://{host}:{port}", engine=settings.engine_mode.value)
+    log.info("listening", url=f"{scheme}://{_authority(host, port)}", engine=settings.engine_mode.value)
     keep_from_collector()
     DrainingServer(config, state).run(sockets=[listener])

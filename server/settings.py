@@ -1,18 +1,28 @@
 """All settings of the server: `PARLANDO_*` variables, overridden by flags.
 
-No other file reads the environment.
+No other file reads the environment. Kubernetes adds variables of its own for a Service named `parlando` or
+`parlando-...` (`PARLANDO_PORT=tcp://10.0.0.1:8000`): service links, which are no settings.
 """
 
 from __future__ import annotations
 
+import os
+import re
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engines.config import MAX_DRAFT_TOLERANCE
+from engines.errors import ConfigError
+
+PREFIX = "PARLANDO_"
+_LINK_NAME = re.compile(r"_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)$")
+_LINK_VALUE = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 class EngineMode(StrEnum):
@@ -20,8 +30,16 @@ class EngineMode(StrEnum):
     THREAD = "thread"
 
 
+class _Environment(EnvSettingsSource):
+    """Without service links."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value, key, is_complex = super().get_field_value(field, field_name)
+        return (None if _is_link(PREFIX + field_name, value) else value), key, is_complex
+
+
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="PARLANDO_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -66,9 +84,23 @@ class Settings(BaseSettings):
     log_text: bool = Field(False, description="log what is spoken; off, texts are logged as their length")
 
     @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Environment(settings_cls)
+
+    @classmethod
     def with_flags(cls, flags: dict[str, Any]) -> Settings:
-        """Flags win over the environment."""
-        return cls(**flags)
+        """Flags win over the environment. Raises ConfigError, which names every flag or variable at fault."""
+        try:
+            return cls(**flags)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_at_fault(one, flags) for one in error.errors())) from error
 
     @property
     def keys(self) -> frozenset[str]:
@@ -77,6 +109,30 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> frozenset[str]:
         return _listed(self.allowed_origins)
+
+
+def unknown_variables() -> dict[str, str | None]:
+    """PARLANDO_* variables that set nothing, each with the one that may be meant."""
+    known = [name.upper() for name in Settings.model_fields]
+    unknown = {}
+    for variable, value in os.environ.items():
+        name = variable.upper().removeprefix(PREFIX)
+        if variable.upper().startswith(PREFIX) and name not in known and not _is_link(variable, value):
+            near = get_close_matches(name, known, 1)
+            unknown[variable] = PREFIX + near[0] if near else None
+    return unknown
+
+
+def _is_link(name: str, value: Any) -> bool:
+    name = name.upper()
+    linked = name.endswith("_PORT") and isinstance(value, str) and _LINK_VALUE.match(value)
+    return bool(linked or _LINK_NAME.search(name))
+
+
+def _at_fault(error: Any, flags: dict[str, Any]) -> str:
+    name = ".".join(map(str, error["loc"]))
+    where = f"--{name.replace('_', '-')}" if name in flags else PREFIX + name.upper()
+    return f"{where} is {str(error['input'])!r}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
 def _listed(commas: str) -> frozenset[str]:

@@ -23,6 +23,7 @@ from server.errors import ApiError
 from server.identity import utterance_id
 from server.ledger import Ledger, outcome_of
 from server.logs import redacted
+from server.metrics import Outcome, Protocol
 from server.pronunciations import Chosen
 from server.state import State
 from server.transcript import Position, Transcript
@@ -44,7 +45,7 @@ class Utterance:
         self,
         state: State,
         *,
-        protocol: str,
+        protocol: Protocol,
         casting: Casting,
         seed: int | None,
         speed: float,
@@ -245,7 +246,7 @@ class Utterance:
             self._stream.abandon()
             self._close_books("cancelled", "disconnected")
 
-    def _close_books(self, outcome: str, code: str | None = None) -> None:
+    def _close_books(self, outcome: Outcome, code: str | None = None) -> None:
         self._ledger.close(
             outcome,
             code,

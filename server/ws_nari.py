@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from typing import Final
 
 from engines.messages import Cancelled, Failed, Finished
 from server.errors import ApiError
@@ -18,7 +19,7 @@ from server.state import State
 from server.utterance import Spoken, Utterance
 from server.wire import Closed, Outgoing, Received, Wire
 
-SUBPROTOCOL = "nari.speech.v1"
+SUBPROTOCOL: Final = "nari.speech.v1"
 _RATE_HZ = 24_000
 _AUDIO = {"encoding": "pcm_s16le", "sample_rate": _RATE_HZ, "channels": 1}
 _MAX_APPENDS = 1_024

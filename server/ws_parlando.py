@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from typing import Final
 
 from engines.messages import Cancelled, Failed, Finished, Timings, WaitingForText, WordTime
 from server.errors import ApiError
@@ -26,7 +27,7 @@ from server.state import State
 from server.utterance import Spoken, Utterance, UtteranceEvent
 from server.wire import Closed, Outgoing, Received, Wire
 
-SUBPROTOCOL = "parlando.v1"
+SUBPROTOCOL: Final = "parlando.v1"
 _UNREAD_ENDINGS = 64  # cancelled utterances whose last event the client has not read yet
 
 

@@ -42,6 +42,7 @@ class LmRuntime(Protocol):
 
     inputs: StepInputs
     kernels: str  # "ours", or which are not, and why
+    device: str
 
     def step(self, first: int, last: int) -> FloatArray:
         """-> code logits [last - first, V], valid until the next step."""

@@ -144,6 +144,8 @@ class OnnxLm:
     """Cache slabs [slots, kv_heads, positions, head_dim] per layer, committed at once: a server that started has the
     memory for its last slot, and no step waits for the kernel to clear pages."""
 
+    device = "cpu"
+
     def __init__(self, bundle: Bundle, slots: int, threads: int = 1, own_kernels: bool = True) -> None:
         self.inputs = StepInputs.allocate(slots, bundle.adapter.features)
         sessions = _LmSessions.load(bundle, threads, own_kernels)

@@ -3,7 +3,7 @@
 Output is laid down in hops. Each hop fades from the natural continuation of what was laid before into the piece of
 input, near the place that the tempo asks for, that resembles this continuation most. A hop depends on the input and its
 own number alone, so streamed equals whole byte for byte in any chunking. The speech model itself keeps the pace inside
-0.75 to 1.33; only the factor beyond that is made here.
+the engine's limits; only the factor beyond that is made here.
 
     input   |----------- p[k] ======|====== ----------->      p[k] within SEARCH of k * hop * tempo
     output            k * hop |======|                        p[k]'s first hop fades in over p[k-1]'s second
@@ -14,14 +14,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-MODEL_MIN_SPEED, MODEL_MAX_SPEED = 0.75, 1.33
+from engines.config import MAX_SPEED, MIN_SPEED
+
 _HOP_S = 0.0125
 _SEARCH_S = 0.008  # to both sides: together more than a period of a voice of 65 Hz
 
 
 def split_speed(speed: float) -> tuple[float, float]:
     """What the speech model is asked for, and the tempo that remains. Their product is `speed`."""
-    model_speed = min(max(speed, MODEL_MIN_SPEED), MODEL_MAX_SPEED)
+    model_speed = min(max(speed, MIN_SPEED), MAX_SPEED)
     return model_speed, speed / model_speed
 
 

@@ -38,6 +38,7 @@ class RunningServer:
         settings = {f"PARLANDO_{name.upper()}": value for name, value in {"shed": "false", **environment}.items()}
         command = [sys.executable, "-m", "server", "serve", "--port", str(self.port)]
         self.process = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.PIPE, text=True)
+        self.lines: list[str] = []  # of its log, so far
         self._readies: queue.SimpleQueue[bool] = queue.SimpleQueue()
         threading.Thread(target=self._read_log, daemon=True).start()
         self.await_ready()
@@ -47,6 +48,7 @@ class RunningServer:
         assert self.process.stderr is not None
         with self.process.stderr as lines:
             for line in lines:
+                self.lines.append(line)
                 if '"event": "ready"' in line:
                     self._readies.put(True)
         self._readies.put(False)

@@ -197,6 +197,7 @@ class Scripted:
     """Picks the same at a place of a segment whatever was said before, so that every guess is judged beforehand."""
 
     kernels = "ours"
+    device = "cpu"
 
     def __init__(self, bundle: Bundle) -> None:
         assert bundle.drafts is not None

@@ -20,6 +20,7 @@ class ToyLm:
     """Says code 7 * step, whoever asks. A call costs base + row * rows."""
 
     kernels = "ours"
+    device = "cpu"
 
     def __init__(self, bundle: Bundle, slots: int, clock: FakeClock, base_s: float, row_s: float) -> None:
         self.inputs = StepInputs.allocate(slots, bundle.adapter.features)

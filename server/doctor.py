@@ -1,0 +1,111 @@
+"""`parlando doctor`: what serving needs on this machine, each thing looked at and tried, with the remedy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from engines.bundle import Bundle, load_bundle
+from engines.config import EngineConfig
+from engines.errors import ParlandoError
+from engines.runtime.installed import check_one_runtime
+from server.app import VERSION
+from server.serving import listen
+from server.settings import Settings, unknown_variables
+
+_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "fastapi", "uvicorn", "websockets", "av", "soxr")
+# What our kernels and the runtime's choose by.
+_FEATURES = (
+    "avx2", "fma", "f16c", "avx512f", "avx512vl", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm",
+)  # fmt: skip
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    what: str
+    found: str
+    remedy: str | None = None  # None: nothing is wrong
+
+
+def findings(bundle: Path | None) -> Iterator[Finding]:
+    yield Finding(what="parlando", found=f"{VERSION}, Python {platform.python_version()}, {platform.platform()}")
+    yield Finding(what="packages", found=", ".join(_installed()))
+    yield Finding(what="processor", found=processor())
+    try:
+        check_one_runtime()
+    except ParlandoError as error:
+        yield Finding(what="ONNX Runtime", found="installed twice", remedy=str(error))
+        return
+    for name, near in unknown_variables().items():
+        remedy = f"did you mean {near}?" if near else "`server/settings.py` has all variables"
+        yield Finding(what="settings", found=f"{name} is no setting", remedy=remedy)
+    try:
+        settings = Settings.with_flags({} if bundle is None else {"bundle": bundle})
+    except ParlandoError as error:
+        yield Finding(what="settings", found="unreadable", remedy=str(error))
+        return
+    yield from _voice(settings)
+    yield _port(settings)
+
+
+def processor() -> str:
+    """Its name, the cores that this process may use, and what its instructions offer."""
+    name, offered = platform.processor() or platform.machine(), set[str]()
+    if _CPUINFO.exists():
+        text = _CPUINFO.read_text()
+        named = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
+        name = named[1] if named else name
+        listed = re.search(r"^(?:flags|Features)\s*: (.+)$", text, re.MULTILINE)
+        offered = set(listed[1].split()) if listed else offered
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    features = " ".join(one for one in _FEATURES if one in offered) or "no features known"
+    return f"{name}, {cores} cores, {features}"
+
+
+def _installed() -> Iterator[str]:
+    for name in _PACKAGES:
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+
+
+def _voice(settings: Settings) -> Iterator[Finding]:
+    """The bundle, then a word spoken with it: nothing else tells whose kernels run."""
+    try:
+        bundle = load_bundle(settings.bundle)
+        voices = ", ".join(voice.id for voice in bundle.voices)
+        yield Finding(what="bundle", found=f"{bundle.name} ({bundle.digest[:12]}), voices {voices}, {bundle.folder}")
+        yield _speaks(settings, bundle)
+    except ParlandoError as error:
+        yield Finding(what="bundle", found="cannot be served", remedy=str(error))
+
+
+def _speaks(settings: Settings, bundle: Bundle) -> Finding:
+    from engines.loop import Engine
+    from engines.synth import speak
+
+    engine = Engine(bundle, EngineConfig(slots=1, own_kernels=settings.own_kernels))
+    try:
+        speak(engine, "Ready to speak.")
+        spoken = speak(engine, "Ready to speak.")
+        timings, kernels = spoken.timings, engine.stats().kernels
+    finally:
+        engine.close()
+    ttfa_ms = 1000 * (timings.first_chunk_s - timings.first_text_s)
+    return Finding(what="engine", found=f"speaks on the CPU, first audio after {ttfa_ms:.1f} ms; kernels: {kernels}")
+
+
+def _port(settings: Settings) -> Finding:
+    where = f"{settings.host}:{settings.port}"
+    try:
+        listen(settings.host, settings.port).close()
+    except OSError as error:
+        return Finding(what="port", found="not to be had", remedy=f"{error}; give another by PARLANDO_PORT or --port")
+    return Finding(what="port", found=f"{where} is free")
