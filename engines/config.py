@@ -40,6 +40,7 @@ class EngineConfig:
     least_speed: float = 8.0  # times real time: with more streams to work on than would get it, who comes is refused
     max_ttfa_s: float = 0.25  # predicted; who would wait longer is refused
     sheds: bool = True  # refuse who cannot be served in time; without it only slots are counted
+    max_expanded: int = 4096  # characters spoken for dictionaries' entries in one utterance
     text_chars: int = 256  # text read per step, so that nobody waits long for it (some 5 us a character)
     drafts: DraftMode = DraftMode.AUTO
     draft_rows: int = 2  # drafting is thought of while at most so many rows are to step
@@ -47,7 +48,15 @@ class EngineConfig:
     workers: bool = True  # vocode on a thread of its own
 
     def __post_init__(self) -> None:
-        for name in ("slots", "max_batch", "lm_threads", "vocoder_threads", "vocoder_job_codes", "text_chars"):
+        for name in (
+            "slots",
+            "max_batch",
+            "lm_threads",
+            "vocoder_threads",
+            "vocoder_job_codes",
+            "text_chars",
+            "max_expanded",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in (

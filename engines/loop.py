@@ -258,9 +258,8 @@ class Engine:
         except ParlandoError as error:
             self._refuse(submit.request_id, error)
             return
-        self._sequences[submit.request_id] = Sequence(
-            submit, voice, self.bundle, self._front_end, self._planner, self._clock()
-        )
+        text = self._front_end.open(submit.pronunciations, self.config.max_expanded)
+        self._sequences[submit.request_id] = Sequence(submit, voice, self.bundle, text, self._planner, self._clock())
         self._assign_slots()
 
     def _check_room(self) -> None:

@@ -21,9 +21,10 @@ from engines.messages import EndText, Flush, Submit, Timings, WordTime
 from engines.mixing import weights
 from engines.scheduler import COMFORTABLE_S, WORDS_GAP_S
 from engines.segmenter import Segment, Segmenter
-from engines.text import FrontEnd, Phone, TextStream
+from engines.text import Phone, TextStream
 from engines.timetable import Place, Planner, place_at
 
+WORDS_A_SLICE = 24  # spoken ones, made and pronounced at once; 64 characters of running text have 11, of digits 32
 PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken
 MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
 _SETTLED_S, _THIN_S = 1.0, 1.5  # who gains less lead in its first second runs at less than 2.5 times real time
@@ -48,7 +49,7 @@ class _OpenWord:
 
 class Sequence:
     def __init__(
-        self, submit: Submit, voice: Voice, bundle: Bundle, front_end: FrontEnd, planner: Planner, now: float
+        self, submit: Submit, voice: Voice, bundle: Bundle, text: TextStream, planner: Planner, now: float
     ) -> None:
         self.request = submit
         self.voice = voice
@@ -63,8 +64,8 @@ class Sequence:
         self.paused = False
         self.stands_back = False
 
-        self.text: TextStream = front_end.open(submit.pronunciations)
-        self.unread: deque[str | Flush | EndText] = deque()
+        self.text = text
+        self.unread: deque[str | Flush | EndText] = deque()  # the first may be half read
         self.text_ended = False
         self._segmenter = Segmenter(submit.speed)
         self._planner = planner
@@ -124,37 +125,44 @@ class Sequence:
         return working or now - self.submitted_s < FRESH_S or (self._dry_at_s or 0.0) > now
 
     def read(self, max_chars: int) -> int:
-        """Reads what has come, up to so many characters of it. Returns how many it read."""
+        """Reads what has come, up to so many characters or some words of it. Returns how many characters that counts;
+        a slice that ends for its words counts whole."""
         read = 0
         while self.readable and read < max_chars:
             read += self._read_next(max_chars - read)
         return read
 
     def _read_next(self, max_chars: int) -> int:
-        """The next piece of text, or the next flush or end."""
-        step = self.unread.popleft()
-        match step:
-            case Flush():
-                self._take(self.text.flush(), close=True)
-            case EndText():
-                self._take(self.text.end(), close=True)
-                self.text_ended = True
-                if not self.text.spoken_any:
-                    raise UnspeakableText("nothing in the text can be spoken: it needs at least one letter or digit")
-            case str():
-                if len(step) > max_chars:
-                    self.unread.appendleft(step[max_chars:])
-                    step = step[:max_chars]
-                self._take(self.text.append(step))
-                return len(step)
-        return 0
+        """A slice of the next piece of text, or of what a flush or the end of the text leaves to speak."""
+        step, chars = self.unread[0], 0
+        if not self.text.busy:
+            if isinstance(step, str):
+                chars = min(len(step), max_chars)
+                self.text.feed(step[:chars])
+                step = self.unread[0] = step[chars:]
+            else:
+                self.text.close()
+        self._take(self.text.more(WORDS_A_SLICE))
+        if self.text.busy:
+            return max_chars
+        if not isinstance(step, str):
+            self._close(step)
+        if not step or not isinstance(step, str):
+            self.unread.popleft()
+        return chars
 
-    def _take(self, phones: list[Phone], close: bool = False) -> None:
+    def _close(self, step: Flush | EndText) -> None:
+        self._segmenter.close()
+        self._plan()
+        if isinstance(step, EndText):
+            self.text_ended = True
+            if not self.text.spoken_any:
+                raise UnspeakableText("nothing in the text can be spoken: it needs at least one letter or digit")
+
+    def _take(self, phones: list[Phone]) -> None:
         if phones:
             self.told_waiting = False
         self.segments.extend(self._segmenter.feed(phones))
-        if close:
-            self._segmenter.close()
         self._plan()
 
     # -- speech model ----------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The text's part of the loop: whose text is read now, and how much of it.
 
 It looks only at those to whom something has happened: more text came, or codes were made of what was read. What is
-read changes no sound, only when it can be made.
+read changes no sound, only when it can be made. A round reads a bounded number of characters and words, and unpacks at
+most one part of a dictionary, whatever the texts are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from engines.messages import EndText, Flush
 from engines.sequence import Sequence
 
 _SLICE_CHARS = 64  # of one sequence a round: enough to begin with
+PART_CHARS = 64  # what unpacking a part of a dictionary costs, in characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,11 @@ class TextTurn:
         if not self._changed:
             return done
         readable = [one for one in self._changed.values() if one.readable]
-        for sequence in sorted(readable, key=lambda one: (one.spare_s(now, len(one.codes)), one.submitted_s)):
+        readable.sort(key=lambda one: (one.spare_s(now, len(one.codes)), one.submitted_s))
+        left = self._prepare(readable, left)
+        for sequence in readable:
+            if not sequence.text.prepared:
+                continue
             was_ready = sequence.ready
             done.sequences.append(sequence)
             try:
@@ -65,6 +71,17 @@ class TextTurn:
                 done.made_ready.append(sequence)
             if left <= 0:
                 break
-        # Who has enough for now is looked at again after its next code.
+        # What has enough for now is looked at again after its next code.
         self._changed = {name: one for name, one in self._changed.items() if one.readable}
         return done
+
+    def _prepare(self, readable: list[Sequence], left: int) -> int:
+        """Unpacks dictionaries with at most half of the round's share; returns what is left of it."""
+        half = left // 2
+        for sequence in readable:
+            while not sequence.text.prepared:
+                if left <= half:
+                    return left
+                sequence.text.prepare()
+                left -= PART_CHARS
+        return left

@@ -51,6 +51,7 @@ class EngineLink:
             vocoder_threads=settings.vocoder_threads,
             own_kernels=settings.own_kernels,
             draft_tolerance=settings.draft_tolerance,
+            max_expanded=settings.max_characters,
         )
         ours, theirs = socket.socketpair()
         arguments = (theirs, settings.bundle, config)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engines.text.pronunciation import PronunciationDictionary
+    from engines.text.phrases import Phrases
 
 OPENING = "([{\"'*_#>`~<|"
 CLOSING = ")]}\"'*_`~>|"
 STOPS = ".,;:!?—"
+MAX_TOKEN_CHARS = 120  # a longer run without white space is read in pieces
 
 
 class NotYet(Exception):
@@ -49,7 +50,7 @@ class Left:
 class Around:
     left: Left
     peek: Callable[[int], str | None]  # nth token after this one, from 1; None beyond the end. May raise NotYet
-    dictionaries: tuple[PronunciationDictionary, ...] = ()
+    dictionaries: tuple[Phrases, ...] = ()
 
     def following(self, count: int = 1) -> str:
         """The nth following token without marks around it, "" beyond the end."""

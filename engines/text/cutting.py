@@ -10,12 +10,12 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass
 
+from engines.text.context import MAX_TOKEN_CHARS
 from engines.text.folding import fold
 from engines.text.markup import LineEnd, Markup
 from engines.text.phones import PauseType
 from engines.text.reading import Token
 
-MAX_TOKEN_CHARS = 120
 _RUNS = re.compile(r"\s+|\S+")
 _HARD_BLANK = re.compile(r"&nbsp;|&#160;|&#x[aA]0;|&(?:thin|en|em)sp;")
 _CORE = re.compile(r"(\W*)(.*?)(\W*)", re.DOTALL)
@@ -32,7 +32,7 @@ class Paragraph:
 
 class Cutter:
     def __init__(self, kept: Container[str] = ()) -> None:
-        """`kept` are words, in small letters, that someone can say though their letters are of other scripts."""
+        """`kept` are words, in small letters, that can be said though their letters are of other scripts."""
         self._kept = kept
         self.position = 0  # characters seen
         self.lost: dict[str, None] = {}  # characters that cannot be spoken, in order of appearance
@@ -84,11 +84,15 @@ class Cutter:
             self.lost.update(dict.fromkeys(lost))
         self._opens_line = False
         self._last_end = start + len(written)
-        return [Token(text=text, start=start, end=self._last_end, opens_line=opens_line)] if text else []
+        pieces = (text[first : first + MAX_TOKEN_CHARS] for first in range(0, len(text), MAX_TOKEN_CHARS))
+        return [  # more than one where folding has made it longer: one sign may stand for several
+            Token(text=piece, start=start, end=self._last_end, opens_line=opens_line and not number)
+            for number, piece in enumerate(pieces)
+        ]
 
     def _fold(self, text: str) -> tuple[str, str]:
         folded, lost = fold(text)
-        if lost and self._kept:
+        if lost:
             before, core, behind = _CORE.fullmatch(text).groups()  # type: ignore[union-attr]
             if core.lower() in self._kept:
                 return fold(before)[0] + core + fold(behind)[0], ""

@@ -1,11 +1,11 @@
-"""What the text front end refuses. Both are the caller's fault and belong to the engine's tree of errors.
+"""What the text front end refuses. All of it is the caller's fault and belong to the engine's tree of errors.
 
 They are ValueErrors too, so that a caller who knows nothing of the engine can still answer them.
 """
 
 from __future__ import annotations
 
-from engines.errors import BadParameter, TextError
+from engines.errors import BadParameter, TextError, TextTooLong
 from engines.errors import UnspeakableText as RefusedText
 
 
@@ -15,6 +15,10 @@ class UnspeakableText(RefusedText, ValueError):
 
 class StreamEnded(TextError, ValueError):
     """Text after the end of its stream."""
+
+
+class ExpansionTooLong(TextTooLong, ValueError):
+    """A dictionary makes more of a text than may be spoken."""
 
 
 class BadPronunciation(BadParameter, ValueError):

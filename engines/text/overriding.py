@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from engines.text.addresses import read_address
 from engines.text.context import Around
 from engines.text.phones import PauseType
-from engines.text.pronunciation import Entry, match, split_marks
+from engines.text.phrases import match
+from engines.text.pronunciation import Entry, split_marks
 from engines.text.words import read_words
 
 _PARTS = re.compile(r"([-–/_|,;:!?—]+|\.{2,})")
@@ -37,9 +38,13 @@ def override(core: str, closing: str, around: Around) -> Overridden | None:
     if not around.dictionaries:
         return None
 
+    seen: list[tuple[str, str, str] | None] = []  # each dictionary asks for the same
+
     def following(count: int) -> tuple[str, str, str] | None:
-        token = around.peek(count)
-        return None if token is None else split_marks(token)
+        if count > len(seen):
+            token = around.peek(count)
+            seen.append(None if token is None else split_marks(token))
+        return seen[count - 1]
 
     found = match(around.dictionaries, core, closing, following)
     if found is not None:

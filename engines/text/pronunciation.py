@@ -1,7 +1,7 @@
 """Pronunciation dictionaries: how a caller wants words said, as a respelling or as phones.
 
-A dictionary is data: parsed once, frozen, picklable, shared. `match` asks for following tokens only where an entry of
-several words begins with this one. What is wrong with an entry is told with its number and what would be right.
+A dictionary is data: parsed once, frozen, packed in parts that cross to another process as bytes; `Phrases` finds its
+entries in a text. What is wrong with an entry is told with its number and what would be right.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from engines.text.context import CLOSING, OPENING, STOPS
+from engines.text.context import CLOSING, MAX_TOKEN_CHARS, OPENING, STOPS
 from engines.text.errors import BadPronunciation
 from engines.text.folding import fold
 from engines.text.phone_alphabets import Word, words_from_arpabet, words_from_ipa, words_from_ours
@@ -23,13 +23,14 @@ from engines.text.pls import alphabet_field
 MAX_ENTRIES = 10_000
 MAX_WORDS = 8  # of an entry: a token that may begin one waits for at most seven more
 MAX_SAY_CHARS = 200
+MAX_PHONES_CHARS = 500  # some 150 phones
+PART_ENTRIES = 32  # unpacked at once, in some 0.2 ms
+_SHOWN_CHARS = 60  # of what is wrong
 _ALPHABETS = {"phones": words_from_ours, "arpabet": words_from_arpabet, "ipa": words_from_ipa}
-Following = Callable[[int], tuple[str, str, str] | None]
 _KEYS = frozenset({"word", "say", *_ALPHABETS, "case_sensitive"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """Exactly one of `say` and `phones` is given."""
 
     words: tuple[str, ...]  # as written, marks around them taken off
@@ -39,49 +40,30 @@ class Entry:
     phones: tuple[Word, ...] | None = None
 
     @property
-    def key(self) -> str:
-        return self.words[0].lower()
-
-    def says(self, words: tuple[str, ...]) -> bool:
-        if self.case_sensitive:
-            return words == self.words
-        return all(ours.lower() == theirs.lower() for ours, theirs in zip(self.words, words, strict=True))
+    def written(self) -> str:
+        return " ".join(self.words) + "." * self.stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PronunciationDictionary:
     name: str
-    entries: tuple[Entry, ...]
-    version: str = ""  # of its content
-    by_first: dict[str, tuple[Entry, ...]] = field(init=False, repr=False, compare=False)
-    foreign: frozenset[str] = field(init=False, repr=False, compare=False)  # words that only an entry can say
+    version: str  # of its content
+    num_entries: int
+    parts: tuple[bytes, ...]  # PART_ENTRIES entries each, pickled
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Crossing to another process costs its bytes; the other side makes objects of them once per dictionary."""
-        return _restored, (self.name, self.version, _packed(self.entries))
+    @classmethod
+    def of(cls, name: str, version: str, entries: list[Entry]) -> PronunciationDictionary:
+        parts = (entries[first : first + PART_ENTRIES] for first in range(0, len(entries), PART_ENTRIES))
+        packed = tuple(pickle.dumps(part, protocol=pickle.HIGHEST_PROTOCOL) for part in parts)
+        return cls(name=name, version=version, num_entries=len(entries), parts=packed)
 
-    def __post_init__(self) -> None:
-        """More words first, then those that heed case, then as listed."""
-        index: dict[str, list[Entry]] = {}
-        for entry in self.entries:
-            index.setdefault(entry.key, []).append(entry)
-        ordered = {
-            key: tuple(sorted(found, key=lambda one: (-len(one.words), not one.stopped, not one.case_sensitive)))
-            for key, found in index.items()
-        }
-        object.__setattr__(self, "by_first", ordered)
-        words = {word.lower() for entry in self.entries for word in entry.words if not word.isascii()}
-        object.__setattr__(self, "foreign", frozenset(word for word in words if fold(word)[1]))
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return tuple(entry for part in self.parts for entry in pickle.loads(part))
 
-
-@lru_cache(maxsize=64)
-def _packed(entries: tuple[Entry, ...]) -> bytes:
-    return pickle.dumps(entries)
-
-
-@lru_cache(maxsize=64)
-def _restored(name: str, version: str, packed: bytes) -> PronunciationDictionary:
-    return PronunciationDictionary(name=name, entries=pickle.loads(packed), version=version)
+    @property
+    def packed_bytes(self) -> int:
+        return sum(map(len, self.parts))
 
 
 def parse_dictionary(data: Mapping[str, Any], name: str) -> PronunciationDictionary:
@@ -93,37 +75,16 @@ def parse_dictionary(data: Mapping[str, Any], name: str) -> PronunciationDiction
         raise BadPronunciation(f"dictionary {name!r} has {len(listed)} entries, the limit is {MAX_ENTRIES}")
     entries = []
     for number, raw in enumerate(listed, 1):
+        if number % PART_ENTRIES == 0:
+            time.sleep(0)  # a thread that parses lets the others have their turn
         try:
             entries.append(_entry(_from_rule(raw) if "entries" not in data else raw))
         except BadPronunciation as error:
             word = raw.get("word", raw.get("string_to_replace")) if isinstance(raw, Mapping) else raw
-            raise BadPronunciation(f"dictionary {name!r}, entry {number} ({word!r}): {error}") from error
+            raise BadPronunciation(f"dictionary {name!r}, entry {number} ({_shown(word)}): {error}") from error
     canonical = json.dumps(listed, sort_keys=True, ensure_ascii=True)
     version = hashlib.sha256(canonical.encode()).hexdigest()[:16]
-    return PronunciationDictionary(name=name, entries=tuple(entries), version=version)
-
-
-def match(
-    dictionaries: Iterable[PronunciationDictionary], core: str, closing: str, following: Following
-) -> tuple[Entry, int] | None:
-    """The entry for a token, and how many following tokens it takes; the first dictionary that has one decides.
-
-    `core` is the token without the marks around it, `closing` those behind; `following(n)` is the nth token after, as
-    marks before, core, marks behind, or None beyond a paragraph or the end. It may raise NotYet.
-    """
-    for dictionary in dictionaries:
-        for entry in dictionary.by_first.get(core.lower(), ()):
-            words: tuple[str, ...] = (core,)
-            last = closing
-            while len(words) < len(entry.words) and last == "":
-                after = following(len(words))
-                if after is None or after[0] or after[1].lower() != entry.words[len(words)].lower():
-                    break
-                words, last = (*words, after[1]), after[2]
-            whole = len(words) == len(entry.words) and entry.says(words)
-            if whole and (last.startswith(".") or not entry.stopped):
-                return entry, len(words) - 1
-    return None
+    return PronunciationDictionary.of(name, version, entries)
 
 
 def split_marks(text: str) -> tuple[str, str, str]:
@@ -142,7 +103,7 @@ def _from_rule(raw: object) -> object:
     if raw.get("type") == "alias":
         return entry | {"say": raw.get("alias")}
     if raw.get("type") != "phoneme":
-        raise BadPronunciation(f'"type" must be "alias" or "phoneme", got {raw.get("type")!r}')
+        raise BadPronunciation(f'"type" must be "alias" or "phoneme", got {_shown(raw.get("type"))}')
     return entry | {alphabet_field(str(raw.get("alphabet"))): raw.get("phoneme")}
 
 
@@ -151,7 +112,7 @@ def _entry(raw: object) -> Entry:
         raise BadPronunciation('an entry must be an object such as {"word": "Nguyen", "say": "win"}')
     unknown = set(raw) - _KEYS
     if unknown:
-        raise BadPronunciation(f"unknown field {min(unknown)!r}; the fields are {', '.join(sorted(_KEYS))}")
+        raise BadPronunciation(f"unknown field {_shown(min(unknown))}; the fields are {', '.join(sorted(_KEYS))}")
     given = [key for key in ("say", *_ALPHABETS) if raw.get(key) is not None]
     if len(given) != 1:
         raise BadPronunciation(f"give exactly one of say, phones, arpabet and ipa; got {' and '.join(given) or 'none'}")
@@ -161,6 +122,8 @@ def _entry(raw: object) -> Entry:
     words, stopped = _written_words(raw.get("word"))
     if given[0] == "say":
         return Entry(words=words, stopped=stopped, case_sensitive=case_sensitive, say=_respelling(value))
+    if len(value) > MAX_PHONES_CHARS:
+        raise BadPronunciation(f"its {given[0]} has {len(value)} characters, the limit is {MAX_PHONES_CHARS}")
     phones = _ALPHABETS[given[0]](value)
     return Entry(words=words, stopped=stopped, case_sensitive=case_sensitive, phones=phones)
 
@@ -171,6 +134,9 @@ def _written_words(word: object) -> tuple[tuple[str, ...], bool]:
     parts = word.split()
     if len(parts) > MAX_WORDS:
         raise BadPronunciation(f"{len(parts)} words, the limit is {MAX_WORDS}")
+    longest = max(parts, key=len)
+    if len(longest) > MAX_TOKEN_CHARS:
+        raise BadPronunciation(f"a word of {len(longest)} characters, the limit is {MAX_TOKEN_CHARS}")
     split = [split_marks(known(part)) for part in parts]
     if not all(core for _, core, _ in split):
         raise BadPronunciation("every word needs a letter or digit, not marks alone")
@@ -190,5 +156,10 @@ def _respelling(say: str) -> str:
         raise BadPronunciation(f"its respelling has {len(say)} characters, the limit is {MAX_SAY_CHARS}")
     folded, lost = fold(say)
     if lost or not any(letter.isalnum() for letter in folded):
-        raise BadPronunciation(f"its respelling {say!r} cannot be spoken: write it in English letters")
+        raise BadPronunciation(f"its respelling {_shown(say)} cannot be spoken: write it in English letters")
     return say
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}..."

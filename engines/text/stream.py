@@ -1,42 +1,43 @@
 """Text as it comes to phones, the same ones however it is cut.
 
 Characters become tokens, tokens spoken words and pauses, words phones; each step goes left to right and waits only for
-what it looks at. So whole text, single words and single characters give the same phones by construction. A stream is
-owned by one thread; the front end is shared and never changes.
+what it looks at. So whole text, single words and single characters give the same phones by construction, and so does a
+reader that takes a few words at a time (`feed`, `close`, `more`). A stream and its front end are owned by one thread.
 """
 
 from __future__ import annotations
 
-from collections import deque
-
-from engines.text.context import Around, Left, NotYet
-from engines.text.cutting import Cutter, Paragraph
 from engines.text.errors import StreamEnded, UnspeakableText
 from engines.text.lexicon import Lexicon
-from engines.text.overriding import Override
-from engines.text.phone_alphabets import Word
-from engines.text.phones import PauseType, Phone
-from engines.text.pronouncing import CLITICS, Break, Pronouncer, SpokenWord, split_clitic
+from engines.text.phones import Phone
+from engines.text.phrases import Phrases, Shelf
+from engines.text.pronouncing import Pronouncer
 from engines.text.pronunciation import PronunciationDictionary
-from engines.text.reading import Reading, Token, read
+from engines.text.word_stream import WordStream
 
 _SHOWN_CHARS = 40  # of a refused text
-_MARKS = {PauseType.PLAIN: ",", PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
+_WORDS_AT_ONCE = 1_000  # where nothing else waits
 
 
 class FrontEnd:
-    """Normaliser, lexicon and letter rules, loaded once."""
+    """Normaliser, lexicon and letter rules, loaded once, and the dictionaries asked for lately."""
 
     def __init__(self, lexicon: Lexicon) -> None:
         self.lexicon = lexicon
+        self._shelf = Shelf()
 
     @classmethod
     def load(cls) -> FrontEnd:
         return cls(Lexicon.load())
 
-    def open(self, dictionaries: tuple[PronunciationDictionary, ...] = ()) -> TextStream:
-        """A text of its own. The first of the dictionaries that has a word decides how it is said."""
-        return TextStream(self.lexicon, dictionaries)
+    def open(
+        self, dictionaries: tuple[PronunciationDictionary, ...] = (), max_expanded: int | None = None
+    ) -> TextStream:
+        """A text of its own. The first of the dictionaries that has a word decides how it is said.
+
+        `max_expanded`: characters spoken for their entries, all together.
+        """
+        return TextStream(self.lexicon, tuple(map(self._shelf.get, dictionaries)), max_expanded)
 
     def phones(self, text: str, dictionaries: tuple[PronunciationDictionary, ...] = ()) -> list[Phone]:
         """A whole text. Raises UnspeakableText when nothing in it can be spoken."""
@@ -66,18 +67,25 @@ class FrontEnd:
 
 
 class TextStream:
-    def __init__(self, lexicon: Lexicon, dictionaries: tuple[PronunciationDictionary, ...] = ()) -> None:
-        self._lexicon = lexicon
+    def __init__(
+        self, lexicon: Lexicon, dictionaries: tuple[Phrases, ...] = (), max_expanded: int | None = None
+    ) -> None:
         self._dictionaries = dictionaries
-        self._cutter = Cutter(frozenset(word for one in dictionaries for word in one.foreign))
-        self._tokens: deque[Token | Paragraph] = deque()
-        self._left = Left()
+        self._words = WordStream(dictionaries, max_expanded)
         self._pronouncer = Pronouncer(lexicon)
-        self._spoken_tokens = 0
         self._closing = False
         self._ended = False
-        self.words: list[str] = []  # spoken so far; for tests and for the teacher
-        self.script: list[str] = []  # the same, with a mark where a pause follows
+        self.busy = False  # there may be more to read of what has come
+
+    @property
+    def words(self) -> list[str]:
+        """Spoken so far; for tests and for the teacher."""
+        return self._words.words
+
+    @property
+    def script(self) -> list[str]:
+        """The same, with a mark where a pause follows."""
+        return self._words.script
 
     @property
     def spoken_any(self) -> bool:
@@ -86,98 +94,71 @@ class TextStream:
     @property
     def unspeakable(self) -> tuple[str, ...]:
         """Letters and digits that were left out because no reading for their script exists."""
-        return tuple(self._cutter.lost)
+        return self._words.lost
+
+    # -- at once ---------------------------------------------------------------------------------------------------
 
     def append(self, text: str) -> list[Phone]:
         """More text; returns the phones that are final now."""
-        if self._ended:
-            raise StreamEnded(f"text was appended after the end of the utterance: {text[:_SHOWN_CHARS]!r}")
-        self._tokens.extend(self._cutter.feed(text))
-        self._read_tokens()
-        return self._pronouncer.drain()
+        self.feed(text)
+        return self._all()
 
     def flush(self) -> list[Phone]:
         """Speaks what is there as if the text ended here. Text may follow; it starts afresh after the closing pause."""
-        self._tokens.extend(self._cutter.complete())
-        self._closing = True
-        self._read_tokens()
-        self._closing = False
-        self._left = Left()
-        return self._pronouncer.close(self._cutter.position)
+        self.close()
+        return self._all()
 
     def end(self) -> list[Phone]:
         if self._ended:
             return []
-        phones = self.flush()
         self._ended = True
+        return self.flush()
+
+    def _all(self) -> list[Phone]:
+        phones: list[Phone] = []
+        while self.busy:
+            phones += self.more(_WORDS_AT_ONCE)
         return phones
 
-    def _read_tokens(self) -> None:
-        while self._tokens:
-            token = self._tokens[0]
-            if isinstance(token, Paragraph):
-                self._pronouncer.add(Break(kind=token.kind, at=token.at))
-                self._mark_script(token.kind)
-                self._left = Left()
-                self._tokens.popleft()
-                continue
-            try:
-                reading = read(token, Around(left=self._left, peek=self._peek, dictionaries=self._dictionaries))
-            except NotYet:
+    # -- in pieces -------------------------------------------------------------------------------------------------
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the dictionaries are there; otherwise `prepare` is to be called again before anything is read."""
+        return all(one.ready for one in self._dictionaries)
+
+    def prepare(self) -> None:
+        """Unpacks a part of a dictionary."""
+        for one in self._dictionaries:
+            if not one.ready:
+                one.read_on()
                 return
-            self._take(token, reading)
 
-    def _peek(self, count: int) -> str | None:
-        for position in range(1, count + 1):
-            if position >= len(self._tokens):
-                if self._closing:
-                    return None
-                raise NotYet
-            if isinstance(self._tokens[position], Paragraph):
-                return None
-        token = self._tokens[count]
-        assert isinstance(token, Token)
-        return token.text
+    def feed(self, text: str) -> None:
+        """More text, for `more` to read."""
+        if self._ended:
+            raise StreamEnded(f"text was appended after the end of the utterance: {text[:_SHOWN_CHARS]!r}")
+        while not self.prepared:
+            self.prepare()
+        self._words.feed(text)
+        self.busy = True
 
-    def _take(self, token: Token, reading: Reading) -> None:
-        self._tokens.popleft()
-        end = token.end
-        for _ in range(reading.taken):
-            taken = self._tokens.popleft()
-            assert isinstance(taken, Token)
-            end = taken.end
-        self._left = reading.left
-        said = False
-        for position, piece in enumerate(reading.pieces, 1):
-            if isinstance(piece, PauseType):
-                at = end if position == len(reading.pieces) else token.start  # phones' starts never go back
-                self._pronouncer.add(Break(kind=piece, at=at))
-                self._mark_script(piece)
-                continue
-            for text, sounds in self._spoken(piece):
-                for part in [text] if sounds or text in CLITICS else split_clitic(text):
-                    word = SpokenWord(
-                        text=part, word_index=self._spoken_tokens, start=token.start, end=end, sounds=sounds
-                    )
-                    self._pronouncer.add(word)
-                self.words.append(text)
-                self.script.append(text)
-            said = True
-        self._spoken_tokens += said
+    def close(self) -> None:
+        """Speaks what is there as if the text ended here, by and by; see `flush`."""
+        self._words.close()
+        self._closing = self.busy = True
 
-    def _spoken(self, piece: str | Override) -> list[tuple[str, Word]]:
-        """Words, and how to say them where the caller wants it so."""
-        if isinstance(piece, str):
-            return [(piece, ())]
-        entry = piece.entry
-        clitic: list[tuple[str, Word]] = [(piece.clitic, ())] if piece.clitic else []
-        if entry.phones is not None:
-            return [("-".join(entry.words).lower(), sounds) for sounds in entry.phones] + clitic
-        spoken = TextStream(self._lexicon)
-        spoken.append(entry.say or "")
-        spoken.end()
-        return [(word, ()) for word in spoken.words] + clitic
-
-    def _mark_script(self, kind: PauseType) -> None:
-        if self.script and self.script[-1][-1] not in _MARKS.values():
-            self.script[-1] = self.script[-1].replace("_a", "ay") + _MARKS[kind]
+    def more(self, max_words: int) -> list[Phone]:
+        """The next phones that are final, of at most so many words."""
+        for _ in range(max_words):
+            word = self._words.next()
+            if word is None:
+                self.busy = False
+                break
+            self._pronouncer.add(word)
+        phones = self._pronouncer.drain()
+        if self._closing and not self.busy:
+            phones += self._pronouncer.close(self._words.position)
+            self._words.start_afresh()
+            self._closing = False
+        return phones

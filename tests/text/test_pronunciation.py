@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.errors import BadParameter
+from engines.errors import BadParameter, TextTooLong
 from engines.text import BadPronunciation, FrontEnd, PronunciationStore, parse_dictionary
 from engines.text.phone_alphabets import words_from_arpabet, words_from_ipa, words_from_ours
+from engines.text.phrases import Phrases
 
 FRONT_END = FrontEnd.load()
 ENTRIES: list[dict[str, str | bool]] = [
@@ -112,6 +113,74 @@ def test_cuts_change_nothing(words: list[str], data: st.DataObject) -> None:
         assert [phone for part in parts for phone in stream.append(part)] + stream.end() == expected
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    words=st.lists(st.sampled_from([str(entry["word"]) for entry in ENTRIES] + "the 12,345 a-Zoë \n\n".split(" "))),
+    chars=st.integers(1, 9),
+    max_words=st.integers(1, 5),
+)
+def test_slices_change_nothing(words: list[str], chars: int, max_words: int) -> None:
+    """What is fed, and how many words are taken at a time."""
+    text = " ".join(words)
+    whole, stream = FRONT_END.open((DICTIONARY,)), FRONT_END.open((DICTIONARY,))
+    expected = whole.append(text) + whole.end()
+    found = []
+    for first in range(0, len(text) + chars, chars):
+        if first < len(text):
+            stream.feed(text[first : first + chars])
+        else:
+            stream.close()
+        while stream.busy:
+            found += stream.more(max_words)
+    assert found == expected
+
+
+PHRASES = st.lists(st.sampled_from(["a", "A", "b", "B", "c"]), min_size=1, max_size=4)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    listed=st.lists(st.tuples(PHRASES, st.booleans(), st.booleans()), min_size=1, max_size=12),
+    text=st.lists(st.tuples(st.sampled_from("aAbBc"), st.sampled_from(["", "", "", ".", ","])), min_size=1, max_size=6),
+)
+def test_the_longest_entry_is_found_in_one_walk(
+    listed: list[tuple[list[str], bool, bool]], text: list[tuple[str, str]]
+) -> None:
+    """Against the rule in words: longest, then with a full stop, then heeding case, then as listed."""
+
+    def fits(phrase: list[str], stopped: bool, heeds_case: bool) -> bool:
+        under = text[: len(phrase)]
+        if len(under) < len(phrase) or any(mark for _, mark in under[:-1]):
+            return False
+        same = all(
+            ours == theirs or (not heeds_case and ours.lower() == theirs.lower())
+            for ours, (theirs, _) in zip(phrase, under, strict=True)
+        )
+        return same and (not stopped or under[-1][1] == ".")
+
+    entries = [
+        {"word": " ".join(phrase) + "." * stopped, "say": f"b{number}", "case_sensitive": heeds_case}
+        for number, (phrase, stopped, heeds_case) in enumerate(listed)
+    ]
+    ranked = sorted(enumerate(listed), key=lambda one: (-len(one[1][0]), not one[1][1], not one[1][2], one[0]))
+    wanted = next((number for number, one in ranked if fits(*one)), None)
+    phrases = Phrases(parse_dictionary({"entries": entries}, "test"))
+    while not phrases.ready:
+        phrases.read_on()
+    found = phrases.match(*text[0], lambda count: ("", *text[count]) if count < len(text) else None)
+    assert (None if found is None else found[0].say) == (None if wanted is None else f"b{wanted}")
+    assert found is None or wanted is None or found[1] == len(listed[wanted][0]) - 1
+
+
+def test_what_entries_put_into_a_text_is_counted() -> None:
+    entries = [{"word": "x", "say": "7 " * 100}, {"word": "y", "phones": "ay1"}]
+    dictionary = parse_dictionary({"entries": entries}, "test")
+    stream = FRONT_END.open((dictionary,), max_expanded=1_300)
+    stream.append("x and y and x y ")  # a hundred times "seven " is 600 characters
+    with pytest.raises(TextTooLong, match=r"entry 'x' is spoken with 600 .* has 1802, the limit is 1300"):
+        stream.append("x ")
+
+
 def test_only_the_begin_of_a_phrase_waits() -> None:
     stream = FRONT_END.open((DICTIONARY,))
     assert stream.append("Nguyen ") != []
@@ -128,8 +197,8 @@ def test_the_first_dictionary_decides() -> None:
 def test_a_dictionary_crosses_process_borders() -> None:
     again = pickle.loads(pickle.dumps(DICTIONARY))
     assert again == DICTIONARY
-    assert again.by_first == DICTIONARY.by_first
-    assert again.foreign == {"東京"}
+    assert len(again.entries) == again.num_entries == len(ENTRIES)
+    assert FRONT_END.phones("Nguyen", (again,)) == FRONT_END.phones("Nguyen", (DICTIONARY,))
 
 
 def test_elevenlabs_rules_are_read() -> None:

@@ -205,7 +205,8 @@ def test_training_and_serving_see_the_same() -> None:
         segment.closed = True
         segment.ends = trained.ends.tolist()
         submit = Submit(request_id="x", voice="rms", seed=0, speed=1 / one.stretch)
-        sequence = Sequence(submit, Voice(id="rms", name="", index=0, description=""), bundle, front_end, planner, 0.0)
+        voice = Voice(id="rms", name="", index=0, description="")
+        sequence = Sequence(submit, voice, bundle, front_end.open(), planner, 0.0)
         sequence.slot = 0
         sequence.segments.append(segment)
         served = StepInputs.allocate(1, bundle.adapter.features)

@@ -1,0 +1,175 @@
+"""Characters as they come to spoken words and pauses, the same ones however the text is cut.
+
+What an entry of a dictionary puts into the text is counted: a few words of it may stand for thousands. A word is made
+when it is asked for, so that its reader decides how much is done at once. Owned by one stream.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from engines.text.context import Around, Left, NotYet
+from engines.text.cutting import Cutter, Paragraph
+from engines.text.errors import ExpansionTooLong
+from engines.text.overriding import Override
+from engines.text.phone_alphabets import Word
+from engines.text.phones import PauseType
+from engines.text.phrases import Phrases
+from engines.text.pronouncing import CLITICS, Break, SpokenWord, split_clitic
+from engines.text.pronunciation import Entry
+from engines.text.reading import Piece, Reading, Token, read
+
+_MARKS = {PauseType.PLAIN: ",", PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
+
+
+class WordStream:
+    def __init__(self, dictionaries: tuple[Phrases, ...] = (), max_expanded: int | None = None) -> None:
+        """`max_expanded`: characters spoken for entries of dictionaries, all together; None sets no limit."""
+        self._dictionaries = dictionaries
+        self._max_expanded, self._expanded = max_expanded, 0
+        self._cutter = Cutter(_Foreign(dictionaries))
+        self._tokens: deque[Token | Paragraph] = deque()
+        self._seen = -1  # tokens that were there when more were last wanted
+        self._pieces: deque[tuple[Piece, int, int, bool]] = deque()  # of the token read last: start, end, is its last
+        self._made: deque[SpokenWord | Break] = deque()
+        self._left = Left()
+        self._spoken_tokens = 0
+        self._closing = False
+        self.words: list[str] = []  # spoken so far; for tests and for the teacher
+        self.script: list[str] = []  # the same, with a mark where a pause follows
+
+    @property
+    def position(self) -> int:
+        """Characters seen."""
+        return self._cutter.position
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        return tuple(self._cutter.lost)
+
+    def feed(self, text: str) -> None:
+        self._tokens.extend(self._cutter.feed(text))
+
+    def close(self) -> None:
+        """The text ends here, or is to be read as if it did."""
+        self._tokens.extend(self._cutter.complete())
+        self._closing = True
+
+    def start_afresh(self) -> None:
+        """After the last word of a closed text."""
+        self._closing, self._left = False, Left()
+
+    def next(self) -> SpokenWord | Break | None:
+        """The next word or pause that no later text can change; None until there is more text, or none is left."""
+        while not self._made:
+            if self._pieces:
+                self._make(*self._pieces.popleft())
+            elif not self._read_token():
+                return None
+        return self._made.popleft()
+
+    def _read_token(self) -> bool:
+        """Whether it did; a token that waits for what follows is looked at again when there is more."""
+        if not self._tokens or (len(self._tokens) == self._seen and not self._closing):
+            return False
+        token = self._tokens[0]
+        if isinstance(token, Paragraph):
+            self._tokens.popleft()
+            self._made.append(Break(kind=token.kind, at=token.at))
+            self._mark_script(token.kind)
+            self._left = Left()
+            return True
+        try:
+            reading = read(token, Around(left=self._left, peek=self._peek, dictionaries=self._dictionaries))
+        except NotYet:
+            self._seen = len(self._tokens)
+            return False
+        self._seen = -1
+        self._take(token, reading)
+        return True
+
+    def _peek(self, count: int) -> str | None:
+        for position in range(1, count + 1):
+            if position >= len(self._tokens):
+                if self._closing:
+                    return None
+                raise NotYet
+            if isinstance(self._tokens[position], Paragraph):
+                return None
+        token = self._tokens[count]
+        assert isinstance(token, Token)
+        return token.text
+
+    def _take(self, token: Token, reading: Reading) -> None:
+        self._tokens.popleft()
+        end = token.end
+        for _ in range(reading.taken):
+            taken = self._tokens.popleft()
+            assert isinstance(taken, Token)
+            end = taken.end
+        self._left = reading.left
+        last_word = max((at for at, one in enumerate(reading.pieces) if not isinstance(one, PauseType)), default=-1)
+        for at, piece in enumerate(reading.pieces):
+            # Phones' starts never go back: only a pause behind the token's last word is at its end.
+            start = end if isinstance(piece, PauseType) and at == len(reading.pieces) - 1 else token.start
+            self._pieces.append((piece, start, end, at == last_word))
+
+    def _make(self, piece: Piece, start: int, end: int, is_last: bool) -> None:
+        """Puts a piece of a token behind what is made; `is_last` of its words."""
+        if isinstance(piece, PauseType):
+            self._made.append(Break(kind=piece, at=start))
+            self._mark_script(piece)
+            return
+        for text, sounds in self._spoken(piece):
+            for part in [text] if sounds or text in CLITICS else split_clitic(text):
+                word = SpokenWord(text=part, word_index=self._spoken_tokens, start=start, end=end, sounds=sounds)
+                self._made.append(word)
+            self.words.append(text)
+            self.script.append(text)
+        self._spoken_tokens += is_last
+
+    def _spoken(self, piece: str | Override) -> list[tuple[str, Word]]:
+        """Words, and how to say them where the caller wants it so."""
+        if isinstance(piece, str):
+            return [(piece, ())]
+        entry = piece.entry
+        clitic: list[tuple[str, Word]] = [(piece.clitic, ())] if piece.clitic else []
+        if entry.phones is not None:
+            self._count(entry, sum(map(len, entry.phones)))
+            return [("-".join(entry.words).lower(), sounds) for sounds in entry.phones] + clitic
+        words = said_words(entry.say or "")
+        self._count(entry, sum(len(word) + 1 for word in words))
+        return [(word, ()) for word in words] + clitic
+
+    def _count(self, entry: Entry, spoken: int) -> None:
+        """Raises ExpansionTooLong."""
+        self._expanded += spoken
+        if self._max_expanded is not None and self._expanded > self._max_expanded:
+            raise ExpansionTooLong(
+                f"the dictionary's entry {entry.written!r} is spoken with {spoken} characters each time; with it, what "
+                f"entries put into this text has {self._expanded}, the limit is {self._max_expanded}"
+            )
+
+    def _mark_script(self, kind: PauseType) -> None:
+        if self.script and self.script[-1][-1] not in _MARKS.values():
+            self.script[-1] = self.script[-1].replace("_a", "ay") + _MARKS[kind]
+
+
+class _Foreign:
+    """Words of other scripts that an entry can say, in small letters; asked when the dictionaries are all there."""
+
+    def __init__(self, dictionaries: tuple[Phrases, ...]) -> None:
+        self._dictionaries = dictionaries
+
+    def __contains__(self, word: object) -> bool:
+        return any(word in one.foreign for one in self._dictionaries)
+
+
+def said_words(text: str) -> list[str]:
+    """The spoken words of a text that is there whole."""
+    stream = WordStream()
+    stream.feed(text)
+    stream.close()
+    while stream.next() is not None:
+        pass
+    return stream.words
