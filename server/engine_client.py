@@ -16,6 +16,7 @@ from engines.messages import Command, EngineStats, Event, Failed, Submit
 from server.engine_link import EngineLink, EngineLost, Worker
 from server.engine_stream import LAST, EngineStream
 from server.logs import get_logger
+from server.patience import patience
 from server.settings import Settings
 
 log = get_logger()
@@ -136,7 +137,7 @@ class EngineClient:
         stream.append(_WARM_UP)
         stream.end()
         try:
-            async with asyncio.timeout(_WARM_UP_S):
+            async with patience(_WARM_UP_S):
                 while not stream.heard_last:
                     event = await stream.next()
         except TimeoutError as error:
@@ -160,15 +161,24 @@ class EngineClient:
             await link.end()
 
     async def _read(self, link: EngineLink) -> None:
-        while True:
-            for event in await link.events(self.settings.engine_silence_s):
-                self._take(event)
+        within_s = self.settings.engine_silence_s
+        try:
+            async with patience(within_s) as silence:
+                while True:
+                    events = await link.events()
+                    silence.begin_again()
+                    for event in events:
+                        self._take(event)
+        except TimeoutError as error:
+            raise EngineLost(f"no word from it for {within_s} s while stepping") from error
 
     def _take(self, event: Event) -> None:
         if isinstance(event, EngineStats):
-            self.stats = event
+            before, self.stats = self.stats, event
             self._on_stats(event, self.restarts)
-            if event.vocoder_job_s > self.settings.engine_silence_s:
+            # Twice: a job that was frozen with the whole machine is done by the next word of the engine.
+            busy_s = min(event.vocoder_job_s, 0.0 if before is None else before.vocoder_job_s)
+            if busy_s > self.settings.engine_silence_s:
                 raise EngineLost(f"its vocoder has been busy with one job for {event.vocoder_job_s:.1f} s")
             return
         stream = self._streams.get(event.request_id)

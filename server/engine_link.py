@@ -14,11 +14,13 @@ import threading
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from engines.config import EngineConfig
 from engines.messages import Command, Event
 from server import engine_worker
 from server.engine_worker import Fault
+from server.patience import patience
 from server.pipe import frame, receive
 from server.settings import EngineMode, Settings
 
@@ -92,24 +94,25 @@ class EngineLink:
 
     async def hello(self, within_s: float) -> None:
         """Returns once the networks are loaded."""
-        await self._receive(within_s, "loading")
+        try:
+            async with patience(within_s):
+                await self._receive()
+        except TimeoutError as error:
+            raise EngineLost(f"no word from it for {within_s} s while loading") from error
 
-    async def events(self, within_s: float) -> list[Event]:
+    async def events(self) -> list[Event]:
         """What happened next; the engine's gauges come at least once a second, so silence means that it hangs."""
-        events: list[Event] = await self._receive(within_s, "stepping")
+        events: list[Event] = await self._receive()
         return events
 
-    async def _receive(self, within_s: float, doing: str) -> list[Event]:
+    async def _receive(self) -> Any:
         try:
-            async with asyncio.timeout(within_s):
-                received = await receive(self._reader)
-        except TimeoutError as error:
-            raise EngineLost(f"no word from it for {within_s} s while {doing}") from error
+            received = await receive(self._reader)
         except EOFError as error:
             raise EngineLost("it died") from error
         if isinstance(received, Fault):
             raise EngineLost(received.traceback)
-        return received if isinstance(received, list) else []
+        return received
 
     async def end(self) -> None:
         """Closes the pipe, at which the engine leaves; kills a process that does not."""
