@@ -35,8 +35,9 @@ class Quota:
 class Caller:
     """One key's use of the server."""
 
-    def __init__(self, name: str, quota: Quota, clock: Callable[[], float]) -> None:
-        self.name, self.quota = name, quota
+    def __init__(self, name: str, quota: Quota, clock: Callable[[], float], identity: str = "") -> None:
+        """`identity` stays while the key does, whatever the others are."""
+        self.name, self.quota, self.identity = name, quota, identity
         self.streams = 0
         self._clock = clock
         self._left, self._filled_s = float(quota.characters_per_minute or 0), clock()
@@ -77,10 +78,10 @@ class Access:
         default = Quota(streams=settings.key_streams, characters_per_minute=settings.key_characters_per_minute)
         self._callers: dict[bytes, Caller] = {}
         for place, key in enumerate(sorted(settings.keys), 1):
-            self._callers[_digest(key)] = Caller(f"key-{place}", default, clock)
+            self._callers[_digest(key)] = Caller(f"key-{place}", default, clock, _identity(key))
         if settings.api_keys_file is not None:
             for name, key, quota in read_keys(settings.api_keys_file, default):
-                self._callers[_digest(key)] = Caller(name, quota, clock)
+                self._callers[_digest(key)] = Caller(name, quota, clock, _identity(key))
         self._origins = settings.origins
 
     def check_key(self, connection: HTTPConnection, key: str | None = None) -> None:
@@ -128,6 +129,10 @@ def bearer_key(authorization: str) -> str:
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
+
+
+def _identity(key: str) -> str:
+    return hashlib.sha256(b"identity " + key.encode()).hexdigest()[:16]
 
 
 def read_keys(path: Path, default: Quota) -> list[tuple[str, str, Quota]]:

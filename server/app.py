@@ -72,7 +72,11 @@ def create_app(
         engine=engine,
         metrics=metrics,
         access=Access(settings, clock),
-        dictionaries=Dictionaries(settings.pronunciations),
+        dictionaries=Dictionaries(
+            settings.pronunciations,
+            of_key=settings.key_dictionaries,
+            of_address=settings.anonymous_dictionaries,
+        ),
         clock=clock,
     )
     metrics.watch(draining=lambda: state.draining, engine_pid=lambda: engine.pid)

@@ -1,17 +1,20 @@
-"""`/v1/pronunciation-dictionaries` in ElevenLabs' words: what is stored, and new ones from a lexicon or from rules.
+"""`/v1/pronunciation-dictionaries` in ElevenLabs' words: what is stored, new ones from a lexicon or rules, their end.
 
 The entries stay on the server; names are told to whoever may speak, who may also add. Nothing stored is ever changed
-from here: what is added gets a name of its own. What is raised here the application answers, in ElevenLabs' words.
+from here: what is added gets a name of its own, and its owner may remove it. What is raised here the application
+answers, in ElevenLabs' words.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.dictionary_owners import Owner
 from server.eleven_body import check_key, parsed, parsed_json
 from server.multipart import form_fields
 from server.openapi import answers, takes
@@ -31,6 +34,14 @@ class RulesBody(BaseModel):
 
     name: _Title
     rules: list[dict[str, Any]] = Field(min_length=1, max_length=10_000)
+
+
+class ArchiveBody(BaseModel):
+    """`name` is taken and not kept."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    archived: bool = False
 
 
 class FileForm(BaseModel):
@@ -57,7 +68,7 @@ async def add_from_rules(request: Request) -> JSONResponse:
     state = state_of(request)
     check_key(state, request)
     body = parsed_json(RulesBody, await request.body())
-    return JSONResponse(_added(await state.dictionaries.add_rules(body.name, body.rules), body.name))
+    return JSONResponse(_added(await state.dictionaries.add_rules(body.name, body.rules, Owner.of(request)), body.name))
 
 
 @router.post(
@@ -70,7 +81,37 @@ async def add_from_file(request: Request) -> JSONResponse:
     state = state_of(request)
     check_key(state, request)
     form = _form(request, await request.body())
-    return JSONResponse(_added(await state.dictionaries.add_lexicon(form.name, form.file), form.name))
+    return JSONResponse(
+        _added(await state.dictionaries.add_lexicon(form.name, form.file, Owner.of(request)), form.name)
+    )
+
+
+@router.get("/v1/pronunciation-dictionaries/{id}", responses=answers())
+async def one_dictionary(id: str, request: Request) -> JSONResponse:
+    state = state_of(request)
+    check_key(state, request)
+    return JSONResponse(_described(await state.dictionaries.found(id)))
+
+
+@router.delete("/v1/pronunciation-dictionaries/{id}", responses=answers())
+async def remove(id: str, request: Request) -> JSONResponse:
+    """By the key, or without keys the address, that added it."""
+    state = state_of(request)
+    check_key(state, request)
+    await state.dictionaries.remove(id, Owner.of(request))
+    return JSONResponse({"status": "ok"})
+
+
+@router.patch("/v1/pronunciation-dictionaries/{id}", responses=answers(), openapi_extra=takes(ArchiveBody))
+async def archive(id: str, request: Request) -> JSONResponse:
+    """As ElevenLabs' clients remove one: `{"archived": true}`. It cannot be taken back."""
+    state = state_of(request)
+    check_key(state, request)
+    body = parsed_json(ArchiveBody, await request.body())
+    if not body.archived:
+        return JSONResponse(_described(await state.dictionaries.found(id)))
+    was = await state.dictionaries.remove(id, Owner.of(request))
+    return JSONResponse(_described(was) | {"archived_time_unix": round(time.time())})
 
 
 def _form(request: Request, body: bytes) -> FileForm:
@@ -91,7 +132,7 @@ def _described(one: Listed) -> dict[str, Any]:
         "latest_version_rules_num": one.num_entries,
         "name": one.name,
         "permission_on_resource": "viewer",
-        "created_by": "operator",
+        "created_by": "caller" if one.is_added else "operator",
         "creation_time_unix": round(one.changed_s),
         "archived_time_unix": None,
         "description": None,

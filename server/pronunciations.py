@@ -1,7 +1,8 @@
 """Pronunciation dictionaries as requests ask for them: entries of their own, and stored ones by name and version.
 
 Files are read and entries parsed on one thread beside the event loop, and packed there for their way to the engine.
-Entries that come again, as an agent sends them with every turn, are parsed once. docs/pronunciation.md is the contract.
+Entries that come again, as an agent sends them with every turn, are parsed once. What clients may add and remove is
+for their owners to decide. docs/pronunciation.md is the contract.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +27,7 @@ from engines.text import (
     UnknownDictionary,
     parse_dictionary,
 )
+from server.dictionary_owners import DictionaryOwners, Owner
 from server.errors import ApiError
 from server.logs import get_logger
 
@@ -80,14 +81,16 @@ class Listed:
     version: str
     num_entries: int
     changed_s: float
+    is_added: bool = False  # by a client
 
 
 class Dictionaries:
-    def __init__(self, folder: Path | None) -> None:
-        """None: there are no stored ones."""
+    def __init__(self, folder: Path | None, *, of_key: int = 64, of_address: int = 16) -> None:
+        """None: there are no stored ones. One key, and one address without a key, may add so many."""
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"pronunciations: {str(folder)!r} is no folder; make it, or leave the setting out")
         self._store = None if folder is None else PronunciationStore(folder)
+        self._owners = None if folder is None else DictionaryOwners(folder, of_key=of_key, of_address=of_address)
         self._told: dict[str, str] = {}  # problems that the log has
 
     async def chosen(self, asked: Pronunciations | None, param: str = "pronunciations") -> Chosen:
@@ -104,13 +107,22 @@ class Dictionaries:
         """All that can be used, as their files are now, and by name why a present file was refused."""
         return await _on_the_thread(self._list)
 
-    async def add_lexicon(self, title: str, lexicon: bytes) -> Listed:
-        """Keeps W3C's XML as a new dictionary. Raises ApiError."""
-        return await self._answered(lambda: self._add(title, ".pls", lexicon), "file")
+    async def found(self, name: str) -> Listed:
+        """Raises ApiError."""
+        return await self._answered(lambda: self._listed(name, self._kept(name).version), "id")
 
-    async def add_rules(self, title: str, rules: list[dict[str, Any]]) -> Listed:
+    async def add_lexicon(self, title: str, lexicon: bytes, owner: Owner) -> Listed:
+        """Keeps W3C's XML as a new dictionary. Raises ApiError."""
+        return await self._answered(lambda: self._add(title, ".pls", lexicon, owner), "file")
+
+    async def add_rules(self, title: str, rules: list[dict[str, Any]], owner: Owner) -> Listed:
         """Keeps ElevenLabs' rules as a new dictionary. Raises ApiError."""
-        return await self._answered(lambda: self._add(title, ".json", json.dumps({"rules": rules}).encode()), "rules")
+        data = json.dumps({"rules": rules}).encode()
+        return await self._answered(lambda: self._add(title, ".json", data, owner), "rules")
+
+    async def remove(self, name: str, owner: Owner) -> Listed:
+        """What it was. Raises ApiError: only its owner may."""
+        return await self._answered(lambda: self._remove(name, owner), "id")
 
     async def _answered(self, find: Callable[[], _Result], param: str) -> _Result:
         try:
@@ -127,39 +139,81 @@ class Dictionaries:
         if entries:
             own = (_parsed(json.dumps([entry.model_dump(exclude_unset=True) for entry in entries])),)
         found = own + tuple(self._stored(one) for one in names)
-        pickle.dumps(found)  # here, so that sending it to the engine finds it packed
         return found
 
     def _stored(self, one: DictionaryName) -> PronunciationDictionary:
+        found = self._kept(one.name, one.version)
+        assert self._owners is not None
+        self._owners.used(one.name)
+        return found
+
+    def _kept(self, name: str, version: str | None = None) -> PronunciationDictionary:
         if self._store is None:
-            raise UnknownDictionary(f"there is no pronunciation dictionary {one.name!r}; this server keeps none")
+            raise UnknownDictionary(f"there is no pronunciation dictionary {name!r}; this server keeps none")
         try:
-            return self._store.get(one.name, one.version)
+            return self._store.get(name, version)
         finally:
             self._tell(self._store.problems)
 
-    def _add(self, title: str, suffix: str, data: bytes) -> Listed:
-        if self._store is None:
+    def _add(self, title: str, suffix: str, data: bytes, owner: Owner) -> Listed:
+        store, owners = self._writable()
+        with _written():
+            before = store.names()
+            owners.forget_all_but(before)
+            added = store.add(title, suffix, data, lambda: self._make_room(owner, before))
+            if added.name not in before:
+                owners.added(added.name, owner)
+        return self._listed(added.name, added.version)
+
+    def _make_room(self, owner: Owner, names: Sequence[str]) -> None:
+        """Raises ApiError where there is none."""
+        store, owners = self._writable()
+        leaving = owners.room_for(owner, names)
+        if leaving is not None:
+            store.remove(leaving)
+            owners.removed(leaving)
+            log.info("dictionary_made_room", name=leaving)
+
+    def _remove(self, name: str, owner: Owner) -> Listed:
+        store, owners = self._writable()
+        if not store.exists(name):
+            store.get(name)  # raises, and says what there is
+        if not owners.owns(owner, name):
+            whose = "another client's" if owners.is_added(name) else "the operator's"
+            raise ApiError("read_only", f"dictionary {name!r} is {whose}; who added one may remove it", param="id")
+        was = self._listed(name, self._kept(name).version)
+        with _written():
+            store.remove(name)
+            owners.removed(name)
+        return was
+
+    def _writable(self) -> tuple[PronunciationStore, DictionaryOwners]:
+        if self._store is None or self._owners is None:
             message = "this server keeps no dictionaries: it was started without a folder for them"
             raise ApiError("read_only", message)
-        try:
-            return self._listed(self._store.add(title, suffix, data).name)
-        except OSError as error:
-            raise ApiError("read_only", f"the folder of dictionaries cannot be written: {error.strerror}") from error
+        return self._store, self._owners
 
-    def _listed(self, name: str) -> Listed:
+    def _listed(self, name: str, version: str) -> Listed:
         assert self._store is not None
-        dictionary, changed_s = self._store.get(name), self._store.path(name).stat().st_mtime
-        entries = len(dictionary.entries)
-        return Listed(name=name, version=dictionary.version, num_entries=entries, changed_s=changed_s)
+        assert self._owners is not None
+        dictionary, changed_s = self._store.get(name, version), self._store.path(name).stat().st_mtime
+        return Listed(
+            name=name,
+            version=dictionary.version,
+            num_entries=dictionary.num_entries,
+            changed_s=changed_s,
+            is_added=self._owners.is_added(name),
+        )
 
     def _list(self) -> tuple[list[Listed], dict[str, str]]:
         if self._store is None:
             return [], {}
         problems, found = self._store.reload(), []
+        assert self._owners is not None
+        self._owners.forget_all_but(self._store.names())
         for name in self._store.names():
             with contextlib.suppress(BadPronunciation, OSError):  # in `problems`, or gone meanwhile
-                found.append(self._listed(name))
+                found.append(self._listed(name, "latest"))
         self._tell(problems)
         return found, problems
 
@@ -169,6 +223,15 @@ class Dictionaries:
             if self._told.get(name) != problem:
                 log.warning("dictionary_refused", name=name, problem=problem)
         self._told = dict(problems)
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """The folder's own trouble, as a refusal."""
+    try:
+        yield
+    except OSError as error:
+        raise ApiError("read_only", f"the folder of dictionaries cannot be written: {error.strerror}") from error
 
 
 @lru_cache(maxsize=64)

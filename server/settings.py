@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(None, description="a key a line, with its quota")
     key_streams: int | None = Field(None, ge=1, description="utterances in progress of one key")
     key_characters_per_minute: int | None = Field(None, ge=1, description="text of one key")
+    key_dictionaries: int = Field(64, ge=0, description="pronunciation dictionaries that one key may add")
+    anonymous_dictionaries: int = Field(16, ge=0, description="the same of one address without a key")
     allowed_origins: str = Field("", description="comma-separated origins of web pages, or *; empty: our own host")
     metrics_port: int | None = Field(None, ge=0, le=65535, description="serve /metrics there and not on the main port")
     ssl_certfile: Path | None = Field(None, description="PEM certificate; with it the server speaks TLS")

@@ -27,7 +27,7 @@ _READ = ("grapheme", "alias", "phoneme")
 
 
 def alphabet_field(name: str) -> str:
-    """Raises BadPronunciation for an alphabet that nobody here reads."""
+    """Raises BadPronunciation for an alphabet that is not read here."""
     found = ALPHABETS.get(name.strip().lower())
     if found is None:
         raise BadPronunciation(f"alphabet {name!r} is not read here; write 'ipa' or 'cmu-arpabet'")
@@ -39,8 +39,12 @@ def pls_entries(data: bytes) -> list[dict[str, Any]]:
     reader = _Reader()
     try:
         reader.parser.Parse(data, True)
+    except BadPronunciation:
+        raise
     except expat.ExpatError as error:
         raise BadPronunciation(f"the lexicon is no XML: {error}") from error
+    except (LookupError, ValueError) as error:  # of the encoding that its first line names
+        raise BadPronunciation(f"the lexicon's encoding cannot be read ({error}); write it in UTF-8") from error
     return reader.entries
 
 

@@ -2,7 +2,8 @@
 
 A file that has changed is read again when it is next asked for; a change that cannot be used is refused and the last
 good one stays. Names are plain words, never paths. One store may be asked from several threads: what it hands out never
-changes, and the worst of a race is reading a file twice. Only `add` writes, one at a time, and never over a file.
+changes, and the worst of a race is reading a file twice. Only `add` and `remove` write, one at a time, and never over a
+file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +23,10 @@ from engines.text.pronunciation import PronunciationDictionary, parse_dictionary
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _LATEST = (None, "", "latest")
 _SUFFIXES = (".json", ".pls")  # the first that is there counts
+_SHOWN = 20  # names, where one is not there
 _UNNAMED = re.compile(r"[^A-Za-z0-9_-]+")
 MAX_STORED = 256  # that callers may add to
+MAX_FILE_BYTES = 8 * 2**20  # some 100,000 entries, of which 10,000 are taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,8 @@ class PronunciationStore:
 
     def names(self) -> list[str]:
         found = self._folder.iterdir() if self._folder.is_dir() else ()
-        return sorted({path.stem for path in found if path.suffix in _SUFFIXES and _NAME.fullmatch(path.stem)})
+        named = (path for path in found if path.suffix in _SUFFIXES and _NAME.fullmatch(path.stem))
+        return sorted({path.stem for path in named if path.is_file()})
 
     def path(self, name: str) -> Path:
         """The file of a dictionary. Raises FileNotFoundError."""
@@ -48,10 +53,16 @@ class PronunciationStore:
                 return path
         raise FileNotFoundError(name)
 
-    def add(self, title: str, suffix: str, data: bytes) -> PronunciationDictionary:
+    def exists(self, name: str) -> bool:
+        return name in self.names()
+
+    def add(
+        self, title: str, suffix: str, data: bytes, make_room: Callable[[], None] = lambda: None
+    ) -> PronunciationDictionary:
         """Keeps a new dictionary under a name made of `title`; the same content under the same name is there already.
 
-        Raises BadPronunciation, or OSError when the folder cannot be written.
+        `make_room` is asked before a file is written, and may refuse. Raises BadPronunciation, or OSError when the
+        folder cannot be written.
         """
         stem = _UNNAMED.sub("-", title).strip("-_")[:48] or "dictionary"
         wanted = parse_dictionary(_parsed(data, suffix, stem), stem)
@@ -62,12 +73,23 @@ class PronunciationStore:
             with contextlib.suppress(BadPronunciation):
                 if (kept := self.get(name)).version == wanted.version:
                     return kept
+        make_room()
+        names = self.names()
         if len(names) >= MAX_STORED:
             raise BadPronunciation(f"{len(names)} dictionaries are kept, the limit is {MAX_STORED}; remove some files")
         begun = self._folder / f".{name}{suffix}"
         begun.write_bytes(data)
         os.replace(begun, self._folder / f"{name}{suffix}")
         return self.get(name)
+
+    def remove(self, name: str) -> None:
+        """Raises UnknownDictionary, or OSError when the folder cannot be written."""
+        try:
+            self.path(name).unlink()
+        except FileNotFoundError as error:
+            raise self._unknown(name) from error
+        self._kept.pop(name, None)
+        self.problems.pop(name, None)
 
     def get(self, name: str, version: str | None = None) -> PronunciationDictionary:
         """The dictionary as its file is now; `version` None or "latest" takes any. Raises BadPronunciation."""
@@ -98,13 +120,16 @@ class PronunciationStore:
             stamp = (status.st_mtime_ns, status.st_size)
             if kept is not None and kept.stamp == stamp:
                 return kept.dictionary
-            data = path.read_bytes()
+            data = path.read_bytes() if status.st_size <= MAX_FILE_BYTES else b""
+        except FileNotFoundError as error:
+            self._kept.pop(name, None)
+            raise self._unknown(name) from error
         except OSError as error:
             self._kept.pop(name, None)
-            raise UnknownDictionary(
-                f"there is no pronunciation dictionary {name!r}; there are: {', '.join(self.names()) or 'none'}"
-            ) from error
+            raise BadPronunciation(f"dictionary {name!r} cannot be read: {error.strerror}") from error
         try:
+            if status.st_size > MAX_FILE_BYTES:
+                raise BadPronunciation(f"dictionary {name!r} has {status.st_size} bytes, the limit is {MAX_FILE_BYTES}")
             dictionary = parse_dictionary(_parsed(data, path.suffix, name), name)
         except BadPronunciation as error:
             if kept is None:
@@ -115,6 +140,12 @@ class PronunciationStore:
         self.problems.pop(name, None)
         self._kept[name] = _Kept(stamp=stamp, dictionary=dictionary)
         return dictionary
+
+    def _unknown(self, name: str) -> UnknownDictionary:
+        names = self.names()
+        there = ", ".join(names[:_SHOWN]) or "none"
+        there += f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return UnknownDictionary(f"there is no pronunciation dictionary {name!r}; there are: {there}")
 
 
 def _parsed(data: bytes, suffix: str, name: str) -> dict[str, object]:

@@ -63,6 +63,10 @@ SAID = "<lexeme><grapheme>a</grapheme><alias>{}</alias></lexeme>"
         (b"{}", "no XML"),
         (b"\xff\xfe\x00", "no XML"),
         (b"<html/>", "must be <lexicon>"),
+        *(
+            (f'<?xml version="1.0" encoding="{name}"?><lexicon/>'.encode(), "encoding.*write it in UTF-8|no XML")
+            for name in ("gb2312", "shift_jis", "utf-7", "no-such", "hex", "idna", "undefined", "punycode", "")
+        ),
         (lexicon("<a>" * 20 + "</a>" * 20), "more than 16 deep"),
         (lexicon("<lexeme><grapheme>x</grapheme></lexeme>"), r"lexeme 1 \('x'\) needs"),
         (lexicon("<lexeme><alias>x</alias></lexeme>"), "lexeme 1 needs"),
