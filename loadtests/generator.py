@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import multiprocessing
+import os
 import resource
+import threading
 import time
 from array import array
 from collections.abc import Callable
@@ -61,6 +64,7 @@ class Progress:
 
 def generate(plan: Plan, pipe: Connection) -> None:
     """The child process's whole life: Progress now and then, then Stamped."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _many_sockets()
     raised = priority.raise_own()
     runner, loop_name = _loop()
@@ -73,6 +77,14 @@ def generate(plan: Plan, pipe: Connection) -> None:
     stamped.loop, stamped.priority = loop_name, raised
     pipe.send(stamped)
     pipe.close()
+
+
+def _end_with_parent() -> None:
+    """Streams of a load test that was killed are of no use to it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _many_sockets() -> None:

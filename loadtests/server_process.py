@@ -1,5 +1,7 @@
 """The server as the operating system sees it: started or found, asked for CPU seconds and memory, stopped.
 
+One that is started ends with the harness, however that ends.
+
 Only /proc and the /ready page are looked at. A server that the harness starts gets a lower priority where the
 generator's own cannot be raised.
 """
@@ -20,7 +22,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from loadtests import priority
+from loadtests import leash, priority
 
 _READY_S = 120.0
 _POLL_S = 0.1
@@ -97,7 +99,7 @@ def start(command: str | None, port: int | None, log: Path, lower: bool) -> Serv
         words += ["--host", "127.0.0.1", "--port", str(port)]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+        process = leash.start(words, stdout=output, stderr=subprocess.STDOUT)
     server = Server(url=f"http://127.0.0.1:{port}", pid=process.pid, process=process)
     try:
         if lower:

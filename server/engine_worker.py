@@ -1,15 +1,18 @@
 """The engine's side of the pipe: commands in, batches of events out. Runs in a process or a thread of its own.
 
-It knows no asyncio. It ends when the pipe closes, so that no engine outlives its server.
+It knows no asyncio. It ends when the pipe closes. As a process it also ends in the middle of a call when the server is
+gone, so that no engine outlives its server.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -63,6 +66,7 @@ def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig, n
     With `nice` it stands behind the server: what comes in and goes out takes a fraction of a millisecond and is waited
     for, while the engine can always use a core to work ahead.
     """
+    threading.Thread(target=_end_with_parent, name="leash", daemon=True).start()
     os.nice(nice)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -73,6 +77,13 @@ def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig, n
         return engine
 
     run_engine(end, load)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def keep_from_collector() -> None:

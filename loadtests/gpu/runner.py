@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests import leash
 from loadtests.gpu.facts import machine_facts
 from loadtests.gpu.parts import Part, Step, find_step
 from loadtests.gpu.report import Cell, Report, Table, short
@@ -54,7 +55,7 @@ def _run_boxed(command: Sequence[str], path: Path, part: Part, step: Step, optio
     arguments = ["--step", step.name, "--out", str(options.out), "--device", options.device, "--size", options.size]
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
+        process = leash.start(
             [*command, *arguments, "--limit-s", str(limit_s)],
             stderr=errors,
             start_new_session=True,

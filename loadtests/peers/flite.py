@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadtests import leash
 from loadtests.peers import record
 from loadtests.peers.listener import Heard, crowd, listen
 from loadtests.peers.record import Places
@@ -72,7 +73,7 @@ def build(folder: Path) -> Path:
 def running(name: str, command: list[str], port: int, core: int | None) -> Iterator[Server]:
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = leash.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _await_ready(f"http://127.0.0.1:{port}/ready", process)
         yield Server(name=name, url=f"ws://127.0.0.1:{port}", pid=process.pid)

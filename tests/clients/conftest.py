@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from loadtests import leash
 from tests.audio.signals import delay
 
 _MISSING = [name for name in ("openai", "elevenlabs", "livekit", "pipecat") if importlib.util.find_spec(name) is None]
@@ -82,7 +83,7 @@ def _serve(*flags: str) -> Iterator[int]:
     command = [python, "-m", "server", "serve", "--port", str(port), *flags]
     # Nobody is refused because the machine is busy.
     settings = {"PARLANDO_SEED": str(SEED), "PARLANDO_SHED": "false"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | settings)
+    process = leash.start(command, stderr=subprocess.PIPE, text=True, env=os.environ | settings)
     ready: queue.SimpleQueue[bool] = queue.SimpleQueue()
     threading.Thread(target=_read_log, args=(process, ready), daemon=True).start()
     try:
@@ -93,6 +94,7 @@ def _serve(*flags: str) -> Iterator[int]:
     finally:
         if process.poll() is None:
             process.kill()
+            process.wait()
 
 
 def _read_log(process: subprocess.Popen[str], ready: queue.SimpleQueue[bool]) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from loadtests import leash
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -37,7 +39,7 @@ class RunningServer:
         self.ws_url = f"ws://127.0.0.1:{self.port}/v1/audio/speech/ws"
         settings = {f"PARLANDO_{name.upper()}": value for name, value in {"shed": "false", **environment}.items()}
         command = [sys.executable, "-m", "server", "serve", "--port", str(self.port)]
-        self.process = subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.PIPE, text=True)
+        self.process = leash.start(command, env=os.environ | settings, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []  # of its log, so far
         self._readies: queue.SimpleQueue[bool] = queue.SimpleQueue()
         threading.Thread(target=self._read_log, daemon=True).start()
@@ -68,7 +70,8 @@ class RunningServer:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        status: int = self.process.wait(timeout=30)
+        return status
 
 
 @pytest.fixture(scope="session")

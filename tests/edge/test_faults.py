@@ -85,7 +85,7 @@ def test_the_engine_is_not_ready_before_its_warm_up() -> None:
 def engine_pid(server: RunningServer) -> int:
     listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True, check=True)
     commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in listed.stdout.split()}
-    (pid,) = [pid for pid, command in commands.items() if "resource_tracker" not in command]
+    (pid,) = [pid for pid, command in commands.items() if "spawn_main" in command]
     return pid
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from loadtests import leash
 from tests.edge.conftest import RunningServer, free_port
 
 STREAMS, NEWCOMERS = 30, 10
@@ -46,7 +46,7 @@ backend speech
 def proxy(folder: Path, a: int, b: int) -> Iterator[int]:
     port = free_port()
     (folder / "haproxy.cfg").write_text(CONFIG.format(port=port, a=a, b=b))
-    process = subprocess.Popen(["haproxy", "-f", str(folder / "haproxy.cfg"), "-db", "-q"])
+    process = leash.start(["haproxy", "-f", str(folder / "haproxy.cfg"), "-db", "-q"])
     try:
         await_ready(port)
         yield port
