@@ -84,18 +84,30 @@ class Access:
                 self._callers[_digest(key)] = Caller(name, quota, clock, _identity(key))
         self._origins = settings.origins
 
+    @property
+    def wants_keys(self) -> bool:
+        return bool(self._callers)
+
+    def knows(self, connection: HTTPConnection) -> bool:
+        """Its headers carry a key, or none is configured."""
+        return not self._callers or self._caller(_given_key(connection)) is not None
+
     def check_key(self, connection: HTTPConnection, key: str | None = None) -> None:
         """`key` was given elsewhere than in the headers. Any passes when none is configured."""
         if not self._callers:
             return
-        given, caller = _digest(key or _given_key(connection)), None
-        for digest, one in self._callers.items():
-            if hmac.compare_digest(given, digest):
-                caller = one
+        caller = self._caller(key or _given_key(connection))
         if caller is None:
             message = "the API key is missing or wrong; send it as 'Authorization: Bearer KEY' or 'xi-api-key: KEY'"
             raise ApiError("invalid_api_key", message)
         _caller.set(caller)
+
+    def _caller(self, key: str) -> Caller | None:
+        given, caller = _digest(key), None
+        for digest, one in self._callers.items():
+            if hmac.compare_digest(given, digest):
+                caller = one
+        return caller
 
     def check_origin(self, connection: HTTPConnection) -> None:
         """Programs send no Origin and pass; a web page passes from our own host or from the list."""
@@ -104,8 +116,13 @@ class Access:
             return
         if urlsplit(origin).netloc and urlsplit(origin).netloc == connection.headers.get("host"):
             return
-        allowed = ", ".join(sorted(self._origins)) or "none but this host"
-        raise ApiError("origin_not_allowed", f"origin {origin!r} may not connect; allowed: {allowed}", param="origin")
+        raise not_allowed(origin, self._origins)
+
+
+def not_allowed(origin: str, origins: frozenset[str]) -> ApiError:
+    allowed = ", ".join(sorted(origins)) or "none but this server's own pages"
+    message = f"pages of {origin[:100]!r} may not connect; PARLANDO_ALLOWED_ORIGINS lists those that may: {allowed}"
+    return ApiError("origin_not_allowed", message, param="origin")
 
 
 def _given_key(connection: HTTPConnection) -> str:

@@ -6,13 +6,13 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI, Request
-from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engines.bundle import load_bundle
 from engines.config import check_draft_tolerance
@@ -31,18 +31,23 @@ from server import (
 )
 from server.access import Access
 from server.connections import Connections
+from server.cross_origin import CrossOrigin
 from server.engine_client import EngineClient
 from server.engine_link import Worker
 from server.errors import ApiError
+from server.hosts import Hosts
 from server.http_guard import HttpGuard
 from server.logs import get_logger
 from server.metrics import Metrics
+from server.places import Places
 from server.pronunciations import Dictionaries
 from server.settings import Settings
 from server.state import State, state_of
+from server.ws_refusal import deny, no_such_path
 
 log = get_logger()
 VERSION = "0.1.0"
+_PARTS = (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, http_dictionaries, http_page, ops)
 
 
 def create_app(
@@ -77,21 +82,18 @@ def create_app(
             of_key=settings.key_dictionaries,
             of_address=settings.anonymous_dictionaries,
         ),
+        places=Places(settings.max_connections),
         clock=clock,
     )
+    state.check_voice_names()
     metrics.watch(draining=lambda: state.draining, engine_pid=lambda: engine.pid)
-    for part in (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, http_dictionaries, http_page, ops):
+    for part in _PARTS:
         app.include_router(part.router)
+    app.router.default = _no_such_path
     app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)
     app.add_middleware(Connections, refusal=_guarded)
-    if settings.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=sorted(settings.origins),
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["Retry-After", "x-request-id", "x-utterance-id", "x-seed", "x-sample-rate"],
-        )
+    app.add_middleware(CrossOrigin, settings=settings)
+    app.add_middleware(Hosts, settings=settings, refusal=_guarded)
     app.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]
     app.add_exception_handler(eleven_body.Invalid, _invalid)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
@@ -110,9 +112,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await state.engine.close()
 
 
-def _guarded(scope: Scope, error: ApiError) -> Response:
+def _guarded(scope: Scope, error: ApiError) -> ASGIApp:
     """A refusal that no route has seen, in the words of the route's dialect."""
-    return _refused(HTTPConnection(scope), error)
+    return partial(deny, _refused(HTTPConnection(scope), error))
+
+
+async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
+    routes = [route for part in _PARTS for route in part.router.routes]
+    await _guarded(scope, no_such_path(scope, routes))(scope, receive, send)
 
 
 async def _api_error(request: Request, error: ApiError) -> JSONResponse:

@@ -1,6 +1,6 @@
 """How many requests and sockets are served at once. Those beyond the limit are told so, in their own dialect.
 
-Health, readiness and metrics answer however full it is: a server that looks dead is killed with all its streams.
+Health, readiness and metrics need no place: a server that looks dead is killed with all its streams.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.errors import ApiError
+from server.places import Place
 from server.state import state_of
 
 _ALWAYS = ("/health", "/ready", "/metrics")
@@ -25,13 +26,14 @@ class Connections:
         if scope["type"] not in ("http", "websocket") or scope["path"] in _ALWAYS:
             await self._app(scope, receive, send)
             return
-        state = state_of(HTTPConnection(scope))
-        state.connections += 1
+        connection = HTTPConnection(scope)
+        state = state_of(connection)
+        place = connection.state.place = Place(state.places, keyless=not state.access.knows(connection))
         try:
             if scope["type"] == "http":
-                state.check_connections()
+                place.check()
             await self._app(scope, receive, send)
         except ApiError as error:
             await self._refusal(scope, error)(scope, receive, send)
         finally:
-            state.connections -= 1
+            place.leave()

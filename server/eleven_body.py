@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, TypeVar
 
 from fastapi.responses import JSONResponse
@@ -11,10 +10,11 @@ from starlette.requests import HTTPConnection
 
 from server.audio.formats import ELEVEN_DEFAULT, ELEVEN_FORMATS, AudioFormat
 from server.errors import ApiError
+from server.json_body import read_json
 from server.pronunciations import MAX_DICTIONARIES, Chosen, DictionaryName, Name
 from server.schemas import MAX_SEED, Speed
 from server.schemas import Name as ClientName
-from server.state import MODEL_ALIASES, State
+from server.state import State
 
 ELEVEN_MODELS = ("eleven_flash_v2_5", "eleven_turbo_v2_5", "eleven_multilingual_v2", "eleven_v3")
 _STATUSES = {
@@ -84,7 +84,7 @@ class Query(_Lenient):
 
 
 class ClientMessage(_Lenient):
-    """Of both WebSockets. `flush`, `close_context` and `close_socket` may also be null."""
+    """Of both WebSockets."""
 
     text: StrictStr | None = None
     context_id: ClientName | None = Field(None, validation_alias=AliasChoices("context_id", "contextId"))
@@ -122,8 +122,8 @@ def parsed(model: type[_Parsed], place: str, data: object) -> _Parsed:
 def parsed_json(model: type[_Parsed], raw: bytes | str) -> _Parsed:
     """Raises Invalid, or ApiError when it is not JSON at all."""
     try:
-        return parsed(model, "body", json.loads(raw))
-    except (ValueError, RecursionError) as error:
+        return parsed(model, "body", read_json(raw))
+    except ValueError as error:
         raise ApiError("invalid_message", f"not JSON: {error}") from error
 
 
@@ -150,7 +150,7 @@ def check_model(state: State, wanted: str | None) -> None:
     """Every model of ElevenLabs is this server's one."""
     if wanted is None or wanted.startswith("eleven_"):
         return
-    valid = (*ELEVEN_MODELS, *MODEL_ALIASES, state.bundle.name)
+    valid = (*ELEVEN_MODELS, *state.models)
     if wanted not in valid:
         raise ApiError("unknown_model", f"model {wanted!r} does not exist; valid: {', '.join(valid)}", param="model_id")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from engines.messages import Cancelled, Failed, Finished, WordTime
 from server.eleven_alignment import CharTimes, Span
@@ -29,8 +30,12 @@ class Context:
         *,
         phrases: bool,
         absolute: bool,
+        idle_s: float,
     ) -> None:
-        """`phrases`: every message is a whole phrase. `absolute`: times count from the first sample of the context."""
+        """`phrases`: every message is a whole phrase. `absolute`: times count from the first sample of the context.
+        `idle_s`: how long it may wait for its text to begin."""
+        self._idle_s = idle_s
+        self._idle: asyncio.Timeout | None = None  # while it waits for its text
         self._open_speech, self._send = open_speech, send
         self._names = {} if name is None else {"contextId": name, "context_id": name}
         self._phrases, self._absolute = phrases, absolute
@@ -50,6 +55,7 @@ class Context:
 
     def take(self, message: ClientMessage, pronunciations: Chosen, received_s: float) -> None:
         """Text, settings, dictionaries and flush. What is not text counts until the first text. Raises ApiError."""
+        self._keep_alive()
         self._take_settings(message.voice_settings)
         self._pronunciations = pronunciations or self._pronunciations
         if message.text:
@@ -109,9 +115,20 @@ class Context:
 
     async def run(self) -> None:
         """Sends everything before `final`."""
-        await self._begun.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._idle_s) as self._idle:
+                await self._begun.wait()
+        self._idle = None
+        self.closing = self.closing or self._speech is None  # it never got any
         if self._speech is not None:
             await self._speak(self._speech)
+
+    def _keep_alive(self) -> None:
+        """Every message about a context says that it is still wanted."""
+        if self._speech is not None:
+            self._speech.keep_alive()
+        elif self._idle is not None and not self._idle.expired():
+            self._idle.reschedule(asyncio.get_running_loop().time() + self._idle_s)
 
     def drop(self) -> None:
         """All was sent, or the connection is over."""

@@ -24,6 +24,7 @@ from server.eleven_body import (
 from server.eleven_context import Context
 from server.encoded_speech import EncodedSpeech
 from server.errors import ApiError
+from server.places import place_of
 from server.pronunciations import Chosen
 from server.state import State, state_of
 from server.wire import Closed, Wire
@@ -47,7 +48,8 @@ class _Connection:
         self._casting = state.casting(voice_id)
         self._contexts: dict[str | None, Context] = {}
         self._running: dict[asyncio.Task[None], Context] = {}
-        self._known = has_key(socket)  # otherwise the first message may bring a key
+        self._idle_s = max(state.settings.idle_s, self._query.inactivity_timeout)  # of a context
+        self._known = has_key(socket) or not state.access.wants_keys  # otherwise the first message may bring a key
         if self._known:
             check_key(state, socket)
 
@@ -65,11 +67,15 @@ class _Connection:
     async def _receive(self, group: asyncio.TaskGroup) -> None:
         message: ClientMessage | None = None
         try:
-            received = await self._wire.receive(self._query.inactivity_timeout)
+            patience_s = self._query.inactivity_timeout
+            if not self._known:
+                patience_s = min(patience_s, self._state.settings.body_timeout_s)
+            received = await self._wire.receive(patience_s)
             message = parsed_json(ClientMessage, received.text)
             if not self._known:
                 check_key(self._state, self._socket, message)
                 self._known = True
+                place_of(self._socket).has_key()
             chosen = await stored_pronunciations(self._state, message.pronunciation_dictionary_locators)
             if self._multi:
                 await self._take_multi(message, chosen, received.received_s, group)
@@ -115,7 +121,12 @@ class _Connection:
         self._state.check_accepting()
         query = self._query
         context = Context(
-            name, self._open_speech, self._wire.send, phrases=query.auto_mode, absolute=query.sync_alignment
+            name,
+            self._open_speech,
+            self._wire.send,
+            phrases=query.auto_mode,
+            absolute=query.sync_alignment,
+            idle_s=self._idle_s,
         )
         self._contexts[name] = context
         running = group.create_task(self._run(name, context))
@@ -133,6 +144,7 @@ class _Connection:
             seed=query.seed,
             speed=speed,
             pronunciations=pronunciations,
+            idle_s=self._idle_s,
         )
 
     # -- out -------------------------------------------------------------------------------------------------------
@@ -171,7 +183,7 @@ class _Connection:
 
 
 def _error(error: ApiError) -> dict[str, object]:
-    code = "input_timeout_exceeded" if error.code == "idle_timeout" else error.code
+    code = "input_timeout_exceeded" if error.code in ("idle_timeout", "input_timeout") else error.code
     return {"error": code, "message": error.message, "code": error.kind.close or error.kind.ends}
 
 

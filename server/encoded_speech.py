@@ -44,6 +44,8 @@ class EncodedSpeech:
         temperature: float | None = None,
         pronunciations: Chosen = (),
         request_id: str | None = None,
+        text_field: str = "text",
+        idle_s: float | None = None,
     ) -> None:
         """Raises ApiError when the caller's quota is used up."""
         self.form = form
@@ -60,6 +62,8 @@ class EncodedSpeech:
             pronunciations=pronunciations,
             rendering=form.name,
             request_id=request_id,
+            text_field=text_field,
+            idle_s=idle_s,
         )
         self._unsent = b""  # PCM within bytes not yet handed to the socket, or still inside the encoder
         self._samples = 0  # given to the encoder
@@ -81,6 +85,10 @@ class EncodedSpeech:
 
     def flush(self) -> None:
         self._utterance.flush()
+
+    def keep_alive(self) -> None:
+        """More text is to come."""
+        self._utterance.keep_alive()
 
     def end(self) -> None:
         self._utterance.end()

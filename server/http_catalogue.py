@@ -12,7 +12,6 @@ from fastapi.responses import JSONResponse
 
 from server.eleven_body import ELEVEN_MODELS
 from server.state import State, state_of
-from server.voice_names import aliases_of
 
 router = APIRouter()
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "there is none of that name; valid ones are named"}}
@@ -22,12 +21,13 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "there is none
 async def voices(request: Request) -> dict[str, Any]:
     """The default voice first, each with the names it answers to."""
     state = state_of(request)
+    names = state.voice_names
     listed = [
         {
             "id": voice.id,
             "name": voice.name,
             "description": voice.description,
-            "aliases": aliases_of(state.voices, voice.id),
+            "aliases": [name for name, of in names.items() if of == voice.id != name],
         }
         for voice in state.bundle.voices
     ]
@@ -60,7 +60,7 @@ async def models(request: Request) -> JSONResponse:
     return JSONResponse({"object": "list", "data": [_openai_model(name) for name in state.models]})
 
 
-@router.get("/v1/models/{name}", responses=_UNKNOWN)
+@router.get("/v1/models/{name:path}", responses=_UNKNOWN)
 async def model(request: Request, name: str) -> JSONResponse:
     """OpenAI's. Raises ApiError."""
     state_of(request).check_model(name)

@@ -66,6 +66,7 @@ async def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeec
         temperature=body.temperature,
         pronunciations=await state.dictionaries.chosen(body.pronunciations),
         request_id=request_id,
+        text_field="input",
     )
 
 

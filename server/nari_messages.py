@@ -5,12 +5,12 @@ Sampling controls that this engine does not have are taken and change nothing.
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from server.errors import ApiError
+from server.json_body import read_json
 from server.schemas import Seed, Temperature, described
 
 LANGUAGES = ("auto", "english", "en")
@@ -79,8 +79,8 @@ _BY_TYPE: dict[str, type[NariMessage]] = {
 
 def nari_message(text: str) -> NariMessage:
     try:
-        payload: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        payload: Any = read_json(text)
+    except ValueError as error:
         raise ApiError("invalid_request", f"the message is not JSON: {error}") from error
     if not isinstance(payload, dict):
         raise ApiError("invalid_request", f"a message is a JSON object, got {type(payload).__name__}")

@@ -3,7 +3,6 @@ add new ones before servers know them."""
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 from server.audio import DEFAULT_RATE_HZ
 from server.audio.formats import AudioFormat, Codec, codec_rates_hz
 from server.errors import ApiError
+from server.json_body import read_json
 from server.openai_instructions import effective_speed
 from server.pronunciations import Pronunciations
 from server.schemas import PitchSemitones, Seed, Speed, Temperature, described
@@ -56,10 +56,10 @@ class SpeechBody(BaseModel):
 def speech_body(raw: bytes) -> SpeechBody:
     """Raises ApiError."""
     try:
-        body = SpeechBody.model_validate(json.loads(raw))
+        body = SpeechBody.model_validate(read_json(raw))
     except ValidationError as error:
         raise described(error, "invalid_parameter") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ApiError("invalid_request", f"the body is not JSON: {error}") from error
     offered = codec_rates_hz(body.response_format)
     if body.sample_rate not in offered:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 
 from server.audio import DEFAULT_RATE_HZ
+from server.errors import ApiError
+from server.json_body import read_json
 from server.pronunciations import Pronunciations
 from server.schemas import PitchSemitones, Seed, Speed, Temperature, described
 
@@ -56,7 +58,8 @@ _CLIENT_MESSAGE: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessag
 
 def client_message(text: str) -> ClientMessage:
     try:
-        return _CLIENT_MESSAGE.validate_json(text)
+        return _CLIENT_MESSAGE.validate_python(read_json(text))
     except ValidationError as error:
-        broken = any(one["type"] == "json_invalid" for one in error.errors())
-        raise described(error, "invalid_message" if broken else "invalid_parameter") from error
+        raise described(error, "invalid_parameter") from error
+    except ValueError as error:
+        raise ApiError("invalid_message", f"the message is not JSON: {error}") from error

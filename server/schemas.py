@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr, ValidationError
@@ -20,6 +21,8 @@ def _encodable(text: str) -> str:
     return text
 
 
+# Places in an error are fields and list positions, and names of message types and of a union's branches.
+_FIELD = re.compile(r"(?!(start|append|flush|end|cancel|str)$)[a-z_]+")
 MAX_SEED = 2**63 - 1
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
@@ -41,7 +44,7 @@ def check_rate(rate_hz: int) -> int:
 def described(error: ValidationError, code: str) -> ApiError:
     """The first thing wrong: field, value, and what would be right."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part not in ("start", "append", "flush", "end", "cancel"))
+    place = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or _FIELD.fullmatch(part))
     value = first.get("input")
     shown = repr(value) if not isinstance(value, dict | list) else type(value).__name__
     shown = shown if len(shown) <= 60 else shown[:60] + "..."

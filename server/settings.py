@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     bundle: Path | None = None  # None: the shipped voice
     engine_mode: EngineMode = EngineMode.PROCESS
     pronunciations: Path | None = Field(None, description="folder of pronunciation dictionaries, NAME.json each")
+    model_aliases: str = Field("", description="comma-separated: other names under which clients may ask for the model")
+    voice_aliases: str = Field("", description="comma-separated NAME=VOICE; VOICE is an id or a mix")
     slots: int = Field(128, ge=1, description="streams at once")
     max_ttfa_s: float = Field(0.25, gt=0, description="who would wait longer for first audio is refused")
     shed: bool = Field(True, description="refuse who cannot be served in time; off: only slots count")
@@ -80,10 +82,21 @@ class Settings(BaseSettings):
     key_dictionaries: int = Field(64, ge=0, description="pronunciation dictionaries that one key may add")
     anonymous_dictionaries: int = Field(16, ge=0, description="the same of one address without a key")
     allowed_origins: str = Field("", description="comma-separated origins of web pages, or *; empty: our own host")
+    allowed_hosts: str = Field(
+        "", description="comma-separated names, *.name or *; empty: localhost's when bound there"
+    )
     metrics_port: int | None = Field(None, ge=0, le=65535, description="serve /metrics there and not on the main port")
     ssl_certfile: Path | None = Field(None, description="PEM certificate; with it the server speaks TLS")
     ssl_keyfile: Path | None = Field(None, description="PEM key, when the certificate's file does not hold it")
     log_text: bool = Field(False, description="log what is spoken; off, texts are logged as their length")
+
+    @field_validator("voice_aliases")
+    @classmethod
+    def _names_voices(cls, commas: str) -> str:
+        for name, voice in _named(commas):
+            if not name or not voice:
+                raise ValueError(f"write NAME=VOICE, comma-separated, not {name or voice!r}")
+        return commas
 
     @classmethod
     def settings_customise_sources(
@@ -107,6 +120,18 @@ class Settings(BaseSettings):
     @property
     def keys(self) -> frozenset[str]:
         return _listed(self.api_keys)
+
+    @property
+    def model_names(self) -> list[str]:
+        return sorted(_listed(self.model_aliases))
+
+    @property
+    def voice_names(self) -> dict[str, str]:
+        return dict(_named(self.voice_aliases))
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        return frozenset(host.lower() for host in _listed(self.allowed_hosts))
 
     @property
     def origins(self) -> frozenset[str]:
@@ -139,3 +164,8 @@ def _at_fault(error: Any, flags: dict[str, Any]) -> str:
 
 def _listed(commas: str) -> frozenset[str]:
     return frozenset(item.strip() for item in commas.split(",") if item.strip())
+
+
+def _named(commas: str) -> list[tuple[str, str]]:
+    pairs = (item.partition("=") for item in sorted(_listed(commas)))
+    return [(name.strip(), voice.strip()) for name, _, voice in pairs]

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from starlette.requests import HTTPConnection
 
 from engines.bundle import Bundle
-from engines.errors import BadParameter, UnknownVoice
+from engines.errors import BadParameter, ConfigError, UnknownVoice
 from engines.mixing import Casting, Shares, cast, parse_mix
 from server.access import Access
 from server.engine_client import EngineClient
 from server.errors import ApiError
 from server.metrics import Metrics
+from server.places import Places
 from server.pronunciations import Dictionaries
 from server.settings import Settings
 from server.voice_names import names_of
@@ -31,8 +32,8 @@ class State:
     metrics: Metrics
     access: Access
     dictionaries: Dictionaries
+    places: Places
     clock: Callable[[], float] = time.monotonic
-    connections: int = 0  # requests and sockets being served
     live: set[str] = field(default_factory=set)  # utterances that a drain waits for
     drain: asyncio.Event = field(default_factory=asyncio.Event)  # set once: finish what lives, begin nothing new
 
@@ -48,6 +49,20 @@ class State:
     def voices(self) -> list[str]:
         return [voice.id for voice in self.bundle.voices]
 
+    @property
+    def voice_names(self) -> dict[str, str]:
+        """Every name of one voice, and that voice's id."""
+        names = names_of(self.voices)
+        return names | {alias: names[voice] for alias, voice in self.settings.voice_names.items() if voice in names}
+
+    def check_voice_names(self) -> None:
+        """Raises ConfigError for an alias of what there is not."""
+        for alias, voice in self.settings.voice_names.items():
+            try:
+                self.casting(alias)
+            except ApiError as error:
+                raise ConfigError(f"voice_aliases, {alias}={voice}: {error.message}") from error
+
     def casting(self, voice: str | None, timbre: str | None = None) -> Casting:
         """Both by id, alias or as a mix; without a voice the bundle's first. Raises ApiError."""
         spoken = self._mix(self.voices[0] if voice is None else voice, "voice")
@@ -55,14 +70,14 @@ class State:
 
     def _mix(self, text: str, param: str) -> Shares:
         try:
-            return parse_mix(text, names_of(self.voices))
+            return parse_mix(self.settings.voice_names.get(text, text), self.voice_names)
         except (UnknownVoice, BadParameter) as error:
             raise ApiError(error.code, str(error), param=param) from error
 
     @property
     def models(self) -> tuple[str, ...]:
         """All names of the one model, its own first."""
-        return (self.bundle.name, *MODEL_ALIASES)
+        return (self.bundle.name, *MODEL_ALIASES, *self.settings.model_names)
 
     def check_model(self, wanted: str) -> None:
         if wanted not in self.models:
@@ -72,7 +87,7 @@ class State:
     def check_length(self, characters: int, param: str = "text") -> None:
         limit = self.settings.max_characters
         if characters > limit:
-            raise ApiError("text_too_long", f"the text has {characters} characters, the limit is {limit}", param=param)
+            raise ApiError("text_too_long", f"{param} has {characters} characters, the limit is {limit}", param=param)
 
     def check_key(self, connection: HTTPConnection, key: str | None = None) -> None:
         """The caller may speak: its page's origin and its key, from its headers unless given."""
@@ -82,13 +97,6 @@ class State:
     def refused(self, error: ApiError) -> None:
         """Counts a request that never became an utterance."""
         self.metrics.refusals.labels(error.code).inc()
-
-    def check_connections(self) -> None:
-        """One that has been counted may be served."""
-        limit = self.settings.max_connections
-        if self.connections > limit:
-            message = f"{self.connections} requests and sockets are open, the limit is {limit}; come back in a moment"
-            raise ApiError("overloaded", message, retry_after_s=1)
 
     def check_accepting(self) -> None:
         if self.draining:

@@ -55,9 +55,12 @@ class Utterance:
         pronunciations: Chosen = (),
         rendering: str = "pcm",
         request_id: str | None = None,
+        text_field: str = "text",
+        idle_s: float | None = None,
     ) -> None:
-        """`rendering` names what is made of the PCM, for `utterance_id`. Raises ApiError when the caller's quota is
-        used up."""
+        """`rendering` names what is made of the PCM, for `utterance_id`; `text_field` is the text's name in the
+        caller's dialect; `idle_s` is how long the text may pause, by default the setting. Raises ApiError when the
+        caller's quota is used up."""
         self.id = request_id or f"utt-{uuid.uuid4().hex}"  # of this request; see `utterance_id`
         self.seed = next(one for one in (seed, state.settings.seed, secrets.randbelow(2**31)) if one is not None)
         self.rate_hz = rate_hz
@@ -65,6 +68,7 @@ class Utterance:
         self._state, self._clock, self._rendering = state, state.clock, rendering
         model_speed, self._tempo = split_speed(speed)
         self._resampler, self._stretch = Resampler(rate_hz), TimeStretch(rate_hz, self._tempo)
+        self._text_field = text_field
         self._flushes: list[int] = []
         self._unsent_words: list[WordTime] = []
         self._cancelled_s: float | None = None
@@ -82,7 +86,9 @@ class Utterance:
             pronunciations=pronunciations,
         )
         self._ledger = Ledger(state.metrics, current_caller(), protocol=protocol, rate_hz=rate_hz, clock=state.clock)
+        self._idle_s = idle_s or state.settings.idle_s
         self._total_deadline = asyncio.get_running_loop().time() + state.settings.utterance_s
+        self._text_deadline: float | None = asyncio.get_running_loop().time() + self._idle_s  # None: it has ended
         self._audio_deadline: float | None = None
         self._waiting: asyncio.Timeout | None = None
         state.live.add(self.id)
@@ -139,9 +145,10 @@ class Utterance:
         """`received_s` is when the bytes came; the first starts the TTFA clock. Raises ApiError beyond a limit."""
         if not text:
             return
-        _check_characters(text)
-        self._state.check_length(self.characters + len(text))
+        _check_characters(text, self._text_field)
+        self._state.check_length(self.characters + len(text), self._text_field)
         self._ledger.text_came(len(text), received_s)
+        self.keep_alive()
         self.transcript.append(text)
         self._stream.append(text)
 
@@ -151,7 +158,13 @@ class Utterance:
             self._flushes.append(self.characters)
             self._stream.flush()
 
+    def keep_alive(self) -> None:
+        """More text is to come."""
+        if self._text_deadline is not None:
+            self._text_deadline = asyncio.get_running_loop().time() + self._idle_s
+
     def end(self) -> None:
+        self._text_deadline = None
         if not self._ledger.has_sounded:
             self._audio_deadline = asyncio.get_running_loop().time() + self._state.settings.first_audio_s
             if self._waiting is not None and not self._waiting.expired():
@@ -182,6 +195,7 @@ class Utterance:
             match event:
                 case Chunk(pcm=pcm, words=words):
                     self._audio_deadline = None
+                    self.keep_alive()
                     if (made := await self._made(pcm, words)) is not None:
                         return made
                 case Finished():
@@ -218,20 +232,32 @@ class Utterance:
         return Spoken(pcm=pcm, words=words)
 
     async def _next_within_deadlines(self) -> Event:
-        try:
-            async with asyncio.timeout_at(self._deadline()) as self._waiting:
+        while True:
+            try:
+                async with asyncio.timeout_at(self._deadline()) as self._waiting:
+                    return await self._stream.next()
+            except TimeoutError:
+                if asyncio.get_running_loop().time() < self._deadline():
+                    continue  # text has come meanwhile
+                self.fail(self._lateness())
                 return await self._stream.next()
-        except TimeoutError:
-            limits = self._state.settings
-            late = self._audio_deadline is not None
-            what = f"no audio {limits.first_audio_s} s after the text ended" if late else f"over {limits.utterance_s} s"
-            self.fail(ApiError("deadline_exceeded", what, retry_after_s=1))
-            return await self._stream.next()
-        finally:
-            self._waiting = None
+            finally:
+                self._waiting = None
 
     def _deadline(self) -> float:
-        return min(self._total_deadline, self._audio_deadline or self._total_deadline)
+        deadlines = (self._total_deadline, self._audio_deadline, self._text_deadline)
+        return min(deadline for deadline in deadlines if deadline is not None)
+
+    def _lateness(self) -> ApiError:
+        limits, passed = self._state.settings, self._deadline()
+        if passed == self._text_deadline:
+            message = f"no {self._text_field} came for {self._idle_s:g} s; end the utterance, or send more"
+            return ApiError("input_timeout", message)
+        if passed == self._audio_deadline:
+            message = f"no audio {limits.first_audio_s:g} s after the end of {self._text_field}"
+        else:
+            message = f"the utterance took more than {limits.utterance_s:g} s"
+        return ApiError("deadline_exceeded", message, retry_after_s=1)
 
     def sent(self, pcm: bytes) -> tuple[WordTime, ...]:
         """Call when audio has been handed to the socket. Returns the words that it has spoken."""
@@ -258,13 +284,13 @@ class Utterance:
         )
 
 
-def _check_characters(text: str) -> None:
+def _check_characters(text: str, param: str) -> None:
     """Halves of surrogate pairs, which JSON can carry, are no characters and could not be sent back."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        message = f"character {error.start} is half of a surrogate pair; cut text between characters"
-        raise ApiError("invalid_text", message, param="text") from error
+        message = f"{param}: character {error.start} is half of a surrogate pair; cut text between characters"
+        raise ApiError("invalid_text", message, param=param) from error
 
 
 def _stretched(word: WordTime, tempo: float) -> WordTime:

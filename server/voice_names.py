@@ -30,7 +30,3 @@ def names_of(voices: Sequence[str]) -> dict[str, str]:
     """Every name that is answered to, the voices' own first, and the voice that it is."""
     aliases = {name: voices[place % len(voices)] for name, place in OPENAI_VOICES.items()}
     return {voice: voice for voice in voices} | {name: of for name, of in aliases.items() if name not in voices}
-
-
-def aliases_of(voices: Sequence[str], voice: str) -> list[str]:
-    return [name for name, of in names_of(voices).items() if of == voice and name != voice]

@@ -16,7 +16,9 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from server.errors import ApiError
 from server.state import State
+from server.token_bucket import TokenBucket
 
+_MESSAGES_PER_S, _BURST_MESSAGES = 500, 1_000  # those beyond wait, in their sender's buffers in the end
 _NOTICEABLE_S = 0.001  # a send that took longer had to wait for its reader
 
 
@@ -72,11 +74,14 @@ class Wire:
         self._left = asyncio.Event()
         self._closed = False
         self._active_s = state.clock()
+        self._pace = TokenBucket(_MESSAGES_PER_S, _BURST_MESSAGES, state.clock)
 
     # -- in --------------------------------------------------------------------------------------------------------
 
     async def receive(self, idle_s: float | None = None) -> Received:
         """The next text message. Raises ApiError for one that no protocol of ours takes, and when all is idle."""
+        if late_s := self._pace.take():
+            await asyncio.sleep(late_s)
         message = await self._next_message(idle_s or self._state.settings.idle_s)
         received_s = self._active_s = self._state.clock()
         if message["type"] == "websocket.disconnect":

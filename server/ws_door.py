@@ -10,6 +10,7 @@ from fastapi import WebSocket
 
 from server.errors import ApiError
 from server.logs import get_logger
+from server.places import place_of
 from server.state import state_of
 from server.wire import Closed, Wire
 
@@ -36,7 +37,7 @@ async def attend(
     wire = Wire(socket, state)
     state.metrics.sockets.inc()
     try:
-        state.check_connections()
+        place_of(socket).check()
         await connect(wire).run()
     except Closed:
         pass

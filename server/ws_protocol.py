@@ -15,6 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from server.paced_reads import PacedReads
+from server.token_bucket import TokenBucket
 
 FRAMES_PER_S = 64  # without a message's end
 _BURST_FRAMES = 512
@@ -25,8 +26,7 @@ class WsProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = _CLOSE_S
-        self._clock = clock
-        self._frames_left, self._filled_s = float(_BURST_FRAMES), clock()
+        self._frames = TokenBucket(FRAMES_PER_S, _BURST_FRAMES, clock)
 
     def connection_made(self, transport: Any) -> None:
         self._reads = PacedReads(transport, self._take)
@@ -55,11 +55,7 @@ class WsProtocol(WebSocketsSansIOProtocol):
     def _may_go_on(self) -> bool:
         if self.close_sent:
             return False
-        now = self._clock()
-        self._frames_left = min(_BURST_FRAMES, self._frames_left + (now - self._filled_s) * FRAMES_PER_S)
-        self._filled_s = now
-        self._frames_left -= 1
-        if self._frames_left >= 0:
+        if not self._frames.take():
             return True
         self.conn.fail(1008, f"more than {FRAMES_PER_S} control or continuation frames a second")
         self.transport.write(b"".join(self.conn.data_to_send()))

@@ -81,6 +81,8 @@ def test_a_socket_on_which_nothing_happens_is_closed() -> None:
     async def scenario() -> None:
         async with serving(idle_s=0.05) as app, AsgiSocket(app, "parlando.v1") as socket:
             socket.say("append", text="unfinished")  # holds a stream, which must come back
+            _, events = await socket.hear("error")
+            assert events[-1]["code"] == "input_timeout"
             assert await refusal(socket) == ("idle_timeout", 1008)
 
     asyncio.run(scenario())

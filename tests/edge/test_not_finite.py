@@ -95,7 +95,7 @@ class Lives:
 
 @asynccontextmanager
 async def serving(lives: Lives) -> AsyncIterator[FastAPI]:
-    app = create_app(Settings(shed=False, slots=2), worker=lives)
+    app = create_app(Settings(shed=False, slots=2, allowed_hosts="here"), worker=lives)
     state: ServerState = app.state.parlando
     async with app.router.lifespan_context(app):
         await asyncio.wait_for(state.engine.wait_ready(), 60)

@@ -137,7 +137,8 @@ def test_the_end_of_a_text_may_meet_the_deadline() -> None:
             hearing = asyncio.ensure_future(utterance.next())
             while utterance._waiting is None:
                 await asyncio.sleep(0)
-            utterance._waiting.reschedule(loop.time() - 1)
+            utterance._total_deadline = loop.time() - 1
+            utterance._waiting.reschedule(utterance._total_deadline)
             loop.call_soon(utterance.end)
             event = await hearing
             assert isinstance(event, Failed)
@@ -170,7 +171,7 @@ def test_those_beyond_the_limit_of_connections_are_told_when_to_come_back() -> N
                 await first.hear("done")
             spoken = await client.post("/v1/audio/speech", json=SPEECH)
             assert spoken.content == word_pcm("one")
-            assert app.state.parlando.connections == 0
+            assert app.state.parlando.places.taken == 0
 
     asyncio.run(scenario())
 

@@ -230,7 +230,7 @@ async def serving(
     """The whole application over a toy engine, warm. At the end nothing may be left in it."""
     toy = toy or ToyEngine()
     clocks = {} if clock is None else {"clock": clock}
-    app = create_app(Settings(**settings), worker=toy, **clocks)
+    app = create_app(Settings(**{"allowed_hosts": "here", **settings}), worker=toy, **clocks)
     state: State = app.state.parlando
     async with app.router.lifespan_context(app):
         await asyncio.wait_for(state.engine.wait_ready(), 10)

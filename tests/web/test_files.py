@@ -13,7 +13,7 @@ from server.settings import Settings
 
 def fetched(path: str, method: str = "GET", **headers: str) -> httpx.Response:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app=create_app(Settings(api_keys="a-key")))
+        transport = httpx.ASGITransport(app=create_app(Settings(api_keys="a-key", allowed_hosts="*")))
         async with httpx.AsyncClient(transport=transport, base_url="http://here:8000") as client:
             return await client.request(method, path, headers=headers)
 
