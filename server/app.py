@@ -55,7 +55,7 @@ def create_app(
 ) -> FastAPI:
     """`worker` and `clock` stand in for the engine's side of the pipe and for time."""
     check_one_runtime()
-    app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan)
+    app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
     metrics, bundle = Metrics(), load_bundle(settings.bundle)
     check_draft_tolerance(settings.draft_tolerance, bundle)
     if settings.draft_tolerance:

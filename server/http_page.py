@@ -1,4 +1,4 @@
-"""The page at `/` for people who try the server, and the files that it is made of.
+"""The page at `/` for people who try the server, the API reference at `/docs`, and the files that they are made of.
 
 The files are package data, read once. The browser is told to load nothing from anywhere else. A page needs no key: the
 protocol that it speaks asks for one.
@@ -27,6 +27,11 @@ _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")  # what may stand in a header of ours
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
     return _answer(request, "index.html")
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"])
+async def reference(request: Request) -> Response:
+    return _answer(request, "api.html")
 
 
 @router.api_route("/web/{name}", methods=["GET", "HEAD"])

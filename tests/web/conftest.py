@@ -30,7 +30,7 @@ AudioNode.prototype.connect = function (to, ...rest) {
 };
 addEventListener("DOMContentLoaded", () => {
   const mark = document.querySelector("mark");
-  new MutationObserver(() => mark.textContent && marked.push(mark.textContent))
+  if (mark) new MutationObserver(() => mark.textContent && marked.push(mark.textContent))
     .observe(mark, { childList: true, characterData: true, subtree: true });
 });
 """

@@ -24,6 +24,8 @@ def fetched(path: str, method: str = "GET", **headers: str) -> httpx.Response:
     ("path", "kind"),
     [
         ("/", "text/html"),
+        ("/docs", "text/html"),
+        ("/web/api.js", "text/javascript"),
         ("/web/main.js", "text/javascript"),
         ("/web/style.css", "text/css"),
         ("/web/icon.svg", "image"),
@@ -52,5 +54,6 @@ def test_nothing_else_is_served(path: str) -> None:
 
 
 def test_the_page_names_no_other_host() -> None:
-    for name in ("", "web/main.js", "web/client.js", "web/player.js", "web/speech.js", "web/stage.js", "web/style.css"):
+    names = ("main.js", "client.js", "player.js", "speech.js", "stage.js", "style.css", "api.js")
+    for name in ("", "docs", *(f"web/{name}" for name in names)):
         assert "//" not in fetched("/" + name).text.replace("// ", "").replace("//\n", ""), name

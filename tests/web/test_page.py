@@ -245,3 +245,32 @@ def test_it_fits_and_every_control_has_a_name(page: Page, pictures: Path, width:
             assert node["name"]["value"].strip(), node
             named.append(node["role"]["value"])
     assert controls == set(named)
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800)])
+def test_what_moves_is_in_view_together_with_the_buttons(page: Page, pictures: Path, width: int, height: int) -> None:
+    """Without scrolling: what starts and stops it, the waveform, the word that sounds and all read-outs."""
+    page.look(width, height)
+    page.click("#speak")
+    page.until("document.querySelector('#now').textContent")
+    (pictures / f"web-view-{width}.png").write_bytes(page.screenshot())
+    seen = ("#speak", "#stop", "#status", "#waveform", "#now", "#ttfa", "#lead", "#underruns", "#rtf-note")
+    for selector in seen:
+        box = page.evaluate(f"document.querySelector('{selector}').getBoundingClientRect().toJSON()")
+        assert box["top"] >= 0, selector
+        assert box["bottom"] <= height, selector
+        assert box["right"] <= width, selector
+    assert page.evaluate("scrollY") == 0
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_reference_names_every_route(page: Page, pictures: Path, width: int) -> None:
+    page.look(width, 900)
+    page.evaluate("location.href = 'docs'")
+    page.until("document.querySelectorAll('.route').length > 5")
+    page.evaluate("document.querySelector('.route').open = true")
+    (pictures / f"reference-{width}.png").write_bytes(page.screenshot())
+    text = page.text("#routes")
+    for part in ("/v1/audio/speech", "/v1/text-to-speech/{voice_id}", "response_format", "mp3", "Retry-After"):
+        assert part in text, part
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
