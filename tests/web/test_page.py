@@ -264,9 +264,9 @@ def test_what_moves_is_in_view_together_with_the_buttons(page: Page, pictures: P
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_reference_names_every_route(page: Page, pictures: Path, width: int) -> None:
+def test_the_reference_names_every_route(page: Page, web_server: RunningServer, pictures: Path, width: int) -> None:
     page.look(width, 900)
-    page.evaluate("location.href = 'docs'")
+    page.open(web_server.url + "/docs")
     page.until("document.querySelectorAll('.route').length > 5")
     page.evaluate("document.querySelector('.route').open = true")
     (pictures / f"reference-{width}.png").write_bytes(page.screenshot())
