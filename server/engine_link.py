@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import EngineConfig
-from engines.messages import Command, Event
+from engines.messages import Command, Event, Submit
 from server import engine_worker
+from server.dictionary_shelf import DictionaryShelf
 from server.engine_worker import Fault
 from server.patience import patience
 from server.pipe import frame, receive
@@ -41,6 +42,7 @@ class EngineLink:
     ) -> None:
         self._runner, self._reader, self._writer = runner, reader, writer
         self._outgoing: list[Command] = []
+        self._shelf = DictionaryShelf()
 
     @classmethod
     async def launch(cls, settings: Settings, worker: Worker | None = None) -> EngineLink:
@@ -85,6 +87,8 @@ class EngineLink:
         """Commands of one turn of the event loop travel together."""
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._write)
+        if isinstance(command, Submit) and command.pronunciations:
+            command = self._shelf.fold(command)
         self._outgoing.append(command)
 
     def _write(self) -> None:

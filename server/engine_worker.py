@@ -21,6 +21,8 @@ from pathlib import Path
 
 from engines.bundle import load_bundle
 from engines.loop import Engine, EngineConfig
+from engines.messages import Submit
+from server.dictionary_shelf import DictionaryShelf
 from server.pipe import BlockingPipe
 
 _STATS_EVERY_S = 1.0
@@ -99,7 +101,7 @@ def keep_from_collector() -> None:
 
 def _serve(pipe: BlockingPipe, engine: Engine) -> None:
     """Until the server is gone."""
-    next_stats_s = time.monotonic()
+    next_stats_s, shelf = time.monotonic(), DictionaryShelf()
     while True:
         try:
             received = pipe.received()
@@ -107,6 +109,8 @@ def _serve(pipe: BlockingPipe, engine: Engine) -> None:
             return
         for commands in received:
             for command in commands:
+                if isinstance(command, Submit) and command.pronunciations:
+                    command = shelf.unfold(command)
                 engine.submit(command)
         if events := engine.attend():
             pipe.send(events)  # audio that is ready does not wait for the LM

@@ -24,9 +24,9 @@ _GROUPED = (  # a telephone number's first groups, each a token, and what must f
 )
 _NEXT_GROUP = re.compile(r"(?:\(?0\))?\(?\d{2,8}\)?(?:[-.]\d{2,5})*")
 _IDENTIFIER = re.compile(r"(?=(?:\D*\d){9})\d+(?:-\d+){2,}")
-_HEXADECIMAL = re.compile(
-    r"(?=.*\d.*[a-f].*\d|.*[a-f].*\d.*[a-f])[0-9a-f]{7,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-)
+_HEXADECIMAL = re.compile(r"[0-9a-f]{7,64}")
+_BACK_AND_FORTH = re.compile(r"\d[a-f]+\d|[a-f]\d+[a-f]")  # neither a number with a unit nor a word with a number
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
 _IPV6 = re.compile(r"(?=.*::|(?:[^:]*:){3})[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:/\d+)?")
 _SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
@@ -58,7 +58,7 @@ def read_identifier(core: str, around: Around) -> Said | None:
     postcode = around.left.lower in ("zip", "code", "zipcode", "postcode") or re.fullmatch("[A-Z]{2}", around.left.core)
     if postcode and re.fullmatch(r"\d{5}", core):
         return Said(words=numbers.digits(core))
-    if not _HEXADECIMAL.fullmatch(core):
+    if not (_HEXADECIMAL.fullmatch(core) and _BACK_AND_FORTH.search(core)) and not _UUID.fullmatch(core):
         return None
     return Said(words=[(numbers.digits(one) if one.isdecimal() else spell(one))[0] for one in core if one != "-"])
 

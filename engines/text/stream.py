@@ -17,6 +17,8 @@ from engines.text.word_stream import WordStream
 
 _SHOWN_CHARS = 40  # of a refused text
 _WORDS_AT_ONCE = 1_000  # where nothing else waits
+MAX_PHONES = 150  # one word may have some hundred
+MAX_READ_CHARS = 200  # one token or respelling more may be begun
 
 
 class FrontEnd:
@@ -149,14 +151,19 @@ class TextStream:
         self._closing = self.busy = True
 
     def more(self, max_words: int) -> list[Phone]:
-        """The next phones that are final, of at most so many words."""
-        for _ in range(max_words):
-            word = self._words.next()
-            if word is None:
+        """The next phones that are final: of at most so many words, and of no more once they are MAX_PHONES or
+        MAX_READ_CHARS have been read for them."""
+        phones: list[Phone] = []
+        enough_chars = self._words.read_chars + MAX_READ_CHARS
+        while max_words and len(phones) < MAX_PHONES and self._words.read_chars < enough_chars:
+            word = self._words.next_made()
+            if word is not None:
+                self._pronouncer.add(word)
+                phones += self._pronouncer.drain()
+                max_words -= 1
+            elif not self._words.read_on():
                 self.busy = False
                 break
-            self._pronouncer.add(word)
-        phones = self._pronouncer.drain()
         if self._closing and not self.busy:
             phones += self._pronouncer.close(self._words.position)
             self._words.start_afresh()

@@ -1,7 +1,7 @@
 """Characters as they come to spoken words and pauses, the same ones however the text is cut.
 
-What an entry of a dictionary puts into the text is counted: a few words of it may stand for thousands. A word is made
-when it is asked for, so that its reader decides how much is done at once. Owned by one stream.
+What an entry of a dictionary puts into the text is counted: a few words of it may stand for thousands. It is read a
+piece at a time, and its reader decides how much is done at once. Owned by one stream.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class WordStream:
         self._left = Left()
         self._spoken_tokens = 0
         self._closing = False
+        self.read_chars = 0  # of tokens and respellings, each time one is looked at: what it has cost
         self.words: list[str] = []  # spoken so far; for tests and for the teacher
         self.script: list[str] = []  # the same, with a mark where a pause follows
 
@@ -59,14 +60,16 @@ class WordStream:
         """After the last word of a closed text."""
         self._closing, self._left = False, Left()
 
-    def next(self) -> SpokenWord | Break | None:
-        """The next word or pause that no later text can change; None until there is more text, or none is left."""
-        while not self._made:
-            if self._pieces:
-                self._make(*self._pieces.popleft())
-            elif not self._read_token():
-                return None
-        return self._made.popleft()
+    def next_made(self) -> SpokenWord | Break | None:
+        """The next word or pause that has been made and no later text can change."""
+        return self._made.popleft() if self._made else None
+
+    def read_on(self) -> bool:
+        """Reads a token, or makes the words of a piece of one. False when there is none to read now."""
+        if self._pieces:
+            self._make(*self._pieces.popleft())
+            return True
+        return self._read_token()
 
     def _read_token(self) -> bool:
         """Whether it did; a token that waits for what follows is looked at again when there is more."""
@@ -79,6 +82,7 @@ class WordStream:
             self._mark_script(token.kind)
             self._left = Left()
             return True
+        self.read_chars += len(token.text)
         try:
             reading = read(token, Around(left=self._left, peek=self._peek, dictionaries=self._dictionaries))
         except NotYet:
@@ -137,6 +141,7 @@ class WordStream:
         if entry.phones is not None:
             self._count(entry, sum(map(len, entry.phones)))
             return [("-".join(entry.words).lower(), sounds) for sounds in entry.phones] + clitic
+        self.read_chars += len(entry.say or "")
         words = said_words(entry.say or "")
         self._count(entry, sum(len(word) + 1 for word in words))
         return [(word, ()) for word in words] + clitic
@@ -170,6 +175,6 @@ def said_words(text: str) -> list[str]:
     stream = WordStream()
     stream.feed(text)
     stream.close()
-    while stream.next() is not None:
+    while stream.read_on():
         pass
     return stream.words

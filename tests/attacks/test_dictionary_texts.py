@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import httpx
+from hypothesis import given
+from hypothesis import strategies as st
 
+from engines.messages import Submit
 from engines.text import FrontEnd, parse_dictionary
 from engines.text.phrases import Phrases
+from server.dictionary_shelf import DictionaryShelf
 from tests.attacks.victim import Victim
 from tests.edge.conftest import RunningServer
 from tests.edge.test_ws import dial, hear, say
 
+PATH = "/v1/pronunciation-dictionaries"
 ALIKE = [{"word": f"a a a a a a a x{number}", "say": "b"} for number in range(1_000)]
 ALMOST = "a " * 94  # 188 bytes
 NUMBERS = [{"word": "x", "say": "7 " * 100}]
@@ -65,12 +71,10 @@ def test_entries_that_begin_alike(client: httpx.Client, victim: Victim) -> None:
 def test_a_respelling_counts_as_what_is_spoken(server: RunningServer, victim: Victim) -> None:
     """Of some 70,000 words no more is spoken than a text may have."""
     with dial(server) as socket:
-        for text, ends in (("x and y", "done"), ("x " * 256, "error")):
-            say(socket, type="start", pronunciations={"entries": NUMBERS})
-            say(socket, type="append", text=text)
-            say(socket, type="end")
-            _, events = hear(socket, "done", "error")
-            assert events[-1]["type"] == ends
+        say(socket, type="start", pronunciations={"entries": NUMBERS})
+        say(socket, type="append", text="x " * 256)
+        say(socket, type="end")
+        _, events = hear(socket, "done", "error")
         assert events[-1]["code"] == "text_too_long"
         assert "entry 'x' is spoken with 600 characters each time" in events[-1]["message"]
         assert "the limit is 4096" in events[-1]["message"]
@@ -80,3 +84,40 @@ def test_long_phones_of_one_word(client: httpx.Client) -> None:
     answer = speak(client, "x", [{"word": "x", "phones": "aa1 " * 2_000}])
     assert answer.status_code == 400
     assert "its phones has 8000 characters, the limit is 500" in answer.json()["error"]["message"]
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), max_size=12), st.integers(0, 900))
+def test_a_dictionary_crosses_the_pipe_once_while_both_ends_have_it(asked: list[list[int]], max_bytes: int) -> None:
+    dictionaries = [
+        parse_dictionary(
+            {"entries": [{"word": f"a{number}-{one}", "say": "b"} for one in range(4 * number)]}, f"{number}"
+        )
+        for number in range(6)
+    ]
+    ours, theirs = DictionaryShelf(max_bytes), DictionaryShelf(max_bytes)
+    for numbers in asked:
+        submit = Submit(request_id="x", voice="", seed=0, pronunciations=tuple(dictionaries[one] for one in numbers))
+        assert theirs.unfold(pickle.loads(pickle.dumps(ours.fold(submit)))) == submit
+
+
+def test_a_known_dictionary_crosses_as_its_name() -> None:
+    dictionary = parse_dictionary({"entries": ALIKE}, "request")
+    shelf, submit = DictionaryShelf(), Submit(request_id="x", voice="", seed=0, pronunciations=(dictionary,))
+    first, again = (len(pickle.dumps(shelf.fold(submit))) for _ in range(2))
+    assert first > dictionary.packed_bytes
+    assert again < 1_000
+
+
+def test_stored_dictionaries_of_all_sizes(client: httpx.Client, victim: Victim) -> None:
+    """Sixteen of several thousand entries each, all asked for at once by every request."""
+    names = []
+    for number in range(16):
+        rules = [{"string_to_replace": f"a{number}b{one}", "type": "alias", "alias": "x"} for one in range(3_500)]
+        answer = client.post(PATH + "/add-from-rules", json={"name": f"many{number}", "rules": rules})
+        assert answer.status_code == 200
+        names.append(answer.json()["id"])
+    for turn in range(4):
+        body = {"input": "a1b2 end.", "pronunciations": {"dictionaries": names[turn:] + names[:turn]}}
+        assert client.post("/v1/audio/speech", json=body).status_code == 200
+    for name in names:
+        assert client.delete(f"{PATH}/{name}").status_code == 200
