@@ -136,7 +136,7 @@ class LmTurn:
     def _row(self, sequence: Sequence, now: float) -> Row:
         codes = len(sequence.codes)
         lead_s = sequence.spare_s(now, codes)
-        if lead_s == NO_AUDIO and codes >= self._first_chunk:
+        if lead_s == NO_AUDIO and codes >= sequence.quiet_codes + self._first_chunk:
             lead_s = codes * self._bundle.code_s  # it waits for the vocoder, and nobody at the LM for it
         return Row(slot=sequence.slot, lead_s=lead_s, arrived_s=sequence.submitted_s, pending=sequence.pending)
 
@@ -208,7 +208,7 @@ class LmTurn:
     def _wants_more(self, sequence: Sequence) -> bool:
         """Whether it is a newcomer with a part of its first chunk."""
         new = sequence.first_chunk_s is None and not sequence.stands_back
-        return new and 0 < len(sequence.codes) < self._first_chunk
+        return new and 0 < len(sequence.codes) < sequence.quiet_codes + self._first_chunk
 
     def _plain(self, sequences: list[Sequence]) -> None:
         """A step of each of a few."""

@@ -371,6 +371,7 @@ class Engine:
 
     def _emit(self, sequence: Sequence, row: VocoderRow, pcm: bytes) -> None:
         now = self._clock()
+        pcm = sequence.audible(pcm, last=row.last)
         if pcm:
             words = sequence.words_until(row.first_code + len(row.codes))
             first_sample = sequence.samples

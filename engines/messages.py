@@ -11,12 +11,20 @@ only commands that are already valid in form; the engine answers every accepted 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from engines.mixing import Timbre
 
 if TYPE_CHECKING:
     from engines.text.pronunciation import PronunciationDictionary
+
+
+class LeadingSilence(StrEnum):
+    """What becomes of the quiet before the first audible window."""
+
+    TRIM = "trim"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +39,7 @@ class Submit:
     sample_rate_hz: int = 24_000  # 8, 16, 24, 32 or 48 kHz
     speed: float = 1.0  # 0.75 to 1.33, what the LM was trained on
     temperature: float | None = None  # None: the bundle's default
+    leading_silence: LeadingSilence = LeadingSilence.TRIM
     max_lead_s: float | None = None  # None: no cap; work ahead as long as there is room
     pronunciations: tuple[PronunciationDictionary, ...] = ()  # the first that has a word decides
 
@@ -87,7 +96,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordTime:
-    """A source token of the input, [start, end) in characters, and when it is spoken, from the first sample."""
+    """A source token of the input, [start, end) in characters, and when it is spoken, from the first sample sent."""
 
     start_char: int
     end_char: int

@@ -106,19 +106,20 @@ def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
 def first_chunk(running: int) -> int:
     """Codes of the chunk with which a stream begins, or goes on once its text had run out, beside so many others.
 
-    Never one alone where there may be two: its 18 ms after overlap, most of them silence, are played before the next
-    chunk can be relied on.
+    Codes of the opening quiet are not counted. Never one alone where there may be two: its 18 ms after overlap are
+    played before the next chunk can be relied on.
     """
     return 2 if running < THRONG else 4
 
 
-def chunk_codes(pending: int, lead_s: float, *, begins: bool, running: int, no_more: bool) -> int:
-    """How many of `pending` codes to vocode now, 0 to wait for more. Larger chunks cost less; lead buys patience."""
+def chunk_codes(pending: int, lead_s: float, *, first: int | None, no_more: bool) -> int:
+    """How many of `pending` codes to vocode now, 0 to wait for more. Larger chunks cost less; lead buys patience.
+    `first`: of the chunk with which a stream begins, its opening quiet included; None once it has begun."""
     if pending == 0:
         return 0
-    if begins:
-        wanted = first_chunk(running)
-    elif is_urgent(lead_s):
+    if first is not None:
+        return min(pending, LADDER[-1]) if pending >= min(first, LADDER[-1]) or no_more else 0
+    if is_urgent(lead_s):
         wanted = 1
     elif lead_s < 0.3:
         wanted = 2

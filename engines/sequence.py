@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from engines.bundle import Bundle, Voice
 from engines.errors import UnspeakableText
-from engines.messages import EndText, Flush, Submit, Timings, WordTime
+from engines.leading_quiet import LeadingQuiet
+from engines.messages import EndText, Flush, LeadingSilence, Submit, Timings, WordTime
 from engines.mixing import weights
 from engines.scheduler import COMFORTABLE_S, WORDS_GAP_S
 from engines.segmenter import Segment, Segmenter
@@ -82,6 +83,10 @@ class Sequence:
         self.in_vocoder = False
         self.flushed_tail = False
         self.samples = 0  # emitted
+        trims = submit.leading_silence is LeadingSilence.TRIM
+        self._quiet = LeadingQuiet(submit.sample_rate_hz) if trims else None
+        # Codes at the start that have no audible window: those of the opening pause, later all found to have none.
+        self.quiet_codes = -(-bundle.durations.opening_hops // bundle.frames_per_code) if trims else 0
         self.told_waiting = False
         self.had_to_wait = False  # since the last chunk: for text, or for a slow reader
 
@@ -276,8 +281,25 @@ class Sequence:
         """Words that have ended within the first `codes` codes and were not taken before."""
         taken = []
         while self.words and self.words[0][0] <= codes * self.bundle.frames_per_code:
-            taken.append(self.words.popleft()[1])
+            word = self.words.popleft()[1]
+            start_s, end_s = (max(0.0, at_s - self._withheld_s) for at_s in (word.start_s, word.end_s))
+            taken.append(replace(word, start_s=start_s, end_s=end_s))
         return tuple(taken)
+
+    # -- audio -----------------------------------------------------------------------------------------------------
+
+    def audible(self, pcm: bytes, *, last: bool) -> bytes:
+        """What of the next samples is sent: nothing before the first audible window is there."""
+        if self._quiet is None:
+            return pcm
+        sent = self._quiet.feed(pcm, last=last)
+        if not self._quiet.is_over:
+            self.quiet_codes = max(self.quiet_codes, self.vocoded)
+        return sent
+
+    @property
+    def _withheld_s(self) -> float:
+        return 0.0 if self._quiet is None else self._quiet.withheld / self.request.sample_rate_hz
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -319,7 +341,7 @@ class Sequence:
         """
         if self._dry_at_s is None:
             return float("-inf")
-        unsent_s = codes * self.bundle.code_s - self.samples / self.request.sample_rate_hz
+        unsent_s = codes * self.bundle.code_s - self._withheld_s - self.samples / self.request.sample_rate_hz
         return max(0.0, self._dry_at_s - now) + unsent_s
 
     def plays_for_s(self, now: float) -> float:
@@ -336,8 +358,9 @@ class Sequence:
         return float("-inf") if cap is None else self.lead_s(now, len(self.codes)) - cap
 
     def words_expected_s(self, now: float) -> float:
-        """For how long a first code alone is worth keeping back, since the next words are about to bring another."""
-        alone = self.vocoded == 0 and bool(self.codes) and not self.text_ended
+        """For how long a first code alone, or the opening pause, is worth keeping back, since the next words are about
+        to bring another code."""
+        alone = self.vocoded == 0 and 0 < len(self.codes) <= max(1, self.quiet_codes) and not self.text_ended
         return self._last_text_s + WORDS_GAP_S - now if alone else 0.0
 
     def timings(self, now: float) -> Timings:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from engines.config import EngineConfig
-from engines.scheduler import URGENT_S, chunk_codes, is_urgent
+from engines.scheduler import URGENT_S, chunk_codes, first_chunk, is_urgent
 from engines.sequence import Phase, Sequence
 from engines.vocoding import VocoderRow, Vocoding
 
@@ -85,12 +85,13 @@ class VocoderTurn:
             lead_s = sequence.spare_s(now, sequence.vocoded)
             if only_urgent and not is_urgent(lead_s):
                 continue
-            begins = sequence.begins(now)
-            count = chunk_codes(pending, lead_s, begins=begins, running=running, no_more=False)
+            quiet = max(0, sequence.quiet_codes - sequence.vocoded)
+            first = quiet + first_chunk(running) if sequence.begins(now) else None
+            count = chunk_codes(pending, lead_s, first=first, no_more=False)
             if count == 0 and pending and not self._runnable(sequence, now):
                 expected_s = sequence.words_expected_s(now)
                 if expected_s <= 0:
-                    count = chunk_codes(pending, lead_s, begins=begins, running=running, no_more=True)
+                    count = chunk_codes(pending, lead_s, first=first, no_more=True)
                 else:
                     self._look_at_s = min(self._look_at_s, now + expected_s)
             if count or pending == 0:

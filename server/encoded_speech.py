@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from engines.messages import Cancelled, Failed, Finished, WaitingForText, WordTime
+from engines.messages import Cancelled, Failed, Finished, LeadingSilence, WaitingForText, WordTime
 from engines.mixing import Casting
 from server.audio.formats import AudioFormat, Encoder
 from server.audio.workers import off_loop
@@ -43,6 +43,7 @@ class EncodedSpeech:
         pitch_semitones: float = 0.0,
         temperature: float | None = None,
         pronunciations: Chosen = (),
+        leading_silence: LeadingSilence | None = None,
         request_id: str | None = None,
         text_field: str = "text",
         idle_s: float | None = None,
@@ -60,6 +61,7 @@ class EncodedSpeech:
             rate_hz=form.rate_hz,
             temperature=temperature,
             pronunciations=pronunciations,
+            leading_silence=leading_silence,
             rendering=form.name,
             request_id=request_id,
             text_field=text_field,

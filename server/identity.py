@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from engines.messages import Submit
+from engines.messages import LeadingSilence, Submit
 
 _SPACE = re.compile(r"\s+")
 
@@ -49,6 +49,8 @@ def utterance_id(
         "tempo": tempo,
         "rendering": rendering,
     }
+    if submit.leading_silence is LeadingSilence.TRIM:
+        named["leading_silence"] = submit.leading_silence
     if submit.timbre:
         named["timbre"] = submit.timbre
     if submit.pitch_semitones:

@@ -24,6 +24,7 @@ class Ledger:
         self._metrics, self._caller, self._protocol, self._clock = metrics, caller, protocol, clock
         self._playout, self._rate_hz = Playout(rate_hz), rate_hz
         self._first_text_s: float | None = None
+        self._audible_s: float | None = None
         self.closed = False
         if caller is not None:
             caller.open_stream()
@@ -44,6 +45,13 @@ class Ledger:
             return None
         return self._playout.first_s - self._first_text_s
 
+    @property
+    def audible_ttfa_s(self) -> float | None:
+        """Until a listener that plays from the first byte hears the first audible window."""
+        if self._audible_s is None or self._first_text_s is None:
+            return None
+        return self._audible_s - self._first_text_s
+
     def played_s(self, now: float) -> float:
         return self._playout.played_s(now)
 
@@ -60,9 +68,14 @@ class Ledger:
     def waits_for_text(self) -> None:
         self._playout.waiting_for_text()
 
-    def sent(self, samples: int) -> None:
+    def sent(self, samples: int, audible_at: int | None) -> None:
+        """`audible_at`: the sample of them at which the first audible window begins; None where it does not."""
         metrics, now, before_s = self._metrics, self._clock(), self._playout.last_s
-        self._playout.sent(samples, now)
+        begins_s = self._playout.sent(samples, now)
+        if audible_at is not None:
+            self._audible_s = begins_s + audible_at / self._rate_hz
+            if self.audible_ttfa_s is not None:
+                metrics.audible_ttfa_s.labels(self._protocol).observe(self.audible_ttfa_s)
         metrics.audio_s.inc(samples / self._rate_hz)
         if before_s is not None:
             metrics.inter_chunk_s.observe(now - before_s)
@@ -92,6 +105,7 @@ class Ledger:
             outcome=outcome,
             code=code,
             ttfa_s=_rounded(self.ttfa_s),
+            audible_ttfa_s=_rounded(self.audible_ttfa_s),
             rtf=_rounded(self._rtf),
             audio_s=_rounded(self.audio_s),
             underruns=playout.underruns,

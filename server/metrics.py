@@ -57,6 +57,12 @@ class Metrics:
             _FIRST_AUDIO_S,
             "protocol",
         )
+        self.audible_ttfa_s = self._histogram(
+            "time_to_audible_seconds",
+            "First text bytes received to the first 10 ms of -45 dBFS as played from the first audio bytes on",
+            _FIRST_AUDIO_S,
+            "protocol",
+        )
         self.queue_s = self._histogram("request_queue_seconds", "Submitted to the first model step", _QUEUE_S)
         self.inter_chunk_s = self._histogram("inter_chunk_seconds", "Between two chunks of a stream", _INTER_CHUNK_S)
         self.rtf = self._histogram(
@@ -74,6 +80,7 @@ class Metrics:
             self.requests.labels(*labels)
         for protocol in get_args(Protocol):
             self.ttfa_s.labels(protocol)
+            self.audible_ttfa_s.labels(protocol)
             self.e2e_s.labels(protocol)
         for code in KINDS:
             self.refusals.labels(code)

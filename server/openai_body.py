@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
+from engines.messages import LeadingSilence
 from server.audio import DEFAULT_RATE_HZ
 from server.audio.formats import AudioFormat, Codec, codec_rates_hz
 from server.errors import ApiError
@@ -21,8 +22,8 @@ class VoiceRef(BaseModel):
 
 
 class SpeechBody(BaseModel):
-    """`timbre`, `pitch_semitones`, `seed`, `sample_rate`, `temperature` and `pronunciations` are ours, and so are the
-    formats that OpenAI does not name."""
+    """`timbre`, `pitch_semitones`, `seed`, `sample_rate`, `temperature`, `pronunciations` and `leading_silence` are
+    ours, and so are the formats that OpenAI does not name."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -38,6 +39,7 @@ class SpeechBody(BaseModel):
     seed: Seed | None = None
     sample_rate: StrictInt = DEFAULT_RATE_HZ
     temperature: Temperature | None = None
+    leading_silence: LeadingSilence | None = None
     pronunciations: Pronunciations | None = None
 
     @property

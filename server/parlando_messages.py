@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 
+from engines.messages import LeadingSilence
 from server.audio import DEFAULT_RATE_HZ
 from server.errors import ApiError
 from server.json_body import read_json
@@ -30,6 +31,7 @@ class StartMessage(_Message):
     speed: Speed = 1.0
     sample_rate: StrictInt = DEFAULT_RATE_HZ
     temperature: Temperature | None = None
+    leading_silence: LeadingSilence | None = None
     words: StrictBool = True
     pronunciations: Pronunciations | None = None
 

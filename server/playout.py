@@ -28,7 +28,8 @@ class Playout:
     def sent_s(self) -> float:
         return self._sent_samples / self._rate_hz
 
-    def sent(self, samples: int, now: float) -> None:
+    def sent(self, samples: int, now: float) -> float:
+        """Returns when their first is played."""
         if self._ends_s is None:
             self.first_s = self._ends_s = now
         if now > self._ends_s:
@@ -36,8 +37,10 @@ class Playout:
             self._ends_s = now
         self._excused = False
         self.last_s = now
+        begins_s = self._ends_s
         self._ends_s += samples / self._rate_hz
         self._sent_samples += samples
+        return begins_s
 
     def _dry(self, gap_s: float) -> None:
         if self._excused:

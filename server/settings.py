@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ConfigError
+from engines.messages import LeadingSilence
 
 PREFIX = "PARLANDO_"
 _LINK_NAME = re.compile(r"_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)$")
@@ -59,6 +60,9 @@ class Settings(BaseSettings):
         0, ge=0, le=MAX_DRAFT_TOLERANCE, description="above 0: a seed no longer fixes the audio"
     )
     seed: int | None = Field(None, ge=0, lt=2**63, description="of who gives none; without it theirs is drawn")
+    leading_silence: LeadingSilence = Field(
+        LeadingSilence.TRIM, description="keep: the quiet before the first audible sound is sent, too"
+    )
     max_characters: int = Field(4096, ge=1, description="text of one utterance")
     max_message_bytes: int = Field(65_536, ge=1_024, description="one WebSocket message")
     max_body_bytes: int = Field(262_144, ge=1_024, description="one HTTP request")

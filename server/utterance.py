@@ -12,7 +12,19 @@ import secrets
 import uuid
 from dataclasses import dataclass, replace
 
-from engines.messages import Cancelled, Chunk, Event, Failed, Finished, Started, Submit, WaitingForText, WordTime
+from engines.leading_quiet import FirstAudible
+from engines.messages import (
+    Cancelled,
+    Chunk,
+    Event,
+    Failed,
+    Finished,
+    LeadingSilence,
+    Started,
+    Submit,
+    WaitingForText,
+    WordTime,
+)
 from engines.mixing import Casting
 from server.access import current_caller
 from server.audio import Resampler, spoken_rate_hz
@@ -53,6 +65,7 @@ class Utterance:
         rate_hz: int,
         temperature: float | None,
         pronunciations: Chosen = (),
+        leading_silence: LeadingSilence | None = None,
         rendering: str = "pcm",
         request_id: str | None = None,
         text_field: str = "text",
@@ -69,6 +82,7 @@ class Utterance:
         model_speed, self._tempo = split_speed(speed)
         self._resampler, self._stretch = Resampler(rate_hz), TimeStretch(rate_hz, self._tempo)
         self._text_field = text_field
+        self._first_audible = FirstAudible(rate_hz)
         self._flushes: list[int] = []
         self._unsent_words: list[WordTime] = []
         self._cancelled_s: float | None = None
@@ -84,6 +98,7 @@ class Utterance:
             speed=model_speed,
             temperature=temperature,
             pronunciations=pronunciations,
+            leading_silence=leading_silence or state.settings.leading_silence,
         )
         self._ledger = Ledger(state.metrics, current_caller(), protocol=protocol, rate_hz=rate_hz, clock=state.clock)
         self._idle_s = idle_s or state.settings.idle_s
@@ -105,6 +120,10 @@ class Utterance:
     @property
     def ttfa_s(self) -> float | None:
         return self._ledger.ttfa_s
+
+    @property
+    def audible_ttfa_s(self) -> float | None:
+        return self._ledger.audible_ttfa_s
 
     @property
     def utterance_id(self) -> str:
@@ -261,7 +280,7 @@ class Utterance:
 
     def sent(self, pcm: bytes) -> tuple[WordTime, ...]:
         """Call when audio has been handed to the socket. Returns the words that it has spoken."""
-        self._ledger.sent(len(pcm) // 2)
+        self._ledger.sent(len(pcm) // 2, self._first_audible.find(pcm))
         words, self._unsent_words = self._unsent_words, []
         return self.transcript.spoke(words)
 

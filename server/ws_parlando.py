@@ -130,6 +130,7 @@ class ParlandoConnection:
             rate_hz=check_rate(message.sample_rate),
             temperature=message.temperature,
             pronunciations=pronunciations,
+            leading_silence=message.leading_silence,
         )
         context = self._contexts[name] = _Context(name, utterance, message.words)
         predecessor = self._speakers_by_name.get(name)
@@ -242,6 +243,7 @@ def _done(context: _Context, timings: Timings) -> dict[str, object]:
         seed=utterance.seed,
         audio_ms=_ms(utterance.audio_s),
         ttfa_ms=_ms(utterance.ttfa_s or 0.0),
+        audible_ttfa_ms=None if utterance.audible_ttfa_s is None else _ms(utterance.audible_ttfa_s),
         timings=asdict(timings),
     )
 

@@ -20,7 +20,7 @@ from typing import TypedDict
 
 from engines.bundle import Bundle, load_bundle
 from engines.loop import Engine, EngineConfig
-from engines.messages import Append, Chunk, EndText, Event, Finished, Submit
+from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit
 from engines.mixing import Timbre
 from engines.runtime.ort import ort
 from tests.engine.driving import settle
@@ -133,6 +133,7 @@ def _submit(engine: Engine, one: Utterance) -> None:
             temperature=one.temperature,
             pitch_semitones=one.pitch_semitones,
             sample_rate_hz=one.rate_hz,
+            leading_silence=LeadingSilence.KEEP,  # so that the opening is pinned too
         )
     )
     words = one.text.split(" ")

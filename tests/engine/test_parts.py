@@ -69,16 +69,16 @@ def test_a_part_of_a_crowd_has_the_least_lead() -> None:
 def test_chunks_grow_with_the_lead() -> None:
     patience = []
     for lead_s in (0.0, 0.2, 0.5, 2.0):
-        patience.append(next(n for n in range(1, 20) if chunk_codes(n, lead_s, begins=False, running=1, no_more=False)))
+        patience.append(next(n for n in range(1, 20) if chunk_codes(n, lead_s, first=None, no_more=False)))
     assert patience == [1, 2, 4, 8]
-    assert chunk_codes(20, 0.0, begins=False, running=1, no_more=False) == 8
-    assert chunk_codes(3, 2.0, begins=False, running=1, no_more=False) == 0
-    assert chunk_codes(3, 2.0, begins=False, running=1, no_more=True) == 2
-    assert chunk_codes(1, NO_AUDIO, begins=True, running=1, no_more=False) == 0
-    assert chunk_codes(2, NO_AUDIO, begins=True, running=1, no_more=False) == 2
-    assert chunk_codes(3, NO_AUDIO, begins=True, running=100, no_more=False) == 0
-    assert chunk_codes(4, NO_AUDIO, begins=True, running=100, no_more=False) == 4
-    assert chunk_codes(1, NO_AUDIO, begins=True, running=100, no_more=True) == 1
+    assert chunk_codes(20, 0.0, first=None, no_more=False) == 8
+    assert chunk_codes(3, 2.0, first=None, no_more=False) == 0
+    assert chunk_codes(3, 2.0, first=None, no_more=True) == 2
+    assert chunk_codes(1, NO_AUDIO, first=2, no_more=False) == 0
+    assert chunk_codes(2, NO_AUDIO, first=2, no_more=False) == 2
+    assert chunk_codes(3, NO_AUDIO, first=4, no_more=False) == 0
+    assert chunk_codes(4, NO_AUDIO, first=4, no_more=False) == 4
+    assert chunk_codes(1, NO_AUDIO, first=4, no_more=True) == 1
 
 
 def test_pools_find_what_was_lost() -> None:

@@ -53,15 +53,16 @@ class ToyDurations:
 
 
 class ToyVocoder:
-    """Silence, at base + code * codes a job."""
+    """A hum of 500 Hz after `quiet` codes of silence, at base + code * codes a job."""
 
     kernels = "ours"
 
-    def __init__(self, bundle: Bundle, clock: FakeClock, base_s: float, code_s: float) -> None:
+    def __init__(self, bundle: Bundle, clock: FakeClock, base_s: float, code_s: float, quiet: int = 0) -> None:
         self._bundle, self._clock, self._base_s, self._code_s = bundle, clock, base_s, code_s
+        self._quiet_frames = quiet * bundle.frames_per_code
 
     def initial_state(self, rows: int) -> State:
-        return {"none": np.zeros((rows, 1), np.float32)}
+        return {"made": np.zeros((rows, 1), np.int64)}  # frames of each row
 
     def run(
         self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
@@ -69,4 +70,7 @@ class ToyVocoder:
         self._clock.now_s += self._base_s + self._code_s * codes.size
         bins = self._bundle.window_samples // 2 + 1
         frames = codes.shape[1] * self._bundle.frames_per_code
-        return np.zeros((len(codes), frames, 2, bins), np.float32), state
+        spectrum = np.zeros((len(codes), frames, 2, bins), np.float32)
+        hums = state["made"] + np.arange(frames) >= self._quiet_frames  # [B, F]
+        spectrum[:, :, 0, 500 * self._bundle.window_samples // self._bundle.sample_rate_hz] = hums * bins / 4
+        return spectrum, {"made": state["made"] + frames}

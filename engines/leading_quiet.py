@@ -1,0 +1,94 @@
+"""Withholds the quiet before an utterance's first audible window, so that the first samples sent are heard.
+
+A function of the samples alone, whatever their chunks. Windows of 10 ms count from the utterance's first sample.
+
+    level    . . . . - - = = #         # first window of -45 dBFS   = soft opening (h, f, th), -50 dBFS or more
+    sent                 [fade = #     at most 50 ms before #, at least one window
+
+Without any audible window the utterance is sent whole, at its end.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+AUDIBLE_DBFS = -45.0
+_SOFT_DBFS = -50.0  # h and f of the shipped voices lie above it up to their vowel, closures of p, t and k below
+_SOFT_WINDOWS = 5
+_FADE_S = 0.005  # a step from nothing to -50 dBFS could click
+
+
+def window_samples(rate_hz: int) -> int:
+    return rate_hz // 100
+
+
+def loud_windows(samples: NDArray[np.int16], rate_hz: int, dbfs: float = AUDIBLE_DBFS) -> NDArray[np.bool_]:
+    """samples [S] -> [S // window]: whether each whole window has at least this level (RMS)."""
+    window = window_samples(rate_hz)
+    whole = samples[: len(samples) // window * window].reshape(-1, window).astype(np.float64) / 32768
+    loud: NDArray[np.bool_] = np.square(whole).mean(axis=1) >= 10 ** (dbfs / 10)
+    return loud
+
+
+class LeadingQuiet:
+    """Of one utterance, at one rate."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz, self._window = rate_hz, window_samples(rate_hz)
+        self._held = np.zeros(0, np.int16)
+        self._searched = 0  # windows known to be quiet
+        self.is_over = False
+        self.withheld = 0  # samples that are never sent; final once it is over
+
+    def feed(self, pcm: bytes, *, last: bool) -> bytes:
+        """s16le in, what may be sent out: nothing before the first audible window is there."""
+        if self.is_over:
+            return pcm
+        self._held = np.concatenate([self._held, np.frombuffer(pcm, "<i2")])
+        loud = np.flatnonzero(loud_windows(self._held[self._searched * self._window :], self._rate_hz))
+        if len(loud):
+            return self._begin(self._searched + int(loud[0]))
+        self._searched = len(self._held) // self._window
+        if not last:
+            return b""
+        self.is_over = True
+        return self._held.tobytes()
+
+    def _begin(self, audible: int) -> bytes:
+        first = max(0, audible - _SOFT_WINDOWS)
+        soft = loud_windows(self._held[first * self._window : audible * self._window], self._rate_hz, _SOFT_DBFS)
+        start = audible
+        while start > first and soft[start - 1 - first]:
+            start -= 1
+        if start == audible:
+            start = max(0, audible - 1)
+        self.is_over, self.withheld = True, start * self._window
+        sent = self._held[self.withheld :].copy()
+        self._held = np.zeros(0, np.int16)
+        if self.withheld:
+            fade = round(self._rate_hz * _FADE_S)
+            sent[:fade] = np.rint(sent[:fade] * (np.arange(fade) / fade))
+        return sent.astype("<i2").tobytes()
+
+
+class FirstAudible:
+    """Where audio as it is sent has its first audible window, counted from each chunk's first sample."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._rest: NDArray[np.int16] | None = np.zeros(0, np.int16)  # less than a window; None once it is found
+
+    def find(self, pcm: bytes) -> int | None:
+        """The window's first sample in this chunk, below 0 where it began in the one before; None: not here."""
+        if self._rest is None:
+            return None
+        samples = np.concatenate([self._rest, np.frombuffer(pcm, "<i2")])
+        loud = np.flatnonzero(loud_windows(samples, self._rate_hz))
+        if len(loud):
+            found = int(loud[0]) * window_samples(self._rate_hz) - len(self._rest)
+            self._rest = None
+            return found
+        whole = len(samples) // window_samples(self._rate_hz) * window_samples(self._rate_hz)
+        self._rest = samples[whole:]
+        return None
