@@ -19,6 +19,7 @@ from loadtests.arrivals import Arrivals, rate_hz, read_trace
 from loadtests.attacks import ATTACKS
 from loadtests.attacks.scenario import attacks
 from loadtests.level import GeneratorDied
+from loadtests.openings import Limits, limits_here, openings
 from loadtests.results import JITTER_MS
 from loadtests.server_process import Server, ServerTrouble
 from loadtests.session import Session, Unusable
@@ -48,6 +49,9 @@ def parser() -> argparse.ArgumentParser:
     modes.add_argument(
         "--attacks", nargs="*", metavar="NAME", help="one stream beside each attack whose name holds NAME; without: all"
     )
+    modes.add_argument(
+        "--openings", action="store_true", help="how soon 200 sentences of all opening sounds are heard, 5 a second"
+    )
     how = words.add_argument_group("how")
     how.add_argument("--seconds", type=float, default=20.0, help="measured, for each level")
     how.add_argument("--warm-up", type=float, default=15.0, help="before that; judged, but not in the percentiles")
@@ -57,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument("--confirm", type=int, default=1, help="how many more seeds the knee must pass")
     how.add_argument(
         "--jitter-ms", type=int, choices=JITTER_MS, default=0, help="underruns at this buffer fail a level"
+    )
+    how.add_argument(
+        "--audible-ms",
+        type=float,
+        nargs=2,
+        metavar=("HTTP", "WORDS"),
+        help="limits of --openings; without: 25 50 where the processor has AVX-512 VNNI, else 35 60",
     )
     how.add_argument("--cancels-per-s", type=float, default=10.0)
     how.add_argument("--seed", type=int, default=1)
@@ -144,6 +155,10 @@ def _run(options: argparse.Namespace, found: report.Report) -> bool:
         chosen = True
     if options.cancels is not None:
         found.cancels, chosen = scenarios.cancels(session, options.cancels, options.cancels_per_s), True
+    if options.openings:
+        http_ms, words_ms = options.audible_ms or (None, None)
+        limits = Limits(http_ms=http_ms, words_ms=words_ms) if http_ms and words_ms else limits_here()
+        found.openings, chosen = openings(session, limits), True
     if options.attacks is not None:
         named = [one for one in ATTACKS if not options.attacks or any(name in one.name for name in options.attacks)]
         if not named:

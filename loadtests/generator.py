@@ -24,8 +24,10 @@ from websockets.uri import parse_uri
 
 from loadtests import priority
 from loadtests.arrivals import Planned
+from loadtests.client_http import HttpListener
 from loadtests.client_ws import PATH, Listener
 from loadtests.recording import Recording
+from loadtests.texts import Feeding
 
 _LEAD_IN_S = 0.5  # between the start and the level's zero: every first connection is opened in good time
 _TICK_S = 0.005
@@ -107,7 +109,7 @@ class _Generator:
         self._stamped = Stamped()
         self._epoch_s = time.monotonic() + _LEAD_IN_S
         self._waiting = list(reversed(plan.streams))
-        self._live: set[Listener] = set()
+        self._live: set[Listener | HttpListener] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._all_over = asyncio.Event()
         self._ended = 0
@@ -152,20 +154,21 @@ class _Generator:
             planned = self._waiting.pop()
             if self._plan.one_by_one:
                 planned = replace(planned, at_s=max(0.0, self._clock()))
-            listener = Listener(planned, self._uri, self._clock, self._stamped.send_lag_s.append, self._over)
+            kind = HttpListener if planned.feeding is Feeding.HTTP else Listener
+            listener = kind(planned, self._uri, self._clock, self._stamped.send_lag_s.append, self._over)
             self._live.add(listener)
             task = loop.create_task(self._connect(listener))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
-    async def _connect(self, listener: Listener) -> None:
+    async def _connect(self, listener: Listener | HttpListener) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: listener, self._uri.host, self._uri.port)
         except OSError as error:
             listener.give_up(f"no connection: {error}")
 
-    def _over(self, listener: Listener) -> None:
+    def _over(self, listener: Listener | HttpListener) -> None:
         self._live.discard(listener)
         self._stamped.recordings.append(listener.recording)
         self._ended += 1

@@ -14,6 +14,7 @@ from typing import Any
 
 from loadtests.attacks.scenario import Attacks
 from loadtests.level import LevelResult
+from loadtests.openings import Openings
 from loadtests.scenarios import Cancels, Ladder, Overload, Soak
 from loadtests.session import Session
 from loadtests.texts import FEEDING_SHARES, KIND_SHARES, STOCK, mean_audio_s
@@ -31,6 +32,7 @@ class Report:
     cancels: Cancels | None = None
     soak: Soak | None = None
     attacks: Attacks | None = None
+    openings: Openings | None = None
     done_s: float = 0.0
 
     @property
@@ -40,7 +42,7 @@ class Report:
     @property
     def against(self) -> list[str]:
         """Why the run as a whole did not succeed; a level of a ladder that fails is no reason, it is a finding."""
-        parts = (self.ladder, self.overload, self.cancels, self.soak, self.attacks)
+        parts = (self.ladder, self.overload, self.cancels, self.soak, self.attacks, self.openings)
         whole = [one for one in parts if one is not None]
         alone = [one for one in (self.solo, *self.levels) if one is not None]
         return [
@@ -73,7 +75,7 @@ class Report:
         }
         found: dict[str, Any] = {"machine": self.machine, "command": self.command, "seed": session.seed, "mix": mix}
         found["wall_s"] = round(self.done_s, 1)
-        for name in ("solo", "ladder", "overload", "cancels", "soak", "attacks"):
+        for name in ("solo", "ladder", "overload", "cancels", "soak", "attacks", "openings"):
             one = getattr(self, name)
             if one is not None:
                 found[name] = asdict(one) | {"against": list(one.against)}

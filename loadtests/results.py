@@ -1,7 +1,7 @@
 """One stream, judged. A result cannot be made with an impossible order of times: a harness that stamps wrongly must not
 publish.
 
-    scheduled ~ sent <= first byte <= first playable <= audible <= last byte,  first playable <= heard
+    scheduled ~ sent <= first byte <= first playable <= audible window here <= last byte,  first playable <= audible
     opened <= connected <= sent <= last text <= ended,  first byte <= last byte <= ended,  sent <= cancel <= ended
 """
 
@@ -21,10 +21,9 @@ JITTER_MS = (0, 100)
 _EARLY_S = 0.002  # timers may be a little early, then latencies count from the send
 _ORDERS = (
     ("opened_s", "connected_s", "sent_s", "first_byte_s", "first_playable_s", "audible_s"),
+    ("first_playable_s", "audible_arrived_s", "last_byte_s"),
     ("sent_s", "last_text_s", "ended_s"),
-    ("audible_s", "last_byte_s", "ended_s"),
-    ("first_playable_s", "last_byte_s"),
-    ("first_playable_s", "audible_heard_s"),
+    ("first_playable_s", "last_byte_s", "ended_s"),
     ("sent_s", "cancel_s", "ended_s"),
 )
 
@@ -66,8 +65,8 @@ class StreamResult:
     last_text_s: float | None = None
     first_byte_s: float | None = None
     first_playable_s: float | None = None
-    audible_s: float | None = None  # the whole first audible window is here
-    audible_heard_s: float | None = None  # a listener without jitter buffer begins to hear it
+    audible_arrived_s: float | None = None  # the whole first audible window is here
+    audible_s: float | None = None  # a listener without jitter buffer begins to hear it
     last_byte_s: float | None = None
     cancel_s: float | None = None
     ended_s: float
@@ -126,7 +125,7 @@ class StreamResult:
             "ttfb": self.since_origin_s("first_byte_s"),
             "first_playable": self.since_origin_s("first_playable_s"),
             "audible_ttfa": self.since_origin_s("audible_s"),
-            "audible_heard": self.since_origin_s("audible_heard_s"),
+            "audible_arrived": self.since_origin_s("audible_arrived_s"),
             "leading_silence": self.leading_silence_s,
             "e2e": self.since_origin_s("ended_s") if done else None,
             "last_text_to_audible": _between(self.last_text_s, self.audible_s),
@@ -175,8 +174,8 @@ def judge(planned: Planned, recording: Recording, expected: Mapping[str, tuple[i
         last_text_s=recording.all_text_s,
         first_byte_s=recording.chunk_at_s[0] if chunks else None,
         first_playable_s=chunks[0][0] if chunks else None,
-        audible_s=None if audible is None else _received_s(chunks, audible + WINDOW_SAMPLES - 1),
-        audible_heard_s=None if audible is None else plays[0].heard_s(audible),
+        audible_arrived_s=None if audible is None else _received_s(chunks, audible + WINDOW_SAMPLES - 1),
+        audible_s=None if audible is None else plays[0].heard_s(audible),
         last_byte_s=chunks[-1][0] if chunks else None,
         cancel_s=recording.cancel_s,
         ended_s=recording.ended_s,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from loadtests.attacks.scenario import Attacks
 from loadtests.level import LevelResult
+from loadtests.openings import Openings
 from loadtests.scenarios import Cancels, Ladder, Overload, Soak
 from loadtests.summary import Percentiles
 from loadtests.texts import Feeding
@@ -49,6 +50,8 @@ def page(report: Report, plots: Sequence[Path]) -> str:
         lines += ["", "## Soak", "", *_level_table([report.soak.level]), "", _soak_line(report.soak)]
     if report.attacks is not None:
         lines += ["", "## Attacks", "", *_attack_table(report.attacks)]
+    if report.openings is not None:
+        lines += ["", "## Openings", "", *_opening_table(report.openings)]
     lines += [line for plot in plots for line in ("", f"![{plot.stem}]({plot.name})")]
     return "\n".join(lines) + "\n"
 
@@ -57,6 +60,8 @@ def _generator_line(report: Report) -> str:
     ran = [one for one in (report.solo, *report.all_levels) if one is not None]
     ran += report.overload.levels if report.overload is not None else []
     ran += [one.level for one in (report.cancels, report.soak) if one is not None]
+    if report.openings is not None:
+        ran += [report.openings.http, report.openings.words]
     if report.attacks is not None:
         ran += [report.attacks.alone, *(one.level for one in report.attacks.beside)]
     if not ran:
@@ -204,6 +209,28 @@ def _attack_table(found: Attacks) -> list[str]:
     grown = "not known" if found.grown_bytes is None else f"{found.grown_bytes / 2**20:.1f} MiB"
     rows += ["", f"Memory grown: {grown}. Held afterwards: {_held(found.leased_after)}. {_kept(found.against)}"]
     return rows
+
+
+def _opening_table(found: Openings) -> list[str]:
+    """200 sentences of all opening sounds, five requests a second."""
+    rows = [
+        "| way | first byte | first playable | audible TTFA | p95 limit | underruns at 0, 100 ms | complete "
+        "| other load, cores |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for level, limit_ms in ((found.http, found.limits.http_ms), (found.words, found.limits.words_ms)):
+        latencies = (_three(level.latencies_ms.get(name)) for name in ("ttfb", "first_playable", "audible_ttfa"))
+        cells = [
+            level.name.removeprefix("openings, "),
+            *latencies,
+            f"{limit_ms:g}",
+            ", ".join(str(one.count) for one in level.underruns),
+            f"{level.counts.complete}/{level.counts.offered}",
+            f"{level.other_cores:.2f}" if level.other_cores is not None else "-",
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    quiet = f"{_three(found.leading_quiet_ms)} ms, of soft fricatives {_three(found.soft_leading_quiet_ms)} ms"
+    return [*rows, "", f"Quiet before the first audible window: {quiet}. {_kept(found.against)}"]
 
 
 def _held(leased: Mapping[str, float]) -> str:

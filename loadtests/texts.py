@@ -29,11 +29,12 @@ class Feeding(StrEnum):
     WHOLE = "whole"
     WORDS_10_MS = "words-10ms"
     WORDS_400_MS = "words-400ms"
+    HTTP = "http"  # whole, over HTTP; the others go over the WebSocket
 
     @property
     def word_gap_s(self) -> float:
         """Seconds between words; 0 sends all at once."""
-        return {Feeding.WHOLE: 0.0, Feeding.WORDS_10_MS: 0.01, Feeding.WORDS_400_MS: 0.4}[self]
+        return {Feeding.WORDS_10_MS: 0.01, Feeding.WORDS_400_MS: 0.4}.get(self, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

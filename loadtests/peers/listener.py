@@ -1,7 +1,7 @@
 """A listener on our WebSocket protocol that takes the time: the same for ours and for a peer.
 
 It plays from the first byte and counts the moments it runs dry. First audio is the first audible window,
-by arrival. `listen` speaks one text, `crowd` keeps a number of listeners busy, each hearing an utterance out before the
+as played. `listen` speaks one text, `crowd` keeps a number of listeners busy, each hearing an utterance out before the
 next one.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from websockets.asyncio.client import connect
 
+from loadtests.playback import play
 from loadtests.recording import first_audible_sample
 
 RATE_HZ = 16_000
@@ -39,11 +40,13 @@ class Heard:
 
     @property
     def ttfa_s(self) -> float:
-        """When the first audible window was there."""
+        """When the first audible window begins to be heard: the first arrival, and what plays before the window."""
         first = first_audible_sample(bytes(self.pcm), _WINDOW_SAMPLES)
         if first is None:
             raise RuntimeError("nothing was audible")
-        return next(at_s for at_s, size in self.arrivals if size >= 2 * (first + _WINDOW_SAMPLES))
+        sizes = (0, *(size for _, size in self.arrivals))
+        chunks = [(at_s, size // 2 - before // 2) for (at_s, size), before in zip(self.arrivals, sizes)]
+        return play(chunks, RATE_HZ).heard_s(first)
 
 
 async def listen(url: str, text: str, word_s: float | None = None) -> Heard:

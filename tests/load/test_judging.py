@@ -50,17 +50,18 @@ def test_latencies_count_from_the_schedule_and_silence_stands_apart() -> None:
     found = stream.latencies_s
     assert found["ttfb"] == pytest.approx(0.02)  # though it was sent 3 ms late
     assert found["first_playable"] == pytest.approx(0.02)
-    assert found["audible_ttfa"] == pytest.approx(0.05)
-    assert found["audible_heard"] == pytest.approx(0.02 + 0.05)
+    assert found["audible_ttfa"] == pytest.approx(0.02 + 0.05)  # the first chunk's arrival and what plays before it
+    assert found["audible_arrived"] == pytest.approx(0.05)
     assert found["leading_silence"] == pytest.approx(0.05)
     assert found["e2e"] == pytest.approx(0.07)
-    assert found["last_text_to_audible"] == pytest.approx(0.05 - 0.003)
+    assert found["last_text_to_audible"] == pytest.approx(0.07 - 0.003)
     assert stream.rtf == pytest.approx((10.06 - 10.003) / 0.175)
 
 
 def test_a_window_in_two_messages_is_there_with_the_second() -> None:
     stream = judge(PLANNED, recorded((10.02, tone(5)), (10.04, tone(50))), {})
-    assert stream.latencies_s["audible_ttfa"] == pytest.approx(0.04)
+    assert stream.latencies_s["audible_arrived"] == pytest.approx(0.04)
+    assert stream.latencies_s["audible_ttfa"] == pytest.approx(0.02)
     assert stream.latencies_s["ttfb"] == pytest.approx(0.02)
 
 
@@ -102,10 +103,11 @@ def test_a_refusal_without_a_send_counts_from_the_connection() -> None:
     [
         {"first_byte_s": 10.0},  # before the send
         {"audible_s": 10.01},  # before the first byte
+        {"audible_arrived_s": 10.01},
         {"ended_s": 10.5},  # before the last byte
         {"connected_s": None},  # sent without a connection
         {"sent_s": 9.9},  # before its time
-        {"last_byte_s": None, "audible_s": None},  # done without audio
+        {"last_byte_s": None, "audible_arrived_s": None},  # done without audio
         {"ended_s": float("nan")},
         {"cancel_s": 10.001},  # before the send
     ],

@@ -10,6 +10,7 @@ import pytest
 from loadtests.peers import lm, naive, page, pocket, record
 from loadtests.peers.flite_edge import cut_sentences
 from loadtests.peers.gguf_file import Shape
+from loadtests.peers.listener import RATE_HZ, Heard
 from loadtests.peers.worker import Worker
 
 _ECHO = """
@@ -89,6 +90,14 @@ def test_sentences_are_cut_where_white_space_follows_a_mark(
     text: str, ended: bool, sentences: list[str], rest: str
 ) -> None:
     assert cut_sentences(text, ended) == (sentences, rest)
+
+
+def test_first_audio_is_the_first_arrival_and_what_plays_before_the_sound() -> None:
+    quiet, tone = bytes(2 * RATE_HZ * 40 // 1000), 1600 * b"\x00\x20"
+    pcm = bytearray(quiet + tone)
+    assert Heard(pcm=pcm, arrivals=[(0.1, len(pcm))]).ttfa_s == pytest.approx(0.14)
+    ran_dry = Heard(pcm=pcm, arrivals=[(0.1, len(quiet) // 2), (0.5, len(pcm))])
+    assert ran_dry.ttfa_s == pytest.approx(0.52)
 
 
 def test_the_gain_of_batching_is_taken_round_by_round() -> None:
