@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engines.errors import EngineFault, error_of
 from engines.loop import Engine
-from engines.messages import Append, Chunk, EndText, Failed, Finished, Submit, Timings, WordTime
+from engines.messages import Append, Chunk, EndText, Failed, Finished, LeadingSilence, Submit, Timings, WordTime
 from engines.mixing import Timbre
 from engines.text import PronunciationDictionary
 
@@ -51,6 +51,7 @@ def speak(
     sample_rate_hz: int = 24_000,
     temperature: float | None = None,
     pronunciations: tuple[PronunciationDictionary, ...] = (),
+    leading_silence: LeadingSilence = LeadingSilence.TRIM,
 ) -> SpokenText:
     """The whole utterance at once."""
     submit = Submit(
@@ -63,6 +64,7 @@ def speak(
         sample_rate_hz=sample_rate_hz,
         temperature=temperature,
         pronunciations=pronunciations,
+        leading_silence=leading_silence,
     )
     pcm: list[bytes] = []
     words: list[WordTime] = []

@@ -156,7 +156,9 @@ def _hashes(events: list[Event]) -> Hashes:
 
 def engines_of_all_kinds(bundle: Bundle) -> list[Engine]:
     """One engine for each kind of kernels that this machine runs."""
-    return [Engine(bundle, EngineConfig(slots=12, workers=False, own_kernels=own)) for own in (True, False)]
+    return [
+        Engine(bundle, EngineConfig(slots=12, workers=False, own_kernels=own, sheds=False)) for own in (True, False)
+    ]
 
 
 def main() -> None:

@@ -10,7 +10,19 @@ import pytest
 
 from engines.bundle import Bundle
 from engines.loop import Engine, EngineConfig
-from engines.messages import Append, Cancel, Cancelled, Chunk, EndText, Event, Failed, Finished, Flush, Submit
+from engines.messages import (
+    Append,
+    Cancel,
+    Cancelled,
+    Chunk,
+    EndText,
+    Event,
+    Failed,
+    Finished,
+    Flush,
+    LeadingSilence,
+    Submit,
+)
 from engines.overlap_add import RATES_HZ, OverlapAdd, to_s16
 from engines.randomness import noise
 from engines.runtime.onnx import OnnxLm, OnnxVocoder
@@ -110,7 +122,7 @@ def test_a_row_that_the_model_fails_with_ends_alone(
 
 def test_every_code_gives_its_samples(engine: Engine) -> None:
     for rate_hz in RATES_HZ:
-        spoken = speak(engine, "Good day.", sample_rate_hz=rate_hz)
+        spoken = speak(engine, "Good day.", sample_rate_hz=rate_hz, leading_silence=LeadingSilence.KEEP)
         silence = engine.bundle.durations.closing_hops * rate_hz // 100
         assert len(spoken.pcm) // 2 == spoken.timings.lm_steps * rate_hz // 25 + silence
         assert not any(spoken.pcm[-2 * silence :])

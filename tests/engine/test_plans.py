@@ -23,6 +23,7 @@ from tests.engine.test_vocoding import HeldVocoder
 from tests.engine.toys import FakeClock, ToyDurations, ToyLm
 
 _WITHIN_S = 20.0
+FIRST_CODES = first_chunk(0) + 1  # of a stream's first chunk, that of the opening pause included
 SPEAKING = ((4, 8), (13, 17), (22, 26))  # ranges of slots whose streams speak; those between them have no text
 
 
@@ -91,9 +92,9 @@ def test_a_newcomer_is_served_at_the_next_call_and_the_rest_of_the_plan_is_dropp
     ranges = in_the_middle(house, monkeypatch)
     house.ask("new", SHORT)
     house.step()
-    assert ranges == [(26, 27)] * first_chunk(0), "all of its first chunk, and nobody else"
+    assert ranges == [(26, 27)] * FIRST_CODES, "all of its first chunk, and nobody else"
     assert not house.engine._lm_turn._plan
-    assert len(house.engine._sequences["new"].codes) == first_chunk(0)
+    assert len(house.engine._sequences["new"].codes) == FIRST_CODES
     house.run(0.5)
     assert house.ttfa_s("new") < 0.01
     assert all(one.underruns == 0 for one in house.listeners.values())
@@ -123,8 +124,8 @@ def test_a_newcomer_that_waited_for_a_slot_drops_the_plan_when_it_gets_one(
     house.engine.submit(Cancel(request_id="s0"))
     house.engine.attend()
     house.engine.advance()
-    assert ranges == [(0, 1)] * first_chunk(0)
-    assert len(house.engine._sequences["new"].codes) == first_chunk(0)
+    assert ranges == [(0, 1)] * FIRST_CODES
+    assert len(house.engine._sequences["new"].codes) == FIRST_CODES
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -182,9 +183,9 @@ def test_several_newcomers_get_their_first_chunks_in_one_call(bundle: Bundle) ->
         house.ask(name, SHORT)
     house.step()
     made = [len(house.engine._sequences[name].codes) for name in names]
-    assert made == [first_chunk(0)] * 4 + [0]
+    assert made == [FIRST_CODES] * 4 + [0]
     house.step()
-    assert len(house.engine._sequences["new4"].codes) == first_chunk(0)
+    assert len(house.engine._sequences["new4"].codes) == FIRST_CODES
     house.run(0.5)
     assert all(one.underruns == 0 for one in house.listeners.values())
 
@@ -198,7 +199,7 @@ def test_a_newcomer_gets_its_whole_first_chunk_in_one_round(
     ask(engine, "new")
     engine.attend()
     engine.advance()
-    assert len(engine._sequences["new"].codes) >= first_chunk(7)
+    assert len(engine._sequences["new"].codes) >= FIRST_CODES
     engine.close()
 
 
@@ -267,9 +268,9 @@ def test_a_newcomer_with_its_first_chunk_made_holds_nobody_up(bundle: Bundle, mo
     house.ask("new", LONG)
     house.engine.attend()
     new, before = house.engine._sequences["new"], [len(one.codes) for one in others]
-    while len(new.codes) < first_chunk(7):
+    while len(new.codes) < FIRST_CODES:
         house.step()
-        assert len(new.codes) <= 2
+        assert len(new.codes) <= FIRST_CODES
     assert [len(one.codes) for one in others] == before, "until then it is before all others"
     for _ in range(4):
         house.step()
