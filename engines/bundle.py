@@ -1,57 +1,80 @@
 """A model folder, read strictly: manifest, hashes, shapes. Loading refuses whatever does not match.
 
-Nothing here runs a network; `engines.runtime` does. The returned dataclasses never change.
+Nothing here runs a network; `engines.runtime` does. The returned values never change.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from dataclasses import dataclass
+import re
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from engines.errors import BundleError, UnknownVoice
 
 FORMAT = 4  # 4: the LM's graph gives no states, drafts need none; 3: the vocoder takes weights of voices and a pitch
-_DTYPES = ("float32", "int64")
 _FEATURES = {"code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker"}
+_AT = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Range = tuple[int, int]  # least and greatest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Voice:
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the manifest: every field is known, typed and given."""
+
+
+class Voice(Section, frozen=True, kw_only=True):
     id: str
     name: str
     index: int
     description: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Codes:
-    pattern: str  # "flat": one code a step
+class Codes(Section, frozen=True, kw_only=True):
+    pattern: Literal["flat"]  # one code a step
     levels: tuple[int, ...]
-    count: int
-    begin: int  # fed before the first code of a segment
+    count: Positive
+    begin: Positive  # fed before the first code of a segment
+
+    def __post_init__(self) -> None:
+        if math.prod(self.levels) != self.count:
+            raise ValueError(f"levels {self.levels} make {math.prod(self.levels)} codes, not {self.count}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PointerAdapter:
+class PointerAdapter(Section, frozen=True, kw_only=True):
     """What the `pointer` input adapter shows the LM at each step: rows of one table, whose vectors are added up.
 
     `offsets` tells each feature's first row: code, phones (one block of ids for each place of the window), since, left,
     following, to_pause, pause_type, speaker.
     """
 
+    kind: Literal["pointer"]
     window: tuple[int, ...]
-    look_ahead_phones: int
-    since: tuple[int, int]  # hops from the phone's beginning to the step's: least and greatest that are told apart
-    left: tuple[int, int]  # hops from the step's beginning to the phone's end
-    following: tuple[int, int]  # hops of the next phone
-    num_phone_ids: int
-    max_steps: int  # longest segment, in codes
-    offsets: dict[str, int]
+    look_ahead_phones: Positive
+    since: Range  # hops from the phone's beginning to the step's: least and greatest that are told apart
+    left: Range  # hops from the step's beginning to the phone's end
+    following: Range  # hops of the next phone
+    num_phone_ids: Positive
+    max_steps: Positive  # longest segment, in codes
+    offsets: dict[str, Count]
+
+    def __post_init__(self) -> None:
+        for name in ("since", "left", "following"):
+            least, greatest = getattr(self, name)
+            if least >= greatest:
+                raise ValueError(f"{name} must be a least and a greatest value, got {[least, greatest]}")
+        if self.window[-1] > self.look_ahead_phones:
+            raise ValueError(f"window {self.window} sees further than look_ahead_phones {self.look_ahead_phones}")
+        if set(self.offsets) != _FEATURES:
+            raise ValueError(f"offsets must give a row for each of {sorted(_FEATURES)}, got {self.offsets!r}")
 
     @property
     def features(self) -> int:
@@ -59,18 +82,17 @@ class PointerAdapter:
         return len(self.offsets) - 1 + len(self.window)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Durations:
+class Durations(Section, frozen=True, kw_only=True):
     """The network that plans when phones end. Its features are rows of one table too: a block of ids for each place of
     the window, a block of pause types for each, the voices."""
 
     file: str
     window: tuple[int, ...]
-    rows: int  # of every call
-    opening_hops: int  # of the pause that begins a segment
-    closing_hops: int  # of silence behind the last code of an utterance
-    num_phone_ids: int
-    num_pause_types: int
+    rows: Positive  # of every call
+    opening_hops: Positive  # of the pause that begins a segment
+    closing_hops: Count  # of silence behind the last code of an utterance
+    num_phone_ids: Positive
+    num_pause_types: Positive
     phones: int  # first row of each
     pauses: int
     speaker: int
@@ -80,32 +102,28 @@ class Durations:
         return 2 * len(self.window) + 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lm:
+class Lm(Section, frozen=True, kw_only=True):
     file: str
-    layers: int
-    kv_heads: int
-    head_dim: int
-    width: int
+    layers: Positive
+    kv_heads: Positive
+    head_dim: Positive
+    width: Positive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateSlot:
+class StateSlot(Section, frozen=True, kw_only=True):
     """One state tensor of the vocoder, without its batch axis."""
 
     name: str
     shape: tuple[int, ...]
-    dtype: str
+    dtype: Literal["float32", "int64"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vocoder:
+class Vocoder(Section, frozen=True, kw_only=True):
     file: str
     states: tuple[StateSlot, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drafts:
+class Drafts(Section, frozen=True, kw_only=True):
     """A drafter: `length` codes guessed at once.
 
     `greedy` guesses what is likeliest, which is all that most requests ask for; `sampled` takes temperature and noise
@@ -115,27 +133,68 @@ class Drafts:
     greedy: str
     sampled: str
     verify: str
-    length: int
+    length: Positive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
-    folder: Path
+class Defaults(Section, frozen=True, kw_only=True):
+    temperature: float
+
+
+class Manifest(Section, frozen=True, kw_only=True):
+    format: int
     name: str
     version: str
-    digest: str  # of the manifest, which holds the digests of all files
-    sample_rate_hz: int
-    hop_length: int
-    frames_per_code: int
-    window_samples: int
+    sample_rate_hz: Positive
+    hop_length: Positive
+    frames_per_code: Positive
+    window_samples: Positive
     codes: Codes
     adapter: PointerAdapter
     durations: Durations
     lm: Lm
     vocoder: Vocoder
-    drafts: Drafts | None
+    drafts: Drafts | None = None
     voices: tuple[Voice, ...]
-    temperature: float
+    defaults: Defaults
+    files: dict[str, str]  # sha256 by name
+    licences: list[str]
+    provenance: dict[str, Any]
+    quality: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.window_samples <= self.hop_length:
+            raise ValueError(f"window_samples {self.window_samples} must exceed hop_length {self.hop_length}")
+        self._check_sight()
+        self._check_voices()
+
+    def _check_sight(self) -> None:
+        """The next phones' ends, up to that of a step later, must lie inside the look-ahead."""
+        allowed = self.adapter.look_ahead_phones - 2
+        if self.durations.window[-1] > allowed:
+            raise ValueError(
+                f"durations.window {self.durations.window} sees further than look_ahead_phones "
+                f"{self.adapter.look_ahead_phones} allows: its last place may be {allowed}"
+            )
+
+    def _check_voices(self) -> None:
+        if not self.voices:
+            raise ValueError("voices is empty, a bundle needs at least one")
+        numbers = [voice.index for voice in self.voices]
+        if sorted(numbers) != list(range(len(numbers))):
+            raise ValueError(f"voices are numbered {numbers}, right is 0 to {len(numbers) - 1}")
+        if len({voice.id for voice in self.voices}) != len(self.voices):
+            raise ValueError(f"two voices have one id: {[voice.id for voice in self.voices]}")
+
+
+class Bundle(Manifest, frozen=True, kw_only=True):
+    """A manifest whose files were found and have the hashes that it states."""
+
+    folder: Path
+    digest: str  # of the manifest, which holds the digests of all files
+
+    @property
+    def temperature(self) -> float:
+        return self.defaults.temperature
 
     @property
     def samples_per_code(self) -> int:
@@ -166,236 +225,61 @@ def default_bundle() -> Path:
 
 
 def load_bundle(folder: Path | None = None) -> Bundle:
+    """Raises BundleError, which names the field, its value and what would be right."""
     folder = (folder or default_bundle()).resolve()
     path = folder / "manifest.json"
     try:
         text = path.read_bytes()
-        manifest = json.loads(text)
-    except (OSError, ValueError) as error:
+        content = msgspec.json.decode(text)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} is not a readable manifest: {error}") from error
-    fields = _Fields(manifest, "manifest")
-    if fields.take("format", int) != FORMAT:
-        found = manifest["format"]
+    _check_format(content)
+    try:
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(_explained(str(error), content)) from error
+    _check_files(folder, manifest)
+    fields = msgspec.structs.asdict(manifest)
+    return Bundle(**fields, folder=folder, digest=hashlib.sha256(text).hexdigest())
+
+
+def _check_format(content: Any) -> None:
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
+        raise BundleError(f"manifest must be an object with a format, this version reads format {FORMAT}")
+    found = content["format"]
+    if found != FORMAT:
         older = "; its graphs take and give other things since: export it again" if found < FORMAT else ""
         raise BundleError(f"manifest format {found} is not supported, this version reads {FORMAT}{older}")
-    _check_files(folder, fields.take("files", dict))
-    bundle = _parse(folder, fields, hashlib.sha256(text).hexdigest())
-    fields.finish()
-    drafts = [bundle.drafts.greedy, bundle.drafts.sampled, bundle.drafts.verify] if bundle.drafts else []
-    for used in (bundle.durations.file, bundle.lm.file, bundle.vocoder.file, *drafts):
-        if used not in manifest["files"]:
-            raise BundleError(f"{used!r} is used but has no hash under 'files'")
-    return bundle
 
 
-class _Fields:
-    """A JSON object whose keys must all be taken, each with its type."""
-
-    def __init__(self, value: Any, where: str) -> None:
-        if not isinstance(value, dict):
-            raise BundleError(f"{where} must be an object, got {type(value).__name__}")
-        self.where, self.left = where, dict(value)
-
-    def take(self, key: str, kind: type) -> Any:
-        if key not in self.left:
-            raise BundleError(f"{self.where} lacks {key!r}")
-        value = self.left.pop(key)
-        if kind is float and type(value) is int:
-            value = float(value)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise BundleError(f"{self.where}.{key} must be {kind.__name__}, got {value!r}")
-        return value
-
-    def positive(self, key: str) -> int:
-        value: int = self.take(key, int)
-        if value < 1:
-            raise BundleError(f"{self.where}.{key} must be at least 1, got {value}")
-        return value
-
-    def count(self, key: str) -> int:
-        value: int = self.take(key, int)
-        if value < 0:
-            raise BundleError(f"{self.where}.{key} must be at least 0, got {value}")
-        return value
-
-    def integers(self, key: str) -> tuple[int, ...]:
-        values = self.take(key, list)
-        if not all(type(value) is int for value in values):
-            raise BundleError(f"{self.where}.{key} must hold integers, got {values!r}")
-        return tuple(values)
-
-    def object(self, key: str) -> _Fields:
-        return _Fields(self.take(key, dict), f"{self.where}.{key}")
-
-    def finish(self) -> None:
-        if self.left:
-            raise BundleError(f"{self.where} has unknown keys: {', '.join(sorted(self.left))}")
+def _explained(error: str, content: Any) -> str:
+    """msgspec names the place and what is right there; this adds the value that was found."""
+    match = _AT.fullmatch(error)
+    problem, path = (match["problem"], match["path"] or "") if match else (error, "")
+    value = content
+    for key, index in _STEP.findall(path):
+        if index == "..." or not isinstance(value, dict | list):
+            value = {}  # msgspec does not say which element
+            break
+        value = value[int(index)] if index else value[key]
+    found = "" if isinstance(value, dict) else f" ({value!r})"
+    return f"manifest{path}: {problem}{found}"
 
 
-def _check_files(folder: Path, files: dict[str, Any]) -> None:
-    for name, digest in files.items():
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    for name, digest in manifest.files.items():
         path = (folder / name).resolve()
         if path.parent != folder or not path.is_file():
             raise BundleError(f"file {name!r} is not inside the bundle {folder.name!r}")
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != digest:
             raise BundleError(f"{name} has sha256 {found}, the manifest says {digest}")
+    drafts = manifest.drafts
+    guesses = [drafts.greedy, drafts.sampled, drafts.verify] if drafts else []
+    for used in (manifest.durations.file, manifest.lm.file, manifest.vocoder.file, *guesses):
+        if used not in manifest.files:
+            raise BundleError(f"{used!r} is used but has no hash under 'files'")
     for path in folder.iterdir():  # a graph may draw its weights from a file of their own
-        if path.suffix in (".onnx", ".weights") and path.name not in files:
+        if path.suffix in (".onnx", ".weights") and path.name not in manifest.files:
             raise BundleError(f"{path.name!r} has no hash under 'files'")
-
-
-def _parse(folder: Path, fields: _Fields, digest: str) -> Bundle:
-    defaults = fields.object("defaults")
-    temperature = defaults.take("temperature", float)
-    defaults.finish()
-    for informative, kind in (("licences", list), ("provenance", dict), ("quality", dict)):
-        fields.take(informative, kind)
-    bundle = Bundle(
-        folder=folder,
-        name=fields.take("name", str),
-        version=fields.take("version", str),
-        digest=digest,
-        sample_rate_hz=fields.positive("sample_rate_hz"),
-        hop_length=fields.positive("hop_length"),
-        frames_per_code=fields.positive("frames_per_code"),
-        window_samples=fields.positive("window_samples"),
-        codes=_codes(fields.object("codes")),
-        adapter=_adapter(fields.object("adapter")),
-        durations=_durations(fields.object("durations")),
-        lm=_lm(fields.object("lm")),
-        vocoder=_vocoder(fields.object("vocoder")),
-        drafts=_drafts(fields.object("drafts")) if "drafts" in fields.left else None,
-        voices=_voices(fields.take("voices", list)),
-        temperature=temperature,
-    )
-    _check_sight(bundle)
-    if bundle.window_samples <= bundle.hop_length:
-        raise BundleError(f"window_samples {bundle.window_samples} must exceed hop_length {bundle.hop_length}")
-    return bundle
-
-
-def _check_sight(bundle: Bundle) -> None:
-    """The next phones' ends, up to that of a step later, must lie inside the look-ahead."""
-    furthest = bundle.durations.window[-1] + 2
-    if furthest > bundle.adapter.look_ahead_phones:
-        raise BundleError(
-            f"durations.window {bundle.durations.window} sees further than look_ahead_phones "
-            f"{bundle.adapter.look_ahead_phones} allows: its last place may be {bundle.adapter.look_ahead_phones - 2}"
-        )
-
-
-def _codes(fields: _Fields) -> Codes:
-    codes = Codes(
-        pattern=fields.take("pattern", str),
-        levels=fields.integers("levels"),
-        count=fields.positive("count"),
-        begin=fields.positive("begin"),
-    )
-    fields.finish()
-    if codes.pattern != "flat":
-        raise BundleError(f"codes.pattern {codes.pattern!r} is not supported, 'flat' is")
-    if math.prod(codes.levels) != codes.count:
-        raise BundleError(f"codes.levels {codes.levels} make {math.prod(codes.levels)} codes, not {codes.count}")
-    return codes
-
-
-def _adapter(fields: _Fields) -> PointerAdapter:
-    kind = fields.take("kind", str)
-    if kind != "pointer":
-        raise BundleError(f"adapter.kind {kind!r} is not supported, 'pointer' is")
-    adapter = PointerAdapter(
-        window=fields.integers("window"),
-        look_ahead_phones=fields.positive("look_ahead_phones"),
-        since=_range(fields, "since"),
-        left=_range(fields, "left"),
-        following=_range(fields, "following"),
-        num_phone_ids=fields.positive("num_phone_ids"),
-        max_steps=fields.positive("max_steps"),
-        offsets=fields.take("offsets", dict),
-    )
-    fields.finish()
-    if adapter.window[-1] > adapter.look_ahead_phones:
-        raise BundleError(f"adapter.window {adapter.window} sees further than look_ahead_phones")
-    if set(adapter.offsets) != _FEATURES or not all(type(row) is int and row >= 0 for row in adapter.offsets.values()):
-        raise BundleError(f"adapter.offsets must give a row for each of {sorted(_FEATURES)}, got {adapter.offsets!r}")
-    return adapter
-
-
-def _range(fields: _Fields, key: str) -> tuple[int, int]:
-    values = fields.integers(key)
-    if len(values) != 2 or values[0] >= values[1]:
-        raise BundleError(f"{fields.where}.{key} must be a least and a greatest value, got {list(values)}")
-    return values[0], values[1]
-
-
-def _durations(fields: _Fields) -> Durations:
-    durations = Durations(
-        file=fields.take("file", str),
-        window=fields.integers("window"),
-        rows=fields.positive("rows"),
-        opening_hops=fields.positive("opening_hops"),
-        closing_hops=fields.count("closing_hops"),
-        num_phone_ids=fields.positive("num_phone_ids"),
-        num_pause_types=fields.positive("num_pause_types"),
-        phones=fields.take("phones", int),
-        pauses=fields.take("pauses", int),
-        speaker=fields.take("speaker", int),
-    )
-    fields.finish()
-    return durations
-
-
-def _lm(fields: _Fields) -> Lm:
-    lm = Lm(
-        file=fields.take("file", str),
-        layers=fields.positive("layers"),
-        kv_heads=fields.positive("kv_heads"),
-        head_dim=fields.positive("head_dim"),
-        width=fields.positive("width"),
-    )
-    fields.finish()
-    return lm
-
-
-def _vocoder(fields: _Fields) -> Vocoder:
-    file = fields.take("file", str)
-    states = []
-    for index, value in enumerate(fields.take("states", list)):
-        state = _Fields(value, f"vocoder.states[{index}]")
-        slot = StateSlot(name=state.take("name", str), shape=state.integers("shape"), dtype=state.take("dtype", str))
-        state.finish()
-        if slot.dtype not in _DTYPES:
-            raise BundleError(f"vocoder state {slot.name!r} has dtype {slot.dtype!r}, supported: {', '.join(_DTYPES)}")
-        states.append(slot)
-    fields.finish()
-    return Vocoder(file=file, states=tuple(states))
-
-
-def _drafts(fields: _Fields) -> Drafts:
-    greedy, sampled, verify = (fields.take(name, str) for name in ("greedy", "sampled", "verify"))
-    drafts = Drafts(greedy=greedy, sampled=sampled, verify=verify, length=fields.positive("length"))
-    fields.finish()
-    return drafts
-
-
-def _voices(values: list[Any]) -> tuple[Voice, ...]:
-    voices = []
-    for index, value in enumerate(values):
-        fields = _Fields(value, f"voices[{index}]")
-        voices.append(
-            Voice(
-                id=fields.take("id", str),
-                name=fields.take("name", str),
-                index=fields.take("index", int),
-                description=fields.take("description", str),
-            )
-        )
-        fields.finish()
-    if not voices:
-        raise BundleError("voices is empty, a bundle needs at least one")
-    if sorted(voice.index for voice in voices) != list(range(len(voices))):
-        raise BundleError(f"voices are numbered {[voice.index for voice in voices]}, right is 0 to {len(voices) - 1}")
-    if len({voice.id for voice in voices}) != len(voices):
-        raise BundleError(f"two voices have one id: {[voice.id for voice in voices]}")
-    return tuple(voices)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 from click import unstyle
 from pydantic import ValidationError
@@ -33,7 +33,7 @@ class Recording(ToyEngine):
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, drafts: Drafts | None) -> None:
-    bundle = dataclasses.replace(load_bundle(), drafts=drafts)
+    bundle = msgspec.structs.replace(load_bundle(), drafts=drafts)
 
     def load(folder: Path | None) -> Bundle:
         return bundle

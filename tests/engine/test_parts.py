@@ -143,13 +143,18 @@ def test_bundle_refuses_a_changed_file(copy: Path) -> None:
     [
         ({"format": 99}, "format 99 is not supported, this version reads 4$"),
         ({"format": 2}, "format 2 is not supported, this version reads 4; .* export it again"),
-        ({"surprise": 1}, "unknown keys: surprise"),
-        ({"hop_length": 0}, "hop_length must be at least 1, got 0"),
-        ({"hop_length": True}, "hop_length must be int"),
+        ({"surprise": 1}, "unknown field `surprise`"),
+        ({"hop_length": 0}, r"manifest\.hop_length: Expected `int` >= 1 \(0\)"),
+        ({"hop_length": True}, "hop_length: Expected `int`, got `bool`"),
         ({"voices": []}, "voices is empty"),
         ({"files": {"../escape.onnx": "0"}}, "not inside the bundle"),
         ({"files": {}}, "no hash"),
-        ({"codes": {"pattern": "delay", "levels": [8], "count": 8, "begin": 8}}, "'delay' is not supported"),
+        ({"codes": {"pattern": "delay", "levels": [8], "count": 8, "begin": 8}}, r"codes\.pattern: .*'delay'"),
+        ({"licences": "MIT"}, "licences: Expected `array`, got `str`"),
+        (
+            {"voices": [{"id": "a", "name": "A", "index": "0", "description": ""}]},
+            r"voices\[0\]\.index: Expected `int`, got `str` \('0'\)",
+        ),
         ({"codes": {"pattern": "flat", "levels": [8, 8], "count": 8, "begin": 8}}, "make 64 codes, not 8"),
     ],
 )
