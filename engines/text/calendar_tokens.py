@@ -6,7 +6,7 @@ import re
 
 from engines.text import numbers
 from engines.text.abbreviations import DAY_SHORT, MONTH_SHORT, MONTHS
-from engines.text.context import Around, Said
+from engines.text.context import Around, Left, Said
 
 _TIME = re.compile(
     r"([01]?\d|2[0-4])[:h]([0-5]\d)(?::([0-5]\d)(\.\d+)?)?(z|am|pm|a\.m|p\.m|[-+]\d\d(?::?\d\d)?)?", re.IGNORECASE
@@ -25,7 +25,7 @@ def read_calendar(core: str, around: Around) -> Said | None:
     if mark and _ISO_DATE.fullmatch(date):
         day, clock = _date(date), _time(time, around, dated=True)
         return None if day is None or clock is None else Said(words=day + clock)
-    words = _date(core) or _time(core, around) or _decade(core)
+    words = _date(core) or _time(core, around) or decade_words(core)
     return None if words is None else Said(words=words)
 
 
@@ -55,6 +55,11 @@ def is_day_of_month(value: int, around: Around) -> bool:
         return True
     after = around.following()
     return after[:1].isupper() and (after.lower() in MONTHS or after.lower().rstrip(".") in MONTH_SHORT)
+
+
+def clock_words(core: str) -> list[str] | None:
+    """A time of day that is one by itself: 9am, 17:00, 5:30pm."""
+    return _time(core, Around(left=Left(), peek=lambda _: None)) if core[:1].isdecimal() else None
 
 
 def _date(core: str) -> list[str] | None:
@@ -112,12 +117,12 @@ def _zone(zone: str) -> list[str]:
 
 
 def _full_hour(hour: int, around: Around) -> list[str]:
-    if around.following_unit().rstrip(".") in ("am", "pm", "a.m", "p.m"):
+    if around.following_half_day():
         return []
     return ["o'clock"] if 0 < hour <= 12 else ["hundred"]
 
 
-def _decade(core: str) -> list[str] | None:
+def decade_words(core: str) -> list[str] | None:
     match = _DECADE.fullmatch(core)
     if not match or (len(match[1]) == 4 and not 1100 <= int(match[1]) < 2100):
         return None

@@ -6,7 +6,6 @@ on exactly the tokens that it looked at, and never on when they came.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ class Left:
 
     core: str = ""  # without marks around it, as written
     number: str | None = None  # its digits when it was a plain number
+    kind: object = None  # as an end of a range, see `ranges`
     telephone: bool = False
     starts_sentence: bool = True
 
@@ -51,6 +51,12 @@ class Around:
     left: Left
     peek: Callable[[int], str | None]  # nth token after this one, from 1; None beyond the end. May raise NotYet
     dictionaries: tuple[Phrases, ...] = ()
+    recent: tuple[str, ...] = ()  # the last tokens of the sentence before this one, without marks around them
+
+    @property
+    def before(self) -> str:
+        """The last few words, in small letters."""
+        return " ".join(self.recent).lower()
 
     def following(self, count: int = 1) -> str:
         """The nth following token without marks around it, "" beyond the end."""
@@ -62,8 +68,8 @@ class Around:
         token = self.peek(count) or ""
         return token != "" and token[-1] not in STOPS + CLOSING
 
-    def following_unit(self) -> str:
-        return re.sub(r"[^a-z/°%.²³µ]", "", self.following().lower())
+    def following_half_day(self) -> bool:
+        return self.following().lower().rstrip(".") in ("am", "pm", "a.m", "p.m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +79,4 @@ class Said:
     words: list[str]
     taken: int = 0
     telephone: bool = False
+    rest: str = ""  # what the next token sees of this one, where that is not all

@@ -1,11 +1,11 @@
-"""Digits that are no amount and are read one by one: telephone numbers, cards, network addresses, identifiers."""
+"""Digits that are no amount and are read one by one: telephone numbers, cards, network addresses."""
 
 from __future__ import annotations
 
 import re
 
 from engines.text import numbers
-from engines.text.acronyms import spell
+from engines.text.amounts import COUNTED
 from engines.text.context import Around, Said
 
 _TELEPHONE = re.compile(
@@ -20,15 +20,20 @@ _GROUPED = (  # a telephone number's first groups, each a token, and what must f
     (re.compile(r"\(?[2-9]\d\d\)?"), (r"\d{3}", r"\d{4}")),
     (re.compile(r"\d{4}"), (r"\d{4}", r"\d{4}")),  # a card
     (re.compile(r"1"), (r"\(?\d{3}\)?", r"\d{3}", r"\d{4}")),
+    (re.compile(r"1[38]00"), (r"\d{3}", r"\d{3}")),
+    (re.compile(r"\d{5}"), (r"\d{5}",)),
+    (re.compile(r"\(?\d\d\)?"), (r"9?\d{4}-?", r"\d{4}")),
+    (re.compile(r"\(?\d\d\)?"), (r"9?\d{4}-\d{4}",)),
+    (re.compile(r"1\d\d"), (r"\d{4}", r"\d{4}")),
     (re.compile(r"\+\d{1,3}"), (r"(?:\(?0\)?)?\d{1,5}[-.\d]*",)),
 )
 _NEXT_GROUP = re.compile(r"(?:\(?0\))?\(?\d{2,8}\)?(?:[-.]\d{2,5})*")
-_IDENTIFIER = re.compile(r"(?=(?:\D*\d){9})\d+(?:-\d+){2,}")
-_HEXADECIMAL = re.compile(r"[0-9a-f]{7,64}")
-_BACK_AND_FORTH = re.compile(r"\d[a-f]+\d|[a-f]\d+[a-f]")  # neither a number with a unit nor a word with a number
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
 _IPV6 = re.compile(r"(?=.*::|(?:[^:]*:){3})[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:/\d+)?")
+_CALLED = re.compile(
+    r"(?:^| )(?:call|calling|ring|dial|phone|telephone|tel|mobile|cell|fax|text|whatsapp|hotline)"
+    r"(?: (?:us|me|him|her|them|number|no))?(?: (?:on|at|is))?$"
+)
 _SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
 
 
@@ -38,6 +43,9 @@ def read_telephone(core: str, around: Around) -> Said | None:
     if _TELEPHONE.fullmatch(core) or (around.left.telephone and _NEXT_GROUP.fullmatch(core)):
         plus = ["plus"] if core.startswith("+") else []
         return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
+    called = core.isdecimal() and _CALLED.search(around.before)
+    if called and (_follow(around, (r"\d{2,4}",)) or (len(core) > 4 and around.following() not in COUNTED)):
+        return Said(words=numbers.digits(core), telephone=True)
     if any(first.fullmatch(core) and _follow(around, then) for first, then in _GROUPED):
         plus = ["plus"] if core.startswith("+") else []
         return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
@@ -49,18 +57,6 @@ def read_telephone(core: str, around: Around) -> Said | None:
 def _follow(around: Around, patterns: tuple[str, ...]) -> bool:
     """Asks for no more of what follows than it must."""
     return all(re.fullmatch(pattern, around.following(count)) for count, pattern in enumerate(patterns, 1))
-
-
-def read_identifier(core: str, around: Around) -> Said | None:
-    """Long codes, digit by digit and letter by letter."""
-    if _IDENTIFIER.fullmatch(core):
-        return Said(words=numbers.digits(re.sub(r"\D", "", core)))
-    postcode = around.left.lower in ("zip", "code", "zipcode", "postcode") or re.fullmatch("[A-Z]{2}", around.left.core)
-    if postcode and re.fullmatch(r"\d{5}", core):
-        return Said(words=numbers.digits(core))
-    if not (_HEXADECIMAL.fullmatch(core) and _BACK_AND_FORTH.search(core)) and not _UUID.fullmatch(core):
-        return None
-    return Said(words=[(numbers.digits(one) if one.isdecimal() else spell(one))[0] for one in core if one != "-"])
 
 
 def read_network_address(core: str, around: Around) -> Said | None:

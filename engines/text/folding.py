@@ -10,7 +10,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from engines.text.marks import CURRENCIES, MARKS
+from engines.text.currencies import SIGNS
+from engines.text.marks import MARKS
 from engines.text.word_lists import word_list
 
 EM_DASH = "—"
@@ -99,7 +100,7 @@ def _fold_one(character: str) -> str | None:
     for table in (_TYPOGRAPHIC, _LETTERS):
         if character in table:
             return table[character]
-    if character in MARKS or character in CURRENCIES:
+    if character in MARKS or character in SIGNS:
         return character
     lower = character.lower()
     if lower in _LETTERS:

@@ -1,32 +1,6 @@
-"""What marks are called: currencies, signs of arithmetic, and the marks inside web addresses. Data only."""
+"""What marks are called: signs of arithmetic, and the marks inside web addresses. Data only."""
 
 from __future__ import annotations
-
-CURRENCIES: dict[str, tuple[str, str, str, str]] = {  # one, many, hundredth, hundredths
-    "$": ("dollar", "dollars", "cent", "cents"),
-    "€": ("euro", "euros", "cent", "cents"),
-    "£": ("pound", "pounds", "penny", "pence"),
-    "¥": ("yen", "yen", "sen", "sen"),
-    "₹": ("rupee", "rupees", "paisa", "paise"),
-    "₽": ("ruble", "rubles", "kopeck", "kopecks"),
-    "₩": ("won", "won", "jeon", "jeon"),
-    "₿": ("bitcoin", "bitcoins", "cent", "cents"),
-}
-CURRENCY_CODES = {
-    "usd": "dollars",
-    "eur": "euros",
-    "gbp": "pounds",
-    "jpy": "yen",
-    "chf": "swiss francs",
-    "inr": "rupees",
-    "aud": "australian dollars",
-    "cad": "canadian dollars",
-    "cny": "yuan",
-    "nzd": "new zealand dollars",
-    "rs": "rupees",
-}
-SCALES = frozenset({"thousand", "million", "billion", "trillion", "hundred"})
-SCALE_SHORT = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion", "t": "trillion"}
 
 MARKS: dict[str, str] = {
     "&": "and",

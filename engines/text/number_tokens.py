@@ -6,20 +6,22 @@ import re
 from collections.abc import Callable
 
 from engines.text import numbers
-from engines.text.abbreviations import UNITS
+from engines.text.amounts import canonical, read_amount
 from engines.text.calendar_tokens import is_day_of_month, read_calendar
 from engines.text.context import Around, Said
-from engines.text.digit_strings import read_identifier, read_network_address, read_telephone
+from engines.text.digit_strings import read_network_address, read_telephone
+from engines.text.identifiers import read_identifier
 from engines.text.marks import MARKS
-from engines.text.money import read_money
+from engines.text.ranges import plain_number, read_range
+from engines.text.units import detached_unit
+from engines.text.word_lists import word_list
 
 _ORDINAL = re.compile(r"(\d[\d,]*)(?:st|nd|rd|th)", re.IGNORECASE)
-_FRACTION = re.compile(r"(\d{1,3})/(\d{1,3})")
+_SLASHED = re.compile(r"(\d{1,4}(?:\.\d)?)/(\d{1,3})")
 _MIXED = re.compile(r"(\d+)([½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚])")
-_RANGE = re.compile(r"(\d[\d,]*(?:\.\d+)?)[-–](\d[\d,]*(?:\.\d+)?)(%|°?[A-Za-z]+)?")
 _UNDERSCORED = re.compile(r"\d{1,3}(?:[_']\d{3})+")
 _OPEN_AMOUNT = re.compile(r"(.*\d[A-Za-z%]*)\+")
-_TWICE = re.compile(r"([\d.,]+)(%|°[CF]?|[A-Za-z]+)([-–][\d.,]+)\2")
+_RATED = frozenset(word_list("rating rated rate rates score scored scores grade graded gave gives give review marks"))
 _COUNTED = frozenset({"step", "page", "part", "slide", "round", "question", "episode", "attempt"})
 _LIST = re.compile(r"\d+(?:,\d+){2,}|\d+,\d{4,}")
 _GROUPS_OF_DIGITS = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")
@@ -27,11 +29,12 @@ _SPACED_GROUP = re.compile(r"\d{3}")
 _HOURS = re.compile(r"(?:(\d+)h)?(\d+)m(?:in)?(?:(\d+)s)?|(\d+)m(\d+)s")
 _VERSION = re.compile(r"v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)?", re.IGNORECASE)
 _DOTTED_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}")
-_EXPONENT = re.compile(r"([-+]?)(\d+(?:\.\d+)?)[eE]([-+]?)(\d{1,3})")
+_EXPONENT = re.compile(r"([-+]?)(\d+(?:\.\d+)?)([eE])([-+]?)(\d{1,3})")
 _RATIO = re.compile(r"(\d{1,3}):(\d{1,3})")
 _TIMES = re.compile(r"(\d+)[x×](\d+)(?:[x×](\d+))?")
 _FEET = re.compile(r"(\d{1,2})'(\d{1,2})(?:\"|'')?")
-_MEASURE = re.compile(r"([-+±~<>≈≤≥]|[<>]=)?(\d[\d,]*(?:\.\d+)?|\.\d+)(%|°[CFcf]?|¢|[A-Za-zµ²³/.]+)?")
+_BARE = re.compile(r"([-+±~<>≈≤≥]|[<>]=)?(\.?\d(?:[\d.,]*\d)?)")
+_THOUSANDS_OF = re.compile(r"\d{1,3}(?:,\d{3})*,000s")
 _SIGNS = {
     "-": "minus",
     "+": "plus",
@@ -45,7 +48,6 @@ _SIGNS = {
     "≤": "at most",
     "≥": "at least",
 }
-_SCALE_LETTERS = {unit: (name, name) for unit, name in (("K", "k"), ("k", "k"), ("M", "million"), ("bn", "billion"))}
 _NAMED_PARTS = {sign: MARKS[sign].removeprefix("one ") for sign in "½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚"}
 
 _Reader = Callable[[str, Around], Said | None]
@@ -68,7 +70,7 @@ def is_plain_number(core: str) -> bool:
 
 def is_measurable(core: str) -> bool:
     """Whether a unit may follow: a number, a range or a fraction."""
-    return re.fullmatch(r"[-+~<>±]?\d[\d,]*(?:\.\d+)?(?:[-–/]\d[\d,.]*)?[½¼¾]?", core) is not None
+    return re.fullmatch(r"[-+~<>±]?\d[\d,]*(?:\.\d+)?(?:[eE]\d{1,3}|[-–/]\d[\d,.]*)?[½¼¾]?", core) is not None
 
 
 def _ordinal(core: str, around: Around) -> Said | None:
@@ -82,16 +84,43 @@ def _fraction(core: str, around: Around) -> Said | None:
         part = _NAMED_PARTS[mixed[2]].split()
         one = ["an" if part[0] == "eighth" else "a"] if len(part) == 1 else []
         return Said(words=[*numbers.cardinal(int(mixed[1])), "and", *one, *part])
-    match = _FRACTION.fullmatch(core)
-    if not match or int(match[2]) == 0:
+    return _slashed(core, around)
+
+
+def _slashed(core: str, around: Around) -> Said | None:
+    """A stroke by what it is: a rating, a share of a hundred, a step, a season, a fraction."""
+    match = _SLASHED.fullmatch(core)
+    if not match:
         return None
-    top, bottom = int(match[1]), int(match[2])
+    first, second = match[1], match[2]
+    if "." in first or int(second) == 0:
+        return _rating(first, second, around) if int(second) else None
+    top, bottom = int(first), int(second)
+    if len(first) == 4 and len(second) == 2 and (top + 1) % 100 == bottom and 1800 <= top < 2100:
+        return Said(words=[*numbers.year(top), *numbers.cardinal(bottom)])
+    if len(first) > 3:
+        return None
+    if top + bottom == 100 or (top == bottom == 20):
+        return Said(words=[*numbers.cardinal(top), *numbers.cardinal(bottom)])
     if around.left.lower in _COUNTED and 0 < top <= bottom:
         return Said(words=[*numbers.cardinal(top), "of", *numbers.cardinal(bottom)])
+    rating = _rating(first, second, around)
+    if rating is not None:
+        return rating
     and_before = ["and"] if around.left.number is not None and top < bottom else []
     if bottom == 1 or top > bottom * 4 or (bottom > 20 and top > 1):
         return Said(words=[*numbers.cardinal(top), "over", *numbers.cardinal(bottom)])
     return Said(words=and_before + numbers.fraction(top, bottom))
+
+
+def _rating(first: str, second: str, around: Around) -> Said | None:
+    """ "a 9/10", "rated 4.5/5", "3/5 stars" """
+    if second not in ("4", "5", "6", "10", "20", "100") or float(first) > int(second):
+        return None
+    rated = around.left.lower in ("a", "an", "solid", "perfect") or not _RATED.isdisjoint(around.before.split(" "))
+    if not rated and around.following().lower() not in ("stars", "star", "rating"):
+        return None
+    return Said(words=[*numbers.decimal(first), "out", "of", *numbers.cardinal(int(second))])
 
 
 def _listed(core: str, around: Around) -> Said | None:
@@ -118,28 +147,6 @@ def _thousands(core: str, around: Around) -> Said | None:
     return Said(words=numbers.cardinal(int(core + "".join(groups))), taken=taken)
 
 
-def _range(core: str, around: Around) -> Said | None:
-    match = _RANGE.fullmatch(_TWICE.sub(r"\1\3\2", core))  # 10%-20% is 10-20%
-    if not match:
-        return None
-    first, second, unit = match[1], match[2], match[3] or ""
-    if unit and unit.lower() not in UNITS:
-        return None
-    if _is_code(first) or _is_code(second):
-        return None if unit else Said(words=numbers.digits(re.sub(r"\D", "", first + second)))
-    if is_day_of_month(int(first), around) if first.isdecimal() and len(first) < 3 else False:
-        return Said(words=[*numbers.ordinal(int(first)), "to", *numbers.ordinal(_integer(second))])
-    high = _measure(second + unit, around)
-    return None if high is None else Said(words=[*_plain(first, around, bare=False), "to", *high.words])
-
-
-def _is_code(digits: str) -> bool:
-    """Long, or with a leading zero: not an amount."""
-    return (len(digits.partition(".")[0]) > 4 and "," not in digits) or (
-        digits.startswith("0") and digits[1:2].isdecimal()
-    )
-
-
 def _open_amount(core: str, around: Around) -> Said | None:
     """ "5+ years" and "$1M+"."""
     match = _OPEN_AMOUNT.fullmatch(core)
@@ -163,20 +170,9 @@ def _pairs(core: str, around: Around) -> Said | None:
     match = _RATIO.fullmatch(core)
     if match:
         return Said(words=[*numbers.cardinal(int(match[1])), "to", *numbers.cardinal(int(match[2]))])
-    match = _EXPONENT.fullmatch(core)
-    if match:
-        words = [
-            *_sign(match[1]),
-            *numbers.decimal(match[2]),
-            "times",
-            "ten",
-            "to",
-            "the",
-            "power",
-            "of",
-            *_sign(match[3]),
-        ]
-        return Said(words=[*words, *numbers.cardinal(int(match[4]))])
+    power = _power_of_ten(core, around)
+    if power is not None:
+        return power
     match = _HOURS.fullmatch(core)
     if match and (sum(part is not None for part in match.groups()) > 1 or re.fullmatch(r"\d+h", around.left.core)):
         hours, minutes, seconds = match[1], match[2] or match[4], match[3] or match[5]
@@ -199,41 +195,42 @@ def _pairs(core: str, around: Around) -> Said | None:
     return Said(words=[word for index, side in enumerate(sides) for word in (["by"] if index else []) + side])
 
 
-def _measure(core: str, around: Around) -> Said | None:
-    match = _MEASURE.fullmatch(core)
+def _power_of_ten(core: str, around: Around) -> Said | None:
+    """With a sign, a point or a unit; a capital E alone is a letter of a code, as in "gate 7E2"."""
+    match = _EXPONENT.fullmatch(core)
     if not match:
         return None
-    sign, amount, unit = match.groups()
-    words = _SIGNS[sign].split() if sign else []
-    if not unit:
-        return Said(words=words + _plain(amount, around, bare=sign is None))
-    if unit == "s" and amount.endswith(",000"):
-        spoken = numbers.quantity(amount)
-        return Said(words=[*words, *spoken[:-1], spoken[-1] + "s"])
-    names = UNITS.get(unit.lower().rstrip("."))
-    if names is None and re.fullmatch(r"[A-Za-z]+/[a-z]+", unit):  # kg/day
-        top, _, bottom = unit.lower().partition("/")
-        one, many = UNITS.get(top, (top, top))
-        below = UNITS.get(bottom, (bottom, bottom))[0]
-        names = (f"{one} per {below}", f"{many} per {below}")
-    names = _SCALE_LETTERS.get(unit, names)
-    if names is None or unit in ("B", "D", "G"):
+    sign, mantissa, letter, below, exponent = match.groups()
+    sure = sign or below or "." in mantissa or letter == "e"
+    if not sure and detached_unit(around.following(), mantissa) is None:
         return None
-    return Said(words=[*words, *numbers.quantity(amount), *names[amount != "1"].split()])
+    words = [*_sign(sign), *numbers.decimal(mantissa), "times", "ten", "to", "the", "power", "of", *_sign(below)]
+    return Said(words=[*words, *numbers.cardinal(int(exponent))])
 
 
-def _plain(amount: str, around: Around, *, bare: bool) -> list[str]:
-    if not amount.isdecimal():
-        return numbers.quantity(amount)
-    value = int(amount)
-    if amount.startswith("0") and len(amount) > 1:
-        return numbers.digits(amount)
-    if bare and len(amount) < 3 and is_day_of_month(value, around):
-        return numbers.ordinal(value)
-    if len(amount) == 4 and 1100 <= value < 2100:
-        return numbers.cardinal(value) if bare and around.following_unit().rstrip(".") in UNITS else numbers.year(value)
-    # Ten digits and more are a telephone or account number, unless they are round.
-    return numbers.cardinal(value) if len(amount) < 10 or value % 1_000_000 == 0 else numbers.digits(amount)
+def _plain(core: str, around: Around) -> Said | None:
+    """A bare number; what stands around it says whether it is a day or a year."""
+    match = _BARE.fullmatch(core)
+    number = canonical(match[2]) if match else None
+    if match is None or number is None:
+        return None
+    if match[1]:
+        return Said(words=[*_SIGNS[match[1]].split(), *plain_number(number)])
+    if number.isdecimal():
+        value = int(number)
+        if len(number) < 3 and is_day_of_month(value, around):
+            return Said(words=numbers.ordinal(value))
+        if len(match[2]) == 4 and 1100 <= value < 2100 and detached_unit(around.following(), number):
+            return Said(words=numbers.cardinal(value))
+    return Said(words=plain_number(number) if match[2].isdecimal() else numbers.decimal(number))
+
+
+def _plural(core: str, around: Around) -> Said | None:
+    """50,000s"""
+    if not _THOUSANDS_OF.fullmatch(core):
+        return None
+    words = numbers.quantity(core[:-1])
+    return Said(words=[*words[:-1], words[-1] + "s"])
 
 
 def _integer(text: str) -> int:
@@ -254,18 +251,19 @@ def _group(digits: str) -> list[str]:
 
 
 _READERS: tuple[_Reader, ...] = (
-    read_money,
     read_telephone,
+    read_identifier,
     read_calendar,
     _open_amount,
-    read_identifier,
+    read_range,
     _listed,
     _thousands,
     read_network_address,
     _ordinal,
     _fraction,
-    _range,
     _dotted,
     _pairs,
-    _measure,
+    _plural,
+    read_amount,
+    _plain,
 )

@@ -7,31 +7,30 @@ when text arrives; `context.NotYet` passes through it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engines.text.abbreviations import (
     ALWAYS,
-    DAY_SHORT,
     FINAL,
-    GLUED_ONLY,
     INNER,
-    LETTER_UNITS,
-    MONTH_SHORT,
     MONTHS,
     TITLES,
-    UNITS,
     WHOLE,
 )
 from engines.text.acronyms import spell
 from engines.text.addresses import read_address
+from engines.text.amounts import ARTICLES, SCALES, is_before_noun, read_sign
 from engines.text.calendar_tokens import day_name, month_name
 from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
-from engines.text.marks import CURRENCY_CODES, MARKS, OPERATORS, SCALES
-from engines.text.money import read_sign
+from engines.text.currencies import CODES
+from engines.text.identifiers import read_letters_code
+from engines.text.marks import MARKS, OPERATORS
 from engines.text.number_tokens import is_measurable, is_plain_number, read_number
 from engines.text.numbers import ordinal
 from engines.text.overriding import Override, override
 from engines.text.phones import PauseType
+from engines.text.ranges import agree, name_range, range_kind
+from engines.text.units import FIRST_HALVES, detached_unit
 from engines.text.word_lists import word_list
 from engines.text.words import LETTERED, TIME_ZONES, is_numeral, read_words, roman_value
 
@@ -45,8 +44,10 @@ _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
 _EMOTICON = re.compile(r"[:;=]['-]?[()DPpOo|*\]\[]+")
 _GLUED_SHORT = re.compile(r"(No|Nos|Fig|Vol|Ch|Sec|p|pp|Eq)\.(\d.*)")
 _CENTURY = re.compile(r"[XVI]{2,5}")
-_SPAN = re.compile(r"([A-Z][a-z]{2,4})[-–]([A-Z][a-z]{2,4})")
+_SPAN = re.compile(r"([A-Z][a-z]{2,8}\.?)[-–—]([A-Z][a-z]{2,8}\.?)")
+_UNIT_DASH = re.compile(r"([^\d–—-]{1,8})[-–—](\d\S*)")
 _FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
+_BEHIND_INCHES = frozenset((*word_list("by x wide long tall deep thick high across"), ""))
 _NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
 _SENTENCE_STARTS = frozenset(
     word_list(
@@ -111,7 +112,7 @@ def _said(said: Said, core: str, kind: PauseType | None, around: Around) -> Read
     if said.taken:
         last = around.peek(said.taken) or ""
         kind = _closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
-    return _reading(list(said.words), kind, core, said.taken, telephone=said.telephone)
+    return _reading(list(said.words), kind, said.rest or core, said.taken, telephone=said.telephone)
 
 
 def _is_day_before_month(core: str, around: Around) -> bool:
@@ -127,7 +128,13 @@ def _reading(pieces: list[Piece], kind: PauseType | None, core: str, taken: int,
     if kind not in (None, PauseType.PLAIN):
         return Reading(pieces=pieces, taken=taken, left=Left())
     number = core.replace(",", "") if kind is None and is_measurable(core) else None
-    left = Left(core=core, number=number, telephone=telephone and kind is None, starts_sentence=False)
+    left = Left(
+        core=core,
+        number=number,
+        kind=range_kind(core) if kind is None and core else None,
+        telephone=telephone and kind is None,
+        starts_sentence=False,
+    )
     return Reading(pieces=pieces, taken=taken, left=left)
 
 
@@ -169,9 +176,12 @@ def _operates(text: str, left: Left) -> bool:
 
 
 def _between_numbers(text: str, around: Around) -> str | None:
-    if around.left.number is None or not is_plain_number(around.following()):
+    left = around.left
+    if left.kind is None or not agree(left.kind, range_kind(around.following())):
         return None
-    return "minus" if (around.peek(2) or "").startswith("=") else "to"
+    if left.number is None or not is_plain_number(around.following()):
+        return "to"
+    return "minus" if "=" in around.recent or (around.peek(2) or "").startswith("=") else "to"
 
 
 def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
@@ -197,10 +207,11 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         following = around.following()
         if following[:1].isdecimal() or (low in ("no", "nos") and following == "of"):
             return _reading([_NUMBERED_SHORT[low]], None, core, 0)
-    if left.number is not None and _is_unit(core):
-        return _stopped(UNITS[low][left.number != "1"], core, closing, kind, around)
-    if (left.number is not None or left.lower in SCALES) and low in CURRENCY_CODES and core.isupper():
-        return _reading(list(CURRENCY_CODES[low].split()), kind, core, 0)
+    unit = None if left.number is None else _unit(core, closing, kind, around)
+    if unit is not None:
+        return unit
+    if (left.number is not None or left.lower in SCALES) and core in CODES and core.isupper():
+        return _reading(list(CODES[core].names[left.number != "1"].split()), kind, core, 0)
     glued = _GLUED_SHORT.fullmatch(core)
     if glued:
         low = glued[1].lower()
@@ -210,13 +221,13 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         value = roman_value(core)
         return None if value is None else _reading([*ordinal(value)], kind, core, 0)
     span = _SPAN.fullmatch(core)
-    for names in (DAY_SHORT, MONTH_SHORT):
-        if span and span[1].lower() in names and span[2].lower() in names:
-            return _reading([names[span[1].lower()], "to", names[span[2].lower()]], kind, core, 0)
+    names = name_range(span[1], span[2]) if span else None
+    if names is not None:
+        return _reading([*names], beyond if stopped else kind, core, 0)
     if low in ("sr", "jr") and stopped and not left.capitalised:  # before a name, as a title
         return _reading([FINAL[low]], beyond, core, 0)
     day = day_name(core, stopped=stopped)
-    if day is not None and (closing != "." or around.following()):
+    if day is not None and (closing != "." or low not in ("sat", "sun") or around.following()):
         return _reading([day], beyond, core, 0)
     if stopped or low in ALWAYS or "." in core:
         if low in TITLES and not (low in ("gen", "rep", "col", "fr", "mt") and not core[0].isupper()):
@@ -238,10 +249,35 @@ def _names_letter(core: str, closing: str, around: Around) -> bool:
     return not following or (core == "A" and len(following) == 1 and following.isupper() and following != "I")
 
 
-def _is_unit(core: str) -> bool:
-    """Whether this word, after a number, is a unit."""
-    low = core.lower()
-    return low in UNITS and low not in GLUED_ONLY and (len(core) > 1 or not core.isalpha() or core in LETTER_UNITS)
+def _unit(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
+    """A unit behind its number."""
+    left = around.left
+    assert left.number is not None
+    if core in FIRST_HALVES and closing in ("", "."):
+        pair = FIRST_HALVES[core].get(around.following())
+        if pair is not None:
+            last = around.peek(1) or ""
+            one = left.number == "1" or _measures_noun(around, 2)
+            behind = _closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
+            return _reading(list(pair[not one].split()), behind, core, 1)
+    if core == "in" and (closing or around.following().lower() in _BEHIND_INCHES):
+        names: tuple[str, str] | None = ("inch", "inches")
+    else:
+        names = detached_unit(core, left.number)
+    if names is None:
+        return None
+    one = left.number == "1" or (not closing and _measures_noun(around, 1))
+    said = _stopped(names[not one], core, closing, kind, around)
+    if not said.left.core:
+        return said
+    return replace(said, left=replace(said.left, kind=range_kind(left.number + core)))
+
+
+def _measures_noun(around: Around, behind: int) -> bool:
+    """ "a 6 ft fence" """
+    if len(around.recent) < 2 or around.recent[-2].lower() not in ARTICLES:
+        return False
+    return is_before_noun(Around(left=Left(core=around.recent[-2]), peek=around.peek), behind)
 
 
 def _stopped(words: str, core: str, closing: str, kind: PauseType | None, around: Around) -> Reading:
@@ -280,9 +316,29 @@ def _read_said(core: str, text: str, around: Around) -> Said | None:
     said = read_address(marked) or read_address(core)
     if said is not None:
         return Said(words=said)
+    code = read_letters_code(core, around)
+    if code is not None:
+        return code
+    onward = _unit_to_number(core, around)
+    if onward is not None:
+        return onward
     bracketed = re.fullmatch(r"\(\d{3}\).*", text) is not None
     number = read_number(text.rstrip(CLOSING + STOPS) if bracketed and ")" in core else marked, around)
     return number if number is not None or marked == core else read_number(core, around)
+
+
+def _unit_to_number(core: str, around: Around) -> Said | None:
+    """The middle of "10 p.m.–2 a.m.": a unit behind its number, a dash, the number of the next."""
+    match = _UNIT_DASH.fullmatch(core) if around.left.number is not None else None
+    if match is None or around.left.number is None:
+        return None
+    unit = detached_unit(match[1].rstrip("."), around.left.number)
+    number = read_number(match[2], Around(left=Left(core="to"), peek=around.peek)) if unit else None
+    if unit is None or number is None:
+        return None
+    return Said(
+        words=[*unit[around.left.number != "1"].split(), "to", *number.words], taken=number.taken, rest=match[2]
+    )
 
 
 def _broken_words(core: str, left: Left) -> list[Piece]:

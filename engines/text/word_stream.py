@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from engines.text.context import Around, Left, NotYet
+from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, NotYet
 from engines.text.cutting import Cutter, Paragraph
 from engines.text.errors import ExpansionTooLong
 from engines.text.overriding import Override
@@ -20,6 +20,8 @@ from engines.text.pronunciation import Entry
 from engines.text.reading import Piece, Reading, Token, read
 
 _MARKS = {PauseType.PLAIN: ",", PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
+_RECENT_TOKENS = 5
+_AROUND = OPENING + CLOSING + STOPS
 
 
 class WordStream:
@@ -33,6 +35,7 @@ class WordStream:
         self._pieces: deque[tuple[Piece, int, int, bool]] = deque()  # of the token read last: start, end, is its last
         self._made: deque[SpokenWord | Break] = deque()
         self._left = Left()
+        self._recent: deque[str] = deque(maxlen=_RECENT_TOKENS)  # of the sentence
         self._spoken_tokens = 0
         self._closing = False
         self.read_chars = 0  # of tokens and respellings, each time one is looked at: what it has cost
@@ -84,13 +87,17 @@ class WordStream:
             return True
         self.read_chars += len(token.text)
         try:
-            reading = read(token, Around(left=self._left, peek=self._peek, dictionaries=self._dictionaries))
+            reading = read(token, self._around())
         except NotYet:
             self._seen = len(self._tokens)
             return False
         self._seen = -1
         self._take(token, reading)
         return True
+
+    def _around(self) -> Around:
+        recent = () if self._left.starts_sentence else tuple(self._recent)
+        return Around(left=self._left, peek=self._peek, dictionaries=self._dictionaries, recent=recent)
 
     def _peek(self, count: int) -> str | None:
         for position in range(1, count + 1):
@@ -105,12 +112,14 @@ class WordStream:
         return token.text
 
     def _take(self, token: Token, reading: Reading) -> None:
-        self._tokens.popleft()
+        if self._left.starts_sentence:
+            self._recent.clear()
         end = token.end
-        for _ in range(reading.taken):
+        for _ in range(reading.taken + 1):
             taken = self._tokens.popleft()
             assert isinstance(taken, Token)
             end = taken.end
+            self._recent.append(taken.text.strip(_AROUND) or taken.text)
         self._left = reading.left
         last_word = max((at for at, one in enumerate(reading.pieces) if not isinstance(one, PauseType)), default=-1)
         for at, piece in enumerate(reading.pieces):

@@ -43,6 +43,7 @@ _RULERS = frozenset(
     )
 )
 
+_CASED_NAMES = {"LaTeX": "latex", "BibTeX": "bib tek", "TeX": "tek", "YouTuber": "youtuber", "LinkedIn": "linked in"}
 _SHORT_KEYS = {"ctrl": "control", "cmd": "command", "msg": "message"}
 TIME_ZONES = frozenset(word_list("CET CEST EST EDT CST CDT MST MDT PST PDT BST IST JST AEST GMT UTC"))
 
@@ -110,6 +111,8 @@ def _word(word: str, left: Left) -> list[str]:
         return _letter(word, left)
     if low in ADDED_WORDS:
         return [low]
+    if word in _CASED_NAMES:
+        return _CASED_NAMES[word].split()
     if low in _SHORT_KEYS:
         return [_SHORT_KEYS[low]]
     roman = _roman(word, left)

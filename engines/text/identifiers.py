@@ -1,0 +1,108 @@
+"""Numbers that name something: codes, PINs, accounts, flights, rooms, models. They are no amounts.
+
+The words before decide, then the shape. Secrets are read sign by sign; what people number in speech (flights, rooms)
+in pairs of digits.
+"""
+
+from __future__ import annotations
+
+import re
+
+from engines.text import numbers
+from engines.text.acronyms import is_spelled, spell
+from engines.text.amounts import COUNTED
+from engines.text.context import Around, Said
+from engines.text.units import detached_unit
+
+_BY_SIGN = re.compile(
+    r"(?:^| )(?:code|pin|otp|passcode|password|confirmation|ending|ending in|ends in|ending with|"
+    r"last (?:two|three|four|five|six|\d)|account|acct|tracking|reference|ref|booking|reservation|serial|iban|imei|"
+    r"routing|passport|transaction|policy|membership|member|licen[cs]e|plate|sku|zip|zipcode|postcode|extension|ext)"
+    r"(?: (?:number|no|id|digits|code|#))?( is| are| was)?$"
+)
+_BY_PAIRS = re.compile(
+    r"(?:^| )(?:gate|flight|room|order|invoice|ticket|case|model|part|catalog|catalogue|suite|unit|locker|bus|route|"
+    r"train|highway|apartment|apt|box|item|bay|terminal|version|platform|seat|row)(?: (?:number|no|id))?$"
+)
+_WRITTEN = re.compile(r"[A-Za-z0-9]+(?:[-/.][A-Za-z0-9]+)*#?")
+_CAPITALS = re.compile(r"[A-Z]{4,12}")
+_PARTS = re.compile(r"\d|[A-Za-z]+|#")
+_MODEL = re.compile(r"\d{4}[A-Za-z]{0,2}")
+_WIRELESS = re.compile(r"802\.(\d{1,2})([a-z]{0,2})")
+_LONG = re.compile(r"\d+(?:-\d+){2,}")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{7,64}")
+_BACK_AND_FORTH = re.compile(r"\d[a-f]+\d|[a-f]\d+[a-f]")  # neither a number with a unit nor a word with a number
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_STANDARDS = frozenset(["iso", "am", "pm", "ad", "bc", "usd", "eur", "gbp"])
+
+
+def read_identifier(core: str, around: Around) -> Said | None:
+    named = _named(core, around)
+    if named is not None:
+        return named
+    digits = core.replace("-", "")
+    if len(digits) > 8 and _LONG.fullmatch(core):
+        return Said(words=numbers.digits(digits))
+    if re.fullmatch(r"\d{5}", core) and re.fullmatch("[A-Z]{2}", around.left.core):  # a state and its ZIP code
+        return Said(words=numbers.digits(core))
+    wireless = _WIRELESS.fullmatch(core)
+    if wireless:
+        letters = spell(wireless[2])
+        return Said(words=["eight", "oh", "two", "dot", *numbers.cardinal(int(wireless[1])), *letters])
+    if (_HEXADECIMAL.fullmatch(core) and _BACK_AND_FORTH.search(core)) or _UUID.fullmatch(core):
+        return Said(words=[word for one in core if one != "-" for word in _by_sign(one)])
+    return None
+
+
+def read_letters_code(core: str, around: Around) -> Said | None:
+    """A code of letters alone, where one was announced: "confirmation code QXKJPL"."""
+    if not _CAPITALS.fullmatch(core) or around.left.shouted or not _BY_SIGN.search(around.before):
+        return None
+    return Said(words=spell(core))
+
+
+def _named(core: str, around: Around) -> Said | None:
+    digits = sum(one.isdecimal() for one in core)
+    if not digits or not around.recent or not _WRITTEN.fullmatch(core):
+        return None
+    before = around.before
+    by_sign = _BY_SIGN.search(before)
+    if by_sign and (digits > 2 or not core.isdecimal()):
+        if by_sign[1] and core.isdecimal() and _is_counted(core, around):
+            return None
+        return Said(words=_by_sign(core))
+    if _BY_PAIRS.search(before):
+        if core.isdecimal() and digits > 4:
+            return Said(words=numbers.digits(core))
+        if core.isdecimal() and digits == 4:
+            return Said(words=_pairs(core))
+        return None
+    model = around.left.shouted and _MODEL.fullmatch(core) and around.left.lower not in _STANDARDS
+    if model and is_spelled(around.left.lower, among_capitals=False):
+        return Said(words=[*_pairs(core[:4]), *spell(core[4:])])
+    return None
+
+
+def _is_counted(core: str, around: Around) -> bool:
+    following = around.following()
+    return following.lower() in COUNTED or detached_unit(following, core) is not None
+
+
+def _by_sign(core: str) -> list[str]:
+    """Each digit, each letter; a run of letters that is a word stays one."""
+    words: list[str] = []
+    for part in _PARTS.findall(core):
+        if part.isdecimal():
+            words += numbers.digits(part)
+        elif part == "#":
+            words.append("hash")
+        else:
+            word = len(part) > 3 and not is_spelled(part.lower(), among_capitals=False)
+            words += [part.lower()] if word else spell(part)
+    return words
+
+
+def _pairs(digits: str) -> list[str]:
+    if digits.startswith("0"):
+        return numbers.digits(digits)
+    return numbers.cardinal(int(digits)) if digits.endswith("00") else numbers.year(int(digits))
