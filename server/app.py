@@ -81,6 +81,7 @@ def create_app(
             settings.pronunciations,
             of_key=settings.key_dictionaries,
             of_address=settings.anonymous_dictionaries,
+            max_expanded=settings.max_characters,
         ),
         places=Places(settings.max_connections),
         clock=clock,

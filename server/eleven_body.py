@@ -155,10 +155,10 @@ def check_model(state: State, wanted: str | None) -> None:
         raise ApiError("unknown_model", f"model {wanted!r} does not exist; valid: {', '.join(valid)}", param="model_id")
 
 
-async def stored_pronunciations(state: State, locators: list[Locator] | None) -> Chosen:
+async def stored_pronunciations(state: State, locators: list[Locator] | None, text: str = "") -> Chosen:
     """Raises ApiError for those that there are not."""
     names = [DictionaryName(name=one.pronunciation_dictionary_id, version=one.version_id) for one in locators or ()]
-    return await state.dictionaries.stored(names, "pronunciation_dictionary_locators")
+    return await state.dictionaries.stored(names, text, "pronunciation_dictionary_locators")
 
 
 def has_key(connection: HTTPConnection) -> bool:

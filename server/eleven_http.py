@@ -87,7 +87,7 @@ async def _open(state: State, voice_id: str, query: Query, body: TextBody, reque
         form=query.form,
         seed=body.seed if body.seed is not None else query.seed,
         speed=body.speed,
-        pronunciations=await stored_pronunciations(state, body.pronunciation_dictionary_locators),
+        pronunciations=await stored_pronunciations(state, body.pronunciation_dictionary_locators, body.text),
         request_id=request_id,
     )
 

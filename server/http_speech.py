@@ -64,7 +64,7 @@ async def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeec
         speed=body.effective_speed,
         pitch_semitones=body.pitch_semitones,
         temperature=body.temperature,
-        pronunciations=await state.dictionaries.chosen(body.pronunciations),
+        pronunciations=await state.dictionaries.chosen(body.pronunciations, body.input),
         leading_silence=body.leading_silence,
         request_id=request_id,
         text_field="input",

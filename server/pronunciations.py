@@ -22,9 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 from engines.errors import ConfigError
 from engines.text import (
     BadPronunciation,
+    ExpansionTooLong,
     PronunciationDictionary,
     PronunciationStore,
     UnknownDictionary,
+    check_expansion,
     parse_dictionary,
 )
 from server.dictionary_owners import DictionaryOwners, Owner
@@ -85,23 +87,27 @@ class Listed:
 
 
 class Dictionaries:
-    def __init__(self, folder: Path | None, *, of_key: int = 64, of_address: int = 16) -> None:
-        """None: there are no stored ones. One key, and one address without a key, may add so many."""
+    def __init__(
+        self, folder: Path | None, *, of_key: int = 64, of_address: int = 16, max_expanded: int = 4096
+    ) -> None:
+        """None: there are no stored ones. One key, and one address without a key, may add so many; `max_expanded`
+        characters are spoken for entries in one text."""
+        self._max_expanded = max_expanded
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"pronunciations: {str(folder)!r} is no folder; make it, or leave the setting out")
         self._store = None if folder is None else PronunciationStore(folder)
         self._owners = None if folder is None else DictionaryOwners(folder, of_key=of_key, of_address=of_address)
         self._told: dict[str, str] = {}  # problems that the log has
 
-    async def chosen(self, asked: Pronunciations | None, param: str = "pronunciations") -> Chosen:
-        """Raises ApiError."""
+    async def chosen(self, asked: Pronunciations | None, text: str = "", param: str = "pronunciations") -> Chosen:
+        """`text`: where it is there whole, what entries put into it is counted before it speaks. Raises ApiError."""
         if asked is None or not (asked.entries or asked.dictionaries):
             return ()
-        return await self._answered(lambda: self._find(asked.entries, asked.stored), param)
+        return await self._answered(lambda: self._find(asked.entries, asked.stored, text), param)
 
-    async def stored(self, names: Sequence[DictionaryName], param: str) -> Chosen:
+    async def stored(self, names: Sequence[DictionaryName], text: str, param: str) -> Chosen:
         """Raises ApiError."""
-        return await self._answered(lambda: self._find((), names), param) if names else ()
+        return await self._answered(lambda: self._find((), names, text), param) if names else ()
 
     async def listed(self) -> tuple[list[Listed], dict[str, str]]:
         """All that can be used, as their files are now, and by name why a present file was refused."""
@@ -129,16 +135,19 @@ class Dictionaries:
             return await _on_the_thread(find)
         except UnknownDictionary as error:
             raise ApiError("unknown_dictionary", str(error), param=param) from error
+        except ExpansionTooLong as error:
+            raise ApiError(error.code, str(error), param=param) from error
         except BadPronunciation as error:
             raise ApiError("invalid_parameter", str(error), param=param) from error
 
     # -- on the thread ---------------------------------------------------------------------------------------------
 
-    def _find(self, entries: Sequence[PronunciationEntry], names: Sequence[DictionaryName]) -> Chosen:
+    def _find(self, entries: Sequence[PronunciationEntry], names: Sequence[DictionaryName], text: str) -> Chosen:
         own: Chosen = ()
         if entries:
             own = (_parsed(json.dumps([entry.model_dump(exclude_unset=True) for entry in entries])),)
         found = own + tuple(self._stored(one) for one in names)
+        check_expansion(found, text, self._max_expanded)
         return found
 
     def _stored(self, one: DictionaryName) -> PronunciationDictionary:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from engines.text.errors import BadPronunciation, StreamEnded, UnknownDictionary, UnspeakableText
+from engines.text.errors import BadPronunciation, ExpansionTooLong, StreamEnded, UnknownDictionary, UnspeakableText
 from engines.text.phones import NUM_PHONE_IDS, PHONES, VOWELS, PauseType, Phone, pause, phone_id
 from engines.text.pronunciation import PronunciationDictionary, parse_dictionary
 from engines.text.pronunciation_store import PronunciationStore
 from engines.text.stream import FrontEnd, TextStream
+from engines.text.word_stream import check_expansion
 
 __all__ = [
     "NUM_PHONE_IDS",
     "PHONES",
     "VOWELS",
     "BadPronunciation",
+    "ExpansionTooLong",
     "FrontEnd",
     "PauseType",
     "Phone",
@@ -22,6 +24,7 @@ __all__ = [
     "TextStream",
     "UnknownDictionary",
     "UnspeakableText",
+    "check_expansion",
     "parse_dictionary",
     "pause",
     "phone_id",

@@ -49,13 +49,15 @@ class PronunciationDictionary:
     name: str
     version: str  # of its content
     num_entries: int
+    longest: int  # at most so many characters are spoken for one entry; a bound that is cheap to know
     parts: tuple[bytes, ...]  # PART_ENTRIES entries each, pickled
 
     @classmethod
     def of(cls, name: str, version: str, entries: list[Entry]) -> PronunciationDictionary:
         parts = (entries[first : first + PART_ENTRIES] for first in range(0, len(entries), PART_ENTRIES))
         packed = tuple(pickle.dumps(part, protocol=pickle.HIGHEST_PROTOCOL) for part in parts)
-        return cls(name=name, version=version, num_entries=len(entries), parts=packed)
+        longest = max(map(_spoken_at_most, entries), default=0)
+        return cls(name=name, version=version, num_entries=len(entries), longest=longest, parts=packed)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -64,6 +66,13 @@ class PronunciationDictionary:
     @property
     def packed_bytes(self) -> int:
         return sum(map(len, self.parts))
+
+
+def _spoken_at_most(entry: Entry) -> int:
+    """A letter may be spelled ("a" is "_a "), a digit or a mark have a name."""
+    if entry.phones is not None:
+        return sum(map(len, entry.phones))
+    return sum(3 if sign.isalpha() else 1 if sign.isspace() else 18 for sign in entry.say or "")
 
 
 def parse_dictionary(data: Mapping[str, Any], name: str) -> PronunciationDictionary:

@@ -6,9 +6,12 @@ piece at a time, and its reader decides how much is done at once. Owned by one s
 
 from __future__ import annotations
 
+import re
+import time
 from collections import deque
+from collections.abc import Iterable
 
-from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, NotYet
+from engines.text.context import CLOSING, MAX_TOKEN_CHARS, OPENING, STOPS, Around, Left, NotYet
 from engines.text.cutting import Cutter, Paragraph
 from engines.text.errors import ExpansionTooLong
 from engines.text.overriding import Override
@@ -16,9 +19,10 @@ from engines.text.phone_alphabets import Word
 from engines.text.phones import PauseType
 from engines.text.phrases import Phrases
 from engines.text.pronouncing import CLITICS, Break, SpokenWord, split_clitic
-from engines.text.pronunciation import Entry
+from engines.text.pronunciation import Entry, PronunciationDictionary
 from engines.text.reading import Piece, Reading, Token, read
 
+_WORD = re.compile(r"\w+")
 _MARKS = {PauseType.PLAIN: ",", PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
 _RECENT_TOKENS = 5
 _AROUND = OPENING + CLOSING + STOPS
@@ -177,6 +181,26 @@ class _Foreign:
 
     def __contains__(self, word: object) -> bool:
         return any(word in one.foreign for one in self._dictionaries)
+
+
+def check_expansion(dictionaries: Iterable[PronunciationDictionary], text: str, max_expanded: int) -> None:
+    """Raises ExpansionTooLong where entries would put more than that into a text that is there whole."""
+    dictionaries = tuple(dictionaries)
+    if len(_WORD.findall(text)) * max((one.longest for one in dictionaries), default=0) <= max_expanded:
+        return
+    found = tuple(map(Phrases, dictionaries))
+    for phrases in found:
+        while not phrases.ready:
+            phrases.read_on()
+            time.sleep(0)  # other threads have their turn
+    stream = WordStream(found, max_expanded)
+    for first in range(0, len(text), MAX_TOKEN_CHARS):
+        stream.feed(text[first : first + MAX_TOKEN_CHARS])
+        while stream.read_on():
+            time.sleep(0)
+    stream.close()
+    while stream.read_on():
+        pass
 
 
 def said_words(text: str) -> list[str]:

@@ -80,6 +80,15 @@ def test_a_respelling_counts_as_what_is_spoken(server: RunningServer, victim: Vi
         assert "the limit is 4096" in events[-1]["message"]
 
 
+def test_a_whole_text_is_refused_before_it_speaks(client: httpx.Client, victim: Victim) -> None:
+    answer = speak(client, "x " * 256, NUMBERS)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (413, "text_too_long")
+    assert "entry 'x' is spoken with 600 characters each time" in error["message"]
+    assert "the limit is 4096" in error["message"]
+    assert speak(client, "x and y", [{"word": "x", "say": "7 7"}]).status_code == 200
+
+
 def test_long_phones_of_one_word(client: httpx.Client) -> None:
     answer = speak(client, "x", [{"word": "x", "phones": "aa1 " * 2_000}])
     assert answer.status_code == 400
