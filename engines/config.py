@@ -27,7 +27,6 @@ class DraftMode(Enum):
 class EngineConfig:
     slots: int = 128
     max_batch: int = 64  # rows of one LM call; more of them cost no less each
-    max_waiting: int = 0  # requests that may wait for a slot; more are refused at once
     lm_threads: int = 1
     vocoder_threads: int = 1
     own_kernels: bool = True  # our kernels for LM and vocoder, where the processor can run them; else the runtime's
@@ -35,9 +34,6 @@ class EngineConfig:
     lm_slice_s: float = 0.006  # one plan of LM calls, so that nobody waits long for the next
     lead_cap_s: float = 2.0  # while others have less than the low water, who has more waits
     low_water_s: float = 0.5
-    headroom: float = 0.75  # share of a worker's time that admission plans for
-    pace_headroom: float = 0.75  # the same of the loop's own time, judged by the codes that it makes
-    least_speed: float = 8.0  # times real time: with more streams to work on than would get it, who comes is refused
     max_ttfa_s: float = 0.25  # predicted; who would wait longer is refused
     sheds: bool = True  # refuse who cannot be served in time; without it only slots are counted
     max_expanded: int = 4096  # characters spoken for dictionaries' entries in one utterance
@@ -63,15 +59,10 @@ class EngineConfig:
             "lm_slice_s",
             "lead_cap_s",
             "low_water_s",
-            "headroom",
-            "pace_headroom",
-            "least_speed",
             "max_ttfa_s",
         ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
-        if self.max_waiting < 0:
-            raise ConfigError(f"max_waiting must be at least 0, got {self.max_waiting}")
         if not 0 <= self.draft_tolerance <= MAX_DRAFT_TOLERANCE:
             raise ConfigError(f"draft_tolerance must be 0 (exact) to {MAX_DRAFT_TOLERANCE}, got {self.draft_tolerance}")
         if self.draft_tolerance and self.drafts is DraftMode.OFF:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from engines.messages import Tally
 
@@ -34,6 +34,7 @@ class Counters:
     lm_idle_rows: int = 0  # computed because they lay between wanted ones
     tokens: int = 0  # codes made
     lm_busy_s: float = 0.0
+    predicted_s: float = 0.0  # by the device profile, for all rounds that were made
     vocoder_busy_s: float = 0.0
     vocoder_rows: int = 0
     drafts_proposed: int = 0
@@ -49,6 +50,11 @@ class Counters:
     lm_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))
     draft_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))  # a step with drafts, guessing included
     vocoder_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))
+
+    def reset(self) -> None:
+        """What came before, a rehearsal, is not counted."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(Counters(), one.name))
 
     def tallies(self) -> dict[str, Tally]:
         names = ("batch_rows", "lm_step_s", "draft_step_s", "vocoder_step_s")

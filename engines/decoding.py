@@ -13,11 +13,11 @@ import numpy as np
 
 from engines.adapter_pointer import write_row
 from engines.bundle import Bundle
-from engines.cost_model import CostModel
 from engines.counters import Counters
 from engines.errors import EngineFault
 from engines.randomness import gumbel
 from engines.runtime.base import FloatArray, LmRuntime
+from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Sequence
 
 Clock = Callable[[], float]
@@ -27,9 +27,10 @@ Outcome = int | EngineFault  # a code, or why there is none
 
 
 class Decoding:
-    def __init__(self, bundle: Bundle, runtime: LmRuntime, counters: Counters, cost: CostModel, clock: Clock) -> None:
-        """`cost` learns from every call; its size is the mean context."""
-        self._bundle, self._runtime, self._counters, self._cost = bundle, runtime, counters, cost
+    def __init__(
+        self, bundle: Bundle, runtime: LmRuntime, counters: Counters, profile: DeviceProfile, clock: Clock
+    ) -> None:
+        self._bundle, self._runtime, self._counters, self._profile = bundle, runtime, counters, profile
         self._clock = clock
 
     def reset(self, slot: int) -> None:
@@ -44,7 +45,6 @@ class Decoding:
         """Steps the slots of `runs`, disjoint ranges [first, last); `sequences` has those to commit, by slot."""
         outcomes: list[tuple[Sequence, Outcome]] = []
         for first, last in runs:
-            started_s = self._clock()
             batch = [sequences[slot] for slot in range(first, last) if slot in sequences]
             for sequence in batch:
                 write_row(self._bundle, self._runtime.inputs, sequence)
@@ -64,13 +64,11 @@ class Decoding:
             self._counters.lm_steps += 1
             self._counters.lm_rows += len(batch)
             self._counters.lm_idle_rows += last - first - len(batch)
+            self._counters.predicted_s += self._profile.step_s(last - first)
             codes = code_logits.argmax(axis=1)
             for sequence in batch:
                 row = sequence.slot - first
                 outcomes.append((sequence, _checked(sequence, code_logits[row], int(codes[row]))))
-            # The Python around a call takes as long as some of its rows, so it belongs to what rows cost.
-            mean_context = float(self._runtime.inputs.past[first:last].mean())
-            self._cost.observe(last - first, mean_context, self._clock() - started_s)
         return outcomes
 
 

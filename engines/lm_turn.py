@@ -21,7 +21,6 @@ from itertools import pairwise
 
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
-from engines.cost_model import CostModel
 from engines.counters import Counters
 from engines.decoding import Decoding, Outcome
 from engines.drafters import Drafter
@@ -29,11 +28,11 @@ from engines.errors import EngineFault
 from engines.kv_blocks import BlockPool
 from engines.runtime.base import LmRuntime
 from engines.scheduler import NO_AUDIO, Row, batch_runs, first_chunk, is_sated, is_urgent, worth_decoding
+from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Phase, Sequence
 from engines.speculation import DraftSwitch, Speculation
 
 _NEWCOMERS = 4  # in one call
-_BASE_SHARE = 1 / 6  # of a call over a range: with more rows whoever comes would only wait longer for its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,12 @@ class LmTurn:
         drafter: Drafter | None,
         blocks: BlockPool,
         counters: Counters,
-        cost: CostModel,
+        profile: DeviceProfile,
         clock: Callable[[], float],
     ) -> None:
         self._bundle, self._config, self._blocks, self._counters = bundle, config, blocks, counters
-        self._cost, self._clock = cost, clock
-        self._decoding = Decoding(bundle, runtime, counters, cost, clock)
+        self._profile, self._clock = profile, clock
+        self._decoding = Decoding(bundle, runtime, counters, profile, clock)
         self._speculation: Speculation | None = None
         if drafter is not None and config.drafts is not DraftMode.OFF:
             self._speculation = Speculation(bundle, runtime, drafter, counters, clock, tolerance=config.draft_tolerance)
@@ -143,9 +142,8 @@ class LmTurn:
     def _ranges(self, rows: list[Row], found: dict[Row, Sequence]) -> list[list[Sequence]]:
         """Whom to step in each call, by slot, within the slice of time: `rows`, the most urgent first, and whoever of
         `found` lies between them."""
-        context = sum(found[row].past for row in rows) / max(1, len(rows))
-        most = self._cost.rows_within(self._config.lm_slice_s, context, self._config.max_batch)
-        enough = self._cost.shape.rows_where_base_is(_BASE_SHARE, context)
+        most = self._profile.rows_within(self._config.lm_slice_s, self._config.max_batch)
+        enough = self._profile.efficient_rows(self._config.max_batch)
         # Who lies between wanted rows and can use a step gets one: it is computed anyway.
         by_slot = {row.slot: one for row, one in found.items() if not is_sated(row)}
         calls = []

@@ -16,11 +16,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from engines.admission import Admission, Load
 from engines.bell import Bell, Readable
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig, check_draft_tolerance, check_submit
-from engines.cost_model import CostModel, CostShape
 from engines.counters import Counters
 from engines.drafters import Drafter, ForecastDrafter
 from engines.errors import (
@@ -34,7 +32,7 @@ from engines.errors import (
 )
 from engines.kv_blocks import BLOCK_TOKENS, BlockPool
 from engines.lm_turn import LmTurn
-from engines.load import load_of
+from engines.measuring import Measuring, cores
 from engines.messages import (
     Append,
     Cancel,
@@ -56,6 +54,8 @@ from engines.messages import (
 from engines.runtime.base import DurationRuntime, LmRuntime, VocoderRuntime
 from engines.runtime.onnx import OnnxDrafts, OnnxDurations, OnnxLm, OnnxVocoder
 from engines.scheduler import SATED_CODES
+from engines.scheduling.admission import Admission, Load, load_of
+from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Phase, Sequence
 from engines.slots import SlotPool
 from engines.text import NUM_PHONE_IDS, FrontEnd
@@ -67,9 +67,6 @@ from engines.vocoding import Vocoded, VocoderRow, Vocoding
 __all__ = ["Engine", "EngineConfig"]
 
 _RETRY_AFTER_S = 1.0  # no stream ends sooner than its audio; a second is the least worth telling
-# Of one AVX-512 core and the shipped voice; a few calls on the real machine set them right.
-_LM_SHAPE = CostShape(base_s=250e-6, row_s=60e-6, unit_s=0.55e-6)  # a unit is a step of context
-_VOCODER_SHAPE = CostShape(base_s=300e-6, row_s=60e-6, unit_s=150e-6)  # a unit is a code
 
 
 class Engine:
@@ -83,7 +80,9 @@ class Engine:
         vocoder: VocoderRuntime | None = None,
         drafter: Drafter | None = None,
         durations: DurationRuntime | None = None,
+        profile: DeviceProfile | None = None,
     ) -> None:
+        """`profile`: of this machine, from an earlier start; without it `measure` makes one."""
         if bundle.adapter.num_phone_ids != NUM_PHONE_IDS:
             found = bundle.adapter.num_phone_ids
             raise BundleError(f"adapter.num_phone_ids is {found}, the text front end speaks {NUM_PHONE_IDS}")
@@ -97,7 +96,7 @@ class Engine:
         self._sequences: dict[str, Sequence] = {}
         self._perhaps_starved: dict[str, Sequence] = {}  # by name: text was read, or audio came back, in this round
         self._called = False  # the LM, in the last round
-        self._began_s, self._tokens_before = 0.0, 0  # of this round
+        self._began_s, self._tokens_before, self._predicted_before_s = 0.0, 0, 0.0  # of this round
         self._slots = SlotPool(self.config.slots)
         blocks = -(-bundle.adapter.max_steps // BLOCK_TOKENS)
         self._blocks = BlockPool(self.config.slots * blocks)
@@ -109,14 +108,14 @@ class Engine:
         vocoder = vocoder or OnnxVocoder(bundle, self.config.vocoder_threads, self.config.own_kernels)
         self._device = lm.device
         self._kernels = lm.kernels if lm.kernels == vocoder.kernels else f"{lm.kernels}; vocoder: {vocoder.kernels}"
-        self._lm_cost, self._vocoder_cost = CostModel(_LM_SHAPE), CostModel(_VOCODER_SHAPE)
-        self._admission = Admission(self.config, bundle.code_s, self._lm_cost, self._vocoder_cost)
+        self.profile = profile or DeviceProfile(frame_s=bundle.code_s, cores=cores(), overlaps=self.config.workers)
+        self._admission = Admission(self.config, self.profile)
         if drafter is None and bundle.drafts is not None and self.config.drafts is not DraftMode.OFF:
             drafter = ForecastDrafter(bundle, OnnxDrafts(bundle, self.config.lm_threads, self.config.own_kernels))
         if drafter is not None and (bundle.drafts is None or drafter.length > bundle.drafts.length):
             most = bundle.drafts.length if bundle.drafts else 0
             raise ConfigError(f"the drafter guesses {drafter.length} steps, the bundle's graph checks {most}")
-        self._lm_turn = LmTurn(bundle, self.config, lm, drafter, self._blocks, self._counters, self._lm_cost, clock)
+        self._lm_turn = LmTurn(bundle, self.config, lm, drafter, self._blocks, self._counters, self.profile, clock)
         self._vocoding = Vocoding(
             bundle,
             vocoder,
@@ -125,6 +124,7 @@ class Engine:
             clock,
         )
         self._vocoder_turn = VocoderTurn(self.config, self._vocoding, self._lm_turn.runnable)
+        self._measuring = Measuring(bundle, lm, self._vocoding, self.profile, self._counters, clock, self.config)
 
     # -- the door --------------------------------------------------------------------------------------------------
 
@@ -132,6 +132,15 @@ class Engine:
         """Any thread. Answers come out of `step`."""
         self._inbox.append(command)
         self._news.ring()
+
+    def measure(self) -> None:
+        """Makes the device profile, in at most 300 ms; the rest of it is measured while the engine idles."""
+        self._measuring.before_ready(self)
+        self._admission = Admission(self.config, self.profile)  # what the rehearsal was late with does not count
+
+    @property
+    def empty(self) -> bool:
+        return not self._sequences and not self._inbox
 
     def wait(self, timeout_s: float | None = None, *files: Readable) -> None:
         """Sleeps until there is a command, a finished vocoder job, a lead that has come down to its cap, a first code
@@ -143,6 +152,8 @@ class Engine:
                 due_s.append(sequence.above_cap_s(now))
         limit_s = max(0.0, min(due_s))
         self._news.wait(None if math.isinf(limit_s) else limit_s, *files)
+        if self.empty and not self._news.rung and self._clock() - now >= limit_s:
+            self._measuring.when_idle()
 
     def close(self) -> None:
         self._vocoding.close()
@@ -168,6 +179,7 @@ class Engine:
         """The first half: commands, text, finished audio. What it returns need not wait for the LM's call."""
         self._news.clear()
         self._began_s, self._tokens_before = self._clock(), self._counters.tokens
+        self._predicted_before_s = self._counters.predicted_s
         self._admission.saw_time(self._began_s)
         self._drain()
         self._read_text()
@@ -186,8 +198,17 @@ class Engine:
         self._tell_starved()
         if not self._sequences:
             self.check_integrity()
-        self._admission.pace.saw(self._counters.tokens - self._tokens_before, self._clock() - self._began_s)
+        self._learn()
         return self._take_events()
+
+    def _learn(self) -> None:
+        """Only from rounds over a full batch, since the profile predicts these."""
+        if not self.profile.measured:
+            return
+        predicted_s = self._counters.predicted_s - self._predicted_before_s
+        full = self.profile.efficient_rows(self.config.max_batch) / 2
+        if self._counters.tokens - self._tokens_before >= full and predicted_s > 0:
+            self.profile.saw_batch(predicted_s, self._clock() - self._began_s)
 
     def _take_events(self) -> list[Event]:
         events, self._events = self._events, []
@@ -204,7 +225,8 @@ class Engine:
             lm_steps=self._counters.lm_steps,
             lm_busy_s=self._counters.lm_busy_s,
             vocoder_busy_s=self._counters.vocoder_busy_s,
-            capacity=self._admission.capacity(load),
+            capacity=self._admission.capacity,
+            streams_left=self._admission.streams_left(load),
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
             kernels=self._kernels,
             device=self._device,
@@ -266,7 +288,7 @@ class Engine:
         """Raises Overloaded."""
         phases = [one.phase for one in self._sequences.values()]
         # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
-        places = self.config.max_waiting + phases.count(Phase.DRAINING)
+        places = phases.count(Phase.DRAINING)
         if not self._slots.free and phases.count(Phase.WAITING) >= places:
             raise Overloaded(f"all {self.config.slots} streams are in use", _RETRY_AFTER_S)
         if self.config.sheds and (reason := self._admission.refusal(self._load())) is not None:
@@ -356,8 +378,8 @@ class Engine:
         self._counters.vocoder_busy_s += done.busy_s
         self._counters.vocoder_step_s.observe(done.busy_s)
         self._counters.vocoder_rows += len(done.rows)
-        if done.rows[0].codes and not any(isinstance(one, EngineFault) for one in done.pcm):
-            self._vocoder_cost.observe(len(done.rows), len(done.rows[0].codes), done.busy_s)
+        if not self.config.workers:
+            self._counters.predicted_s += self.profile.job_s(len(done.rows) * len(done.rows[0].codes))
         for row, pcm in zip(done.rows, done.pcm, strict=True):
             sequence = self._sequences[row.request_id]
             sequence.in_vocoder = False
@@ -377,7 +399,7 @@ class Engine:
             first_sample = sequence.samples
             if sequence.late(now):
                 self._counters.late_chunks += 1
-                self._admission.saw_late(self._load())
+                self._admission.saw_late(now)
             self._events.append(Chunk(request_id=row.request_id, pcm=pcm, first_sample=first_sample, words=words))
             sequence.play(len(pcm) // 2, now)
         if row.last:

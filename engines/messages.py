@@ -179,6 +179,7 @@ class EngineStats:
     lm_busy_s: float
     vocoder_busy_s: float
     capacity: int  # streams that can be kept at real time, all of them speaking
+    streams_left: int  # how many more are admitted now
     predicted_ttfa_s: float  # of one more
     kernels: str = "ours"  # or which are not, and why
     device: str = "cpu"  # that the speech model runs on

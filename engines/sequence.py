@@ -28,7 +28,6 @@ from engines.timetable import Place, Planner, place_at
 WORDS_A_SLICE = 24  # spoken ones, made and pronounced at once; 64 characters of running text have 11, of digits 32
 PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken
 MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
-_SETTLED_S, _THIN_S = 1.0, 1.5  # who gains less lead in its first second runs at less than 2.5 times real time
 _NEARLY_DRY_S = 0.04  # a code: with no more in hand the next one alone would be played before the one behind it comes
 FRESH_S = 2.0  # who has just come will speak
 
@@ -322,13 +321,6 @@ class Sequence:
         """Whether a chunk sent now finds its listener dry, for want of speed and not of text."""
         excused = self.had_to_wait or self.paused or self.stands_back
         return self._dry_at_s is not None and now > self._dry_at_s and not excused
-
-    def thin(self, now: float) -> bool:
-        """Whether it has sounded for a while and still has little in hand, for want of speed and not of text."""
-        if self.first_chunk_s is None or self.had_to_wait or self.paused or self.stands_back or not self.segments:
-            return False
-        settled = now - self.first_chunk_s > _SETTLED_S and self.request.max_lead_s is None
-        return settled and (self._dry_at_s or 0.0) - now < _THIN_S and self.ready
 
     def begins(self, now: float) -> bool:
         """Whether its next chunk is the first that its listener has to play: of all, or since the text ran out."""

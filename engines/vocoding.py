@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.errors import EngineFault
+from engines.mixing import weights
 from engines.overlap_add import OverlapAdd, to_s16
 from engines.randomness import noise
 from engines.runtime.base import FloatArray, VocoderRuntime
@@ -90,6 +91,28 @@ class Vocoding:
         if wake is not None:
             self._worker = threading.Thread(target=self._work, name="vocoder", daemon=True)
             self._worker.start()
+
+    def try_job(self, *, rows: int, codes: int) -> None:
+        """A job for no sequence, in the caller's thread. Only while no slot is leased: what it leaves in the first
+        slots' states is cleared when a sequence begins there."""
+        assert self.idle, "a job is in flight"
+        bundle = self._bundle
+        self._synthesise(
+            [
+                VocoderRow(
+                    slot=slot,
+                    request_id="",
+                    codes=(0,) * codes,
+                    first_code=0,
+                    voices=weights(bundle, bundle.voices[0].id, ()),
+                    pitch=1.0,
+                    seed=0,
+                    rate_hz=bundle.sample_rate_hz,
+                    last=False,
+                )
+                for slot in range(rows)
+            ]
+        )
 
     def start(self, rows: list[VocoderRow], *, urgent: bool) -> None:
         """All rows bring the same number of codes. Not without `room`."""

@@ -56,6 +56,7 @@ def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
 
 def _run(pipe: BlockingPipe, engine: Engine) -> None:
     try:
+        engine.measure()
         pipe.send(READY)
         _serve(pipe, engine)
     finally:

@@ -126,7 +126,7 @@ class _EngineFigures(Collector):
             ("requests_waiting", "Sequences waiting for a slot", stats.waiting),
             ("slots", "Slots in all", stats.slots),
             ("capacity_streams", "Streams that this machine can keep at real time", stats.capacity),
-            ("capacity_streams_left", "Of them, not in use", max(0, stats.capacity - stats.running)),
+            ("capacity_streams_left", "Of them, not in use", stats.streams_left),
             ("predicted_first_audio_seconds", "Time to first audio of one more stream", stats.predicted_ttfa_s),
             ("kv_cache_usage_ratio", "Leased cache blocks by all", stats.kv_blocks_used / blocks if blocks else 0.0),
             ("kv_blocks_free", "Cache blocks that nobody leases", blocks - stats.kv_blocks_used),

@@ -38,7 +38,7 @@ async def capacity(request: Request) -> JSONResponse:
     running = state.engine.active  # newer than the engine's own count
     return JSONResponse(
         {
-            "streams_left": max(0, stats.capacity - running),
+            "streams_left": max(0, min(stats.streams_left, stats.capacity - running)),
             "streams_running": running,
             "streams_capacity": stats.capacity,
             "predicted_ttfa_ms": round(1000 * stats.predicted_ttfa_s, 1),

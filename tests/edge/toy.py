@@ -131,7 +131,8 @@ class ToyEngine:
     def _stats(self) -> EngineStats:
         return EngineStats(
             running=len(self.voices), waiting=0, slots=4, kv_blocks_used=len(self.voices), kv_blocks_total=8,
-            lm_steps=1, lm_busy_s=0.5, vocoder_busy_s=0.25, capacity=3, predicted_ttfa_s=0.04,
+            lm_steps=1, lm_busy_s=0.5, vocoder_busy_s=0.25, capacity=3, streams_left=3 - len(self.voices),
+            predicted_ttfa_s=0.04,
             counters=self.counters,
             tallies={
                 "batch_rows": Tally(bounds=(1, 2, 4), counts=(5, 1, 0, 2), sum=40.0),

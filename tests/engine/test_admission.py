@@ -1,139 +1,107 @@
-"""Who may come in, and the costs it is predicted from: first audio, what the machine sustains, lateness, thin leads."""
+"""Which requests are admitted: predicted first audio, capacity from the device profile, and the guard."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import pytest
 
-from engines.admission import Admission, Load, Pace
 from engines.config import EngineConfig
-from engines.cost_model import CostModel, CostShape
+from engines.scheduling.admission import Admission, Load
+from engines.scheduling.device_profile import Curve, DeviceProfile
 
-SHAPE = CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.5e-6)
-
-
-def test_the_cost_model_learns_a_slower_machine_and_shrugs_off_an_interruption() -> None:
-    model = CostModel(SHAPE)
-    for _ in range(200):
-        for rows in (1, 4, 16):
-            model.observe(rows, 100, 3 * SHAPE.cost_s(rows, 100))
-    assert model.predict_s(16, 100) == pytest.approx(3 * SHAPE.cost_s(16, 100), rel=0.02)
-    assert model.predict_s(40, 100) == pytest.approx(3 * SHAPE.cost_s(40, 100), rel=0.02)
-    before = model.predict_s(16, 100)
-    model.observe(16, 100, 10.0)
-    assert model.predict_s(16, 100) < 1.2 * before
+FRAME_S = 0.04
 
 
-def test_rows_within_a_slice() -> None:
-    model = CostModel(SHAPE)
-    rows = model.rows_within(3e-3, 100, 64)
-    assert model.predict_s(rows, 100) <= 3e-3 < model.predict_s(rows + 1, 100)
-    assert model.rows_within(1e-9, 100, 64) == 1
-    assert model.rows_within(1.0, 100, 64) == 64
+def profile(step_s: tuple[float, float] = (0.3e-3, 0.1e-3), *, overlaps: bool = True, cores: int = 2) -> DeviceProfile:
+    """Linear costs, those of a vocoder job half of a step's."""
+    made = DeviceProfile(frame_s=FRAME_S, cores=cores, overlaps=overlaps, loop_row_s=0.0, edge_row_s=0.0)
+    for size in (1, 2, 8, 16, 64):
+        made.steps.add(size, step_s[0] + step_s[1] * size)
+        made.jobs.add(size, (step_s[0] + step_s[1] * size) / 2)
+    return made
 
 
-def test_capacity_falls_with_cost_and_with_lateness_and_comes_back() -> None:
-    config = EngineConfig()
-    fast, slow = (CostModel(SHAPE) for _ in range(2))
-    for rows in (1, 2, 4, 8, 16, 32, 64):
-        for _ in range(100):
-            slow.observe(rows, 100, 8 * SHAPE.cost_s(rows, 100))
-    load = Load(running=10, first_pending=0, mean_context=100)
-    vocoder = CostModel(CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.1e-3))
-    quick = Admission(config, 0.04, fast, vocoder)
-    assert Admission(config, 0.04, slow, vocoder).capacity(load) < quick.capacity(load)
-    assert quick.refusal(load) is None
-    before = quick.capacity(load)
-    quick.saw_time(0.0)
-    quick.saw_late(replace(load, running=2))
-    assert quick.capacity(load) == before, "two streams are late by a hiccup, not by their load"
-    quick.saw_late(replace(load, running=before - 10))
-    assert quick.capacity(load) == int(0.9 * (before - 10))
-    quick.saw_time(1.0)
-    assert int(0.9 * (before - 10)) < quick.capacity(load) < before
-    quick.saw_time(10.0)
-    assert quick.capacity(load) == before
+def admission(of: DeviceProfile, **settings: float) -> Admission:
+    return Admission(EngineConfig(slots=512, **settings), of)  # type: ignore[arg-type]
 
 
-def test_the_pace_forgets_and_judges_nothing_by_a_few_rounds() -> None:
-    pace = Pace()
-    assert math.isinf(pace.codes_per_s)
-    pace.saw(5, 0.001)
-    assert math.isinf(pace.codes_per_s), "a millisecond tells nothing"
-    for _ in range(5000):
-        pace.saw(12, 0.004)
-    assert pace.codes_per_s == pytest.approx(3000)
-    for _ in range(2000):
-        pace.saw(6, 0.004)
-    assert pace.codes_per_s == pytest.approx(1500, rel=0.01)
+def test_a_curve_is_straight_between_and_beyond_what_was_measured() -> None:
+    curve = Curve()
+    for size, seconds in ((8, 9.0), (8, 8.0), (8, 100.0), (16, 13.0)):
+        curve.add(size, seconds)
+    assert [curve(size) for size in (8, 12, 16, 32)] == [9.0, 11.0, 13.0, 21.0], "medians, not means"
+    curve.add(4, 50.0)
+    assert curve(4) == 9.0, "a smaller call takes no longer: it was interrupted"
 
 
-def _at_a_pace_of(streams: int, config: EngineConfig) -> Admission:
-    """One whose loop makes the codes of so many streams in a second of its own time, on a machine of cheap calls."""
-    admission = Admission(config, 0.04, CostModel(SHAPE), CostModel(SHAPE))
-    for _ in range(500):
-        admission.pace.saw(streams, 0.04)  # 25 codes a second each
-    return admission
+def test_rows_within_a_time() -> None:
+    made = profile()
+    rows = made.rows_within(3e-3, 64)
+    assert made.step_s(rows) <= 3e-3 < made.step_s(rows + 1)
+    assert (made.rows_within(1e-9, 64), made.rows_within(1.0, 64)) == (1, 64)
 
 
-def test_who_comes_is_judged_by_the_loops_pace_too() -> None:
-    """Calls of the LM are a part of what the loop does: by them alone it would let in more than it keeps up with."""
-    config = EngineConfig()
-    load = Load(running=60, first_pending=0, mean_context=100)
-    assert Admission(config, 0.04, CostModel(SHAPE), CostModel(SHAPE)).refusal(load) is None
-    admission = _at_a_pace_of(80, config)
-    assert admission.capacity(load) == pytest.approx(80 * config.pace_headroom, abs=1)
-    assert "60 streams are running, this machine sustains" in (admission.refusal(load) or "")
-    assert admission.refusal(replace(load, running=50)) is None
-    assert admission.refusal(replace(load, running=0)) is None, "a slow machine still serves one"
+def test_capacity_follows_the_busiest_worker_and_the_cores() -> None:
+    alone = admission(profile(cores=4)).capacity
+    together = admission(profile(overlaps=False)).capacity
+    assert admission(profile(cores=1)).capacity == together < alone
+    slower = admission(profile((0.9e-3, 0.3e-3), cores=4)).capacity
+    assert slower == pytest.approx(alone / 3, abs=1)
+    own = profile(cores=4)
+    own.loop_row_s = 0.1e-3
+    assert admission(own).capacity < 0.65 * alone, "the loop's own time counts"
+    edge = profile()
+    edge.edge_row_s = 1e-3
+    assert admission(edge).capacity < 0.5 * admission(profile()).capacity, "so does the edge's"
 
 
-def test_few_are_in_the_works_at_once_while_somebody_has_to_be_refused_anyway() -> None:
-    """Many at once would each be made slowly; those who wait for text or have plenty in hand do not count."""
-    admission = _at_a_pace_of(160, EngineConfig(least_speed=8.0))
-    crowd = Load(running=70, first_pending=0, mean_context=100, backlog=70)
-    for tenth in range(100):
-        admission.saw_time(tenth / 10)
-        assert admission.refusal(crowd) is None, "the machine can keep them all at real time"
-    for tenth in range(100, 300):
-        admission.saw_time(tenth / 10)
-        assert admission.refusal(replace(crowd, running=120, backlog=120)) is not None
-    assert admission.refusal(replace(crowd, backlog=21)) is not None
-    usual = replace(crowd, backlog=18)
-    assert admission.capacity(usual) == 72, "160 / 8 in the works"
-    assert admission.refusal(usual) is None
-    for tenth in range(300, 500):
-        admission.saw_time(tenth / 10)
-    assert admission.refusal(crowd) is None, "all are let in again"
+def test_an_unmeasured_engine_counts_slots() -> None:
+    unmeasured = DeviceProfile(frame_s=FRAME_S, cores=1, overlaps=False)
+    assert admission(unmeasured).capacity == 512
 
 
-def test_few_streams_in_the_works_say_nothing_of_the_machine() -> None:
-    slow = _at_a_pace_of(16, EngineConfig(least_speed=8.0))
-    for tenth in range(200):
-        slow.saw_time(tenth / 10)
-        assert slow.refusal(Load(running=12, first_pending=0, mean_context=100, backlog=12)) is not None
-    assert slow.refusal(Load(running=7, first_pending=0, mean_context=100, backlog=7)) is None
+def test_the_correction_follows_slow_batches_and_shrugs_off_an_interruption() -> None:
+    made = profile()
+    capacity = admission(made).capacity
+    made.saw_batch(1e-3, 1.0)
+    assert admission(made).capacity > 0.95 * capacity
+    for _ in range(10_000):
+        predicted_s = made.step_s(16)
+        made.saw_batch(predicted_s, 2 * predicted_s / made.correction)
+    assert made.correction == pytest.approx(2, rel=0.05)
+    assert admission(made).capacity == pytest.approx(capacity / 2, rel=0.05)
 
 
-def test_a_crowd_of_newcomers_is_refused_by_the_first_audio_it_would_wait_for() -> None:
-    config = EngineConfig(max_ttfa_s=0.05)
-    vocoder = CostModel(CostShape(base_s=1e-3, row_s=1e-3, unit_s=1e-3))
-    admission = Admission(config, 0.04, CostModel(SHAPE), vocoder)
-    few, many = (Load(running=0, first_pending=count, mean_context=0) for count in (2, 40))
-    assert admission.predicted_ttfa_s(few) < admission.predicted_ttfa_s(many)
-    assert admission.refusal(few) is None
-    assert "first audio would take" in (admission.refusal(many) or "")
+def test_a_lone_stream_is_never_refused() -> None:
+    slow = admission(profile((1.0, 1.0)))
+    assert slow.capacity == 1
+    assert slow.refusal(Load(running=0, first_pending=0)) is None
+    assert "this machine sustains 1" in (slow.refusal(Load(running=1, first_pending=0)) or "")
 
 
-def test_nobody_new_is_admitted_while_those_who_speak_gain_no_lead() -> None:
-    vocoder = CostModel(CostShape(base_s=0.3e-3, row_s=0.06e-3, unit_s=0.1e-3))
-    admission = Admission(EngineConfig(), 0.04, CostModel(SHAPE), vocoder)
-    well = Load(running=80, first_pending=0, mean_context=100, thin=10)
-    assert admission.capacity(well) > 80
-    assert admission.refusal(well) is None
-    badly = replace(well, thin=11)
-    assert admission.capacity(badly) == 80
-    assert "this machine sustains 80" in (admission.refusal(badly) or "")
-    assert admission.refusal(replace(well, running=16, thin=8)) is None, "so few say nothing of the machine"
+def test_many_waiting_for_first_audio_are_refused_by_the_time_it_would_take() -> None:
+    judge = admission(profile((1e-3, 0.3e-3)), max_ttfa_s=0.02)
+    few, many = (Load(running=1, first_pending=count) for count in (1, 40))
+    assert judge.predicted_ttfa_s(few) < judge.predicted_ttfa_s(many)
+    assert judge.refusal(few) is None
+    assert "first audio would take" in (judge.refusal(many) or "")
+
+
+def test_lateness_and_rejections_lower_what_is_generated_at_once_and_time_raises_it() -> None:
+    judge, now = admission(profile()), 100.0
+    judge.saw_time(now)
+    free, capacity = Load(running=2, first_pending=0, busy=2), judge.capacity
+    before = judge.streams_left(free)
+    for _ in range(5):
+        judge.saw_late(now)
+    once = judge.streams_left(free)
+    assert before == capacity - 2
+    assert once == pytest.approx(0.9 * capacity - 2, abs=1), "chunks late together are late once"
+    full = Load(running=capacity, first_pending=0, busy=capacity)
+    for _ in range(100):
+        assert judge.refusal(full) is not None
+    fewest = judge.streams_left(free)
+    assert 0 < fewest < capacity / 7
+    assert "being generated" in (judge.refusal(Load(running=60, first_pending=0, busy=60)) or "")
+    assert judge.capacity == capacity, "what the machine sustains is another thing"
+    judge.saw_time(now + 10)
+    assert judge.streams_left(free) == before

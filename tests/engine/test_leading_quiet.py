@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from engines.bundle import Bundle
 from engines.config import DraftMode
 from engines.leading_quiet import FirstAudible, LeadingQuiet, loud_windows
-from engines.load import load_of
 from engines.loop import Engine, EngineConfig
 from engines.messages import (
     Append,
@@ -28,6 +27,7 @@ from engines.messages import (
     WaitingForText,
 )
 from engines.overlap_add import RATES_HZ
+from engines.scheduling.admission import load_of
 from engines.text import FrontEnd
 from tests.engine.driving import pcm_of, settle
 from tests.engine.toys import FakeClock, ToyDurations, ToyLm, ToyVocoder

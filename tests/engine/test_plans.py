@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -17,8 +18,8 @@ from engines.speculation import Speculation
 from engines.text import FrontEnd
 from engines.vocoding import VocoderRow
 from tests.engine.driving import pcm_of, settle
+from tests.engine.simulator import LONG, PLAIN, SHORT, Simulator
 from tests.engine.test_laws import TEXT
-from tests.engine.test_scheduling import LONG, SHORT, House
 from tests.engine.test_vocoding import HeldVocoder
 from tests.engine.toys import FakeClock, ToyDurations, ToyLm
 
@@ -27,34 +28,34 @@ FIRST_CODES = first_chunk(0) + 1  # of a stream's first chunk, that of the openi
 SPEAKING = ((4, 8), (13, 17), (22, 26))  # ranges of slots whose streams speak; those between them have no text
 
 
-def lead_s(house: House, sequence: Sequence) -> float:
-    return sequence.lead_s(house.clock.now_s, sequence.vocoded)
+def lead_s(simulator: Simulator, sequence: Sequence) -> float:
+    return sequence.lead_s(simulator.clock.now_s, sequence.vocoded)
 
 
 def speaking(slot: int) -> bool:
     return any(first <= slot < last for first, last in SPEAKING)
 
 
-def in_the_middle(house: House, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Fills the house, where slot 0 may be taken, and brings it to where one call of a plan of three has been made.
+def in_the_middle(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Fills the simulator, where slot 0 may be taken, and brings it to where one call of a plan of three has been made.
     Returns the ranges called from then on."""
-    for slot in range(len(house.listeners), SPEAKING[-1][1]):
-        house.ask(f"s{slot}", LONG if speaking(slot) else "", end=False)
-    house.run(1)
+    for slot in range(len(simulator.listeners), SPEAKING[-1][1]):
+        simulator.ask(f"s{slot}", LONG if speaking(slot) else "", end=False)
+    simulator.run(1)
     ranges: list[tuple[int, int]] = []
-    step = house.lm.step
+    step = simulator.lm.step
 
     def watched(first: int, last: int) -> FloatArray:
         ranges.append((first, last))
         return step(first, last)
 
-    monkeypatch.setattr(house.lm, "step", watched)
-    while len(house.engine._lm_turn._plan) != 2:
-        house.step()
+    monkeypatch.setattr(simulator.lm, "step", watched)
+    while len(simulator.engine._lm_turn._plan) != 2:
+        simulator.step()
     ranges.clear()
-    planned = [sequence.slot for _, call in house.engine._lm_turn._plan for sequence in call]
+    planned = [sequence.slot for _, call in simulator.engine._lm_turn._plan for sequence in call]
     assert len(planned) == 8
-    assert min(lead_s(house, house.engine._sequences[f"s{slot}"]) for slot in planned) > URGENT_S
+    assert min(lead_s(simulator, simulator.engine._sequences[f"s{slot}"]) for slot in planned) > URGENT_S
     return ranges
 
 
@@ -77,10 +78,10 @@ def ask(engine: Engine, name: str) -> None:
 
 
 def test_a_plan_is_made_call_by_call(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = House(bundle)
-    ranges = in_the_middle(house, monkeypatch)
+    simulator = Simulator(bundle)
+    ranges = in_the_middle(simulator, monkeypatch)
     for calls in (1, 2, 3):
-        house.step()
+        simulator.step()
         assert len(ranges) == len(set(ranges)) == calls
     assert set(ranges) == set(SPEAKING), "the next plan begins with those that have waited longest"
 
@@ -88,44 +89,48 @@ def test_a_plan_is_made_call_by_call(bundle: Bundle, monkeypatch: pytest.MonkeyP
 def test_a_newcomer_is_served_at_the_next_call_and_the_rest_of_the_plan_is_dropped(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = House(bundle)
-    ranges = in_the_middle(house, monkeypatch)
-    house.ask("new", SHORT)
-    house.step()
+    simulator = Simulator(bundle)
+    ranges = in_the_middle(simulator, monkeypatch)
+    simulator.ask("new", SHORT)
+    simulator.step()
     assert ranges == [(26, 27)] * FIRST_CODES, "all of its first chunk, and nobody else"
-    assert not house.engine._lm_turn._plan
-    assert len(house.engine._sequences["new"].codes) == FIRST_CODES
-    house.run(0.5)
-    assert house.ttfa_s("new") < 0.01
-    assert all(one.underruns == 0 for one in house.listeners.values())
+    assert not simulator.engine._lm_turn._plan
+    assert len(simulator.engine._sequences["new"].codes) == FIRST_CODES
+    simulator.run(0.5)
+    assert simulator.ttfa_s("new") < 0.01
+    assert all(one.underruns == 0 for one in simulator.listeners.values())
 
 
 def test_text_for_a_stream_that_has_run_dry_drops_the_plan_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = House(bundle)
-    house.ask("fed", "It goes on, ", end=False)
-    house.run(3)
-    assert house.listeners["fed"].waiting
-    ranges = in_the_middle(house, monkeypatch)
-    house.engine.submit(Append(request_id="fed", text="and then on and on again. "))
-    house.step()
+    simulator = Simulator(bundle)
+    simulator.ask("fed", "It goes on, ", end=False)
+    simulator.run(3)
+    assert simulator.listeners["fed"].waiting
+    ranges = in_the_middle(simulator, monkeypatch)
+    simulator.engine.submit(Append(request_id="fed", text="and then on and on again. "))
+    simulator.step()
     assert ranges == [(0, 1)]
-    assert not house.engine._lm_turn._plan
+    assert not simulator.engine._lm_turn._plan
 
 
 def test_a_newcomer_that_waited_for_a_slot_drops_the_plan_when_it_gets_one(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = EngineConfig(slots=SPEAKING[-1][1], max_waiting=1, workers=False, drafts=DraftMode.OFF, sheds=False)
-    house = House(bundle, config)
-    ranges = in_the_middle(house, monkeypatch)
-    house.ask("new", SHORT)
-    house.engine.attend()
-    assert len(house.engine._lm_turn._plan) == 2, "it can do nothing yet"
-    house.engine.submit(Cancel(request_id="s0"))
-    house.engine.attend()
-    house.engine.advance()
+    config = EngineConfig(slots=SPEAKING[-1][1], workers=False, drafts=DraftMode.OFF, sheds=False)
+    simulator = Simulator(bundle, config=config)
+    ranges = in_the_middle(simulator, monkeypatch)
+    gone = simulator.engine._sequences["s0"]
+    gone.in_vocoder = True
+    simulator.engine.submit(Cancel(request_id="s0"))
+    simulator.ask("new", SHORT)
+    simulator.engine.attend()
+    assert len(simulator.engine._lm_turn._plan) == 2, "it can do nothing yet"
+    gone.in_vocoder = False
+    simulator.engine._release(gone)
+    simulator.engine.attend()
+    simulator.engine.advance()
     assert ranges == [(0, 1)] * FIRST_CODES
-    assert len(house.engine._sequences["new"].codes) == FIRST_CODES
+    assert len(simulator.engine._sequences["new"].codes) == FIRST_CODES
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -133,61 +138,61 @@ def test_a_plan_does_not_step_who_got_the_slot_of_another(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     """Cancelled in the middle of a plan, at the edge of a range and inside it."""
-    house = House(bundle)
-    ranges = in_the_middle(house, monkeypatch)
-    gone, *others = (planned := house.engine._lm_turn._plan[0][1])[place:] + planned[:place]
+    simulator = Simulator(bundle)
+    ranges = in_the_middle(simulator, monkeypatch)
+    gone, *others = (planned := simulator.engine._lm_turn._plan[0][1])[place:] + planned[:place]
     first, last = min(one.slot for one in planned), max(one.slot for one in planned) + 1
     made = [len(one.codes) for one in (gone, *others)]
-    house.listeners["heir"] = house.listeners[gone.request.request_id]
-    house.engine.submit(Cancel(request_id=gone.request.request_id))
-    house.engine.submit(Submit(request_id="heir", voice=bundle.voices[0].id, seed=1))
-    house.engine.submit(StandBack(request_id="heir"))  # so that the plan is not dropped for it
-    house.engine.submit(Append(request_id="heir", text=SHORT))
-    house.engine.submit(EndText(request_id="heir"))
-    house.step()
-    heir = house.engine._sequences["heir"]
+    simulator.listeners["heir"] = simulator.listeners[gone.request.request_id]
+    simulator.engine.submit(Cancel(request_id=gone.request.request_id))
+    simulator.engine.submit(Submit(request_id="heir", voice=bundle.voices[0].id, seed=1))
+    simulator.engine.submit(StandBack(request_id="heir"))  # so that the plan is not dropped for it
+    simulator.engine.submit(Append(request_id="heir", text=SHORT))
+    simulator.engine.submit(EndText(request_id="heir"))
+    simulator.step()
+    heir = simulator.engine._sequences["heir"]
     assert (heir.slot, heir.ready, heir.codes) == (gone.slot, True, [])
     assert ranges == [(first + 1 if place == 0 else first, last)]
     assert [len(one.codes) for one in (gone, *others)] == [made[0], *(count + 1 for count in made[1:])]
-    house.run(1)
+    simulator.run(1)
     assert heir.codes[:20] == [7 * step % bundle.codes.count for step in range(20)], "from the beginning of its cache"
 
 
 def test_nobody_is_asked_again_in_the_middle_of_a_plan_when_nothing_came(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = House(bundle)
-    in_the_middle(house, monkeypatch)
-    while house.engine.attend():
+    simulator = Simulator(bundle)
+    in_the_middle(simulator, monkeypatch)
+    while simulator.engine.attend():
         pass  # what was due at the vocoder
 
     def asked(*_: object) -> None:
         raise AssertionError("a look at all sequences")
 
-    for part, name in ((house.engine._lm_turn, "_rows"), (house.engine._vocoder_turn, "_due")):
+    for part, name in ((simulator.engine._lm_turn, "_rows"), (simulator.engine._vocoder_turn, "_due")):
         monkeypatch.setattr(part, name, asked)
-    assert house.engine.has_work
-    house.engine.attend()
+    assert simulator.engine.has_work
+    simulator.engine.attend()
     monkeypatch.undo()
-    assert len(house.engine._lm_turn._plan) == 2
+    assert len(simulator.engine._lm_turn._plan) == 2
 
 
 def test_several_newcomers_get_their_first_chunks_in_one_call(bundle: Bundle) -> None:
     """Of five the four oldest, the fifth in the next."""
-    house = House(bundle)
+    simulator = Simulator(bundle)
     for index in range(3):
-        house.ask(f"s{index}", LONG)
-    house.run(0.2)
+        simulator.ask(f"s{index}", LONG)
+    simulator.run(0.2)
     names = [f"new{index}" for index in range(5)]
     for name in names:
-        house.ask(name, SHORT)
-    house.step()
-    made = [len(house.engine._sequences[name].codes) for name in names]
+        simulator.ask(name, SHORT)
+    simulator.step()
+    made = [len(simulator.engine._sequences[name].codes) for name in names]
     assert made == [FIRST_CODES] * 4 + [0]
-    house.step()
-    assert len(house.engine._sequences["new4"].codes) == FIRST_CODES
-    house.run(0.5)
-    assert all(one.underruns == 0 for one in house.listeners.values())
+    simulator.step()
+    assert len(simulator.engine._sequences["new4"].codes) == FIRST_CODES
+    simulator.run(0.5)
+    assert all(one.underruns == 0 for one in simulator.listeners.values())
 
 
 @pytest.mark.parametrize("drafts", [DraftMode.AUTO, DraftMode.ON])
@@ -235,18 +240,18 @@ def test_a_newcomer_is_dispatched_before_the_next_one_is_hurried(
 def test_nobody_who_has_time_goes_with_a_newcomer_to_the_vocoder(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = House(bundle)
+    simulator = Simulator(bundle)
     for name in "abcde":
-        house.ask(name, LONG)
-    house.engine.attend()
-    turn, sequences = house.engine._vocoder_turn, list(house.engine._sequences.values())
+        simulator.ask(name, LONG)
+    simulator.engine.attend()
+    turn, sequences = simulator.engine._vocoder_turn, list(simulator.engine._sequences.values())
 
     def job(*leads_s: float) -> tuple[int, bool, float | None]:
         """Of as many sequences with two codes due: how many go, whether they are urgent, and who is left."""
         due = [((lead_s, float(at)), 2, one) for at, (lead_s, one) in enumerate(zip(leads_s, sequences))]
         monkeypatch.setattr(turn, "_due", lambda *_: list(due))
         turn.changed()
-        found = turn.next_job(sequences, house.clock.now_s)
+        found = turn.next_job(sequences, simulator.clock.now_s)
         assert found is not None
         assert found.sequences == sequences[: len(found.sequences)]
         return len(found.sequences), found.urgent, found.next_lead_s
@@ -257,39 +262,39 @@ def test_nobody_who_has_time_goes_with_a_newcomer_to_the_vocoder(
 
 
 def test_a_newcomer_with_its_first_chunk_made_holds_nobody_up(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = House(bundle, lm_s=(0.3e-3, 0.5e-3))
+    simulator = Simulator(bundle, replace(PLAIN, step_s=(0.3e-3, 0.5e-3)))
     for index in range(6):
-        house.ask(f"s{index}", LONG)
-    house.run(0.2)
-    others = list(house.engine._sequences.values())
-    leads_s = [lead_s(house, one) for one in others]
-    assert URGENT_S < min(leads_s) <= max(leads_s) < house.config.lead_cap_s
-    monkeypatch.setattr(house.engine._vocoding, "room", lambda *, urgent: False)  # busy for long
-    house.ask("new", LONG)
-    house.engine.attend()
-    new, before = house.engine._sequences["new"], [len(one.codes) for one in others]
+        simulator.ask(f"s{index}", LONG)
+    simulator.run(0.2)
+    others = list(simulator.engine._sequences.values())
+    leads_s = [lead_s(simulator, one) for one in others]
+    assert URGENT_S < min(leads_s) <= max(leads_s) < simulator.config.lead_cap_s
+    monkeypatch.setattr(simulator.engine._vocoding, "room", lambda *, urgent: False)  # busy for long
+    simulator.ask("new", LONG)
+    simulator.engine.attend()
+    new, before = simulator.engine._sequences["new"], [len(one.codes) for one in others]
     while len(new.codes) < FIRST_CODES:
-        house.step()
+        simulator.step()
         assert len(new.codes) <= FIRST_CODES
     assert [len(one.codes) for one in others] == before, "until then it is before all others"
     for _ in range(4):
-        house.step()
+        simulator.step()
     assert new.first_chunk_s is None
     assert all(len(one.codes) > count for one, count in zip(others, before, strict=True))
 
 
 def test_a_sated_row_between_others_is_not_stepped_with_them(bundle: Bundle) -> None:
-    house = House(bundle)
+    simulator = Simulator(bundle)
     for index in range(3):
-        house.ask(f"s{index}", LONG)
-    house.run(0.1)
-    left, sated, right = house.engine._sequences.values()
+        simulator.ask(f"s{index}", LONG)
+    simulator.run(0.1)
+    left, sated, right = simulator.engine._sequences.values()
     sated.in_vocoder = True  # for long
     while sated.pending < SATED_CODES:
-        house.step()
+        simulator.step()
     before = [len(one.codes) for one in (left, sated, right)]
-    house.engine._lm_turn._plan.clear()
-    house.step()
+    simulator.engine._lm_turn._plan.clear()
+    simulator.step()
     assert [len(one.codes) for one in (left, sated, right)] == [before[0] + 1, before[1], before[2] + 1]
 
 

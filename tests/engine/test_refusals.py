@@ -13,7 +13,7 @@ from engines.synth import speak
 
 
 def test_a_full_engine_says_when_to_come_back() -> None:
-    engine = Engine(load_bundle(None), EngineConfig(slots=1, max_waiting=0, sheds=False, workers=False))
+    engine = Engine(load_bundle(None), EngineConfig(slots=1, sheds=False, workers=False))
     engine.submit(Submit(request_id="first", voice="rms", seed=0))
     with pytest.raises(Overloaded, match="all 1 streams are in use") as refused:
         speak(engine, "There is no room for this.")

@@ -37,7 +37,7 @@ ALONE: dict[tuple[tuple[str | None, ...], int], bytes | None] = {}  # by text (N
 
 @functools.cache  # loading is slow, and an engine is as new when idle: that is part of what is tested
 def make(slots: int) -> Engine:
-    config = EngineConfig(slots=slots, max_waiting=2, workers=False, drafts=DraftMode.ON, max_ttfa_s=1e9, headroom=1e9)
+    config = EngineConfig(slots=slots, workers=False, drafts=DraftMode.ON, sheds=False)
     return Engine(BUNDLE, config, front_end=FRONT_END, drafter=NgramDrafter())
 
 

@@ -25,13 +25,13 @@ class ToyLm:
     def __init__(self, bundle: Bundle, slots: int, clock: FakeClock, base_s: float, row_s: float) -> None:
         self.inputs = StepInputs.allocate(slots, bundle.adapter.features)
         self._codes = bundle.codes.count
-        self._clock, self._base_s, self._row_s = clock, base_s, row_s
+        self._clock, self.base_s, self.row_s = clock, base_s, row_s
         self.calls: list[int] = []
 
     def step(self, first: int, last: int) -> FloatArray:
         rows = last - first
         self.calls.append(rows)
-        self._clock.now_s += self._base_s + self._row_s * rows
+        self._clock.now_s += self.base_s + self.row_s * rows
         codes = np.zeros((rows, self._codes), np.float32)
         for row in range(rows):
             step = int(self.inputs.past[first + row])
@@ -58,7 +58,7 @@ class ToyVocoder:
     kernels = "ours"
 
     def __init__(self, bundle: Bundle, clock: FakeClock, base_s: float, code_s: float, quiet: int = 0) -> None:
-        self._bundle, self._clock, self._base_s, self._code_s = bundle, clock, base_s, code_s
+        self._bundle, self._clock, self.base_s, self.code_s = bundle, clock, base_s, code_s
         self._quiet_frames = quiet * bundle.frames_per_code
 
     def initial_state(self, rows: int) -> State:
@@ -67,7 +67,7 @@ class ToyVocoder:
     def run(
         self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
     ) -> tuple[FloatArray, State]:
-        self._clock.now_s += self._base_s + self._code_s * codes.size
+        self._clock.now_s += self.base_s + self.code_s * codes.size
         bins = self._bundle.window_samples // 2 + 1
         frames = codes.shape[1] * self._bundle.frames_per_code
         spectrum = np.zeros((len(codes), frames, 2, bins), np.float32)

@@ -1,0 +1,108 @@
+"""Admits or rejects a request: capacity from the device profile, predicted first audio, and a guard on what really
+happens.
+
+The guard limits the streams generated at once. Lateness and rejections lower it by a share, quiet time raises it by
+equal steps. A saturated machine makes as many frames for few streams as for many, but each of few has more lead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from engines.config import EngineConfig
+from engines.scheduler import first_chunk
+from engines.scheduling.device_profile import DeviceProfile
+from engines.sequence import Phase, Sequence
+
+_FEWEST = 1 / 8  # of capacity: what the guard leaves, or one full batch; each stream then gains lead
+_DECREASE = 0.9
+_INCREASE = 1 / 8  # of capacity, in a second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    running: int  # sequences that speak or are about to
+    first_pending: int  # of them, those without audio
+    busy: int = 0  # of them, those being generated: not starved of text, paused or far ahead
+
+
+def load_of(sequences: Collection[Sequence], now: float) -> Load:
+    running = pending = busy = 0
+    for one in sequences:
+        if one.phase is not Phase.DRAINING and one.speaks(now):
+            running += 1
+            busy += one.wants_codes(now)
+            pending += one.first_chunk_s is None and bool(one.unread or one.segments)
+    return Load(running=running, first_pending=pending, busy=busy)
+
+
+class Admission:
+    def __init__(self, config: EngineConfig, profile: DeviceProfile) -> None:
+        self._config, self._profile = config, profile
+        self._share = 1.0  # of capacity, that may be generated at once
+        self._seen_at_s: float | None = None
+        self._late_at_s = float("-inf")
+
+    @property
+    def capacity(self) -> int:
+        """Streams that can be kept at real time, all of them speaking."""
+        config = self._config
+        if not self._profile.measured:
+            return config.slots
+        streams = self._profile.capacity(max_batch=config.max_batch, job_codes=config.vocoder_job_codes)
+        return max(1, min(config.slots, int(streams)))
+
+    def streams_left(self, load: Load) -> int:
+        capacity = self.capacity
+        return max(0, min(capacity - load.running, self._most_busy(capacity) - load.busy))
+
+    def predicted_ttfa_s(self, load: Load) -> float:
+        """Of one more stream: the calls under way, then its own and those of the newcomers before it."""
+        config, profile, newcomers = self._config, self._profile, load.first_pending + 1
+        codes = first_chunk(load.running + 1)
+        rows = max(1, config.vocoder_job_codes // codes)
+        batches, jobs = -(-newcomers // config.max_batch), -(-newcomers // rows)
+        under_way_s = 0.0
+        if load.busy:
+            busy = min(load.busy, profile.efficient_rows(config.max_batch))
+            under_way_s = profile.step_s(busy) + profile.job_s(config.vocoder_job_codes)
+        steps_s = codes * batches * profile.step_s(min(newcomers, config.max_batch))
+        return under_way_s + steps_s + jobs * profile.job_s(codes * min(newcomers, rows))
+
+    def refusal(self, load: Load) -> str | None:
+        """Why one more stream cannot be served in time; None when it can, and when it would be the only one."""
+        if not load.running and not load.first_pending:
+            return None
+        capacity = self.capacity
+        if load.running >= capacity:
+            return self._rejected(f"{load.running} streams are running, this machine sustains {capacity}")
+        if load.busy >= (most := self._most_busy(capacity)):
+            return self._rejected(f"{load.busy} streams are being generated, with this load at most {most}")
+        predicted_s = self.predicted_ttfa_s(load)
+        if predicted_s > self._config.max_ttfa_s:
+            limit_ms = 1000 * self._config.max_ttfa_s
+            return self._rejected(f"first audio would take {1000 * predicted_s:.0f} ms, the limit is {limit_ms:.0f} ms")
+        return None
+
+    def saw_late(self, now: float) -> None:
+        """A chunk came after its listener had run dry. Those within one frame are one event."""
+        if now - self._late_at_s > self._profile.frame_s:
+            self._late_at_s = now
+            self._lower()
+
+    def saw_time(self, now: float) -> None:
+        if self._seen_at_s is not None:
+            self._share = min(1.0, self._share + _INCREASE * (now - self._seen_at_s))
+        self._seen_at_s = now
+
+    def _most_busy(self, capacity: int) -> int:
+        fewest = max(_FEWEST * capacity, self._profile.efficient_rows(self._config.max_batch))
+        return min(capacity, max(1, round(max(self._share * capacity, fewest))))
+
+    def _rejected(self, reason: str) -> str:
+        self._lower()
+        return reason
+
+    def _lower(self) -> None:
+        self._share = max(_FEWEST, _DECREASE * self._share)

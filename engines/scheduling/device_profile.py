@@ -1,0 +1,119 @@
+"""What this machine needs for each part of the work, measured: a step of the LM and a vocoder job by size, and the
+time of the loop and of the edge around them. Capacity and all planning follow from these and from the frame time.
+
+It learns from measurements and from full batches alone, so idle hours and lone streams change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from statistics import median
+
+_SAMPLES = 9  # kept of each size
+_USABLE = 0.9  # of a worker's time; the rest absorbs bursts of arrivals
+_EFFICIENT = 1.25  # a batch costs at most so much more a row than the best one
+_EDGE_ROWS = 0.5  # the edge's work on a frame, in the loop's own, until the edge has measured it
+_MEMORY_FRAMES = 25  # of batches; what the correction factor averages over
+_OUTLIER = 4.0  # a round this much over its prediction was interrupted, and counts as this much
+_CORRECTIONS = (1 / 8, 8.0)
+
+
+@dataclass(slots=True)
+class Curve:
+    """Seconds of a call by its size: medians at measured sizes, straight lines between and beyond."""
+
+    samples: dict[int, list[float]] = field(default_factory=dict)
+    _points: list[tuple[int, float]] = field(default_factory=list)  # by size; seconds never fall
+
+    def __post_init__(self) -> None:
+        self._draw()
+
+    def add(self, size: int, seconds: float) -> None:
+        found = self.samples.setdefault(size, [])
+        found.append(seconds)
+        del found[:-_SAMPLES]
+        self._draw()
+
+    def __call__(self, size: int) -> float:
+        points = self._points
+        at = min(max(1, bisect_left(points, (size, 0.0))), len(points) - 1)
+        (low, low_s), (high, high_s) = points[at - 1], points[at]
+        return max(0.0, low_s + (high_s - low_s) * (size - low) / (high - low))
+
+    @property
+    def measured(self) -> bool:
+        return len(self._points) > 1
+
+    def _draw(self) -> None:
+        """A smaller call never takes longer than a larger one: where it seems to, it was interrupted."""
+        self._points, least = [], math.inf
+        for size in sorted(self.samples, reverse=True):
+            least = min(least, median(self.samples[size]))
+            self._points.insert(0, (size, least))
+
+
+@dataclass(slots=True, kw_only=True)
+class DeviceProfile:
+    frame_s: float
+    cores: int
+    overlaps: bool  # the vocoder has a thread of its own
+    steps: Curve = field(default_factory=Curve)  # by rows
+    jobs: Curve = field(default_factory=Curve)  # by codes, of all rows together
+    loop_row_s: float | None = None  # the loop's own time for one frame of one row; None until it was rehearsed
+    edge_row_s: float | None = None  # the edge's; None until it has told
+    correction: float = 1.0  # observed over predicted, of full batches
+
+    @property
+    def measured(self) -> bool:
+        return self.steps.measured and self.jobs.measured and self.loop_row_s is not None
+
+    def step_s(self, rows: int) -> float:
+        """Seconds of one round: a call of the LM and the loop's work on its rows. Unmeasured: a fast machine's."""
+        if not self.steps.measured:
+            return self.frame_s / 100 * (1 + rows / 5)
+        return self.correction * (self.steps(rows) + rows * (self.loop_row_s or 0.0))
+
+    def job_s(self, codes: int) -> float:
+        if not self.jobs.measured:
+            return self.frame_s / 100 * (1 + codes / 3)
+        return self.correction * self.jobs(codes)
+
+    def rows_within(self, seconds: float, most: int) -> int:
+        """Rows that one round may hold to stay within `seconds`; at least 1, at most `most`."""
+        low, high = 1, max(1, most)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.step_s(middle) <= seconds else (low, middle - 1)
+        return low
+
+    def efficient_rows(self, most: int) -> int:
+        """The smallest batch that costs hardly more a row than the best: a longer call only delays the next."""
+        sizes = [2**power for power in range(most.bit_length())]
+        costs = {size: self.steps(size) / size for size in sizes} if self.steps.measured else {8: 0.0}
+        return next(size for size in costs if costs[size] <= _EFFICIENT * min(costs.values()))
+
+    def rows_of_a_call(self) -> int:
+        """Rows that cost as much as another call does before its first row."""
+        if not self.steps.measured:
+            return 3
+        row_s = (self.steps(8) - self.steps(1)) / 7
+        return min(8, int((self.steps(1) - row_s) / row_s)) if row_s > 0 else 8
+
+    def capacity(self, *, max_batch: int, job_codes: int) -> float:
+        """Streams at real time. The busiest worker decides, or the cores that all share."""
+        rows = self.efficient_rows(max_batch)
+        loop_s = self.step_s(rows) / rows
+        codes = max(1, job_codes // 2)  # first chunks are small, and jobs half full
+        vocoder_s = self.job_s(codes) / codes
+        edge_s = _EDGE_ROWS * (self.loop_row_s or 0.0) if self.edge_row_s is None else self.edge_row_s
+        busiest_s = max(loop_s, vocoder_s) if self.overlaps else loop_s + vocoder_s
+        return _USABLE * self.frame_s / max(busiest_s, (loop_s + vocoder_s + edge_s) / self.cores)
+
+    def saw_batch(self, predicted_s: float, observed_s: float) -> None:
+        """A round over a full batch. Smaller ones are not what the prediction is for."""
+        found = self.correction * min(observed_s / predicted_s, _OUTLIER)
+        weight = min(1.0, predicted_s / (_MEMORY_FRAMES * self.frame_s))
+        low, high = _CORRECTIONS
+        self.correction = min(high, max(low, self.correction + weight * (found - self.correction)))
