@@ -88,6 +88,26 @@ class Access:
     def wants_keys(self) -> bool:
         return bool(self._callers)
 
+    @property
+    def origins(self) -> frozenset[str]:
+        return self._origins
+
+    @property
+    def allows_all_origins(self) -> bool:
+        return "*" in self._origins
+
+    @property
+    def current_secret(self) -> bytes | None:
+        """Of the caller found by `check_key`: the digest of its key."""
+        return next((digest for digest, one in self._callers.items() if one is current_caller()), None)
+
+    def enter(self, holds: Callable[[bytes], bool]) -> bool:
+        """The caller whose secret `holds` is taken for this request's. Returns whether there is one; all are tried."""
+        found = [caller for secret, caller in self._callers.items() if holds(secret)]
+        if found:
+            _caller.set(found[0])
+        return bool(found)
+
     def knows(self, connection: HTTPConnection) -> bool:
         """Its headers carry a key, or none is configured."""
         return not self._callers or self._caller(_given_key(connection)) is not None
@@ -112,7 +132,7 @@ class Access:
     def check_origin(self, connection: HTTPConnection) -> None:
         """Programs send no Origin and pass; a web page passes from our own host or from the list."""
         origin = connection.headers.get("origin")
-        if origin is None or "*" in self._origins or origin in self._origins:
+        if origin is None or self.allows_all_origins or origin in self._origins:
             return
         if urlsplit(origin).netloc and urlsplit(origin).netloc == connection.headers.get("host"):
             return

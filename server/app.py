@@ -35,6 +35,7 @@ from server.cross_origin import CrossOrigin
 from server.engine_client import EngineClient
 from server.engine_link import Worker
 from server.errors import ApiError
+from server.held_bytes import Memory
 from server.hosts import Hosts
 from server.http_guard import HttpGuard
 from server.logs import get_logger
@@ -84,6 +85,7 @@ def create_app(
             max_expanded=settings.max_characters,
         ),
         places=Places(settings.max_connections),
+        held=Memory(settings.max_held_bytes),
         clock=clock,
     )
     state.check_voice_names()

@@ -31,6 +31,7 @@ from server.errors import ApiError
 from server.http_answer import SpeechResponse, cut, first_sound, sounds
 from server.openapi import gives, takes
 from server.state import State, state_of
+from server.whole_answer import wants_whole, whole_answer
 
 router = APIRouter()
 _Writer = Callable[[EncodedSpeech, Sound, str], AsyncIterator[bytes]]
@@ -67,10 +68,12 @@ async def _answer(request: Request, voice_id: str, write: _Writer, media_type: s
         query, body = parsed(Query, "query", dict(request.query_params)), parsed_json(TextBody, await request.body())
         speaking = await _open(state, voice_id, query, body, request_id)
         first = await first_sound(speaking, body.text, received_s, "text")
+        headers = {**speaking.headers, "request-id": request_id, "character-cost": str(len(body.text))}
+        if media_type is None and wants_whole(request, speaking.form):
+            return await whole_answer(request, state, speaking, first, headers)
     except ApiError as error:
         state.refused(error)
         return error_response(error, request_id)
-    headers = {**speaking.headers, "request-id": request_id, "character-cost": str(len(body.text))}
     content = write(speaking, first, body.text)
     return SpeechResponse(speaking, content, media_type or speaking.form.media_type, headers)
 

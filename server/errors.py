@@ -43,6 +43,8 @@ KINDS: dict[str, ErrorKind] = {
     "unsupported_data": ErrorKind(status=400, kind=_INVALID, close=1003),
     "idle_timeout": ErrorKind(status=408, kind=_INVALID, close=1008),
     "input_timeout": ErrorKind(status=408, kind=_INVALID),
+    "invalid_signature": ErrorKind(status=401, kind="authentication_error"),
+    "range_not_satisfiable": ErrorKind(status=416, kind=_INVALID),
     "invalid_api_key": ErrorKind(status=401, kind="authentication_error", close=1008),
     "origin_not_allowed": ErrorKind(status=403, kind="permission_error", close=1008),
     "host_not_allowed": ErrorKind(status=421, kind="permission_error", close=1008),

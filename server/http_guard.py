@@ -1,4 +1,4 @@
-"""What every HTTP request with a body must keep to, whatever its route: size, time to arrive, time to be read.
+"""What every HTTP request must keep to, whatever its route: size and time of its body, and time to be read.
 
 It watches for the client's leaving from the last byte of the body on, so that a request whose client is gone ends at
 once, before its first audio too. It notes when the request's first bytes came, for the route's TTFA clock. It knows no
@@ -31,7 +31,7 @@ class HttpGuard:
         self._app, self._settings, self._clock, self._refusal = app, settings, clock, refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in ("POST", "PUT", "PATCH"):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["received_s"] = self._clock()

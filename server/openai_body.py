@@ -3,7 +3,7 @@ add new ones before servers know them."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
@@ -15,6 +15,7 @@ from server.json_body import read_json
 from server.openai_instructions import effective_speed
 from server.pronunciations import Pronunciations
 from server.schemas import PitchSemitones, Seed, Speed, Temperature, described
+from server.signed_urls import MAX_VALID_S
 
 
 class VoiceRef(BaseModel):
@@ -22,14 +23,15 @@ class VoiceRef(BaseModel):
 
 
 class SpeechBody(BaseModel):
-    """`timbre`, `pitch_semitones`, `seed`, `sample_rate`, `temperature`, `pronunciations` and `leading_silence` are
-    ours, and so are the formats that OpenAI does not name."""
+    """Ours are `timbre`, `pitch_semitones`, `seed`, `sample_rate`, `temperature`, `pronunciations`, `leading_silence`,
+    `stream` (false: one answer of known length), and the formats that OpenAI does not name."""
 
     model_config = ConfigDict(extra="ignore")
 
     input: StrictStr
     model: StrictStr = "default"
     voice: StrictStr | VoiceRef | None = None
+    stream: bool = True
     response_format: Codec = Codec.MP3
     stream_format: Literal["audio", "sse"] = "audio"
     speed: Speed = 1.0
@@ -55,14 +57,49 @@ class SpeechBody(BaseModel):
         return AudioFormat(codec=self.response_format, rate_hz=self.sample_rate)
 
 
+class UrlBody(SpeechBody):
+    """What a signed URL is to say, and for how long it is valid."""
+
+    expires_in_s: Annotated[StrictInt, Field(ge=1, le=MAX_VALID_S)] = 300
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The parameters of the URL. Raises ApiError for what no URL carries."""
+        if self.pronunciations is not None:
+            raise ApiError("invalid_parameter", "a URL carries no pronunciations; use POST", param="pronunciations")
+        given = self.model_dump(mode="json", exclude_unset=True, exclude={"expires_in_s", "voice"})
+        voice = {} if self.voice_id is None else {"voice": self.voice_id}
+        return {name: str(value) for name, value in {**given, **voice}.items()}
+
+
+_Body = TypeVar("_Body", bound=SpeechBody)
+
+
 def speech_body(raw: bytes) -> SpeechBody:
     """Raises ApiError."""
+    return parsed_body(SpeechBody, raw)
+
+
+def parsed_body(form: type[_Body], raw: bytes) -> _Body:
+    """Raises ApiError."""
     try:
-        body = SpeechBody.model_validate(read_json(raw))
+        body = form.model_validate(read_json(raw))
     except ValidationError as error:
         raise described(error, "invalid_parameter") from error
     except ValueError as error:
         raise ApiError("invalid_request", f"the body is not JSON: {error}") from error
+    return _checked(body)
+
+
+def speech_query(fields: dict[str, str]) -> SpeechBody:
+    """The same of a URL's parameters. Raises ApiError."""
+    try:
+        return _checked(SpeechBody.model_validate_strings(fields))
+    except ValidationError as error:
+        raise described(error, "invalid_parameter") from error
+
+
+def _checked(body: _Body) -> _Body:
     offered = codec_rates_hz(body.response_format)
     if body.sample_rate not in offered:
         valid = ", ".join(map(str, offered))

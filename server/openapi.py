@@ -29,12 +29,19 @@ def takes(
     """For a route's `openapi_extra`."""
     content = {media_type: {"schema": _inlined(body.model_json_schema())}}
     described: dict[str, Any] = {"requestBody": {"required": True, "content": content}}
-    if query is not None:
-        fields = _inlined(query.model_json_schema())["properties"]
-        described["parameters"] = [
-            {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in fields.items()
+    return described if query is None else {**described, **asks(query)}
+
+
+def asks(query: type[BaseModel]) -> dict[str, Any]:
+    """The same for a route that takes parameters only."""
+    schema = _inlined(query.model_json_schema())
+    required = schema.get("required", ())
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "required": name in required, "schema": field}
+            for name, field in schema["properties"].items()
         ]
-    return described
+    }
 
 
 def gives(*media_types: str) -> dict[int | str, dict[str, Any]]:

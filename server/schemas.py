@@ -32,6 +32,15 @@ PitchSemitones = Annotated[float, Field(ge=-MAX_PITCH_SEMITONES, le=MAX_PITCH_SE
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 
 
+def check_characters(text: str, param: str) -> None:
+    """Halves of surrogate pairs, which JSON can carry, are no characters and could not be sent back."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"{param}: character {error.start} is half of a surrogate pair; cut text between characters"
+        raise ApiError("invalid_text", message, param=param) from error
+
+
 def check_rate(rate_hz: int) -> int:
     if rate_hz not in OFFERED_HZ:
         offered = ", ".join(map(str, OFFERED_HZ))

@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     max_characters: int = Field(4096, ge=1, description="text of one utterance")
     max_message_bytes: int = Field(65_536, ge=1_024, description="one WebSocket message")
     max_body_bytes: int = Field(262_144, ge=1_024, description="one HTTP request")
+    max_held_bytes: int = Field(2**28, ge=2**20, description="audio of answers whose length is known, in all")
     max_head_bytes: int = Field(65_536, ge=4_096, description="the head of one HTTP request")
     max_contexts: int = Field(16, ge=1, description="utterances in progress on one WebSocket")
     max_connections: int = Field(1_024, ge=1, description="requests and WebSockets at once")

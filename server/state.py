@@ -15,9 +15,11 @@ from engines.mixing import Casting, Shares, cast, parse_mix
 from server.access import Access
 from server.engine_client import EngineClient
 from server.errors import ApiError
+from server.held_bytes import Memory
 from server.metrics import Metrics
 from server.places import Places
 from server.pronunciations import Dictionaries
+from server.schemas import check_characters
 from server.settings import Settings
 from server.voice_names import names_of
 
@@ -33,6 +35,7 @@ class State:
     access: Access
     dictionaries: Dictionaries
     places: Places
+    held: Memory
     clock: Callable[[], float] = time.monotonic
     live: set[str] = field(default_factory=set)  # utterances that a drain waits for
     drain: asyncio.Event = field(default_factory=asyncio.Event)  # set once: finish what lives, begin nothing new
@@ -88,6 +91,11 @@ class State:
         limit = self.settings.max_characters
         if characters > limit:
             raise ApiError("text_too_long", f"{param} has {characters} characters, the limit is {limit}", param=param)
+
+    def check_text(self, text: str, param: str) -> None:
+        """All of it, that has come at once."""
+        check_characters(text, param)
+        self.check_length(len(text), param)
 
     def check_key(self, connection: HTTPConnection, key: str | None = None) -> None:
         """The caller may speak: its page's origin and its key, from its headers unless given."""

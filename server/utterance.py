@@ -37,6 +37,7 @@ from server.ledger import Ledger, outcome_of
 from server.logs import redacted
 from server.metrics import Outcome, Protocol
 from server.pronunciations import Chosen
+from server.schemas import check_characters
 from server.state import State
 from server.transcript import Position, Transcript
 
@@ -164,7 +165,7 @@ class Utterance:
         """`received_s` is when the bytes came; the first starts the TTFA clock. Raises ApiError beyond a limit."""
         if not text:
             return
-        _check_characters(text, self._text_field)
+        check_characters(text, self._text_field)
         self._state.check_length(self.characters + len(text), self._text_field)
         self._ledger.text_came(len(text), received_s)
         self.keep_alive()
@@ -301,15 +302,6 @@ class Utterance:
             text=redacted(self.transcript.text, keep=self._state.settings.log_text),
             seed=self.seed,
         )
-
-
-def _check_characters(text: str, param: str) -> None:
-    """Halves of surrogate pairs, which JSON can carry, are no characters and could not be sent back."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        message = f"{param}: character {error.start} is half of a surrogate pair; cut text between characters"
-        raise ApiError("invalid_text", message, param=param) from error
 
 
 def _stretched(word: WordTime, tempo: float) -> WordTime:
