@@ -161,7 +161,7 @@ class Sequence:
         if isinstance(step, EndText):
             self.text_ended = True
             if not self.text.spoken_any:
-                raise UnspeakableText("nothing in the text can be spoken: it needs at least one letter or digit")
+                raise UnspeakableText(f"nothing in the text can be spoken: {self.text.refusal}")
 
     def _take(self, phones: list[Phone]) -> None:
         if phones:

@@ -174,8 +174,12 @@ def is_before_noun(around: Around, behind: int) -> bool:
         return False
     if behind > 1 and not around.goes_on(behind - 1):
         return False
-    noun = around.peek(behind) or ""
-    word = noun.rstrip(",.;:!?)\"'")
+    return is_noun(around.peek(behind) or "")
+
+
+def is_noun(token: str) -> bool:
+    """Whether a token looks like a noun that an amount may measure."""
+    word = token.rstrip(",.;:!?)\"'")
     return word.isalpha() and word.islower() and word not in _NO_NOUN and word not in SCALES and not word.endswith("ed")
 
 

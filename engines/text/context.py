@@ -51,6 +51,7 @@ class Around:
     left: Left
     peek: Callable[[int], str | None]  # nth token after this one, from 1; None beyond the end. May raise NotYet
     dictionaries: tuple[Phrases, ...] = ()
+    quoted: bool = False  # inside a quotation
     recent: tuple[str, ...] = ()  # the last tokens of the sentence before this one, without marks around them
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from engines.text.context import MAX_TOKEN_CHARS
-from engines.text.folding import fold
+from engines.text.folding import fold, script_of
 from engines.text.markup import LineEnd, Markup
 from engines.text.phones import PauseType
 from engines.text.reading import Token
@@ -36,6 +36,7 @@ class Cutter:
         self._kept = kept
         self.position = 0  # characters seen
         self.lost: dict[str, None] = {}  # characters that cannot be spoken, in order of appearance
+        self.lost_scripts: dict[str, int] = {}  # how many characters of which script were left out
         self._markup = Markup()
         self._rest: list[str] = []  # pieces of a token that is not complete
         self._rest_chars = 0
@@ -82,6 +83,9 @@ class Cutter:
         text, lost = self._fold(self._markup.read(written, opens_line=opens_line))
         if lost and len(self.lost) < MAX_TOKEN_CHARS:
             self.lost.update(dict.fromkeys(lost))
+        for one in lost:
+            script = script_of(one)
+            self.lost_scripts[script] = self.lost_scripts.get(script, 0) + 1
         self._opens_line = False
         self._last_end = start + len(written)
         pieces = (text[first : first + MAX_TOKEN_CHARS] for first in range(0, len(text), MAX_TOKEN_CHARS))

@@ -68,7 +68,17 @@ GREEK_NAMES = dict(
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"))
 _POWER = re.compile("(?<=[0-9A-Za-z)])(?![²³](?![⁰¹²³⁴⁵⁶⁷⁸⁹]))([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 _FOOTNOTE = re.compile("(?<=[A-Za-z]{2})[⁰¹⁴⁵⁶⁷⁸⁹]+$")
-_OHMS = re.compile("^([0-9.,]*)([kM]?)[ΩΩ]$")
+_OHMS = re.compile(r"^([0-9.,]*)([mkKMG]?)[ΩΩ](?=[^\w]*$)")
+_MICRO = re.compile("(?<![A-Za-zΑ-ω])μ(?=(?:m|s|g|l|L|A|V|W|F|H|mol|Sv)(?![A-Za-z]))")
+# A Greek letter by itself is a symbol; with Greek letters beside it, or more than one Latin, it is part of a word.
+_SYMBOL = re.compile("(?<![Ͱ-Ͽἀ-῿])(?<![A-Za-z]{2})([Α-Ωα-ω])(?![Ͱ-Ͽἀ-῿]|[A-Za-z]{2})")
+
+
+def _named_greek(found: re.Match[str]) -> str:
+    name = GREEK_NAMES.get(found[1].lower(), "")
+    text, end = found.string, found.end()
+    before = "-" if found.start() and text[found.start() - 1].isalpha() else ""
+    return f"{before}{name}-" if text[end : end + 1].isalpha() else before + name
 
 
 def fold(text: str) -> tuple[str, str]:
@@ -76,11 +86,9 @@ def fold(text: str) -> tuple[str, str]:
     if text.isascii() and text.isprintable():
         return text, ""
     if text not in ("Ω", "Ω"):
-        text = _OHMS.sub(r"\1\2ohm", text)
+        text = _MICRO.sub("µ", _OHMS.sub(r"\1\2ohm", text))
+    text = _SYMBOL.sub(_named_greek, text)
     text = _POWER.sub(lambda power: "^" + "".join(_SUPERSCRIPTS[one] for one in power[1]), _FOOTNOTE.sub("", text))
-    name = GREEK_NAMES.get(text.lower())
-    if name is not None:
-        return name, ""
     folded: list[str] = []
     lost: list[str] = []
     for character in text:
@@ -113,4 +121,12 @@ def _fold_one(character: str) -> str | None:
         if all(part is None for part in known):
             return None
         return "".join(part for part in known if part)
-    return None if unicodedata.category(character)[0] in "LN" else ""
+    category = unicodedata.category(character)
+    return character if category == "Sm" else None if category[0] in "LN" else ""
+
+
+@lru_cache(maxsize=4096)
+def script_of(character: str) -> str:
+    """The script that a letter belongs to, by its Unicode name: "Arabic", "Hangul", "Han"."""
+    name = unicodedata.name(character, "unknown").split(" ")[0]
+    return "Han" if name == "CJK" else name.capitalize()

@@ -1,6 +1,11 @@
-"""What marks are called: signs of arithmetic, and the marks inside web addresses. Data only."""
+"""What marks are called: signs of arithmetic, and the marks inside web addresses.
+
+Signs that are not listed are called by their Unicode names.
+"""
 
 from __future__ import annotations
+
+import unicodedata
 
 MARKS: dict[str, str] = {
     "&": "and",
@@ -66,6 +71,9 @@ MARKS: dict[str, str] = {
     "µ": "micro",
     "√": "square root of",
     "∞": "infinity",
+    "♯": "sharp",
+    "♭": "flat",
+    "♮": "natural",
     "¢": "cents",
     "$": "dollars",
     "€": "euros",
@@ -122,3 +130,13 @@ ADDRESS_MARKS: dict[str, str] = {
     "+": "plus",
     "*": "star",
 }
+
+
+def sign_name(sign: str) -> str:
+    """What a sign is called; "" of a mark that is not said."""
+    named = MARKS.get(sign)
+    if named is not None:
+        return named
+    if sign.isascii() or unicodedata.category(sign) not in ("Sm", "Sc"):
+        return ""
+    return unicodedata.name(sign, "").lower().removesuffix(" sign").replace("-", " ")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from engines.text import numbers
 from engines.text.abbreviations import (
     ALWAYS,
     FINAL,
@@ -19,12 +20,13 @@ from engines.text.abbreviations import (
 )
 from engines.text.acronyms import spell
 from engines.text.addresses import read_address
-from engines.text.amounts import ARTICLES, SCALES, is_before_noun, read_sign
+from engines.text.amounts import ARTICLES, SCALES, is_before_noun, is_noun, read_sign
 from engines.text.calendar_tokens import day_name, month_name
 from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
 from engines.text.currencies import CODES
+from engines.text.expressions import read_expression
 from engines.text.identifiers import read_letters_code
-from engines.text.marks import MARKS, OPERATORS
+from engines.text.marks import OPERATORS, sign_name
 from engines.text.number_tokens import is_measurable, is_plain_number, read_number
 from engines.text.numbers import ordinal
 from engines.text.overriding import Override, override
@@ -46,6 +48,10 @@ _GLUED_SHORT = re.compile(r"(No|Nos|Fig|Vol|Ch|Sec|p|pp|Eq)\.(\d.*)")
 _CENTURY = re.compile(r"[XVI]{2,5}")
 _SPAN = re.compile(r"([A-Z][a-z]{2,8}\.?)[-–—]([A-Z][a-z]{2,8}\.?)")
 _UNIT_DASH = re.compile(r"([^\d–—-]{1,8})[-–—](\d\S*)")
+_INCHES = re.compile(r'[(\[]?(\d+(?:[.,]\d+)?)"(?:[x×](\d+(?:[.,]\d+)?)")?([,.;:!?)\]]*)')
+_ENDS_IN_INCHES = re.compile(r'\d"[^"\w]*$')
+_FEET_ALONE = re.compile(r"\d{1,3}'")
+_GRADE = re.compile(r"[A-F]-")
 _FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 _BEHIND_INCHES = frozenset((*word_list("by x wide long tall deep thick high across"), ""))
 _NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
@@ -98,13 +104,42 @@ def read(token: Token, around: Around) -> Reading:
         return _said(sign, core, kind, around)
     if text in OPERATORS or not any(mark.isalnum() for mark in core):
         return _read_marks(text, kind, token, around)
+    inches = _inches(text, around)
+    if inches is not None:
+        return inches
+    if _GRADE.fullmatch(core):
+        return _reading([*spell(core[0]), "minus"], kind, core, 0)
     short = _abbreviation(core, closing, kind, around)
     if short is not None:
         return short
     said = _read_said(core, text, around)
     if said is not None:
         return _said(said, core, None if said.telephone and closing == ")" else kind, around)
+    balanced = core.count("(") == core.count(")")
+    expression = read_expression(core if balanced else text.rstrip(STOPS))
+    if expression is not None:
+        return _reading([*expression], kind if balanced else _closing_kind("", text[-1]), core, 0)
     return _reading(_broken_words(core, around.left), kind, core, 0)
+
+
+def quotes(text: str, *, quoted: bool) -> bool:
+    """Whether a quotation opens or closes in a token; 27" opens none."""
+    return text.count('"') % 2 == 1 and (quoted or not _ENDS_IN_INCHES.search(text))
+
+
+def _inches(text: str, around: Around) -> Reading | None:
+    """27" and 12"x8", outside quotations; 6' before "tall" and the like."""
+    if "'" in text and _FEET_ALONE.fullmatch(text) and around.following().lower() in _BEHIND_INCHES - {""}:
+        words = numbers.decimal(text[:-1])
+        return _reading([*words, "foot" if words == ["one"] else "feet"], None, text, 0)
+    match = None if around.quoted or '"' not in text else _INCHES.fullmatch(text)
+    if match is None:
+        return None
+    sides = [numbers.quantity(side) for side in (match[1], match[2]) if side]
+    one = sides == [["one"]] or is_noun(around.peek(1) or "")
+    words = [word for at, side in enumerate(sides) for word in (["by", *side] if at else side)]
+    kind = _closing_kind("", match[3])
+    return _reading([*words, "inch" if one and not match[3] else "inches"], kind, match[1] + "in", 0)
 
 
 def _said(said: Said, core: str, kind: PauseType | None, around: Around) -> Reading:
@@ -160,11 +195,13 @@ def _read_marks(text: str, kind: PauseType | None, token: Token, around: Around)
         if words:
             return _reading([words], None, "", 0)
         return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left(core=left.core, starts_sentence=False))
+    if text in ("×", "x") and left.core.endswith("in") and left.kind is not None:
+        return _reading(["by"], None, "", 0)
     if text in OPERATORS and not token.opens_line and _operates(text, left) and around.following():
         return _reading(list(OPERATORS[text].split()), None, "", 0)
     if text == "|":  # between the cells of a table
         return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left())
-    named = [word for mark in text for word in MARKS.get(mark, "").split() if mark not in "#<>^*"]
+    named = [word for mark in text for word in sign_name(mark).split() if mark not in "#<>^*"]
     if named:
         return _reading(list(named), kind, text, 0)
     return Reading(pieces=[] if kind is None else [kind], taken=0, left=left if kind is None else Left())
@@ -311,7 +348,7 @@ def _initials(core: str, closing: str, kind: PauseType | None, around: Around) -
 
 def _read_said(core: str, text: str, around: Around) -> Said | None:
     marked = text.lstrip("([{\"'*_`").rstrip(CLOSING + STOPS)  # "#tag", "~5" and "<5" keep their mark
-    if re.fullmatch(r"#\d+", marked):
+    if re.fullmatch(r"#\d[\d.,]*", marked):
         return Said(words=["number", *read_words(marked[1:], around.left)])
     said = read_address(marked) or read_address(core)
     if said is not None:

@@ -47,7 +47,7 @@ class FrontEnd:
         found = stream.append(text) + stream.end()
         if not stream.spoken_any:
             shown = text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "..."
-            raise UnspeakableText(f"nothing in {shown!r} can be spoken: it needs at least one letter or digit")
+            raise UnspeakableText(f"nothing in {shown!r} can be spoken: {stream.refusal}")
         return found
 
     def normalise(self, text: str) -> str:
@@ -66,6 +66,13 @@ class FrontEnd:
         stream.append(text)
         stream.end()
         return " ".join("ay" if word == "_a" else word.replace("_", "") for word in stream.script)
+
+
+def told_scripts(counts: dict[str, int]) -> str:
+    """ "3 characters of the Han script, 1 character of the Thai script" """
+    return ", ".join(
+        f"{count} character{'s' if count > 1 else ''} of the {script} script" for script, count in counts.items()
+    )
 
 
 class TextStream:
@@ -97,6 +104,18 @@ class TextStream:
     def unspeakable(self) -> tuple[str, ...]:
         """Letters and digits that were left out because no reading for their script exists."""
         return self._words.lost
+
+    @property
+    def lost_scripts(self) -> dict[str, int]:
+        """How many letters and digits of which script were left out."""
+        return self._words.lost_scripts
+
+    @property
+    def refusal(self) -> str:
+        """Why a text of which nothing was spoken cannot be."""
+        if not self.lost_scripts:
+            return "it needs at least one letter or digit"
+        return f"there is no reading for {told_scripts(self.lost_scripts)}; it needs at least one letter or digit"
 
     # -- at once ---------------------------------------------------------------------------------------------------
 

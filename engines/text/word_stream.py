@@ -20,7 +20,7 @@ from engines.text.phones import PauseType
 from engines.text.phrases import Phrases
 from engines.text.pronouncing import CLITICS, Break, SpokenWord, split_clitic
 from engines.text.pronunciation import Entry, PronunciationDictionary
-from engines.text.reading import Piece, Reading, Token, read
+from engines.text.reading import Piece, Reading, Token, quotes, read
 
 _WORD = re.compile(r"\w+")
 _MARKS = {PauseType.PLAIN: ",", PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
@@ -39,6 +39,7 @@ class WordStream:
         self._pieces: deque[tuple[Piece, int, int, bool]] = deque()  # of the token read last: start, end, is its last
         self._made: deque[SpokenWord | Break] = deque()
         self._left = Left()
+        self._quoted = False  # inside a quotation, which ends with its paragraph
         self._recent: deque[str] = deque(maxlen=_RECENT_TOKENS)  # of the sentence
         self._spoken_tokens = 0
         self._closing = False
@@ -54,6 +55,10 @@ class WordStream:
     @property
     def lost(self) -> tuple[str, ...]:
         return tuple(self._cutter.lost)
+
+    @property
+    def lost_scripts(self) -> dict[str, int]:
+        return self._cutter.lost_scripts
 
     def feed(self, text: str) -> None:
         self._tokens.extend(self._cutter.feed(text))
@@ -87,7 +92,7 @@ class WordStream:
             self._tokens.popleft()
             self._made.append(Break(kind=token.kind, at=token.at))
             self._mark_script(token.kind)
-            self._left = Left()
+            self._left, self._quoted = Left(), False
             return True
         self.read_chars += len(token.text)
         try:
@@ -101,7 +106,9 @@ class WordStream:
 
     def _around(self) -> Around:
         recent = () if self._left.starts_sentence else tuple(self._recent)
-        return Around(left=self._left, peek=self._peek, dictionaries=self._dictionaries, recent=recent)
+        return Around(
+            left=self._left, peek=self._peek, dictionaries=self._dictionaries, recent=recent, quoted=self._quoted
+        )
 
     def _peek(self, count: int) -> str | None:
         for position in range(1, count + 1):
@@ -123,6 +130,8 @@ class WordStream:
             taken = self._tokens.popleft()
             assert isinstance(taken, Token)
             end = taken.end
+            if '"' in taken.text:
+                self._quoted ^= quotes(taken.text, quoted=self._quoted)
             self._recent.append(taken.text.strip(_AROUND) or taken.text)
         self._left = reading.left
         last_word = max((at for at, one in enumerate(reading.pieces) if not isinstance(one, PauseType)), default=-1)

@@ -11,7 +11,7 @@ from engines.text import numbers
 from engines.text.acronyms import is_spelled, is_spelled_small, spell
 from engines.text.additions import ADDED_WORDS
 from engines.text.context import Around, Left
-from engines.text.marks import MARKS
+from engines.text.marks import sign_name
 from engines.text.number_tokens import read_number
 from engines.text.word_lists import word_list
 
@@ -44,6 +44,7 @@ _RULERS = frozenset(
 )
 
 _CASED_NAMES = {"LaTeX": "latex", "BibTeX": "bib tek", "TeX": "tek", "YouTuber": "youtuber", "LinkedIn": "linked in"}
+_BETWEEN = {"*": "times", "<": "is less than", ">": "is greater than", "~": "to", "|": "or", "\\": "backslash"}
 _SHORT_KEYS = {"ctrl": "control", "cmd": "command", "msg": "message"}
 TIME_ZONES = frozenset(word_list("CET CEST EST EDT CST CDT MST MDT PST PDT BST IST JST AEST GMT UTC"))
 
@@ -62,10 +63,20 @@ def read_words(text: str, left: Left) -> list[str]:
             words.append("slash")
         elif separator in ("-", "–") and _CLOCK.fullmatch(before.core) and _CLOCK.fullmatch(part):
             words.append("to")
+        elif words and part[0].isdecimal():
+            words += _sign_between(separator, before.core)
         words += _part(part, before)
         separator = ""
         before = Left(core=part, starts_sentence=False)
     return words
+
+
+def _sign_between(separator: str, before: str) -> list[str]:
+    """A sign between digits that would change what they say if it were not heard."""
+    if separator in ("-", "–"):
+        return ["minus"] if before in TIME_ZONES else []
+    sign = separator.strip('-–_()[]{}"`/')
+    return _BETWEEN[sign].split() if sign in _BETWEEN and before[-1:].isdecimal() else []
 
 
 def _part(part: str, left: Left) -> list[str]:
@@ -91,8 +102,10 @@ def _part(part: str, left: Left) -> list[str]:
             words += ["to", "the", "power", "of"]
         elif piece == "$" and not words:
             words.append("dollar")
-        elif piece in MARKS and piece not in "#^*":
-            words += MARKS[piece].split()
+        elif piece == "#" and words and words[-1] != "hash":
+            words.append("hash")
+        elif piece not in "#^*":
+            words += sign_name(piece).split()
     if words and words[-1] == "dot":
         words.pop()
     return words
