@@ -148,7 +148,7 @@ def test_what_is_not_there_is_told_in_elevenlabs_words(
 
 
 def test_a_key_in_elevenlabs_header_leaves_openais_paths_to_openai(client: httpx.Client) -> None:
-    assert client.get("/v1/audio/speech", headers=KEY).json()["error"]["code"] == "method_not_allowed"
+    assert client.put("/v1/audio/speech", headers=KEY).json()["error"]["code"] == "method_not_allowed"
 
 
 def test_keys_of_elevenlabs() -> None:

@@ -74,7 +74,7 @@ def test_bad_requests_name_field_value_and_remedy(
 def test_broken_json_and_unknown_paths(client: httpx.Client) -> None:
     assert client.post("/v1/audio/speech", content=b"{").status_code == 400
     assert client.get("/nowhere").json()["error"]["code"] == "not_found"
-    assert client.get("/v1/audio/speech").status_code == 405
+    assert client.put("/v1/audio/speech").status_code == 405
 
 
 def test_a_model_is_found_by_each_of_its_names(client: httpx.Client) -> None:
