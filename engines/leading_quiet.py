@@ -3,7 +3,7 @@
 A function of the samples alone, whatever their chunks. Windows of 10 ms count from the utterance's first sample.
 
     level    . . . . - - = = #         # first window of -45 dBFS   = soft opening (h, f, th), -50 dBFS or more
-    sent                 [fade = #     at most 50 ms before #, at least one window
+    sent                 [ = #         of = at most 50 ms; without any 5 ms before #; the first 5 ms fade in
 
 Without any audible window the utterance is sent whole, at its end.
 """
@@ -61,13 +61,12 @@ class LeadingQuiet:
         start = audible
         while start > first and soft[start - 1 - first]:
             start -= 1
-        if start == audible:
-            start = max(0, audible - 1)
-        self.is_over, self.withheld = True, start * self._window
+        fade = round(self._rate_hz * _FADE_S)
+        self.is_over = True
+        self.withheld = max(0, min(start * self._window, audible * self._window - fade))
         sent = self._held[self.withheld :].copy()
         self._held = np.zeros(0, np.int16)
         if self.withheld:
-            fade = round(self._rate_hz * _FADE_S)
             sent[:fade] = np.rint(sent[:fade] * (np.arange(fade) / fade))
         return sent.astype("<i2").tobytes()
 
