@@ -108,7 +108,7 @@ def jobs(voice: str, seconds: float, seed: int, twice: bool = False) -> Iterator
     slower or faster. With `twice` each comes two times in a row: the teacher's noise differs, all else is equal.
     """
     rng = random.Random(f"{voice}-{seed}")
-    mix = _Mix(rng, sentences(seed), _words())
+    mix = Mix(rng, sentences(seed), words())
     made_s = 0.0
     while made_s < seconds:
         stretch = round(rng.uniform(0.75, 1.35), 3) if rng.random() < 0.5 else 1.0
@@ -127,7 +127,7 @@ def short_jobs(voice: str, count: int, seed: int) -> Iterator[tuple[str, float, 
     """As `jobs`, but letters, words and a few words that stand alone, `count` of them."""
     rng = random.Random(f"{voice}-{seed}-short")
     common = [word for line in sentences(seed)[:20_000] for word in line.lower().strip(".,;:!?").split()]
-    rare, letters = _words(), ["ay", *string.ascii_lowercase[1:]]  # "a" alone would be read as the article
+    rare, letters = words(), ["ay", *string.ascii_lowercase[1:]]  # "a" alone would be read as the article
     kinds = {
         lambda: rng.choice(letters): 0.15,
         lambda: rng.choice(common): 0.3,
@@ -143,12 +143,13 @@ def short_jobs(voice: str, count: int, seed: int) -> Iterator[tuple[str, float, 
         yield voice, stretch, text + rng.choice(["", "", ".", ".", "!", "?", ","])
 
 
-class _Mix:
+class Mix:
     """Draws texts of all kinds. Shares are of utterances; long ones fill most of the time all the same."""
 
-    def __init__(self, rng: random.Random, pool: list[str], words: list[str]) -> None:
+    def __init__(self, rng: random.Random, pool: list[str], words: list[str], cursor: int | None = None) -> None:
+        """`cursor` is the sentence to begin with, by chance without."""
         self._rng, self._pool, self._words = rng, pool, words
-        self._cursor = rng.randrange(len(pool))
+        self._cursor = rng.randrange(len(pool)) if cursor is None else cursor
         kinds = {
             self._sentences: 0.38,
             self._joined: 0.12,
@@ -256,7 +257,7 @@ def _bible() -> Iterator[str]:
         yield re.sub(r"^\d+\s*", "", sentence)
 
 
-def _words() -> list[str]:
+def words() -> list[str]:
     lines = Path("/usr/share/dict/words").read_text(errors="ignore").split()
     return sorted({line.lower() for line in lines if line.isascii() and line.isalpha() and len(line) < 14})
 
