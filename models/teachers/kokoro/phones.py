@@ -23,10 +23,10 @@ _WEAK_ER = "əɹ"
 _STRESS = "ˈ"
 _MARKS = {PauseType.PLAIN: ",", PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
 _UNSTRESSED = frozenset(
-    "a an the and or nor but if as at by for from in of on to with than that i you he she it we they me him her us them "
-    "my your his its our their is am are was were be been has have had do does did can could will would shall should "
-    "may might must i'm you're he's she's it's we're they're i've you've we've they've i'll you'll he'll she'll it'll "
-    "we'll they'll i'd you'd he'd she'd we'd they'd that's there's".split()
+    "a an the and or nor but if as at by for from in of on to with than that i you he she it we they me him her us "
+    "them my your his its our their is am are was were be been has have had do does did can could will would shall "
+    "should may might must i'm you're he's she's it's we're they're i've you've we've they've i'll you'll he'll she'll "
+    "it'll we'll they'll i'd you'd he'd she'd we'd they'd that's there's".split()
 )
 
 
