@@ -1,4 +1,4 @@
-"""Connections that wait for a request: just opened, or kept alive. When there are too many the oldest one leaves.
+"""Connections that wait: for a request, or for the client's part of a close. When there are too many the oldest leaves.
 
 Only they may be cut to make room; a connection that is being answered is never in here. So a crowd of silent
 connections keeps neither callers nor health checks out.
@@ -27,8 +27,8 @@ class Lobby:
 
     def enter(self, one: Waiting, connections: Collection[object]) -> None:
         self._waiting[one] = None
-        if len(connections) > self._max_connections:
-            oldest = next(iter(self._waiting))
+        oldest = next(iter(self._waiting))
+        if len(connections) > self._max_connections and oldest is not one:
             del self._waiting[oldest]
             oldest.leave()
 

@@ -52,6 +52,11 @@ class Ledger:
             return None
         return self._audible_s - self._first_text_s
 
+    @property
+    def lead_s(self) -> float:
+        """Audio sent and not yet played."""
+        return self._playout.lead_s(self._clock())
+
     def played_s(self, now: float) -> float:
         return self._playout.played_s(now)
 

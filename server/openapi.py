@@ -16,6 +16,7 @@ _REFUSALS = {
     404: "there is no such voice, model or path",
     408: "the body did not arrive",
     413: "too much text, or too big a body",
+    421: "the server does not answer under this name",
     422: "the form is wrong (ElevenLabs' dialect)",
     429: "the key's quota is used up; see Retry-After",
     500: "a fault of the server's",

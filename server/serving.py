@@ -99,9 +99,10 @@ def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.C
     places = min(2 * settings.max_connections, max_files - _OWN_FILES)  # silent ones among them
     if places < settings.max_connections:
         log.warning("few_open_files", limit=max_files, max_connections=settings.max_connections)
+    lobby = Lobby(places)
     http = partial(
         HttpProtocol,
-        lobby=Lobby(places),
+        lobby=lobby,
         max_head_bytes=settings.max_head_bytes,
         max_body_bytes=settings.max_body_bytes,
         head_timeout_s=settings.body_timeout_s,
@@ -111,7 +112,7 @@ def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.C
         log_level="error",  # its warnings are about what clients send, as often as they like
         access_log=False,
         http=http,  # type: ignore[arg-type]
-        ws=WsProtocol,
+        ws=partial(WsProtocol, lobby=lobby),  # type: ignore[arg-type]
         ws_max_size=8 * settings.max_message_bytes,  # ours is smaller and says so before the close
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_S,

@@ -35,7 +35,7 @@ def signed_url(access: Access, fields: dict[str, str], valid_s: int, now: Callab
 def check_playing(access: Access, request: Request, now: Callable[[], float] = time.time) -> None:
     """That this GET may speak. Raises ApiError."""
     pairs = request.query_params.multi_items()
-    if _SIGNATURE in request.query_params:
+    if _SIGNATURE in request.query_params and access.wants_keys:
         _check_signature(access, pairs, now())
         return
     site = request.headers.get("sec-fetch-site")

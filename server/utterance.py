@@ -119,6 +119,11 @@ class Utterance:
         return self._ledger.audio_s
 
     @property
+    def lead_s(self) -> float:
+        """Audio sent and not yet heard."""
+        return max(0.0, self._ledger.lead_s)
+
+    @property
     def ttfa_s(self) -> float | None:
         return self._ledger.ttfa_s
 
@@ -179,9 +184,9 @@ class Utterance:
             self._stream.flush()
 
     def keep_alive(self) -> None:
-        """More text is to come."""
+        """More text is to come. What has been sent is heard first."""
         if self._text_deadline is not None:
-            self._text_deadline = asyncio.get_running_loop().time() + self._idle_s
+            self._text_deadline = asyncio.get_running_loop().time() + self.lead_s + self._idle_s
 
     def end(self) -> None:
         self._text_deadline = None
@@ -215,7 +220,6 @@ class Utterance:
             match event:
                 case Chunk(pcm=pcm, words=words):
                     self._audio_deadline = None
-                    self.keep_alive()
                     if (made := await self._made(pcm, words)) is not None:
                         return made
                 case Finished():
@@ -282,6 +286,7 @@ class Utterance:
     def sent(self, pcm: bytes) -> tuple[WordTime, ...]:
         """Call when audio has been handed to the socket. Returns the words that it has spoken."""
         self._ledger.sent(len(pcm) // 2, self._first_audible.find(pcm))
+        self.keep_alive()
         words, self._unsent_words = self._unsent_words, []
         return self.transcript.spoke(words)
 

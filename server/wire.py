@@ -83,7 +83,8 @@ class Wire:
         if late_s := self._pace.take():
             await asyncio.sleep(late_s)
         message = await self._next_message(idle_s or self._state.settings.idle_s)
-        received_s = self._active_s = self._state.clock()
+        received_s = self._state.clock()
+        self._active_s = max(self._active_s, received_s)
         if message["type"] == "websocket.disconnect":
             self._closed = True
             raise Closed
@@ -146,6 +147,10 @@ class Wire:
         self._state.metrics.ws_closed.labels(str(code)).inc()
         raise Closed
 
+    def heard_for(self, lead_s: float) -> None:
+        """So long the client has something to play: it is not idle."""
+        self._active_s = max(self._active_s, self._state.clock() + lead_s)
+
     async def _in_turn(self, write: Callable[[], Awaitable[bool]]) -> bool:
         """Whoever loses its turn to a close waits for it: the first to raise ends the connection's other tasks."""
         async with self._writing:
@@ -173,7 +178,8 @@ class Wire:
         finally:
             self._being_written = None
             writing.close()
-        self._active_s = self._state.clock()
-        if self._active_s - began_s > _NOTICEABLE_S:
-            self._state.metrics.send_blocked_s.observe(self._active_s - began_s)
+        now = self._state.clock()
+        self._active_s = max(self._active_s, now)
+        if now - began_s > _NOTICEABLE_S:
+            self._state.metrics.send_blocked_s.observe(now - began_s)
         return True

@@ -156,6 +156,7 @@ class NariConnection:
                 case Spoken(pcm=pcm) if pcm:
                     if await self._wire.send_audio(pcm, self._outgoing):
                         utterance.sent(pcm)
+                        self._wire.heard_for(utterance.lead_s)
                         chunks += 1
                 case Finished():
                     await self._done("stop", chunks)

@@ -184,6 +184,7 @@ class ParlandoConnection:
         if not await self._wire.send_audio(pcm, context.outgoing, lambda: self._announcement(context)):
             return  # it waited for a slow reader, and was cancelled
         words = context.utterance.sent(pcm)
+        self._wire.heard_for(context.utterance.lead_s)
         if words and context.words:
             text = context.utterance.transcript.text
             await self._wire.send(context.says("words", words=[_word(word, text) for word in words]))

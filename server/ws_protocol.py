@@ -14,6 +14,7 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
+from server.http_lobby import Lobby
 from server.paced_reads import PacedReads
 from server.token_bucket import TokenBucket
 
@@ -23,14 +24,28 @@ _CLOSE_S = 2.0  # for the client's part of a closing handshake
 
 
 class WsProtocol(WebSocketsSansIOProtocol):
-    def __init__(self, *args: Any, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lobby: Lobby, clock: Callable[[], float] = time.monotonic, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._lobby = lobby
         self.close_timeout = _CLOSE_S
         self._frames = TokenBucket(FRAMES_PER_S, _BURST_FRAMES, clock)
 
     def connection_made(self, transport: Any) -> None:
         self._reads = PacedReads(transport, self._take)
         super().connection_made(self._reads)  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lobby.left(self)
+        super().connection_lost(exc)
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.close_sent and not self.transport.is_closing():
+            self._lobby.enter(self, self.connections)
+
+    def leave(self) -> None:
+        """Closes without waiting for the client."""
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._reads.received(data)

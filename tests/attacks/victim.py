@@ -113,7 +113,7 @@ def spared(server: RunningServer) -> Iterator[Victim]:
         yield victim
     finally:
         victim.stop()
-    assert victim.error is None
+    assert victim.error is None, victim.error
     playback = victim.playback
     assert playback.underruns == 0, f"dry for {playback.stalled_s:.3f} s in {playback.underruns} places"
     assert _restarts(server) == restarts, "the engine was restarted"

@@ -88,6 +88,21 @@ def test_a_socket_on_which_nothing_happens_is_closed() -> None:
     asyncio.run(scenario())
 
 
+def test_a_socket_whose_audio_is_still_heard_is_not_idle() -> None:
+    async def scenario() -> None:
+        async with serving(idle_s=0.05) as app, AsgiSocket(app, "parlando.v1") as socket:
+            socket.say("append", text="one two three four ")  # 0.4 s
+            await socket.hear("waiting_for_text")
+            await asyncio.sleep(0.2)
+            socket.say("append", text="five ")
+            pcm, _ = await socket.hear("waiting_for_text")
+            assert pcm == word_pcm("five")
+            _, events = await socket.hear("error")
+            assert events[-1]["code"] == "input_timeout"
+
+    asyncio.run(scenario())
+
+
 def test_audio_that_never_comes_is_an_error_within_its_deadline() -> None:
     async def scenario() -> None:
         async with serving(first_audio_s=0.05) as app, AsgiSocket(app, "parlando.v1") as socket:

@@ -89,13 +89,20 @@ def test_contexts_of_elevenlabs_that_never_speak_end() -> None:
         ):
             for name in ("blank", "begun"):
                 socket.raw(text=json.dumps({"text": " " if name == "blank" else "one two ", "context_id": name}))
+
+            async def keep_the_socket_alive() -> None:
+                while True:
+                    socket.raw(text=json.dumps({"text": ""}))  # of the socket's, not of theirs
+                    await asyncio.sleep(0.02)
+
+            keeping = asyncio.create_task(keep_the_socket_alive())
             finals = []
             while len(finals) < 2:
-                socket.raw(text=json.dumps({"text": ""}))  # a keep-alive of the socket's, not of theirs
                 told = await socket.recv()
                 assert isinstance(told, dict)
                 if told.get("isFinal"):
                     finals.append(told["contextId"])
+            keeping.cancel()
             assert sorted(finals) == ["begun", "blank"]
 
     asyncio.run(scenario())
