@@ -9,7 +9,7 @@ PIP_FLAGS := --disable-pip-version-check --quiet
 SETUPTOOLS := "setuptools>=77.0.3,<81"
 BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
-KERNELS := $(wildcard engines/runtime/*.[ch])
+KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
 .PHONY: all serve test test-clients test-web test-slow lint types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers

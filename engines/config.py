@@ -29,7 +29,7 @@ class EngineConfig:
     max_batch: int = 64  # rows of one LM call; more of them cost no less each
     lm_threads: int = 1
     vocoder_threads: int = 1
-    own_kernels: bool = True  # our kernels for LM and vocoder, where the processor can run them; else the runtime's
+    own_kernels: str = "auto"  # the form of our kernels; auto: the quickest that runs here; off: the runtime's
     vocoder_job_codes: int = 32  # rows x codes of one vocoder job: above it a code costs half as much again (caches)
     lm_slice_s: float = 0.006  # one plan of LM calls, so that nobody waits long for the next
     lead_cap_s: float = 2.0  # while others have less than the low water, who has more waits

@@ -18,6 +18,7 @@ from engines.bundle import load_bundle
 from models.codec import NUM_CODES
 from models.export import lm_graph, save_sharing, update_manifest
 from models.export_forecast import declare_forecast, forecast_logits, forecast_scores, likeliest_code
+from models.fold_lm import folded
 from models.graph import Graph
 from models.quantise import quantised, scales_in
 from models.speech_lm import FEATURES, WINDOW, SpeechLm, input_table
@@ -83,5 +84,6 @@ def export_drafts(folder: Path, lm: SpeechLm, length: int = LENGTH) -> None:
         guesses = {f"{index}.{name}": value for index in range(length) for name, value in own.items()}
         graphs[VERIFY] = quantised(graphs[VERIFY], known)
         graphs |= {name: quantised(graphs[name], guesses) for name in (GREEDY, SAMPLED)}
+    graphs = {name: folded(graph) for name, graph in graphs.items()}
     save_sharing({folder / name: graph for name, graph in graphs.items()}, folder / "lm.weights")
     update_manifest(folder, drafts={"greedy": GREEDY, "sampled": SAMPLED, "verify": VERIFY, "length": length})

@@ -9,54 +9,23 @@ are not at hand, the runtime puts the function's nodes in its place, and the gra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 import onnx
-from onnx import helper, numpy_helper
 
-from engines.runtime.onnx import FOLDED
-from models.graph import MICROSOFT
+from models.folding import Part, fold
 
-DOMAIN = "parlando"
 BLOCK, FRAMES = "CausalBlock", "Frames"
 _TAPS = 7
-
-
-@dataclass
-class _Part:
-    """Nodes of a graph that hang together, and the tensors that go in and come out, in the order of the node's."""
-
-    nodes: list[onnx.NodeProto]
-    inputs: list[str]
-    outputs: list[str]
-    constants: list[str] = field(default_factory=list)
 
 
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model with a node for each block and one for the frames. Raises ValueError where it has not the form
     that `models.export.export_vocoder` and `models.quantise` give it."""
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    if result.functions:
-        return result  # folded already
-    graph = result.graph
-    constants = {one.name: one for one in graph.initializer}
-    bodies: dict[str, onnx.FunctionProto] = {}
-    for kind, part in [*((BLOCK, one) for one in _blocks(graph)), (FRAMES, _frames(graph))]:
-        body = _function(kind, part, constants, result.opset_import)
-        known = bodies.setdefault(kind, body)
-        if known.SerializeToString() != body.SerializeToString():
-            raise ValueError(f"the nodes that make {part.outputs[0]} differ from those of the first {kind}")
-        _replace(graph, part, kind)
-    result.functions.extend(bodies.values())
-    helper.set_model_props(result, {FOLDED: "1"})
-    # The runtime's own domain too: its nodes for int8 come from its optimiser, which must know where to look for them.
-    result.opset_import.extend([helper.make_opsetid(DOMAIN, 1), helper.make_opsetid(MICROSOFT, 1)])
-    return result
+    return fold(model, lambda graph: [*((BLOCK, one) for one in _blocks(graph)), (FRAMES, _frames(graph))])
 
 
-def _blocks(graph: onnx.GraphProto) -> list[_Part]:
+def _blocks(graph: onnx.GraphProto) -> list[Part]:
     """Each from the join of context and input to the sum with what the two products made of it."""
     found = []
     for join in graph.node:
@@ -78,7 +47,7 @@ def _blocks(graph: onnx.GraphProto) -> list[_Part]:
     return found
 
 
-def _frames(graph: onnx.GraphProto) -> _Part:
+def _frames(graph: onnx.GraphProto) -> Part:
     """From pitch, voicing and filters to the spectrum."""
     maker = {name: node for node in graph.node for name in node.output}
     rounds = [node for node in graph.node if node.op_type == "Round"]
@@ -119,7 +88,7 @@ def _after(graph: onnx.GraphProto, start: onnx.NodeProto) -> Iterable[onnx.NodeP
             yield node
 
 
-def _part(graph: onnx.GraphProto, inputs: list[str], outputs: list[str], stop: set[str]) -> _Part:
+def _part(graph: onnx.GraphProto, inputs: list[str], outputs: list[str], stop: set[str]) -> Part:
     """All nodes between; what else they take that is made elsewhere from shapes alone becomes an input too."""
     maker = {name: node for node in graph.node for name in node.output}
     constants = {one.name for one in graph.initializer}
@@ -143,56 +112,4 @@ def _part(graph: onnx.GraphProto, inputs: list[str], outputs: list[str], stop: s
         for name in node.input:
             if name and name not in inside and name not in constants and name not in inputs:
                 inputs = [*inputs, name]
-    return _Part(nodes, inputs, outputs)
-
-
-def _function(
-    kind: str, part: _Part, constants: dict[str, onnx.TensorProto], opsets: Sequence[onnx.OperatorSetIdProto]
-) -> onnx.FunctionProto:
-    """The part with names of its own. Constants of whole numbers stay inside; the others become inputs, in the order of
-    their first use, and are noted in the part."""
-    names = {name: f"in{index}" for index, name in enumerate(part.inputs)}
-    names |= {name: f"out{index}" for index, name in enumerate(part.outputs)}
-    body = []
-    for node in part.nodes:
-        for name in node.input:
-            if not name or name in names:
-                continue
-            if constants[name].data_type == onnx.TensorProto.INT64:
-                names[name] = f"whole{len(names)}"
-                value = numpy_helper.from_array(numpy_helper.to_array(constants[name]), "")
-                body.append(helper.make_node("Constant", [], [names[name]], value=value))
-            else:
-                names[name] = f"constant{len(part.constants)}"
-                part.constants.append(name)
-        for name in node.output:
-            names.setdefault(name, f"made{len(names)}")
-        own = onnx.NodeProto()
-        own.CopyFrom(node)
-        own.ClearField("name")
-        own.input[:] = [names[name] if name else "" for name in node.input]
-        own.output[:] = [names[name] for name in node.output]
-        body.append(own)
-    inputs = [f"in{index}" for index in range(len(part.inputs))]
-    inputs += [f"constant{index}" for index in range(len(part.constants))]
-    outputs = [f"out{index}" for index in range(len(part.outputs))]
-    return helper.make_function(DOMAIN, kind, inputs, outputs, body, list(opsets))
-
-
-def _replace(graph: onnx.GraphProto, part: _Part, kind: str) -> None:
-    inside = {name for node in part.nodes for name in node.output} - set(part.outputs)
-    kept = [node for node in graph.node if node not in part.nodes]
-    for node in kept:
-        if taken := inside & set(node.input):
-            raise ValueError(f"{sorted(taken)} are used outside the {kind} that makes them")
-    node = helper.make_node(
-        kind, [*part.inputs, *part.constants], part.outputs, f"{kind}:{part.outputs[0]}", "", DOMAIN
-    )
-    last = max(index for index, other in enumerate(graph.node) if other in part.nodes)
-    at = sum(other not in part.nodes for other in list(graph.node)[: last + 1])
-    kept.insert(at, node)
-    used = {name for node in kept for name in node.input}
-    rest = [one for one in graph.initializer if one.name in used]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(kept)
-    graph.initializer.extend(rest)
+    return Part(nodes, inputs, outputs)

@@ -1,7 +1,7 @@
 """Makes a finished bundle int8: python -m models.quantise_bundle --bundle DIR --codes FILE
 
 The scales come from encoded speech. The vocoder's last product stays in float: its error would be heard at all
-frequencies. Its blocks in int8 are folded into nodes that our kernels can run (`models/fold_vocoder.py`).
+frequencies. Attention, products and blocks are folded into nodes that our kernels can run (`models/folding.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engines.randomness import noise
 from engines.runtime.base import pure
 from engines.runtime.onnx import OnnxVocoder
 from models.export import update_manifest
-from models.fold_vocoder import folded
+from models import fold_lm, fold_vocoder
 from models.lm_data import Example, collate
 from models.quantise import Feeds, products, quantised, scales
 from models.speech_lm import feature_rows
@@ -34,13 +34,14 @@ def quantise_bundle(folder: Path, examples: list[Example], *, lm: bool = True, v
     chosen = _spread(examples)
     if lm:
         model = onnx.load(folder / bundle.lm.file)
-        onnx.save(quantised(model, scales(model, lm_calls(bundle, chosen))), folder / bundle.lm.file)
+        small = quantised(model, scales(model, lm_calls(bundle, chosen)))
+        onnx.save(fold_lm.folded(small), folder / bundle.lm.file)
     if vocoder:
         model = onnx.load(folder / bundle.vocoder.file)
         last = products(model)[-1].input[1]
         found = scales(model, vocoder_calls(bundle, chosen))
         small = quantised(model, found, lambda weight: weight != last)
-        onnx.save(folded(small), folder / bundle.vocoder.file)
+        onnx.save(fold_vocoder.folded(small), folder / bundle.vocoder.file)
     before = json.loads((folder / "manifest.json").read_text())["provenance"].get("int8", [])
     done = {*before, *(name for name, chosen in (("lm", lm), ("vocoder", vocoder)) if chosen)}
     update_manifest(folder, provenance={"int8": sorted(done)})

@@ -5,18 +5,15 @@ without flash attention a step with a long context is a quarter faster. Each ses
 pools on the same cores would halve the speed, so the defaults give each one thread. With two threads a large batch goes
 as two halves at once, which meet once a step and not once a kernel.
 
-Attention and int8 products of the LM are kernels of ours (kernels.c) where they were compiled and the processor has
-AVX2, or AVX-512 with VNNI for the products, and so are the vocoder's blocks and frames with AVX-512 VNNI; else the
-runtime's.
+Attention and int8 products of the LM, and the vocoder's blocks and frames, are kernels of ours (cpu_kernels/) where
+they were compiled and the processor has AVX2; else the runtime's, which the graphs bring along.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from importlib.util import find_spec
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,50 +21,30 @@ import numpy as np
 from engines.bundle import Bundle
 from engines.errors import BundleError
 from engines.runtime.base import DraftInputs, FloatArray, IntArray, State, StepInputs
+from engines.runtime.kernels import AUTO, FOLDED, Kernels, choose, instruction_class
 from engines.runtime.ort import ort
 
 Bound = tuple[Any, list[Any]]  # a binding and the values that it must outlive
-OURS = "ours"
-FOLDED = "parlando.folded"  # in the metadata of a vocoder graph whose blocks and frames are nodes for our kernels
-_ATTENTION_ALONE = "ours for attention, the runtime's for products: they want AVX-512 VNNI and no AMX"
+_RUNTIMES = Kernels(form=None, why_not="this graph has no nodes for ours")
+_UNFOLDED = Kernels(form=None, why_not="the bundle's graph has no nodes for ours; export it again")
 _MAX_BINDINGS = 1024  # 25 kB and 80 us each
 _HALVES_FROM = 8  # rows: two halves of fewer read the weights twice for too little
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
 
 
-def kernel_library() -> str | None:
-    """The file of our kernels; None where no compiler was at hand when this package was installed."""
-    found = find_spec("engines.runtime._kernels")
-    return found.origin if found else None
+def arithmetic(kernels: str) -> str:
+    """All that decides last bits besides the bundle: our kernels by name, the instructions that the runtime's own kernels
+    may use, and the runtime's version."""
+    return f"{kernels}; {instruction_class()}; onnxruntime {ort.__version__}"
 
 
-_ATTENTION, _PRODUCTS, _VOCODER = 1, 2, 4  # what the library offers, added up
-
-
-def _offers(library: str) -> int:
-    """Which of our kernels this processor runs; 0 for none."""
-    offers: int = ctypes.CDLL(library).parlando_offers()
-    return offers
-
-
-def _not_ours(library: str | None, own_kernels: bool) -> str:
-    """Why the runtime's kernels run where ours do not."""
-    if not own_kernels:
-        return "the runtime's: so the settings say"
-    if library is None:
-        return "the runtime's: ours were not compiled at the installation"
-    return "the runtime's: ours want AVX2, for the vocoder AVX-512 VNNI"
-
-
-def _session(bundle: Bundle, file: str, threads: int, library: str | None = None) -> ort.InferenceSession:
-    """With `library` its kernels come before the runtime's."""
+def _session(bundle: Bundle, file: str, threads: int, kernels: Kernels = _RUNTIMES) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        if library is not None:
-            options.register_custom_ops_library(library)
+        kernels.register(options)
         return ort.InferenceSession(
             str(bundle.folder / file),
             options,
@@ -76,6 +53,10 @@ def _session(bundle: Bundle, file: str, threads: int, library: str | None = None
         )
     except Exception as error:  # ONNX Runtime raises its own types for every kind of unreadable graph
         raise BundleError(f"{file} cannot be loaded: {error}") from error
+
+
+def _is_folded(session: ort.InferenceSession) -> bool:
+    return session.get_modelmeta().custom_metadata_map.get(FOLDED) is not None
 
 
 def _expect_names(file: str, kind: str, found: list[str], wanted: list[str]) -> None:
@@ -97,32 +78,25 @@ class _LmSessions:
     whole: ort.InferenceSession
     lone: ort.InferenceSession  # of one thread, which several may use at once
     several: ort.InferenceSession | None
-    kernels: str  # OURS, or which are not, and why
+    kernels: Kernels
 
     @classmethod
-    def load(cls, bundle: Bundle, threads: int, own_kernels: bool) -> _LmSessions:
-        library = kernel_library()
-        if not own_kernels or library is None or not _offers(library) & _ATTENTION:
-            return cls._of(bundle, threads, None, _not_ours(library, own_kernels))
-        offers = _offers(library)
-        named = OURS if offers & _PRODUCTS else _ATTENTION_ALONE
+    def load(cls, bundle: Bundle, threads: int, wanted: Kernels) -> _LmSessions:
+        if wanted.form is None:
+            return cls._of(bundle, threads, wanted)
         try:
-            found = cls._of(bundle, threads, library, named)
+            found = cls._of(bundle, threads, wanted)
             found._try_a_step(bundle)
-            return found
-        except BundleError as error:  # a graph that is not for them, as with a cache in int8
-            why = error
-        try:
-            return cls._of(bundle, threads, None, f"the runtime's: {why}")
-        except BundleError as error:
-            raise BundleError(f"{error}; and with our kernels: {why}") from error
+        except BundleError as error:  # another geometry than our kernels offer
+            return cls._of(bundle, threads, Kernels(form=None, why_not=str(error)))
+        return found if _is_folded(found.whole) else replace(found, kernels=_UNFOLDED)
 
     @classmethod
-    def _of(cls, bundle: Bundle, threads: int, library: str | None, kernels: str) -> _LmSessions:
+    def _of(cls, bundle: Bundle, threads: int, kernels: Kernels) -> _LmSessions:
         file = bundle.lm.file
-        whole = _session(bundle, file, threads, library)
-        lone = _session(bundle, file, 1, library) if threads > 1 else whole
-        several = _session(bundle, bundle.drafts.verify, threads, library) if bundle.drafts is not None else None
+        whole = _session(bundle, file, threads, kernels)
+        lone = _session(bundle, file, 1, kernels) if threads > 1 else whole
+        several = _session(bundle, bundle.drafts.verify, threads, kernels) if bundle.drafts is not None else None
         return cls(whole, lone, several, kernels)
 
     def _try_a_step(self, bundle: Bundle) -> None:
@@ -146,10 +120,10 @@ class OnnxLm:
 
     device = "cpu"
 
-    def __init__(self, bundle: Bundle, slots: int, threads: int = 1, own_kernels: bool = True) -> None:
+    def __init__(self, bundle: Bundle, slots: int, threads: int = 1, own_kernels: str = AUTO) -> None:
         self.inputs = StepInputs.allocate(slots, bundle.adapter.features)
-        sessions = _LmSessions.load(bundle, threads, own_kernels)
-        self.kernels = sessions.kernels
+        sessions = _LmSessions.load(bundle, threads, choose(own_kernels))
+        self.kernels = sessions.kernels.name
         self._session, self._lone = sessions.whole, sessions.lone
         lm, positions = bundle.lm, bundle.adapter.max_steps + _SPARE_POSITIONS
         shape = (slots, lm.kv_heads, positions, lm.head_dim)
@@ -280,9 +254,9 @@ def _bind(
 class OnnxDrafts:
     """The forecast, all guesses in one graph."""
 
-    def __init__(self, bundle: Bundle, threads: int = 1, own_kernels: bool = True) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 1, own_kernels: str = AUTO) -> None:
         assert bundle.drafts is not None, "only for a bundle that brings drafts"
-        self._library = kernel_library() if own_kernels else None
+        self._kernels = choose(own_kernels)
         self.length = bundle.drafts.length
         self.inputs = DraftInputs.allocate(self.length, bundle.adapter.features, bundle.codes.count)
         self._codes = np.zeros(self.length, np.int64)
@@ -293,7 +267,7 @@ class OnnxDrafts:
 
     def _bound(self, bundle: Bundle, file: str, threads: int, feeds: dict[str, Any]) -> tuple[Any, Bound]:
         try:
-            session = _session(bundle, file, threads, self._library)
+            session = _session(bundle, file, threads, self._kernels)
         except BundleError:  # products that are not for our kernel, which gives the same bits
             session = _session(bundle, file, threads)
         _expect_names(file, "inputs", [one.name for one in session.get_inputs()], [*feeds])
@@ -324,8 +298,8 @@ class OnnxDurations:
 
 
 class OnnxVocoder:
-    def __init__(self, bundle: Bundle, threads: int = 1, own_kernels: bool = True) -> None:
-        self._session, self.kernels = self._loaded(bundle, threads, own_kernels)
+    def __init__(self, bundle: Bundle, threads: int = 1, own_kernels: str = AUTO) -> None:
+        self._session, self.kernels = self._loaded(bundle, threads, choose(own_kernels))
         self._states = bundle.vocoder.states
         self._outputs = ["spectrum", *[f"{slot.name}_out" for slot in self._states]]
         found = [one.name for one in self._session.get_inputs()]
@@ -333,18 +307,16 @@ class OnnxVocoder:
         _expect_names(bundle.vocoder.file, "inputs", found, wanted)
 
     @staticmethod
-    def _loaded(bundle: Bundle, threads: int, own_kernels: bool) -> tuple[ort.InferenceSession, str]:
-        """The session, and whose kernels it runs."""
-        library = kernel_library() if own_kernels else None
-        if library is None or not _offers(library) & _VOCODER:
-            return _session(bundle, bundle.vocoder.file, threads), _not_ours(library, own_kernels)
+    def _loaded(bundle: Bundle, threads: int, wanted: Kernels) -> tuple[ort.InferenceSession, str]:
+        """The session, and the name of the kernels that it runs."""
+        file = bundle.vocoder.file
         try:
-            session = _session(bundle, bundle.vocoder.file, threads, library)
-            if session.get_modelmeta().custom_metadata_map.get(FOLDED) is None:
-                return session, "the runtime's: its graph has no nodes for ours"
-            return session, OURS
+            session = _session(bundle, file, threads, wanted)
         except BundleError as error:  # another geometry than our kernels offer
-            return _session(bundle, bundle.vocoder.file, threads), f"the runtime's: {error}"
+            if wanted.form is None:
+                raise
+            return _session(bundle, file, threads), Kernels(form=None, why_not=str(error)).name
+        return session, (wanted if wanted.form is None or _is_folded(session) else _UNFOLDED).name
 
     def initial_state(self, rows: int) -> State:
         return {slot.name: np.full((rows, *slot.shape), 0, slot.dtype) for slot in self._states}

@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import itertools
 import json
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -22,7 +21,8 @@ from engines.bundle import Bundle, load_bundle
 from engines.loop import Engine, EngineConfig
 from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit
 from engines.mixing import Timbre
-from engines.runtime.ort import ort
+from engines.runtime.kernels import FORMS, OFF, runs
+from engines.runtime.onnx import arithmetic
 from tests.engine.driving import settle
 
 TABLE = Path(__file__).with_name("pinned.json")
@@ -97,14 +97,7 @@ def utterances() -> list[Utterance]:
 
 
 def kind(engine: Engine) -> str:
-    return f"{engine.stats().kernels}; {_instruction_class()}; onnxruntime {ort.__version__}"
-
-
-def _instruction_class() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
-    found = [name for name in ("avx512_vnni", "avx512f", "avx2") if name in flags]
-    return found[0] if found else platform.machine()
+    return arithmetic(engine.stats().kernels)
 
 
 def hash_all(engine: Engine) -> dict[str, Hashes]:
@@ -156,9 +149,8 @@ def _hashes(events: list[Event]) -> Hashes:
 
 def engines_of_all_kinds(bundle: Bundle) -> list[Engine]:
     """One engine for each kind of kernels that this machine runs."""
-    return [
-        Engine(bundle, EngineConfig(slots=12, workers=False, own_kernels=own, sheds=False)) for own in (True, False)
-    ]
+    kinds = [*(form for form in FORMS if runs(form)), OFF]
+    return [Engine(bundle, EngineConfig(slots=12, workers=False, own_kernels=one, sheds=False)) for one in kinds]
 
 
 def main() -> None:

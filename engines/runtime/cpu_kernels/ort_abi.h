@@ -1,4 +1,4 @@
-/* What our operators need of ONNX Runtime's C interface, which its Python package brings no header for.
+/* The part of ONNX Runtime's C interface that our operators call. No package of the index brings the official header.
  *
  * The interface is a table of functions that only ever grows at its end: a function keeps its place for good
  * (https://onnxruntime.ai/docs/api/c/struct_ort_api.html; the runtime asserts the places at its own build). The gaps
@@ -27,7 +27,9 @@ enum { ORT_MEMORY_DEFAULT = 0 };                                    /* OrtMemTyp
 
 typedef struct OrtApi {
     OrtStatus *(*CreateStatus)(int code, const char *message);
-    void *gap_1[25];
+    int (*GetErrorCode)(const OrtStatus *status);
+    const char *(*GetErrorMessage)(const OrtStatus *status);
+    void *gap_3[23];
     OrtStatus *(*CreateCustomOpDomain)(const char *domain, OrtCustomOpDomain **out);
     OrtStatus *(*CustomOpDomain_Add)(OrtCustomOpDomain *domain, const OrtCustomOp *op);
     OrtStatus *(*AddCustomOpDomain)(OrtSessionOptions *options, OrtCustomOpDomain *domain);
@@ -39,10 +41,7 @@ typedef struct OrtApi {
     void *gap_63;
     OrtStatus *(*GetTensorShapeElementCount)(const OrtShape *shape, size_t *out);
     OrtStatus *(*GetTensorTypeAndShape)(const OrtValue *value, OrtShape **out);
-    void *gap_66[19];
-    OrtStatus *(*KernelInfoGetAttribute_float)(const OrtKernelInfo *info, const char *name, float *out);
-    OrtStatus *(*KernelInfoGetAttribute_int64)(const OrtKernelInfo *info, const char *name, int64_t *out);
-    void *gap_87[3];
+    void *gap_66[24];
     OrtStatus *(*KernelContext_GetInput)(const OrtKernelContext *context, size_t index, const OrtValue **out);
     OrtStatus *(*KernelContext_GetOutput)(OrtKernelContext *context, size_t index, const int64_t *dimensions,
                                           size_t count, OrtValue **out);
@@ -60,16 +59,28 @@ typedef struct OrtApi {
 
 #define ORT_PLACE(function, place) \
     _Static_assert(offsetof(OrtApi, function) == (place) * sizeof(void *), #function " is not at its place")
-ORT_PLACE(CreateCustomOpDomain, 26);
-ORT_PLACE(GetTensorMutableData, 51);
-ORT_PLACE(GetDimensionsCount, 61);
-ORT_PLACE(GetTensorTypeAndShape, 65);
-ORT_PLACE(KernelInfoGetAttribute_float, 85);
-ORT_PLACE(KernelContext_GetInput, 90);
-ORT_PLACE(ReleaseStatus, 93);
-ORT_PLACE(ReleaseTensorTypeAndShapeInfo, 99);
-ORT_PLACE(KernelInfoGetConstantInput_tensor, 249);
-ORT_PLACE(KernelContext_ParallelFor, 274);
+/* Every function that is called; kernels.c looks at load that each is there, and tests/kernels/test_abi.py compares all
+ * of this with the official header where Debian's libonnxruntime-dev brings it. */
+#define ORT_FUNCTIONS(do) \
+    do(CreateStatus, 0) \
+    do(GetErrorCode, 1) \
+    do(GetErrorMessage, 2) \
+    do(CreateCustomOpDomain, 26) \
+    do(CustomOpDomain_Add, 27) \
+    do(AddCustomOpDomain, 28) \
+    do(GetTensorMutableData, 51) \
+    do(GetDimensionsCount, 61) \
+    do(GetDimensions, 62) \
+    do(GetTensorShapeElementCount, 64) \
+    do(GetTensorTypeAndShape, 65) \
+    do(KernelContext_GetInput, 90) \
+    do(KernelContext_GetOutput, 91) \
+    do(ReleaseStatus, 93) \
+    do(ReleaseTensorTypeAndShapeInfo, 99) \
+    do(KernelInfoGetConstantInput_tensor, 249) \
+    do(KernelContext_ParallelFor, 274)
+#define ORT_PLACED(function, place) ORT_PLACE(function, place);
+ORT_FUNCTIONS(ORT_PLACED)
 
 typedef struct OrtApiBase {
     const OrtApi *(*GetApi)(uint32_t version);

@@ -1,0 +1,38 @@
+/* All kernels of one form; its file has set LANES and the instructions that the compiler may use. */
+#define INLINE static inline __attribute__((always_inline))
+
+#include "attention.h"
+#include "block.h"
+#include "frames.h"
+#include "products.h"
+
+#include "wide.h"
+
+#include "strips.h"
+#include "tile.h"
+#include "spectra.h"
+
+#define CACHED float
+#define NAMED(name) name
+#include "attend.h"
+#undef CACHED
+#undef NAMED
+#define HALF
+#define CACHED uint16_t
+#define NAMED(name) name##_half
+#include "attend.h"
+
+const Form FORM = {
+    .name = FORM_NAME,
+    .lanes = LANES,
+    .columns = STRIP,
+    .step = STEP,
+    .row_bytes = sizeof(Row),
+    .attend = one_cached_head,
+    .attend_half = one_cached_head_half,
+    .quantise = quantise_rows,
+    .strip = one_strip,
+    .tile = one_tile,
+    .pulses = make_pulses,
+    .spectra = make_frames,
+};
