@@ -11,7 +11,7 @@ BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
-.PHONY: all serve test test-clients test-web test-slow lint types contracts units drill voice judge gpu-spike clean
+.PHONY: all serve test sanitize test-clients test-web test-slow lint types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
@@ -48,6 +48,18 @@ test-clients: .venv-dev/ready .venv-clients/ready
 # The page at / in a headless Chromium (Debian's package), which `make test` runs too where there is one.
 test-web: .venv-dev/ready
 	.venv-dev/bin/python -m pytest tests/web -rs
+
+# The kernels' tests over a build that stops at the first bad address, overflow or misaligned access, in every form that
+# this processor runs. Python itself leaks, so leaks are not looked for; exceptions of the runtime need libstdc++ first.
+SANITIZED := build/sanitize/_kernels.so
+$(SANITIZED): $(KERNELS)
+	mkdir -p $(@D)
+	$(CC) -O1 -g -std=c11 -ffp-contract=off -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+		-Wall -Wextra -Werror -pthread -fPIC -shared $(filter %.c,$(KERNELS)) -lm -o $@
+
+sanitize: .venv-dev/ready $(SANITIZED)
+	KERNEL_LIBRARY=$(CURDIR)/$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" \
+		.venv-dev/bin/python -m pytest tests/kernels -rs -p no:cacheprovider
 
 lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .

@@ -52,7 +52,7 @@ from engines.messages import (
     WaitingForText,
 )
 from engines.runtime.base import DurationRuntime, LmRuntime, VocoderRuntime
-from engines.runtime.onnx import OnnxDrafts, OnnxDurations, OnnxLm, OnnxVocoder
+from engines.runtime.onnx import OnnxDrafts, OnnxDurations, OnnxLm, OnnxVocoder, arithmetic
 from engines.scheduler import SATED_CODES
 from engines.scheduling.admission import Admission, Load, load_of
 from engines.scheduling.device_profile import DeviceProfile
@@ -229,6 +229,7 @@ class Engine:
             streams_left=self._admission.streams_left(load),
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
             kernels=self._kernels,
+            arithmetic=arithmetic(self._kernels),
             device=self._device,
             vocoder_job_s=self._vocoding.job_s,
             counters=self._counters.named(),

@@ -181,7 +181,8 @@ class EngineStats:
     capacity: int  # streams that can be kept at real time, all of them speaking
     streams_left: int  # how many more are admitted now
     predicted_ttfa_s: float  # of one more
-    kernels: str = "ours"  # or which are not, and why
+    kernels: str = "ours"  # and their form, or which are not, and why
+    arithmetic: str = ""  # all that decides last bits besides the bundle
     device: str = "cpu"  # that the speech model runs on
     vocoder_job_s: float = 0.0  # since the job in flight began; 0 without one
     counters: dict[str, int] = field(default_factory=dict)

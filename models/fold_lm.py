@@ -30,7 +30,7 @@ def _attentions(graph: onnx.GraphProto) -> Iterator[tuple[str, Part]]:
         for one in graph.input
         if one.type.tensor_type.elem_type in (TensorProto.FLOAT, TensorProto.FLOAT16) and one.name.startswith("past_")
     }
-    heads = {one: None for one in ("num_heads", "kv_num_heads")}
+    heads = dict.fromkeys(("num_heads", "kv_num_heads"))
     makes = {name: node for node in graph.node for name in node.output}
     for node in list(graph.node):
         if node.op_type != "GroupQueryAttention" or len(node.input) != 9 or node.input[1] or node.input[2]:
@@ -39,7 +39,9 @@ def _attentions(graph: onnx.GraphProto) -> Iterator[tuple[str, Part]]:
         source = node
         while source.input[3] in makes:  # of several steps each takes in what the one before it left
             source = makes[source.input[3]]
-        if {name: value for name, value in given.items() if name not in heads} != _ROTATED or source.input[3] not in floats:
+        if {name: value for name, value in given.items() if name not in heads} != _ROTATED or source.input[
+            3
+        ] not in floats:
             continue
         packed, _, _, past_k, past_v, last, total, cosine, sine = node.input
         yield ATTENTION, Part([node], [packed, past_k, past_v, last, total, cosine, sine], list(node.output))

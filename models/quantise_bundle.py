@@ -19,8 +19,8 @@ from engines.bundle import Bundle, load_bundle
 from engines.randomness import noise
 from engines.runtime.base import pure
 from engines.runtime.onnx import OnnxVocoder
-from models.export import update_manifest
 from models import fold_lm, fold_vocoder
+from models.export import update_manifest
 from models.lm_data import Example, collate
 from models.quantise import Feeds, products, quantised, scales
 from models.speech_lm import feature_rows

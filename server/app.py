@@ -18,6 +18,7 @@ from engines.bundle import load_bundle
 from engines.config import check_draft_tolerance
 from engines.messages import EngineStats
 from engines.runtime.installed import check_one_runtime
+from engines.runtime.kernels import choose
 from server import (
     eleven_body,
     eleven_http,
@@ -59,6 +60,7 @@ def create_app(
     app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
     metrics, bundle = Metrics(), load_bundle(settings.bundle)
     check_draft_tolerance(settings.draft_tolerance, bundle)
+    choose(settings.own_kernels)  # a form that does not run here is an error now, not in the engine
     if settings.draft_tolerance:
         log.warning("draft_tolerance", levels=settings.draft_tolerance, means="a seed no longer fixes the audio")
     metrics.draft_tolerance.set(settings.draft_tolerance)

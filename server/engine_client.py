@@ -41,6 +41,7 @@ class EngineClient:
         """
         self.settings, self.bundle_digest = settings, bundle_digest
         self.restarts = 0
+        self.arithmetic = ""  # the kind of kernels, once an engine has told it: part of every id
         self.stats: EngineStats | None = None  # at most a second old; None: there is no engine
         self._voice, self._on_stats, self._worker = voice, on_stats, worker
         self._streams: dict[str, EngineStream] = {}
@@ -175,6 +176,7 @@ class EngineClient:
     def _take(self, event: Event) -> None:
         if isinstance(event, EngineStats):
             before, self.stats = self.stats, event
+            self.arithmetic = event.arithmetic
             self._on_stats(event, self.restarts)
             # Twice: a job that was frozen with the whole machine is done by the next word of the engine.
             busy_s = min(event.vocoder_job_s, 0.0 if before is None else before.vocoder_job_s)

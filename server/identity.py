@@ -1,9 +1,10 @@
-"""What an utterance is called: the same name for the same bytes of speech, on any replica and after any restart.
+"""What an utterance is called: the same name for the same bytes of speech, on machines of one kind, after any restart.
 
 The name covers all that decides the samples: the bundle, the text, where it was flushed, voice, timbre, pitch, seed,
-settings and the content of pronunciation dictionaries. How the text was cut on its way does not count, nor do spaces
-beyond the first: the front end reads neither. With a draft tolerance the samples hang on the server's load as well, so
-a name says what was asked for only, and says by its beginning that it is of that kind.
+settings, the content of pronunciation dictionaries, and the kind of kernels, since other kinds have other last bits:
+their form, the processor's instruction class and the runtime's version. How the text was cut on its way does not count,
+nor do spaces beyond the first: the front end reads neither. With a draft tolerance the samples hang on the server's
+load as well, so a name says what was asked for only, and says by its beginning that it is of that kind.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def normalised(text: str) -> str:
 
 def utterance_id(
     bundle_digest: str,
+    arithmetic: str,
     text: str,
     flushes: Sequence[int],
     submit: Submit,
@@ -40,6 +42,7 @@ def utterance_id(
     pieces = [normalised(text[start:end]) for start, end in pairwise(edges)]
     named = {
         "bundle": bundle_digest,
+        "arithmetic": arithmetic,
         "text": pieces,
         "voice": submit.voice,
         "seed": submit.seed,

@@ -133,7 +133,7 @@ class _EngineFigures(Collector):
             (
                 "own_kernels",
                 "1: LM and vocoder run on our kernels; 0: in part or all on the runtime's",
-                int(stats.kernels == "ours"),
+                int("the runtime's" not in stats.kernels),
             ),
         ):
             yield GaugeMetricFamily(f"tts_{name}", says, value=value)

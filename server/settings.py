@@ -11,7 +11,7 @@ import re
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -54,7 +54,10 @@ class Settings(BaseSettings):
     shed: bool = Field(True, description="refuse who cannot be served in time; off: only slots count")
     lm_threads: int = Field(1, ge=1)
     vocoder_threads: int = Field(1, ge=1)
-    own_kernels: bool = Field(True, description="our kernels for LM and vocoder, where the processor can run them")
+    own_kernels: Literal["auto", "off", "avx2", "avx512"] = Field(
+        "auto",
+        description="form of our kernels for LM and vocoder; auto: the quickest that runs here; off: the runtime's",
+    )
     engine_nice: int = Field(5, ge=0, le=19, description="how far the engine's process stands behind the server's own")
     draft_tolerance: int = Field(
         0, ge=0, le=MAX_DRAFT_TOLERANCE, description="above 0: a seed no longer fixes the audio"

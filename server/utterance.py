@@ -136,6 +136,7 @@ class Utterance:
         """The same for the same speech; final once the text has ended."""
         return utterance_id(
             self._state.engine.bundle_digest,
+            self._state.engine.arithmetic,
             self.transcript.text,
             self._flushes,
             self._submit,

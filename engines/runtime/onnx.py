@@ -33,8 +33,8 @@ _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed
 
 
 def arithmetic(kernels: str) -> str:
-    """All that decides last bits besides the bundle: our kernels by name, the instructions that the runtime's own kernels
-    may use, and the runtime's version."""
+    """All that decides last bits besides the bundle: our kernels by name, the instructions that the runtime's own
+    kernels may use, and the runtime's version."""
     return f"{kernels}; {instruction_class()}; onnxruntime {ort.__version__}"
 
 

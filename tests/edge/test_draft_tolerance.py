@@ -44,7 +44,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, drafts: Drafts | None) -> None:
 def test_names_of_their_own() -> None:
     def named(**tolerance: int) -> str:
         submit = Submit(request_id="any", voice="rms", seed=1)
-        return utterance_id("digest", "Hello.", [], submit, rate_hz=24_000, tempo=1.0, rendering="pcm", **tolerance)
+        return utterance_id(
+            "digest", "avx2", "Hello.", [], submit, rate_hz=24_000, tempo=1.0, rendering="pcm", **tolerance
+        )
 
     assert named() == named(draft_tolerance=0)
     assert len({named(draft_tolerance=each) for each in range(4)}) == 4

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,19 +14,14 @@ from onnx import numpy_helper
 
 from engines.bundle import Bundle, load_bundle
 from engines.randomness import noise
-from engines.runtime.onnx import OURS, OnnxVocoder
+from engines.runtime import kernels
+from engines.runtime.kernels import FORMS
+from engines.runtime.onnx import OnnxVocoder
 from engines.runtime.ort import ort
 from models.fold_vocoder import BLOCK, FRAMES
-from tests.kernels.graphs import Array, library, session, stock
+from tests.kernels.graphs import Array, session, stock
 
 STATES = ("coarse", "fine", "phase", "tail")
-
-
-@pytest.fixture(autouse=True)
-def lanes() -> None:
-    """There is one width of them here."""
-    if not library().parlando_offers() & 4:
-        pytest.skip("the vocoder's kernels want AVX-512 VNNI")
 
 
 def graph(bundle: Bundle) -> onnx.ModelProto:
@@ -34,16 +29,16 @@ def graph(bundle: Bundle) -> onnx.ModelProto:
 
 
 @cache
-def both() -> tuple[ort.InferenceSession, ort.InferenceSession]:
-    model = graph(load_bundle()).SerializeToString()
-    return session(model), stock(model)
+def both(form: str) -> tuple[ort.InferenceSession, ort.InferenceSession]:
+    model = graph(load_bundle())
+    return session(model, form), stock(model)
 
 
 def inputs(bundle: Bundle, rows: int, codes: int) -> dict[str, Array]:
     """Of streams under way, each with a past of its own, a mix of voices and a pitch."""
     rng = np.random.default_rng([rows, codes])
     voices = rng.uniform(0, 1, (rows, len(bundle.voices))).astype(np.float32)
-    vocoder = OnnxVocoder(bundle, own_kernels=False)
+    vocoder = OnnxVocoder(bundle, own_kernels="off")
     spoken, state = 5, vocoder.initial_state(rows)
     pitch, samples = rng.uniform(0.6, 1.6, rows).astype(np.float32), bundle.samples_per_code
     said = rng.integers(0, bundle.codes.count, (rows, spoken + codes))
@@ -60,10 +55,10 @@ def run(one: ort.InferenceSession, given: dict[str, Array]) -> dict[str, Array]:
 
 
 @pytest.mark.parametrize(("rows", "codes"), [(1, 1), (1, 3), (2, 8), (5, 4), (3, 25), (17, 2), (1, 70)])
-def test_they_say_what_the_runtimes_nodes_say(bundle: Bundle, rows: int, codes: int) -> None:
+def test_they_say_what_the_runtimes_nodes_say(form: str, bundle: Bundle, rows: int, codes: int) -> None:
     """int8 now and then makes a whole step of a last bit, and with F0 a pulse moves: nearly everything is equal to a
     part in a million, and the rest is near."""
-    ours, theirs = both()
+    ours, theirs = both(form)
     given = inputs(bundle, rows, codes)
     found, wanted = run(ours, given), run(theirs, given)
     for name in ("spectrum", "coarse_out", "fine_out", "tail_out"):
@@ -73,8 +68,8 @@ def test_they_say_what_the_runtimes_nodes_say(bundle: Bundle, rows: int, codes: 
         assert (apart**2).sum() <= 1e-3 * (wanted[name] ** 2).sum(), name
 
 
-def test_a_row_is_deaf_to_its_neighbours(bundle: Bundle) -> None:
-    ours, _ = both()
+def test_rows_are_independent(form: str, bundle: Bundle) -> None:
+    ours, _ = both(form)
     given = inputs(bundle, 19, 3)
     found = run(ours, given)
     for row in range(19):
@@ -83,8 +78,8 @@ def test_a_row_is_deaf_to_its_neighbours(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("sizes", [[1] * 12, [2, 5, 4, 1], [7, 5], [11, 1]])
-def test_chunks_have_the_bits_of_the_whole(bundle: Bundle, sizes: list[int]) -> None:
-    ours, _ = both()
+def test_chunks_have_the_bits_of_the_whole(form: str, bundle: Bundle, sizes: list[int]) -> None:
+    ours, _ = both(form)
     given, samples = inputs(bundle, 3, 12), bundle.samples_per_code
     whole = run(ours, given)
     state, parts, at = {name: given[name] for name in STATES}, [], 0
@@ -99,16 +94,16 @@ def test_chunks_have_the_bits_of_the_whole(bundle: Bundle, sizes: list[int]) -> 
     assert all(np.array_equal(state[name], whole[f"{name}_out"]) for name in STATES)
 
 
-def test_two_threads_change_no_bit(bundle: Bundle) -> None:
-    ours, _ = both()
+def test_two_threads_change_no_bit(form: str, bundle: Bundle) -> None:
+    ours, _ = both(form)
     given = inputs(bundle, 6, 8)
-    one, two = run(ours, given), run(session(graph(bundle).SerializeToString(), threads=2), given)
+    one, two = run(ours, given), run(session(graph(bundle), form, threads=2), given)
     assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def test_the_phase_is_the_runtimes(bundle: Bundle) -> None:
+def test_the_phase_is_the_runtimes(form: str, bundle: Bundle) -> None:
     """It is counted in whole numbers, 2^32 a turn; a last bit of F0 moves it by millionths."""
-    ours, theirs = both()
+    ours, theirs = both(form)
     given = inputs(bundle, 8, 4)
     found, wanted = run(ours, given)["phase_out"], run(theirs, given)["phase_out"]
     assert ((found >= 0) & (found < 2**32)).all()
@@ -117,8 +112,8 @@ def test_the_phase_is_the_runtimes(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("name", ["tail", "noise", "pitch"])
-def test_what_is_no_number_is_seen_behind_them_and_stays_in_its_row(bundle: Bundle, name: str) -> None:
-    ours, _ = both()
+def test_what_is_no_number_is_seen_behind_them_and_stays_in_its_row(form: str, bundle: Bundle, name: str) -> None:
+    ours, _ = both(form)
     given = inputs(bundle, 3, 2)
     sound = run(ours, given)["spectrum"]
     given[name][1] = np.nan
@@ -127,7 +122,7 @@ def test_what_is_no_number_is_seen_behind_them_and_stays_in_its_row(bundle: Bund
     assert np.array_equal(found[[0, 2]], sound[[0, 2]])
 
 
-def changed(bundle: Bundle, kind: str, place: int, value: Array | None) -> bytes:
+def changed(bundle: Bundle, kind: str, place: int, value: Array | None) -> onnx.ModelProto:
     """The graph with another constant at one input of the first node of a kind, or with an input of the graph there."""
     model = graph(bundle)
     node = next(node for node in model.graph.node if node.op_type == kind)
@@ -139,7 +134,7 @@ def changed(bundle: Bundle, kind: str, place: int, value: Array | None) -> bytes
     else:
         model.graph.initializer.append(numpy_helper.from_array(value, "other"))
         node.input[place] = "other"
-    return model.SerializeToString()
+    return model
 
 
 @pytest.mark.parametrize(
@@ -149,34 +144,45 @@ def changed(bundle: Bundle, kind: str, place: int, value: Array | None) -> bytes
         (BLOCK, 2, None, "must be constant"),
         (BLOCK, 2, np.zeros(3, np.float32), "do not fit each other"),
         (BLOCK, 13, np.array(1, np.int8), "zero points must be 0"),
+        (BLOCK, 20, np.zeros((128, 384), np.int8), "lead back to its width"),
         (BLOCK, 14, np.zeros((24, 48), np.int8), "multiples of 16"),
         (BLOCK, 14, np.zeros((512, 768), np.int8), "at most 256"),
         (FRAMES, 20, np.ones((512, 514), np.float32), "Fourier transform"),
         (FRAMES, 20, None, "must be constant"),
         (FRAMES, 16, np.zeros(1025, np.float32), "one pulse"),
-        (FRAMES, 15, np.zeros(4, np.float32), "another size"),
+        (FRAMES, 15, np.zeros(4, np.float32), "do not fit each other"),
     ],
 )
-def test_graphs_that_are_not_offered(bundle: Bundle, kind: str, place: int, value: Any, complaint: str) -> None:
+def test_graphs_that_are_not_offered(
+    form: str, bundle: Bundle, kind: str, place: int, value: Any, complaint: str
+) -> None:
     with pytest.raises(Exception, match=complaint):
-        session(changed(bundle, kind, place, value))
+        session(changed(bundle, kind, place, value), form)
 
 
-def test_a_state_of_another_size_is_refused(bundle: Bundle) -> None:
+def test_a_state_of_another_size_is_refused(form: str, bundle: Bundle) -> None:
     model = graph(bundle)
     for end in model.graph.input:
         if end.name in ("coarse", "tail"):
             end.type.tensor_type.shape.dim[-1 if end.name == "tail" else 2].dim_param = f"of_{end.name}"
     given = inputs(bundle, 2, 1)
     with pytest.raises(Exception, match="frames do not fit each other"):
-        session(model.SerializeToString()).run(None, given | {"tail": given["tail"][:, 1:]})
+        session(model, form).run(None, given | {"tail": given["tail"][:, 1:]})
     with pytest.raises(Exception, match="block do not fit each other"):
-        session(model.SerializeToString()).run(None, given | {"coarse": given["coarse"][:, :, 1:]})
+        session(model, form).run(None, given | {"coarse": given["coarse"][:, :, 1:]})
 
 
-def test_the_vocoder_says_whose_kernels_it_runs(bundle: Bundle, tmp_path: Path) -> None:
-    assert OnnxVocoder(bundle).kernels == OURS
-    assert OnnxVocoder(bundle, own_kernels=False).kernels.startswith("the runtime's")
-    (tmp_path / "vocoder.onnx").write_bytes(changed(bundle, BLOCK, 13, np.array(1, np.int8)))
-    kept = OnnxVocoder(dataclasses.replace(bundle, folder=tmp_path))
+def test_the_vocoder_says_whose_kernels_it_runs(form: str, bundle: Bundle, tmp_path: Path) -> None:
+    assert OnnxVocoder(bundle, own_kernels=form).kernels == f"ours, {form}"
+    assert OnnxVocoder(bundle, own_kernels="off").kernels.startswith("the runtime's")
+    (tmp_path / "vocoder.onnx").write_bytes(changed(bundle, BLOCK, 13, np.array(1, np.int8)).SerializeToString())
+    kept = OnnxVocoder(msgspec.structs.replace(bundle, folder=tmp_path), own_kernels=form)
     assert "zero points" in kept.kernels
+
+
+def test_the_forms_have_the_same_bits(bundle: Bundle) -> None:
+    if not all(kernels.runs(one) for one in FORMS):
+        pytest.skip(f"this processor does not run all of {', '.join(FORMS)}")
+    given = inputs(bundle, 5, 6)
+    one, other = (run(both(form)[0], given) for form in FORMS)
+    assert all(np.array_equal(one[name], other[name]) for name in one)

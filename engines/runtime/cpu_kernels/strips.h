@@ -3,6 +3,10 @@
  * AVX-512 has an instruction for four products of uint8 and int8, so its rows are moved up by 128 and what that added
  * is taken off the sums. AVX2 has one that saturates; there weights and rows are widened to int16, whose products and
  * sums are exact in int32. Integer sums are the same in both, so are results. */
+
+/* Cut in float: beyond int32 the conversion gives the least number for all. NaN becomes -128, as in the runtime. */
+INLINE V in_range(V x) { return OP(min_ps)(OP(max_ps)(x, all(-128)), all(127)); }
+
 #if LANES == 16
 typedef uint8_t Row;
 enum { STRIP = 64, STEP = 4 };
@@ -32,10 +36,10 @@ INLINE void add(Sums *sums, const Row *row, Sums weights)
     DOT(sums->d, values, weights.d);
 }
 
-/* Rounded, half to even, and cut to [-128, 127]. */
+/* Cut to [-128, 127] and rounded, half to even. */
 INLINE void quantise(Row *out, V x, V scale)
 {
-    __m128i bytes = _mm512_cvtsepi32_epi8(OP(cvtps_epi32)(OP(div_ps)(x, scale)));
+    __m128i bytes = _mm512_cvtepi32_epi8(OP(cvtps_epi32)(in_range(OP(div_ps)(x, scale))));
     _mm_storeu_si128((__m128i *)out, _mm_xor_si128(bytes, _mm_set1_epi8((char)0x80)));
 }
 
@@ -69,9 +73,8 @@ INLINE void add(Sums *sums, const Row *row, Sums weights)
 
 INLINE void quantise(Row *out, V x, V scale)
 {
-    I whole = OP(cvtps_epi32)(OP(div_ps)(x, scale));
+    I whole = OP(cvtps_epi32)(in_range(OP(div_ps)(x, scale)));
     __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
-    words = _mm_max_epi16(_mm_min_epi16(words, _mm_set1_epi16(127)), _mm_set1_epi16(-128));
     _mm_storeu_si128((__m128i *)out, words);
 }
 
