@@ -30,18 +30,17 @@ def fold(model: onnx.ModelProto, parts: Callable[[onnx.GraphProto], Iterable[tup
     """The same model with a node for each part, named by its kind. Raises ValueError where parts of a kind differ."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    if result.functions:
-        return result  # folded already
     graph = result.graph
     constants = {one.name: one for one in graph.initializer}
-    bodies: dict[str, onnx.FunctionProto] = {}
+    bodies = {one.name: one for one in result.functions}
     for kind, part in parts(graph):
         body = _function(kind, part, constants, result.opset_import)
         known = bodies.setdefault(kind, body)
         if known.SerializeToString() != body.SerializeToString():
             raise ValueError(f"the nodes that make {part.outputs[0]} differ from those of the first {kind}")
         _replace(graph, part, kind)
-    result.functions.extend(bodies.values())
+    brought = {one.name for one in result.functions}
+    result.functions.extend(body for kind, body in bodies.items() if kind not in brought)
     helper.set_model_props(result, {FOLDED: "1"})
     # The runtime's own domain too: its nodes for int8 come from its optimiser, which must know where to look for them.
     known_domains = {one.domain for one in result.opset_import}

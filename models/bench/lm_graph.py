@@ -15,6 +15,7 @@ import torch
 
 from engines.text import NUM_PHONE_IDS
 from models.export import lm_graph
+from models.fold_lm import folded
 from models.speech_lm import LmConfig, SpeechLm
 
 
@@ -56,7 +57,7 @@ def main() -> None:
         hidden=options.hidden,
     )
     network = SpeechLm(config)
-    onnx.save(lm_graph(network), options.file)
+    onnx.save(folded(lm_graph(network)), options.file)
     print(json.dumps(describe(network)))
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from models.fold_lm import folded
+
 _CACHES = {"float": TensorProto.FLOAT, "half": TensorProto.FLOAT16}
 _ACTIVATION_SCALE = np.float32(5 / 127)  # normed activations seldom pass 5
 
@@ -77,7 +79,7 @@ def main() -> None:
     options = parser.parse_args()
     model = onnx.load(options.source)
     to_int8(model, options.cache)
-    onnx.save(model, options.target)
+    onnx.save(folded(model), options.target)
 
 
 if __name__ == "__main__":

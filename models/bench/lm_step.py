@@ -6,13 +6,13 @@ Without a file it is the shipped LM. A worker: it reads one job a line from stdi
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import sys
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from engines.bundle import Bundle, load_bundle
@@ -28,8 +28,8 @@ def bundle_of(arguments: list[str]) -> Bundle:
         return bundle
     shape, file = json.loads(Path(arguments[0]).read_text()), Path(arguments[1]).resolve()
     named = {name: shape[name] for name in ("layers", "kv_heads", "head_dim", "width")}
-    lm = dataclasses.replace(bundle.lm, file=file.name, **named)
-    return dataclasses.replace(bundle, folder=file.parent, lm=lm, drafts=None)
+    lm = msgspec.structs.replace(bundle.lm, file=file.name, **named)
+    return msgspec.structs.replace(bundle, folder=file.parent, lm=lm, drafts=None)
 
 
 def step_times_s(lm: OnnxLm, batch: int, context: int, seconds: float) -> list[float]:

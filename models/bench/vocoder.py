@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     turns = parser.parse_args().turns
     bundle = load_bundle()
-    ours, theirs = OnnxVocoder(bundle), OnnxVocoder(bundle, own_kernels=False)
+    ours, theirs = OnnxVocoder(bundle), OnnxVocoder(bundle, own_kernels="off")
     times: dict[tuple[int, int], list[tuple[float, float]]] = {shape: [] for shape in SHAPES}
     for _ in range(turns):
         for rows, codes in SHAPES:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -285,10 +285,10 @@ def test_out_of_range_is_refused(tolerance: int) -> None:
 def test_what_cannot_run_is_refused(bundle: Bundle, front_end: FrontEnd) -> None:
     with pytest.raises(ConfigError, match="no meaning with drafts off"):
         EngineConfig(draft_tolerance=1, drafts=DraftMode.OFF)
-    without = dataclasses.replace(bundle, drafts=None)
+    without = msgspec.structs.replace(bundle, drafts=None)
     with pytest.raises(ConfigError, match="needs drafts, the bundle 'flite' brings none"):
         Engine(without, EngineConfig(draft_tolerance=1, slots=1, workers=False), front_end=front_end)
-    coarse = dataclasses.replace(with_drafts(bundle), codes=dataclasses.replace(bundle.codes, levels=(4,) * 6))
+    coarse = msgspec.structs.replace(with_drafts(bundle), codes=msgspec.structs.replace(bundle.codes, levels=(4,) * 6))
     check_draft_tolerance(2, coarse)
     with pytest.raises(ConfigError, match="lets any guess stand: the codes' digits have 4, 4, 4, 4, 4, 4 levels"):
         check_draft_tolerance(3, coarse)
