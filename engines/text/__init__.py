@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engines.text.errors import BadPronunciation, ExpansionTooLong, StreamEnded, UnknownDictionary, UnspeakableText
+from engines.text.markup import TextSettings
 from engines.text.phones import NUM_PHONE_IDS, PHONES, VOWELS, PauseType, Phone, pause, phone_id
 from engines.text.pronunciation import PronunciationDictionary, parse_dictionary
 from engines.text.pronunciation_store import PronunciationStore
@@ -21,6 +22,7 @@ __all__ = [
     "PronunciationDictionary",
     "PronunciationStore",
     "StreamEnded",
+    "TextSettings",
     "TextStream",
     "UnknownDictionary",
     "UnspeakableText",

@@ -48,6 +48,19 @@ def read_address(core: str) -> list[str] | None:
     return None
 
 
+def spell_out(text: str) -> list[str]:
+    """Every letter, digit and mark by its name."""
+    words: list[str] = []
+    for one in text:
+        if one.isdecimal():
+            words += numbers.digits(one)
+        elif one.isalpha():
+            words += spell(one)
+        else:
+            words += ADDRESS_MARKS.get(one, "").split()
+    return words
+
+
 def _letters(text: str) -> list[str]:
     words: list[str] = []
     for piece in _PIECES.findall(text):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from engines.text.context import MAX_TOKEN_CHARS
 from engines.text.folding import fold, script_of
-from engines.text.markup import LineEnd, Markup
+from engines.text.markup import FOR_THE_EAR, LineEnd, Markup, TextSettings
 from engines.text.phones import PauseType
 from engines.text.reading import Token
 
@@ -31,13 +31,13 @@ class Paragraph:
 
 
 class Cutter:
-    def __init__(self, kept: Container[str] = ()) -> None:
+    def __init__(self, kept: Container[str] = (), settings: TextSettings = FOR_THE_EAR) -> None:
         """`kept` are words, in small letters, that can be said though their letters are of other scripts."""
         self._kept = kept
         self.position = 0  # characters seen
         self.lost: dict[str, None] = {}  # characters that cannot be spoken, in order of appearance
         self.lost_scripts: dict[str, int] = {}  # how many characters of which script were left out
-        self._markup = Markup()
+        self._markup = Markup(settings)
         self._rest: list[str] = []  # pieces of a token that is not complete
         self._rest_chars = 0
         self._in_link = False  # inside a link's address that is too long for one token
@@ -45,6 +45,15 @@ class Cutter:
         self._opens_line = True
         self._pause_due = False  # between this line and the next, unless that is empty
         self._last_end = 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of the markup could not be followed."""
+        tags = self._markup.tags
+        found = list(tags.warnings)
+        if tags.skipping:
+            found.append(f"<{tags.skipping}> is not closed: {tags.skipped_chars} characters behind it were not spoken")
+        return found
 
     def feed(self, text: str) -> list[Token | Paragraph]:
         found: list[Token | Paragraph] = []
@@ -88,9 +97,10 @@ class Cutter:
             self.lost_scripts[script] = self.lost_scripts.get(script, 0) + 1
         self._opens_line = False
         self._last_end = start + len(written)
+        said_as = self._markup.tags.said_as
         pieces = (text[first : first + MAX_TOKEN_CHARS] for first in range(0, len(text), MAX_TOKEN_CHARS))
         return [  # more than one where folding has made it longer: one sign may stand for several
-            Token(text=piece, start=start, end=self._last_end, opens_line=opens_line and not number)
+            Token(text=piece, start=start, end=self._last_end, opens_line=opens_line and not number, said_as=said_as)
             for number, piece in enumerate(pieces)
         ]
 

@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import dataclass
 from enum import Enum, auto
 
+from engines.text.directions import Directions
 from engines.text.links import LinkTails
+from engines.text.tags import AS_WRITTEN, Tags
 from engines.text.word_lists import word_list
 
-_TAGS = "|".join(
-    word_list(
-        "a abbr audio b blockquote body br break button center code dd del details div dl dt em emphasis font form h1 "
-        "h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label li link main mark meta nav ol option p "
-        "phoneme pre prosody q s say-as script section select small span speak strike strong style sub summary sup svg "
-        "table tbody td textarea tfoot th thead title tr tt u ul var video"
-    )
-)
-_TAG = re.compile(rf"</?(?:{_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _MAX_COMMENT_TOKENS = 200  # of one that nobody closes
 _BLOCK_END = re.compile(
     r"(?<![.,;:!?\s])(?:<br\s*/?>|</(?:p|div|li|tr|td|th|h[1-6]|dt|dd|blockquote)>)+", re.IGNORECASE
 )
-_TAG_BEGUN = re.compile(rf"<(?:{_TAGS})$", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"[\w:-]+(?:=\S*)?/?|/")
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9A-Fa-f]{1,5}|[A-Za-z]{2,30}\d{0,2});")
 _REFERENCE = re.compile(r"\]\[[^\]\s]*\](?=\W|$)")
 _CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}\](?!\()|\[\^[\w-]+\]:?|【[^】]*】")
@@ -65,6 +57,17 @@ _COMMANDS = dict(
 _BOX = {"[x]": "checked", "[X]": "checked", "[": "", "[]": ""}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextSettings:
+    """What of a text is not for the ear."""
+
+    skip_reasoning: bool = True  # <think>, <thinking> and <reasoning> with all that they hold
+    skip_directions: bool = True  # [laughs], *sighs*
+
+
+FOR_THE_EAR = TextSettings()
+
+
 class LineEnd(Enum):
     """What the end of a line means for the words before it."""
 
@@ -76,9 +79,10 @@ class LineEnd(Enum):
 class Markup:
     """Owned by one stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: TextSettings) -> None:
         self._in_code = False
-        self._in_tag = False
+        self.tags = Tags(skips_reasoning=settings.skip_reasoning)
+        self._directions = Directions() if settings.skip_directions else None
         self._links = LinkTails()
         self._in_comment = False
         self._comment_tokens = 0
@@ -90,10 +94,17 @@ class Markup:
         ended, self._line_end = self._line_end, LineEnd.NOTHING
         self._skips_line = False
         self._links.end_line()
+        if self._directions is not None:
+            self._directions.end_line()
         return LineEnd.PAUSE if self._in_code else ended
 
     def read(self, text: str, *, opens_line: bool) -> str:
         """What is left of a token to read; nothing, when it is markup alone."""
+        self.tags.said_as = AS_WRITTEN
+        if self.tags.skipping:
+            text = self.tags.read(text)
+            if not text:
+                return ""
         if text.isalpha() and not (opens_line or self._inside_something):
             self._in_item = False
             return text
@@ -112,21 +123,21 @@ class Markup:
             return _BOX[text]
         if text == "]" or _TABLE_RULE.fullmatch(text):
             return ""
-        if self._in_tag:
-            text = self._end_tag(text)
+        if self._directions is not None:
+            text = self._directions.read(text)
         text = self._visible(_LINKED_CITATION.sub("", text))
         text = self._links.strip(text, opens_line=opens_line)
         if "`" in text:
-            return text
+            return self.tags.read(text)
+        text = self.tags.read(_BLOCK_END.sub("—", text))
         text = _emphasised(_plain_formula(text))
-        text = _ENTITY.sub(lambda match: html.unescape(match.group()), _TAG.sub("", _BLOCK_END.sub("—", text)))
-        if _TAG_BEGUN.search(text):
-            self._in_tag, text = True, _TAG_BEGUN.sub("", text)
+        text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
         return _REFERENCE.sub("", _CITATION.sub("", text))
 
     @property
     def _inside_something(self) -> bool:
-        return self._in_tag or self._skips_line or self._links.open or self._in_comment
+        directed = self._directions is not None and self._directions.open
+        return self.tags.open or directed or self._skips_line or self._links.open or self._in_comment
 
     def _visible(self, text: str) -> str:
         """Without comments, which may go on for many tokens; in a span of code they are read."""
@@ -150,12 +161,6 @@ class Markup:
         self._in_code = not self._in_code
         self._skips_line, self._line_end = True, LineEnd.PAUSE
         return True
-
-    def _end_tag(self, text: str) -> str:
-        """Drops the attributes of a tag that had a blank inside."""
-        _, closed, rest = text.partition(">")
-        self._in_tag = not closed and _ATTRIBUTE.fullmatch(text) is not None
-        return rest if closed else "" if self._in_tag else text
 
 
 def _line_end(text: str) -> LineEnd:

@@ -19,7 +19,7 @@ from engines.text.abbreviations import (
     WHOLE,
 )
 from engines.text.acronyms import spell
-from engines.text.addresses import read_address
+from engines.text.addresses import read_address, spell_out
 from engines.text.amounts import ARTICLES, SCALES, is_before_noun, is_noun, read_sign
 from engines.text.calendar_tokens import day_name, month_name
 from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
@@ -32,6 +32,7 @@ from engines.text.numbers import ordinal
 from engines.text.overriding import Override, override
 from engines.text.phones import PauseType
 from engines.text.ranges import agree, name_range, range_kind
+from engines.text.tags import AS_WRITTEN, SaidAs
 from engines.text.units import FIRST_HALVES, detached_unit
 from engines.text.word_lists import word_list
 from engines.text.words import LETTERED, TIME_ZONES, is_numeral, read_words, roman_value
@@ -72,6 +73,7 @@ class Token:
     start: int  # characters of the source text
     end: int
     opens_line: bool
+    said_as: SaidAs = AS_WRITTEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,10 @@ def read(token: Token, around: Around) -> Reading:
         kind = None
     elif token.opens_line and re.fullmatch(r"\d{1,3}\.", text):
         kind = PauseType.PLAIN
+    if token.said_as.entry is not None:
+        return _reading([Override(entry=token.said_as.entry)], kind, core, 0)
+    if token.said_as.spelled:
+        return _reading([*spell_out(core)], kind, core, 0)
     own = override(core, closing, around)
     if own is not None:
         return _reading(own.pieces, _closing_kind("", own.closing), core, own.taken)

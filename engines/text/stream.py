@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from engines.text.errors import StreamEnded, UnspeakableText
 from engines.text.lexicon import Lexicon
+from engines.text.markup import FOR_THE_EAR, TextSettings
 from engines.text.phones import Phone
 from engines.text.phrases import Phrases, Shelf
 from engines.text.pronouncing import Pronouncer
@@ -33,13 +34,16 @@ class FrontEnd:
         return cls(Lexicon.load())
 
     def open(
-        self, dictionaries: tuple[PronunciationDictionary, ...] = (), max_expanded: int | None = None
+        self,
+        dictionaries: tuple[PronunciationDictionary, ...] = (),
+        max_expanded: int | None = None,
+        settings: TextSettings = FOR_THE_EAR,
     ) -> TextStream:
         """A text of its own. The first of the dictionaries that has a word decides how it is said.
 
         `max_expanded`: characters spoken for their entries, all together.
         """
-        return TextStream(self.lexicon, tuple(map(self._shelf.get, dictionaries)), max_expanded)
+        return TextStream(self.lexicon, tuple(map(self._shelf.get, dictionaries)), max_expanded, settings)
 
     def phones(self, text: str, dictionaries: tuple[PronunciationDictionary, ...] = ()) -> list[Phone]:
         """A whole text. Raises UnspeakableText when nothing in it can be spoken."""
@@ -77,10 +81,14 @@ def told_scripts(counts: dict[str, int]) -> str:
 
 class TextStream:
     def __init__(
-        self, lexicon: Lexicon, dictionaries: tuple[Phrases, ...] = (), max_expanded: int | None = None
+        self,
+        lexicon: Lexicon,
+        dictionaries: tuple[Phrases, ...] = (),
+        max_expanded: int | None = None,
+        settings: TextSettings = FOR_THE_EAR,
     ) -> None:
         self._dictionaries = dictionaries
-        self._words = WordStream(dictionaries, max_expanded)
+        self._words = WordStream(dictionaries, max_expanded, settings)
         self._pronouncer = Pronouncer(lexicon)
         self._closing = False
         self._ended = False
@@ -109,6 +117,12 @@ class TextStream:
     def lost_scripts(self) -> dict[str, int]:
         """How many letters and digits of which script were left out."""
         return self._words.lost_scripts
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was left out, or not done as asked."""
+        lost = [f"left out: {told_scripts(self.lost_scripts)}"] if self.lost_scripts else []
+        return (*lost, *self._words.warnings)
 
     @property
     def refusal(self) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from engines.text.context import CLOSING, MAX_TOKEN_CHARS, OPENING, STOPS, Around, Left, NotYet
 from engines.text.cutting import Cutter, Paragraph
 from engines.text.errors import ExpansionTooLong
+from engines.text.markup import FOR_THE_EAR, TextSettings
 from engines.text.overriding import Override
 from engines.text.phone_alphabets import Word
 from engines.text.phones import PauseType
@@ -29,11 +30,16 @@ _AROUND = OPENING + CLOSING + STOPS
 
 
 class WordStream:
-    def __init__(self, dictionaries: tuple[Phrases, ...] = (), max_expanded: int | None = None) -> None:
+    def __init__(
+        self,
+        dictionaries: tuple[Phrases, ...] = (),
+        max_expanded: int | None = None,
+        settings: TextSettings = FOR_THE_EAR,
+    ) -> None:
         """`max_expanded`: characters spoken for entries of dictionaries, all together; None sets no limit."""
         self._dictionaries = dictionaries
         self._max_expanded, self._expanded = max_expanded, 0
-        self._cutter = Cutter(_Foreign(dictionaries))
+        self._cutter = Cutter(_Foreign(dictionaries), settings)
         self._tokens: deque[Token | Paragraph] = deque()
         self._seen = -1  # tokens that were there when more were last wanted
         self._pieces: deque[tuple[Piece, int, int, bool]] = deque()  # of the token read last: start, end, is its last
@@ -59,6 +65,10 @@ class WordStream:
     @property
     def lost_scripts(self) -> dict[str, int]:
         return self._cutter.lost_scripts
+
+    @property
+    def warnings(self) -> list[str]:
+        return self._cutter.warnings
 
     def feed(self, text: str) -> None:
         self._tokens.extend(self._cutter.feed(text))

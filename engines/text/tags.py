@@ -1,0 +1,227 @@
+"""XML-like tags, token by token: reasoning is skipped, SSML is followed as far as it goes, other tags are dropped.
+
+What a token is to be said as (spelled, by an alias, by phones) is told beside its text. Tags may be many tokens long;
+what turns out to be none is read on. All state depends on the tokens seen alone.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+
+from engines.text.errors import BadPronunciation
+from engines.text.phone_alphabets import words_from_arpabet, words_from_ipa
+from engines.text.pls import alphabet_field
+from engines.text.pronunciation import Entry
+from engines.text.word_lists import word_list
+
+REASONING = frozenset(word_list("think thinking reasoning"))
+SHORT_PAUSE, LONG_PAUSE = "—", "..."  # as the reading of tokens knows them
+_LONG_S = 0.5
+_MAX_TAG_CHARS = 600
+_MAX_ALIAS_CHARS = 200
+_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*(?::[\w-]+)?)((?:\s[^<>]*)?/?)>")
+_BEGUN = re.compile(r"<([A-Za-z][\w-]*(?::[\w-]+)?)$")
+_FIRST_ATTRIBUTE = re.compile(r"[\w:-]+=|/?>")
+_ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>/]+))")
+_TIME = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(ms|s)")
+_PAUSE = re.compile(r"\[pause(?::?(\d{1,6}(?:\.\d{1,6})?)(ms|s))?\]", re.IGNORECASE)
+_SPELLED = frozenset(word_list("characters spell-out spell digits telephone verbatim"))
+_HTML = frozenset(
+    word_list(
+        "a abbr b blockquote body br button center code dd del details div dl dt em font form h1 h2 h3 h4 h5 h6 head "
+        "header hr html i iframe img input ins kbd label li link main meta nav ol option p pre q s script section "
+        "select small span strike strong style summary sup svg table tbody td textarea tfoot th thead title tr tt u ul "
+        "var video"
+    )
+)
+_FOLLOWED = frozenset(word_list("speak break spell say-as sub phoneme"))
+_UNSUPPORTED = frozenset(word_list("prosody emphasis voice audio mark lang express-as effect"))
+_STRENGTHS = {"none": "", "x-weak": "", "strong": LONG_PAUSE, "x-strong": LONG_PAUSE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidAs:
+    """How the text of a token is to be said."""
+
+    spelled: bool = False
+    entry: Entry | None = None
+
+
+AS_WRITTEN = SaidAs()
+
+
+class Tags:
+    """Owned by one stream."""
+
+    def __init__(self, *, skips_reasoning: bool) -> None:
+        self._skips_reasoning = skips_reasoning
+        self.skipping = ""  # the reasoning element that is open
+        self.skipped_chars = 0
+        self._tail = ""  # of what is skipped: its end may be cut by a token's
+        self._begun = ""  # a tag whose ">" has not come
+        self._spelling = 0  # elements open
+        self._entry: Entry | None = None  # of an element that is open, until it has been said
+        self._replaced = ""  # the name of that element
+        self.said_as = AS_WRITTEN  # the text that `read` returned last
+        self.warnings: dict[str, None] = {}
+
+    @property
+    def open(self) -> bool:
+        return bool(self.skipping or self._begun or self._spelling or self._replaced)
+
+    def read(self, text: str) -> str:
+        """What is left of the next token."""
+        self.said_as = AS_WRITTEN
+        if not self.open and "<" not in text and "[" not in text:
+            return text
+        text = _PAUSE.sub(lambda found: _pause_of(found[1], found[2]), text)
+        kept = ""
+        while text:
+            if self.skipping:
+                text = self._skip(text)
+            elif self._begun:
+                text = self._go_on(text)
+            else:
+                piece, tag, text = self._until_tag(text)
+                kept += self._content(piece)
+                if tag is not None:
+                    text = self._in_token(self._handle(tag), text)
+        return kept
+
+    def _until_tag(self, text: str) -> tuple[str, re.Match[str] | None, str]:
+        """What comes before the next tag, the tag, and what is behind it."""
+        start = 0
+        while (start := text.find("<", start)) >= 0:
+            if text.count("`", 0, start) % 2 == 0:
+                found = _TAG.match(text, start)
+                if found and self._is_tag(found, text):
+                    return text[:start], found, text[found.end() :]
+                begun = _BEGUN.match(text, start)
+                if begun and (start == 0 or not text[start - 1].isalnum() or begun[1].lower() in _HTML | _FOLLOWED):
+                    self._begun = begun[0]
+                    return text[:start], None, ""
+            start += 1
+        return text, None, ""
+
+    def _is_tag(self, found: re.Match[str], text: str) -> bool:
+        """A name glued behind a word is a type, as in List<int>, unless it is known or closed in the same token."""
+        glued = found.start() > 0 and (text[found.start() - 1].isalnum() or text[found.start() - 1] == "_")
+        name = found[2].lower()
+        known = found[1] or found[3] or name in _HTML or name in _FOLLOWED or name in _UNSUPPORTED or name in REASONING
+        return not glued or bool(known) or f"</{found[2]}>" in text
+
+    def _go_on(self, text: str) -> str:
+        """The next token of a tag that is many tokens long."""
+        body, closed, rest = text.partition(">")
+        if " " not in self._begun and not _FIRST_ATTRIBUTE.match(text):  # "if a <b and c"
+            begun, self._begun = self._begun, ""
+            return f"{begun}{SHORT_PAUSE}{text}"
+        self._begun += f" {body}"
+        if closed:
+            whole, self._begun = self._begun + ">", ""
+            found = _TAG.fullmatch(whole)
+            return self._in_token(self._handle(found), rest) if found else rest
+        if len(self._begun) > _MAX_TAG_CHARS:
+            self._warn(f"a tag {self._begun[:20]!r} was not closed within {_MAX_TAG_CHARS} characters")
+            self._begun = ""
+        return ""
+
+    @staticmethod
+    def _in_token(pause: str, rest: str) -> str:
+        """Inside a token there is one length of pause."""
+        return (SHORT_PAUSE if pause and rest else pause) + rest
+
+    def _skip(self, text: str) -> str:
+        """What follows the end of the reasoning in this token."""
+        end = f"</{self.skipping}>"
+        seen = self._tail + text
+        at = seen.lower().find(end)
+        if at < 0:
+            self.skipped_chars += len(text)
+            self._tail = seen[-len(end) :]
+            return ""
+        self.skipping, self._tail = "", ""
+        return seen[at + len(end) :]
+
+    def _content(self, text: str) -> str:
+        """Text between tags, with what is to be done with it."""
+        if not text:
+            return ""
+        if self._replaced:
+            if self._entry is None:
+                return ""  # its first word was said for all
+            self.said_as, self._entry = SaidAs(entry=self._entry), None
+        elif self._spelling:
+            self.said_as = SaidAs(spelled=True)
+        return text
+
+    def _handle(self, found: re.Match[str]) -> str:
+        """Follows a tag; returns the pause that it stands for."""
+        closing, name = found[1] == "/", found[2].lower().rpartition(":")[2]
+        if name in REASONING and self._skips_reasoning:
+            if closing:
+                self._warn(f"</{name}> closes nothing: what stands before it was spoken")
+            elif not found[3].endswith("/"):
+                self.skipping, self.skipped_chars = name, 0
+            return ""
+        if closing:
+            self._close(name)
+            return ""
+        attributes = {
+            one[1].lower(): html.unescape(one[2] or one[3] or one[4] or "") for one in _ATTRIBUTE.finditer(found[3])
+        }
+        match name:
+            case "break":
+                return self._break(attributes)
+            case "spell":
+                self._spelling += 1
+            case "say-as":
+                self._say_as(attributes)
+            case "sub":
+                alias = attributes.get("alias", "")[:_MAX_ALIAS_CHARS]
+                if alias:
+                    self._entry, self._replaced = Entry(words=("sub",), say=alias), name
+            case "phoneme":
+                self._phoneme(attributes)
+            case _ if name in _UNSUPPORTED:
+                self._warn(f"<{name}> has no effect here")
+        return ""
+
+    def _close(self, name: str) -> None:
+        if name in ("spell", "say-as"):
+            self._spelling = max(0, self._spelling - 1)
+        elif name == self._replaced:
+            self._entry, self._replaced = None, ""
+
+    def _break(self, attributes: dict[str, str]) -> str:
+        time = _TIME.fullmatch(attributes.get("time", ""))
+        if time:
+            return _pause_of(time[1], time[2])
+        return _STRENGTHS.get(attributes.get("strength", ""), SHORT_PAUSE)
+
+    def _say_as(self, attributes: dict[str, str]) -> None:
+        kind = attributes.get("interpret-as", "")
+        if kind in _SPELLED:
+            self._spelling += 1
+        else:
+            self._warn(f'<say-as interpret-as="{kind}"> is read like other text')
+
+    def _phoneme(self, attributes: dict[str, str]) -> None:
+        try:
+            alphabet = alphabet_field(attributes.get("alphabet", "ipa"))
+            sounds = (words_from_ipa if alphabet == "ipa" else words_from_arpabet)(attributes.get("ph", ""))
+        except BadPronunciation as error:
+            self._warn(f"<phoneme>: {error}")
+            return
+        self._entry, self._replaced = Entry(words=("phoneme",), phones=sounds), "phoneme"
+
+    def _warn(self, what: str) -> None:
+        if len(self.warnings) < 16:
+            self.warnings[what] = None
+
+
+def _pause_of(amount: str | None, unit: str | None) -> str:
+    seconds = float(amount or 0.3) / (1000 if unit == "ms" else 1)
+    return "" if seconds == 0 else LONG_PAUSE if seconds >= _LONG_S else SHORT_PAUSE

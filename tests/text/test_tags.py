@@ -1,0 +1,99 @@
+"""Reasoning and tags are not read, SSML is followed, and what cannot be done is told; in any pieces."""
+
+from __future__ import annotations
+
+import pytest
+
+from engines.text import FrontEnd, TextSettings
+
+FRONT_END = FrontEnd.load()
+CASES = [
+    ("<think>secret plan</think> Hello", "hello"),
+    ("<thinking>one\n\ntwo</thinking>\n\nHello there.", "hello there."),
+    ("Well <reasoning>a <b>c</b></reasoning>yes.", "well yes."),
+    ("<THINK>loud</THINK> ok", "okay"),
+    ("<think>```python\nx = 1\n```</think>Then.", "then."),
+    ("Yes. <think>never closed and on", "yes."),
+    ("Use `<think>` tags", "use think tags"),
+    ("<foo>bar</foo>", "bar"),
+    ('<foo bar="x y z">bar</foo> end', "bar end"),
+    ("<my-tag a='1'/>text", "text"),
+    ("List<int> x", "list int x"),
+    ("a < b and c > d", "_a is less than b and c is greater than d"),
+    ("<https://example.com>", "example dot com"),
+    ("<spell>ABC123</spell>, ok", "_a b c one two three, okay"),
+    ("<spell>a b</spell> ok", "_a b okay"),
+    ('<say-as interpret-as="characters">NASA</say-as> now', "n _a s _a now"),
+    ('<say-as interpret-as="digits">1984</say-as> now', "one nine eight four now"),
+    ('<sub alias="World Wide Web Consortium">W3C</sub>, you', "world wide web consortium, you"),
+    ('<sub alias="north">N N</sub> wind', "north wind"),
+    ('Hi <break time="200ms"/> there', "hi, there"),
+    ('Hi <break time="1s"/> there', "hi. there"),
+    ('Hi <break strength="none"/> there', "hi there"),
+    ("one [pause:300ms] two", "one, two"),
+    ("one [pause:2s] two", "one. two"),
+    ("[laughs] hello", "hello"),
+    ("Well *sighs* hello", "well hello"),
+    ("*clears throat* hello", "hello"),
+    ("[laughs softly] hi", "hi"),
+    ("*very* good", "very good"),
+    ("[note] this", "note, this"),
+    ("[laughs](http://x.com) now", "laughs now"),
+]
+
+
+@pytest.mark.parametrize(("written", "script"), CASES, ids=[written for written, _ in CASES])
+def test_tags(written: str, script: str) -> None:
+    whole = FRONT_END.open()
+    phones = whole.append(written) + whole.end()
+    assert " ".join(whole.script) == script
+    for size in (1, 3, 7):
+        stream = FRONT_END.open()
+        pieces = [written[at : at + size] for at in range(0, len(written), size)]
+        assert [phone for piece in pieces for phone in stream.append(piece)] + stream.end() == phones
+        assert stream.warnings == whole.warnings
+
+
+def test_a_phoneme_is_said_as_written() -> None:
+    found = FRONT_END.phones('<phoneme alphabet="ipa" ph="təˈmɑːtoʊ">tomato</phoneme>')
+    assert [phone.symbol for phone in found][1:-1] == "t ax m aa t ow".split()
+
+
+@pytest.mark.parametrize(
+    ("written", "warning"),
+    [
+        ("Yes. <think>no end", "<think> is not closed: 5 characters"),
+        ("what </think> Done", "</think> closes nothing"),
+        ('<prosody rate="slow">x</prosody>', "<prosody> has no effect"),
+        ('<say-as interpret-as="date">1</say-as>', "is read like other text"),
+        ('<phoneme ph="ǃ">x</phoneme>', "<phoneme>:"),
+        ("tower of 東京", "left out: 2 characters of the Han script"),
+    ],
+)
+def test_what_is_not_done_is_told(written: str, warning: str) -> None:
+    stream = FRONT_END.open()
+    stream.append(written)
+    stream.end()
+    assert len(stream.warnings) == 1
+    assert warning in stream.warnings[0]
+
+
+def test_what_is_skipped_is_a_setting() -> None:
+    stream = FRONT_END.open(settings=TextSettings(skip_reasoning=False, skip_directions=False))
+    stream.append("<think>a plan</think> [laughs] hi")
+    stream.end()
+    assert stream.words == ["a", "plan", "laughs", "hi"]
+
+
+def test_words_before_reasoning_wait_for_nothing() -> None:
+    stream = FRONT_END.open()
+    assert stream.append("Hello, ")
+    stream.append("<think>one two three ")
+    assert stream.append("four</think> dogs ") != []
+
+
+def test_spans_point_at_the_text_between_tags() -> None:
+    text = '<think>no</think> <sub alias="one two">W3C</sub> is'
+    spans = [text[phone.start : phone.end] for phone in FRONT_END.phones(text) if phone.pause is None]
+    assert any("W3C" in span for span in spans)
+    assert spans[-1] == "is"
