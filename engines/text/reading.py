@@ -55,6 +55,10 @@ _FEET_ALONE = re.compile(r"\d{1,3}'")
 _GRADE = re.compile(r"[A-F]-")
 _FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 _BEHIND_INCHES = frozenset((*word_list("by x wide long tall deep thick high across"), ""))
+_BY_NEIGHBOURS = {
+    "ft": ("fort", True),
+    "min": ("minimum", False),
+}  # else feet and minutes; before a capital, or a number
 _NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
 _SENTENCE_STARTS = frozenset(
     word_list(
@@ -269,6 +273,11 @@ def _abbreviation(core: str, closing: str, kind: PauseType | None, around: Aroun
         return _reading([*names], beyond if stopped else kind, core, 0)
     if low in ("sr", "jr") and stopped and not left.capitalised:  # before a name, as a title
         return _reading([FINAL[low]], beyond, core, 0)
+    if low in _BY_NEIGHBOURS and stopped and left.number is None:
+        word, before_capital = _BY_NEIGHBOURS[low]
+        following = around.following()
+        if (core.istitle() and following[:1].isupper()) if before_capital else following[:1].isdecimal():
+            return _reading([word], beyond, core, 0)
     day = day_name(core, stopped=stopped)
     if day is not None and (closing != "." or low not in ("sat", "sun") or around.following()):
         return _reading([day], beyond, core, 0)
