@@ -406,7 +406,10 @@ class Engine:
         if row.last:
             self._counters.finished += 1
             timings = sequence.timings(now)
-            self._events.append(Finished(request_id=row.request_id, samples=sequence.samples, timings=timings))
+            warnings = sequence.text.warnings
+            self._events.append(
+                Finished(request_id=row.request_id, samples=sequence.samples, timings=timings, warnings=warnings)
+            )
             self._release(sequence)
 
     def _tell_starved(self) -> None:

@@ -141,6 +141,7 @@ class Finished:
     request_id: str
     samples: int
     timings: Timings
+    warnings: tuple[str, ...] = ()  # what of the text was left out, or not done as its tags ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

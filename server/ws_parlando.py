@@ -169,8 +169,9 @@ class ParlandoConnection:
             case WaitingForText(spoken_samples=samples):
                 message = context.says("waiting_for_text", audio_ms=_ms(utterance.audio_s), samples=samples)
                 await self._wire.send(message)
-            case Finished(timings=timings):
-                await self._last(context, _done(context, timings))
+            case Finished(timings=timings, warnings=warnings):
+                told = {"warnings": list(warnings)} if warnings else {}
+                await self._last(context, _done(context, timings) | told)
             case Cancelled():
                 await self._last(context, _cancelled(context))
             case Failed():
