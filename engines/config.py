@@ -31,9 +31,6 @@ class EngineConfig:
     vocoder_threads: int = 1
     own_kernels: str = "auto"  # the form of our kernels; auto: the quickest that runs here; off: the runtime's
     vocoder_job_codes: int = 32  # rows x codes of one vocoder job: above it a code costs half as much again (caches)
-    lm_slice_s: float = 0.006  # one plan of LM calls, so that nobody waits long for the next
-    lead_cap_s: float = 2.0  # while others have less than the low water, who has more waits
-    low_water_s: float = 0.5
     max_ttfa_s: float = 0.25  # predicted; who would wait longer is refused
     sheds: bool = True  # refuse who cannot be served in time; without it only slots are counted
     max_expanded: int = 4096  # characters spoken for dictionaries' entries in one utterance
@@ -55,14 +52,8 @@ class EngineConfig:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in (
-            "lm_slice_s",
-            "lead_cap_s",
-            "low_water_s",
-            "max_ttfa_s",
-        ):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not self.max_ttfa_s > 0:
+            raise ConfigError(f"max_ttfa_s must be above 0, got {self.max_ttfa_s}")
         if not 0 <= self.draft_tolerance <= MAX_DRAFT_TOLERANCE:
             raise ConfigError(f"draft_tolerance must be 0 (exact) to {MAX_DRAFT_TOLERANCE}, got {self.draft_tolerance}")
         if self.draft_tolerance and self.drafts is DraftMode.OFF:

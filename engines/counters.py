@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 
 from engines.messages import Tally
@@ -51,10 +52,13 @@ class Counters:
     draft_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))  # a step with drafts, guessing included
     vocoder_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))
 
-    def reset(self) -> None:
-        """What came before, a rehearsal, is not counted."""
+    def copy(self) -> Counters:
+        return deepcopy(self)
+
+    def restore(self, before: Counters) -> None:
+        """What happened since, a rehearsal, is not counted."""
         for one in fields(self):
-            setattr(self, one.name, getattr(Counters(), one.name))
+            setattr(self, one.name, getattr(before, one.name))
 
     def tallies(self) -> dict[str, Tally]:
         names = ("batch_rows", "lm_step_s", "draft_step_s", "vocoder_step_s")

@@ -27,7 +27,7 @@ from engines.drafters import Drafter
 from engines.errors import EngineFault
 from engines.kv_blocks import BlockPool
 from engines.runtime.base import LmRuntime
-from engines.scheduler import NO_AUDIO, Row, batch_runs, first_chunk, is_sated, is_urgent, worth_decoding
+from engines.scheduler import NO_AUDIO, Marks, Row, batch_runs, first_chunk, is_sated, worth_decoding
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Phase, Sequence
 from engines.speculation import DraftSwitch, Speculation
@@ -66,7 +66,8 @@ class LmTurn:
             self._speculation = Speculation(bundle, runtime, drafter, counters, clock, tolerance=config.draft_tolerance)
         self._switches = {rows: DraftSwitch() for rows in range(1, config.draft_rows + 1)}
         self._plan: deque[_Call] = deque()
-        self._first_chunk = first_chunk(0)  # codes, beside as many as ran when the plan was made
+        self._marks = Marks.of(bundle.code_s)
+        self._first_chunk = first_chunk(crowded=False)  # codes, beside as many as ran when the plan was made
         self._done = Called()
 
     def may_decode(self, sequence: Sequence) -> bool:
@@ -90,12 +91,12 @@ class LmTurn:
 
     def has_rows(self, sequences: Collection[Sequence], now: float) -> bool:
         """Whether a plan made now would have a call."""
-        return bool(worth_decoding(list(self._rows(sequences, now)), **self._marks))
+        return bool(worth_decoding(list(self._rows(sequences, now)), self._marks))
 
     def plan(self, sequences: Collection[Sequence], now: float) -> None:
         """The next calls, for the most urgent of `sequences`; none where none is worth decoding."""
         found = self._rows(sequences, now)
-        rows = worth_decoding(list(found), **self._marks)
+        rows = worth_decoding(list(found), self._marks)
         self._plan.clear()
         if self._speculation is not None and 0 < len(rows) <= self._config.draft_rows:
             self._plan.append((self._few, [found[row] for row in rows]))
@@ -109,7 +110,7 @@ class LmTurn:
     def became_ready(self, sequence: Sequence, now: float) -> None:
         """By its text, by a slot, or by its reader. Whoever has waited for it does not wait for other people's calls
         too."""
-        if self._plan and self.may_decode(sequence) and is_urgent(self._row(sequence, now).lead_s):
+        if self._plan and self.may_decode(sequence) and self._marks.is_urgent(self._row(sequence, now).lead_s):
             self._plan.clear()
 
     def call(self) -> Called | None:
@@ -123,13 +124,10 @@ class LmTurn:
                 return self._done
         return None
 
-    @property
-    def _marks(self) -> dict[str, float]:
-        return {"low_water_s": self._config.low_water_s, "lead_cap_s": self._config.lead_cap_s}
-
     def _rows(self, sequences: Collection[Sequence], now: float) -> dict[Row, Sequence]:
         """Of all that are runnable."""
-        self._first_chunk = first_chunk(sum(one.phase is Phase.RUNNING for one in sequences))
+        running = sum(one.phase is Phase.RUNNING for one in sequences)
+        self._first_chunk = first_chunk(crowded=self._profile.is_crowded(running))
         return {self._row(one, now): one for one in sequences if self.runnable(one, now)}
 
     def _row(self, sequence: Sequence, now: float) -> Row:
@@ -142,12 +140,12 @@ class LmTurn:
     def _ranges(self, rows: list[Row], found: dict[Row, Sequence]) -> list[list[Sequence]]:
         """Whom to step in each call, by slot, within the slice of time: `rows`, the most urgent first, and whoever of
         `found` lies between them."""
-        most = self._profile.rows_within(self._config.lm_slice_s, self._config.max_batch)
+        most = self._profile.rows_within(self._marks.slice_s, self._config.max_batch)
         enough = self._profile.efficient_rows(self._config.max_batch)
         # Who lies between wanted rows and can use a step gets one: it is computed anyway.
         by_slot = {row.slot: one for row, one in found.items() if not is_sated(row)}
         calls = []
-        for first, last in batch_runs(rows, most):
+        for first, last in batch_runs(rows, most, self._profile.rows_of_a_call()):
             range_of = [by_slot[slot] for slot in range(first, last) if slot in by_slot]
             parts = max(1, round(len(range_of) / enough))
             ends = [at * len(range_of) // parts for at in range(parts + 1)]
@@ -211,7 +209,8 @@ class LmTurn:
     def _plain(self, sequences: list[Sequence]) -> None:
         """A step of each of a few."""
         now = self._clock()
-        self._step(sequences, batch_runs([self._row(one, now) for one in sequences], self._config.max_batch))
+        rows, gap = [self._row(one, now) for one in sequences], self._profile.rows_of_a_call()
+        self._step(sequences, batch_runs(rows, self._config.max_batch, gap))
 
     def _step(self, sequences: list[Sequence], ranges: list[tuple[int, int]]) -> None:
         by_slot = {one.slot: one for one in sequences}

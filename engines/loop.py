@@ -15,6 +15,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from select import select
 
 from engines.bell import Bell, Readable
 from engines.bundle import Bundle
@@ -96,7 +97,7 @@ class Engine:
         self._sequences: dict[str, Sequence] = {}
         self._perhaps_starved: dict[str, Sequence] = {}  # by name: text was read, or audio came back, in this round
         self._called = False  # the LM, in the last round
-        self._began_s, self._tokens_before, self._predicted_before_s = 0.0, 0, 0.0  # of this round
+        self._tokens_before, self._predicted_before_s = 0, 0.0  # of this round
         self._slots = SlotPool(self.config.slots)
         blocks = -(-bundle.adapter.max_steps // BLOCK_TOKENS)
         self._blocks = BlockPool(self.config.slots * blocks)
@@ -123,8 +124,10 @@ class Engine:
             self._news.ring if self.config.workers else None,
             clock,
         )
-        self._vocoder_turn = VocoderTurn(self.config, self._vocoding, self._lm_turn.runnable)
-        self._measuring = Measuring(bundle, lm, self._vocoding, self.profile, self._counters, clock, self.config)
+        self._vocoder_turn = VocoderTurn(self.config, self.profile, self._vocoding, self._lm_turn.runnable)
+        self._cpu_clock = cpu_clock = time.thread_time if clock is time.monotonic else clock
+        self._round_cpu_s = 0.0  # when this round began
+        self._measuring = Measuring(bundle, lm, self._vocoding, self.profile, self._counters, cpu_clock, self.config)
 
     # -- the door --------------------------------------------------------------------------------------------------
 
@@ -136,7 +139,6 @@ class Engine:
     def measure(self) -> None:
         """Makes the device profile, in at most 300 ms; the rest of it is measured while the engine idles."""
         self._measuring.before_ready(self)
-        self._admission = Admission(self.config, self.profile)  # what the rehearsal was late with does not count
 
     @property
     def empty(self) -> bool:
@@ -153,7 +155,7 @@ class Engine:
         limit_s = max(0.0, min(due_s))
         self._news.wait(None if math.isinf(limit_s) else limit_s, *files)
         if self.empty and not self._news.rung and self._clock() - now >= limit_s:
-            self._measuring.when_idle()
+            self._measuring.when_idle(self, lambda: bool(select(files, (), (), 0)[0]))
 
     def close(self) -> None:
         self._vocoding.close()
@@ -178,9 +180,9 @@ class Engine:
     def attend(self) -> list[Event]:
         """The first half: commands, text, finished audio. What it returns need not wait for the LM's call."""
         self._news.clear()
-        self._began_s, self._tokens_before = self._clock(), self._counters.tokens
-        self._predicted_before_s = self._counters.predicted_s
-        self._admission.saw_time(self._began_s)
+        self._tokens_before = self._counters.tokens
+        self._predicted_before_s, self._round_cpu_s = self._counters.predicted_s, self._cpu_clock()
+        self._admission.saw_time(self._clock())
         self._drain()
         self._read_text()
         self._collect()
@@ -202,13 +204,14 @@ class Engine:
         return self._take_events()
 
     def _learn(self) -> None:
-        """Only from rounds over a full batch, since the profile predicts these."""
-        if not self.profile.measured:
+        """Only from rounds over a full batch, since the profile predicts these; a core that other processes take is for
+        the guard."""
+        if self._measuring.rehearses:
             return
         predicted_s = self._counters.predicted_s - self._predicted_before_s
         full = self.profile.efficient_rows(self.config.max_batch) / 2
         if self._counters.tokens - self._tokens_before >= full and predicted_s > 0:
-            self.profile.saw_batch(predicted_s, self._clock() - self._began_s)
+            self.profile.saw_batch(predicted_s, self._cpu_clock() - self._round_cpu_s)
 
     def _take_events(self) -> list[Event]:
         events, self._events = self._events, []
@@ -292,7 +295,11 @@ class Engine:
         places = phases.count(Phase.DRAINING)
         if not self._slots.free and phases.count(Phase.WAITING) >= places:
             raise Overloaded(f"all {self.config.slots} streams are in use", _RETRY_AFTER_S)
-        if self.config.sheds and (reason := self._admission.refusal(self._load())) is not None:
+        if (
+            self.config.sheds
+            and not self._measuring.rehearses
+            and (reason := self._admission.refusal(self._load())) is not None
+        ):
             raise Overloaded(reason, _RETRY_AFTER_S)
 
     def _load(self) -> Load:
@@ -400,7 +407,8 @@ class Engine:
             first_sample = sequence.samples
             if sequence.late(now):
                 self._counters.late_chunks += 1
-                self._admission.saw_late(now)
+                if not self._measuring.rehearses:
+                    self._admission.saw_late(now)
             self._events.append(Chunk(request_id=row.request_id, pcm=pcm, first_sample=first_sample, words=words))
             sequence.play(len(pcm) // 2, now)
         if row.last:

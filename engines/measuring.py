@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from statistics import median
 from typing import TYPE_CHECKING
 
 from engines.bundle import Bundle
@@ -27,7 +28,7 @@ _CALLS_SHARE = 0.4  # of the budget, for single calls; the rehearsal gets the re
 _REHEARSED = 16  # streams: batches are full, and one batch is not all
 _SETTLED = 0.4  # of the rehearsal: first chunks are small, and first calls cold
 _SIZES = (16, 1, 2, 64, 8, 32, 4)  # should the budget end early, the first ones tell most
-_IDLE_TURNS = 5  # measurements of each size, while idle
+_IDLE_TURNS = 4  # measurements of each size, and rehearsals, while idle
 _TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved. " * 2
 
 
@@ -42,33 +43,45 @@ class Measuring:
         clock: Callable[[], float],
         config: EngineConfig,
     ) -> None:
+        """`clock` tells the CPU seconds of the loop's thread: what other processes take is not the machine's."""
         self._bundle, self._lm, self._vocoding = bundle, lm, vocoding
-        self._profile, self._counters, self._clock = profile, counters, clock
+        self._profile, self._counters = profile, counters
+        self._clock = clock
         self._slots = config.slots
-        self._left: deque[tuple[Curve, int]] = deque()
+        self.rehearses = False  # nothing is learned or guarded meanwhile
+        self._own = list[float]()  # seconds a row, of each rehearsal
         most = min(config.slots, config.max_batch)
         rows = [size for size in _SIZES if size <= most]
         codes = [size for size in _SIZES if size > 1]
         self._turn = [(profile.steps, size) for size in rows] + [(profile.jobs, size) for size in codes]
         self._turn.sort(key=lambda one: _SIZES.index(one[1]))
+        self._left, self._rehearsals_left = deque(self._turn * _IDLE_TURNS), _IDLE_TURNS
 
     def before_ready(self, engine: Engine) -> None:
+        if self._profile.measured:  # by an earlier start
+            return
+        for run in (self._step, self._job):  # the first calls of all load code and memory
+            for size in (_SIZES[0], 2, _SIZES[0]):
+                run(size)
+        self._rehearse(engine, self._clock() + BUDGET_S, lambda: self._counters.tokens > 0)
         began_s = self._clock()
         calls_until_s, until_s = began_s + _CALLS_SHARE * BUDGET_S, began_s + BUDGET_S
-        known = self._profile.measured  # by an earlier start
-        for turn in range(0 if known else 3):
+        for turn in range(3):
             for curve, size in self._turn:
                 takes_s = 2 * curve(size) if curve.measured else 0.0
                 if self._clock() + takes_s < calls_until_s or not curve.measured:
                     self._time(curve, size, cold=turn == 0)
-        if not known:
-            self._rehearse(engine, until_s)
-        self._left.extend(self._turn * _IDLE_TURNS)
+        until_s = max(until_s, self._clock() + BUDGET_S / 3)  # on the slowest machines
+        self._learn_own(self._rehearse(engine, until_s, lambda: False))
 
-    def when_idle(self) -> None:
-        """The next of what is left, if any is."""
+    def when_idle(self, engine: Engine, wanted: Callable[[], bool] | None) -> None:
+        """The next of what is left, if any is: a call, or a rehearsal, which ends early when the engine is `wanted`.
+        None: other threads submit at any time, and a rehearsal would swallow their events."""
         if self._left:
             self._time(*self._left.popleft(), cold=True)
+        elif self._rehearsals_left and wanted is not None:
+            self._rehearsals_left -= 1
+            self._learn_own(self._rehearse(engine, self._clock() + BUDGET_S, wanted))
 
     def _time(self, curve: Curve, size: int, *, cold: bool) -> None:
         """`cold`: the first call of a size pays for memory and bindings, and is not counted."""
@@ -88,32 +101,41 @@ class Measuring:
         each = 4 if codes % 4 == 0 else 2
         self._vocoding.try_job(rows=min(self._slots, codes // each), codes=each)
 
-    def _rehearse(self, engine: Engine, until_s: float) -> None:
-        """The loop's own time a row: what rounds take beyond their calls of the LM, the vocoder at work beside them."""
+    def _rehearse(self, engine: Engine, until_s: float, enough: Callable[[], bool]) -> list[tuple[float, int]]:
+        """The loop's own time in each round, beyond its calls of the LM, the vocoder at work beside it; and the rows
+        made in it."""
         names = [f"rehearsal-{index}" for index in range(min(self._slots, _REHEARSED))]
         for seed, name in enumerate(names):
             engine.submit(Submit(request_id=name, voice=self._bundle.voices[0].id, seed=seed))
             engine.submit(Append(request_id=name, text=_TEXT))
             engine.submit(EndText(request_id=name))
-        until_s = max(until_s, self._clock() + BUDGET_S / 3)  # on the slowest machines
         settled_s = self._clock() + _SETTLED * (until_s - self._clock())
-        own_s, rows, counters = 0.0, 0, self._counters
-        while (began_s := self._clock()) < until_s and not (rows and engine.empty):
+        rounds, counters = list[tuple[float, int]](), self._counters
+        counted, self.rehearses, correction = counters.copy(), True, self._profile.correction
+        self._profile.loop_row_s, self._profile.correction = None, 1.0  # calls alone are predicted
+        while (began_s := self._clock()) < until_s and not engine.empty and not enough():
             predicted_s, tokens = counters.predicted_s, counters.tokens
             engine.step()
             if began_s >= settled_s:
-                own_s += self._clock() - began_s - (counters.predicted_s - predicted_s)
-                rows += counters.tokens - tokens
+                own_s = self._clock() - began_s - (counters.predicted_s - predicted_s)
+                rounds.append((own_s, counters.tokens - tokens))
             if not engine.has_work:
-                engine.wait(until_s - self._clock())
+                engine.wait(BUDGET_S)
         for name in names:
             engine.submit(Cancel(request_id=name))
         while not engine.empty:
             engine.step()
             if not engine.has_work and not engine.empty:
                 engine.wait(BUDGET_S)
-        self._profile.loop_row_s = max(0.0, own_s / max(1, rows))
-        counters.reset()
+        counters.restore(counted)
+        self.rehearses, self._profile.correction = False, correction
+        return rounds
+
+    def _learn_own(self, rounds: list[tuple[float, int]]) -> None:
+        rows = sum(rows for _, rows in rounds)
+        if rows:
+            self._own.append(sum(own_s for own_s, _ in rounds) / rows)
+        self._profile.loop_row_s = max(0.0, median(self._own)) if self._own else 0.0
 
 
 def cores() -> int:

@@ -20,7 +20,7 @@ from engines.errors import UnspeakableText
 from engines.leading_quiet import LeadingQuiet
 from engines.messages import EndText, Flush, LeadingSilence, Submit, Timings, WordTime
 from engines.mixing import weights
-from engines.scheduler import COMFORTABLE_S, WORDS_GAP_S
+from engines.scheduler import Marks
 from engines.segmenter import Segment, Segmenter
 from engines.text import Phone, TextStream
 from engines.timetable import Place, Planner, place_at
@@ -28,8 +28,6 @@ from engines.timetable import Place, Planner, place_at
 WORDS_A_SLICE = 24  # spoken ones, made and pronounced at once; 64 characters of running text have 11, of digits 32
 PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken
 MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
-_NEARLY_DRY_S = 0.04  # a code: with no more in hand the next one alone would be played before the one behind it comes
-FRESH_S = 2.0  # who has just come will speak
 
 
 class Phase(Enum):
@@ -54,6 +52,7 @@ class Sequence:
         self.request = submit
         self.voice = voice
         self.bundle = bundle
+        self._marks = Marks.of(bundle.code_s)
         self.weights = weights(bundle, submit.voice, submit.timbre)  # of the timbre, by voice
         self.pitch = 2.0 ** (submit.pitch_semitones / 12)  # times the F0 that the vocoder chooses
         self.stretch = 1.0 / submit.speed
@@ -126,7 +125,7 @@ class Sequence:
     def speaks(self, now: float) -> bool:
         """Whether it uses the machine, or is about to: a context that is open and silent does not."""
         working = bool(self.unread or self.segments) or self.vocoded < len(self.codes) or self.in_vocoder
-        return working or now - self.submitted_s < FRESH_S or (self._dry_at_s or 0.0) > now
+        return working or now - self.submitted_s < self._marks.fresh_s or (self._dry_at_s or 0.0) > now
 
     def read(self, max_chars: int) -> int:
         """Reads what has come, up to so many characters or some words of it. Returns how many characters that counts;
@@ -313,7 +312,7 @@ class Sequence:
     def wants_codes(self, now: float) -> bool:
         """Whether there is work on it now that somebody waits for: text to speak, and a reader who takes it and has
         not got plenty."""
-        if self.paused or self.spare_s(now, len(self.codes)) > COMFORTABLE_S:
+        if self.paused or self.spare_s(now, len(self.codes)) > self._marks.comfortable_s:
             return False
         return (bool(self.unread) or self.ready) and self.above_cap_s(now) <= 0
 
@@ -324,7 +323,7 @@ class Sequence:
 
     def begins(self, now: float) -> bool:
         """Whether its next chunk is the first that its listener has to play: of all, or since the text ran out."""
-        return self._dry_at_s is None or (self.had_to_wait and now > self._dry_at_s - _NEARLY_DRY_S)
+        return self._dry_at_s is None or (self.had_to_wait and now > self._dry_at_s - self.bundle.code_s)
 
     def lead_s(self, now: float, codes: int) -> float:
         """Seconds left to play once the first `codes` codes are sent; minus infinity before the first chunk.
@@ -353,7 +352,7 @@ class Sequence:
         """For how long a first code alone, or the opening pause, is worth keeping back, since the next words are about
         to bring another code."""
         alone = self.vocoded == 0 and 0 < len(self.codes) <= max(1, self.quiet_codes) and not self.text_ended
-        return self._last_text_s + WORDS_GAP_S - now if alone else 0.0
+        return self._last_text_s + self._marks.words_gap_s - now if alone else 0.0
 
     def timings(self, now: float) -> Timings:
         origin = self.submitted_s

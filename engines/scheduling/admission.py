@@ -60,7 +60,7 @@ class Admission:
     def predicted_ttfa_s(self, load: Load) -> float:
         """Of one more stream: the calls under way, then its own and those of the newcomers before it."""
         config, profile, newcomers = self._config, self._profile, load.first_pending + 1
-        codes = first_chunk(load.running + 1)
+        codes = first_chunk(crowded=profile.is_crowded(load.running + 1))
         rows = max(1, config.vocoder_job_codes // codes)
         batches, jobs = -(-newcomers // config.max_batch), -(-newcomers // rows)
         under_way_s = 0.0

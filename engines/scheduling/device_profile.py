@@ -1,5 +1,7 @@
-"""What this machine needs for each part of the work, measured: a step of the LM and a vocoder job by size, and the
-time of the loop and of the edge around them. Capacity and all planning follow from these and from the frame time.
+"""What this machine needs for each part of the work, measured in CPU seconds of the thread that does it.
+
+A step of the LM and a vocoder job by size, and the time of the loop and of the edge around them: capacity and all
+planning follow from these and from the frame time.
 
 It learns from measurements and from full batches alone, so idle hours and lone streams change nothing.
 """
@@ -8,11 +10,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from statistics import median
 
 _SAMPLES = 9  # kept of each size
-_USABLE = 0.9  # of a worker's time; the rest absorbs bursts of arrivals
+_USABLE = 0.9  # of one worker's time; the rest absorbs bursts of arrivals
+_USABLE_BESIDE = 0.58  # of each of two: they share the interpreter's lock, caches, and often a core
 _EFFICIENT = 1.25  # a batch costs at most so much more a row than the best one
 _EDGE_ROWS = 0.5  # the edge's work on a frame, in the loop's own, until the edge has measured it
 _MEMORY_FRAMES = 25  # of batches; what the correction factor averages over
@@ -20,9 +23,14 @@ _OUTLIER = 4.0  # a round this much over its prediction was interrupted, and cou
 _CORRECTIONS = (1 / 8, 8.0)
 
 
+def quartile(samples: Collection[float]) -> float:
+    """The lower one: what other processes do can only add to a time."""
+    return sorted(samples)[len(samples) // 4]
+
+
 @dataclass(slots=True)
 class Curve:
-    """Seconds of a call by its size: medians at measured sizes, straight lines between and beyond."""
+    """Seconds of a call by its size: lower quartiles at measured sizes, straight lines between and beyond."""
 
     samples: dict[int, list[float]] = field(default_factory=dict)
     _points: list[tuple[int, float]] = field(default_factory=list)  # by size; seconds never fall
@@ -50,7 +58,7 @@ class Curve:
         """A smaller call never takes longer than a larger one: where it seems to, it was interrupted."""
         self._points, least = [], math.inf
         for size in sorted(self.samples, reverse=True):
-            least = min(least, median(self.samples[size]))
+            least = min(least, quartile(self.samples[size]))
             self._points.insert(0, (size, least))
 
 
@@ -101,6 +109,10 @@ class DeviceProfile:
         row_s = (self.steps(8) - self.steps(1)) / 7
         return min(8, int((self.steps(1) - row_s) / row_s)) if row_s > 0 else 8
 
+    def is_crowded(self, running: int) -> bool:
+        """Whether a step of so many streams takes a good part of the time that the frame lasts."""
+        return self.step_s(running) > self.frame_s / 3
+
     def capacity(self, *, max_batch: int, job_codes: int) -> float:
         """Streams at real time. The busiest worker decides, or the cores that all share."""
         rows = self.efficient_rows(max_batch)
@@ -109,7 +121,8 @@ class DeviceProfile:
         vocoder_s = self.job_s(codes) / codes
         edge_s = _EDGE_ROWS * (self.loop_row_s or 0.0) if self.edge_row_s is None else self.edge_row_s
         busiest_s = max(loop_s, vocoder_s) if self.overlaps else loop_s + vocoder_s
-        return _USABLE * self.frame_s / max(busiest_s, (loop_s + vocoder_s + edge_s) / self.cores)
+        usable = _USABLE_BESIDE if self.overlaps and self.cores > 1 else _USABLE
+        return usable * self.frame_s / max(busiest_s, (loop_s + vocoder_s + edge_s) / self.cores)
 
     def saw_batch(self, predicted_s: float, observed_s: float) -> None:
         """A round over a full batch. Smaller ones are not what the prediction is for."""

@@ -26,9 +26,9 @@ def admission(of: DeviceProfile, **settings: float) -> Admission:
 
 def test_a_curve_is_straight_between_and_beyond_what_was_measured() -> None:
     curve = Curve()
-    for size, seconds in ((8, 9.0), (8, 8.0), (8, 100.0), (16, 13.0)):
+    for size, seconds in ((8, 9.0), (8, 50.0), (8, 100.0), (16, 13.0)):
         curve.add(size, seconds)
-    assert [curve(size) for size in (8, 12, 16, 32)] == [9.0, 11.0, 13.0, 21.0], "medians, not means"
+    assert [curve(size) for size in (8, 12, 16, 32)] == [9.0, 11.0, 13.0, 21.0], "not by interrupted calls"
     curve.add(4, 50.0)
     assert curve(4) == 9.0, "a smaller call takes no longer: it was interrupted"
 
@@ -43,7 +43,7 @@ def test_rows_within_a_time() -> None:
 def test_capacity_follows_the_busiest_worker_and_the_cores() -> None:
     alone = admission(profile(cores=4)).capacity
     together = admission(profile(overlaps=False)).capacity
-    assert admission(profile(cores=1)).capacity == together < alone
+    assert admission(profile(cores=1)).capacity == together
     slower = admission(profile((0.9e-3, 0.3e-3), cores=4)).capacity
     assert slower == pytest.approx(alone / 3, abs=1)
     own = profile(cores=4)

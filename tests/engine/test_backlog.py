@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engines.bundle import Bundle
 from engines.messages import Cancel, Finished, SetPaused, StandBack
-from engines.scheduler import COMFORTABLE_S
+from engines.scheduler import Marks
 from tests.engine.simulator import LONG, SHORT, Machine, Simulator
 
 
@@ -57,7 +57,7 @@ def test_in_the_works_is_who_can_be_made_and_has_not_got_plenty(bundle: Bundle) 
     assert backlog() == 2, "one and two"
     for name in ("one", "two"):
         sequence = simulator.engine._sequences[name]
-        while sequence.lead_s(simulator.clock.now_s, len(sequence.codes)) <= COMFORTABLE_S:
+        while sequence.lead_s(simulator.clock.now_s, len(sequence.codes)) <= Marks.of(bundle.code_s).comfortable_s:
             simulator.step()
     simulator.engine.submit(Cancel(request_id="capped"))  # its cap lets it be made for a moment at a time
     simulator.step()

@@ -18,12 +18,14 @@ from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.errors import BundleError, IntegrityError
 from engines.kv_blocks import BlockPool
 from engines.runtime.onnx import OnnxDurations, OnnxLm
-from engines.scheduler import MAX_GAP, NO_AUDIO, Row, batch_runs, chunk_codes
+from engines.scheduler import NO_AUDIO, Marks, Row, batch_runs, chunk_codes
 from engines.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
 from engines.slots import SlotPool
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
 from engines.timetable import Planner, place_at
 from tests.engine.toys import ToyDurations
+
+MAX_GAP, MARKS = 3, Marks.of(0.04)
 
 
 def row(slot: int, lead_s: float) -> Row:
@@ -32,16 +34,22 @@ def row(slot: int, lead_s: float) -> Row:
 
 def test_first_audio_comes_before_least_lead() -> None:
     rows = [row(0, 5.0), row(40, float("-inf")), row(80, 9.0)]
-    assert batch_runs(rows, max_batch=1) == [(40, 41)]
-    assert batch_runs(rows, max_batch=4) == [(40, 41)], "another call costs as much as a few rows"
-    assert batch_runs(rows, max_batch=5) == [(40, 41), (0, 1)]
-    assert batch_runs([], max_batch=32) == []
+    assert batch_runs(rows, max_batch=1, max_gap=3) == [(40, 41)]
+    assert batch_runs(rows, max_batch=4, max_gap=3) == [(40, 41)], "another call costs as much as a few rows"
+    assert batch_runs(rows, max_batch=5, max_gap=3) == [(40, 41), (0, 1)]
+    assert batch_runs([], max_batch=32, max_gap=3) == []
 
 
 def test_a_small_gap_is_joined_and_a_large_one_is_not() -> None:
-    assert batch_runs([row(slot, 1.0) for slot in (0, 1, 3, 10, 12)], max_batch=32) == [(0, 4), (10, 13)]
-    assert batch_runs([row(0, 1.0), row(1 + MAX_GAP, 1.0)], max_batch=32) == [(0, MAX_GAP + 2)]
-    assert batch_runs([row(0, 1.0), row(2 + MAX_GAP, 1.0)], max_batch=32) == [(0, 1), (2 + MAX_GAP, 3 + MAX_GAP)]
+    assert batch_runs([row(slot, 1.0) for slot in (0, 1, 3, 10, 12)], max_batch=32, max_gap=3) == [
+        (0, 4),
+        (10, 13),
+    ]
+    assert batch_runs([row(0, 1.0), row(1 + MAX_GAP, 1.0)], max_batch=32, max_gap=3) == [(0, MAX_GAP + 2)]
+    assert batch_runs([row(0, 1.0), row(2 + MAX_GAP, 1.0)], max_batch=32, max_gap=3) == [
+        (0, 1),
+        (2 + MAX_GAP, 3 + MAX_GAP),
+    ]
 
 
 @given(st.sets(st.integers(0, 127)), st.integers(1, 32), st.randoms(use_true_random=False))
@@ -49,7 +57,7 @@ def test_runs_hold_the_most_urgent_row_and_no_more_than_fit(
     slots: set[int], max_batch: int, rng: random.Random
 ) -> None:
     rows = [row(slot, rng.choice([0.0, 1.0, 2.0])) for slot in slots]
-    runs = batch_runs(rows, max_batch)
+    runs = batch_runs(rows, max_batch, MAX_GAP)
     covered = [slot for first, last in runs for slot in range(first, last)]
     assert len(covered) == len(set(covered)) <= max_batch
     assert not rows or min(rows, key=lambda one: one.urgency).slot in range(*runs[0]), "the most urgent go first"
@@ -59,9 +67,9 @@ def test_runs_hold_the_most_urgent_row_and_no_more_than_fit(
 
 def test_a_part_of_a_crowd_has_the_least_lead() -> None:
     crowd = [row(slot, 0.1 if 30 <= slot < 40 else 5.0) for slot in range(64)]
-    assert batch_runs(crowd, max_batch=10) == [(30, 40)]
+    assert batch_runs(crowd, max_batch=10, max_gap=3) == [(30, 40)]
     newcomers = [row(slot, float("-inf") if slot > 60 else 1.0) for slot in range(64)]
-    ((first, last),) = batch_runs(newcomers, max_batch=8)
+    ((first, last),) = batch_runs(newcomers, max_batch=8, max_gap=3)
     assert first <= 61
     assert last == 64
 
@@ -69,16 +77,16 @@ def test_a_part_of_a_crowd_has_the_least_lead() -> None:
 def test_chunks_grow_with_the_lead() -> None:
     patience = []
     for lead_s in (0.0, 0.2, 0.5, 2.0):
-        patience.append(next(n for n in range(1, 20) if chunk_codes(n, lead_s, first=None, no_more=False)))
+        patience.append(next(n for n in range(1, 20) if chunk_codes(n, lead_s, MARKS, first=None, no_more=False)))
     assert patience == [1, 2, 4, 8]
-    assert chunk_codes(20, 0.0, first=None, no_more=False) == 8
-    assert chunk_codes(3, 2.0, first=None, no_more=False) == 0
-    assert chunk_codes(3, 2.0, first=None, no_more=True) == 2
-    assert chunk_codes(1, NO_AUDIO, first=2, no_more=False) == 0
-    assert chunk_codes(2, NO_AUDIO, first=2, no_more=False) == 2
-    assert chunk_codes(3, NO_AUDIO, first=4, no_more=False) == 0
-    assert chunk_codes(4, NO_AUDIO, first=4, no_more=False) == 4
-    assert chunk_codes(1, NO_AUDIO, first=4, no_more=True) == 1
+    assert chunk_codes(20, 0.0, MARKS, first=None, no_more=False) == 8
+    assert chunk_codes(3, 2.0, MARKS, first=None, no_more=False) == 0
+    assert chunk_codes(3, 2.0, MARKS, first=None, no_more=True) == 2
+    assert chunk_codes(1, NO_AUDIO, MARKS, first=2, no_more=False) == 0
+    assert chunk_codes(2, NO_AUDIO, MARKS, first=2, no_more=False) == 2
+    assert chunk_codes(3, NO_AUDIO, MARKS, first=4, no_more=False) == 0
+    assert chunk_codes(4, NO_AUDIO, MARKS, first=4, no_more=False) == 4
+    assert chunk_codes(1, NO_AUDIO, MARKS, first=4, no_more=True) == 1
 
 
 def test_pools_find_what_was_lost() -> None:

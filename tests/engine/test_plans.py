@@ -12,7 +12,7 @@ from engines.config import DraftMode, EngineConfig
 from engines.loop import Engine
 from engines.messages import Append, Cancel, Chunk, EndText, StandBack, Submit
 from engines.runtime.base import FloatArray
-from engines.scheduler import NO_AUDIO, SATED_CODES, URGENT_S, first_chunk
+from engines.scheduler import NO_AUDIO, SATED_CODES, Marks, first_chunk
 from engines.sequence import Sequence
 from engines.speculation import Speculation
 from engines.text import FrontEnd
@@ -24,7 +24,8 @@ from tests.engine.test_vocoding import HeldVocoder
 from tests.engine.toys import FakeClock, ToyDurations, ToyLm
 
 _WITHIN_S = 20.0
-FIRST_CODES = first_chunk(0) + 1  # of a stream's first chunk, that of the opening pause included
+MARKS = Marks.of(0.04)
+FIRST_CODES = first_chunk(crowded=False) + 1  # of a stream's first chunk, that of the opening pause included
 SPEAKING = ((4, 8), (13, 17), (22, 26))  # ranges of slots whose streams speak; those between them have no text
 
 
@@ -55,7 +56,7 @@ def in_the_middle(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> list
     ranges.clear()
     planned = [sequence.slot for _, call in simulator.engine._lm_turn._plan for sequence in call]
     assert len(planned) == 8
-    assert min(lead_s(simulator, simulator.engine._sequences[f"s{slot}"]) for slot in planned) > URGENT_S
+    assert min(lead_s(simulator, simulator.engine._sequences[f"s{slot}"]) for slot in planned) > MARKS.urgent_s
     return ranges
 
 
@@ -257,7 +258,7 @@ def test_nobody_who_has_time_goes_with_a_newcomer_to_the_vocoder(
         return len(found.sequences), found.urgent, found.next_lead_s
 
     assert job(NO_AUDIO, 0.2, 0.25, 9.0) == (1, True, 0.2)
-    assert job(NO_AUDIO, NO_AUDIO, 0.9 * URGENT_S, 0.2, 0.25) == (3, True, 0.2)
+    assert job(NO_AUDIO, NO_AUDIO, 0.9 * MARKS.urgent_s, 0.2, 0.25) == (3, True, 0.2)
     assert job(0.2, 0.25, 9.0) == (3, False, None)
 
 
@@ -268,7 +269,7 @@ def test_a_newcomer_with_its_first_chunk_made_holds_nobody_up(bundle: Bundle, mo
     simulator.run(0.2)
     others = list(simulator.engine._sequences.values())
     leads_s = [lead_s(simulator, one) for one in others]
-    assert URGENT_S < min(leads_s) <= max(leads_s) < simulator.config.lead_cap_s
+    assert MARKS.urgent_s < min(leads_s) <= max(leads_s) < MARKS.lead_cap_s
     monkeypatch.setattr(simulator.engine._vocoding, "room", lambda *, urgent: False)  # busy for long
     simulator.ask("new", LONG)
     simulator.engine.attend()

@@ -7,9 +7,11 @@ import pytest
 from engines.bundle import Bundle
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Flush, SetPaused, StandBack
 from engines.runtime.base import FloatArray, IntArray
-from engines.scheduler import NO_AUDIO, SATED_CODES, THRONG, Row, first_chunk, is_sated, worth_decoding
+from engines.scheduler import NO_AUDIO, SATED_CODES, Marks, Row, is_sated, worth_decoding
 from engines.sequence import PHONES_AHEAD
 from tests.engine.simulator import LONG, SHORT, Machine, Simulator
+
+CROWDED = Machine(step_s=(0.3e-3, 0.28e-3), job_s=(0.3e-3, 0.12e-3), read_s=0)  # by 50 streams: a third of a frame
 
 
 def fed(bundle: Bundle, *, others: int, gap_s: float) -> tuple[Simulator, int]:
@@ -50,8 +52,8 @@ def test_a_first_code_alone_waits_no_longer_than_that(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize(("others", "codes"), [(0, 2), (6, 2), (50, 4)])
 def test_after_a_wait_for_text_a_stream_begins_anew(bundle: Bundle, others: int, codes: int) -> None:
-    """Its listener has as little in hand as at the start, and the crowd is as large."""
-    simulator = Simulator(bundle)
+    """Its listener has as little in hand as at the start, and as many streams run."""
+    simulator = Simulator(bundle, CROWDED)
     for index in range(others):
         simulator.ask(f"other{index}", LONG)
     simulator.run(0.5)
@@ -65,11 +67,11 @@ def test_after_a_wait_for_text_a_stream_begins_anew(bundle: Bundle, others: int,
     assert simulator.listeners["fed"].resumed_bytes == [round(2 * 24_000 * codes * bundle.code_s)]
 
 
-@pytest.mark.parametrize(("in_hand_s", "codes"), [(0.03, first_chunk(THRONG)), (0.06, 1)])
+@pytest.mark.parametrize(("in_hand_s", "codes"), [(0.03, 4), (0.06, 1)])
 def test_who_is_nearly_dry_when_text_comes_begins_anew_too(bundle: Bundle, in_hand_s: float, codes: int) -> None:
     """Words that come a moment before their listener is dry: one code would be played before the next is there."""
-    simulator = Simulator(bundle)
-    for index in range(THRONG + 2):
+    simulator = Simulator(bundle, CROWDED)
+    for index in range(50):
         simulator.ask(f"other{index}", LONG)
     simulator.run(0.5)
     simulator.ask("fed", "It goes on and on and on, ", end=False)
@@ -104,9 +106,8 @@ def test_a_newcomer_does_not_wait_for_those_who_work_ahead(bundle: Bundle) -> No
     simulator.run(3)
     simulator.ask("new", SHORT)
     simulator.run(0.5)
-    config = simulator.config
     # The call and the job under way, two of its own of each, and room for one more.
-    assert simulator.ttfa_s("new") < config.lm_slice_s + 0.019
+    assert simulator.ttfa_s("new") < Marks.of(bundle.code_s).slice_s + 0.019
 
 
 def test_one_very_long_text_holds_nobody_up(bundle: Bundle) -> None:
@@ -247,7 +248,7 @@ def row(slot: int, lead_s: float, pending: int = 0) -> Row:
 
 def worth(*rows: Row) -> list[int]:
     """Slots."""
-    return [one.slot for one in worth_decoding(rows, low_water_s=0.5, lead_cap_s=2.0)]
+    return [one.slot for one in worth_decoding(rows, Marks.of(0.04))]
 
 
 def test_work_ahead_is_for_idle_capacity() -> None:
