@@ -17,7 +17,7 @@ _SAMPLES = 9  # kept of each size
 _USABLE = 0.9  # of one worker's time; the rest absorbs bursts of arrivals
 _USABLE_BESIDE = 0.58  # of each of two: they share the interpreter's lock, caches, and often a core
 _EFFICIENT = 1.25  # a batch costs at most so much more a row than the best one
-_EDGE_ROWS = 0.5  # the edge's work on a frame, in the loop's own, until the edge has measured it
+_EDGE_ROWS = 0.5  # the edge's work on a frame, in the loop's own: an estimate, the edge is another process
 _MEMORY_FRAMES = 25  # of batches; what the correction factor averages over
 _OUTLIER = 4.0  # a round this much over its prediction was interrupted, and counts as this much
 _CORRECTIONS = (1 / 8, 8.0)
@@ -70,7 +70,7 @@ class DeviceProfile:
     steps: Curve = field(default_factory=Curve)  # by rows
     jobs: Curve = field(default_factory=Curve)  # by codes, of all rows together
     loop_row_s: float | None = None  # the loop's own time for one frame of one row; None until it was rehearsed
-    edge_row_s: float | None = None  # the edge's; None until it has told
+    edge_row_s: float | None = None  # the edge's; None: estimated
     correction: float = 1.0  # observed over predicted, of full batches
 
     @property
