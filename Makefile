@@ -83,9 +83,11 @@ drill: .venv-dev/ready
 	BARGE_IN_MOMENTS=200 .venv-dev/bin/python -m pytest tests/edge/test_barge_in.py -s
 
 # From the teacher's speech, or your own: make voice DATA=manifest.jsonl (docs/own-voice.md).
+# Or from a natural teacher: make voice TEACHER=kokoro (docs/natural-voice.md).
 DATA ?=
+TEACHER ?= flite
 voice: .venv-dev/ready
-	.venv-dev/bin/python -m models.make_voice $(if $(DATA),--data "$(DATA)") $(VOICE_ARGS)
+	.venv-dev/bin/python -m models.make_voice --teacher $(TEACHER) $(if $(DATA),--data "$(DATA)") $(VOICE_ARGS)
 
 judge: .venv-dev/ready
 	.venv-dev/bin/python -m models.judge $(JUDGE_ARGS)

@@ -1,7 +1,7 @@
 """Progress of one training run, kept so that a killed run goes on where it was.
 
-A budget is CPU seconds of this process. Files are written beside their place and renamed, so a kill in the middle
-leaves the previous checkpoint whole.
+A budget is steps, the same on every machine, or CPU seconds of this process. Files are written beside their place and
+renamed, so a kill in the middle leaves the previous checkpoint whole.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ class TrainingState:
         optimiser: torch.optim.Optimizer,
         budget_s: float,
         rng: np.random.Generator,
+        steps: int | None = None,
     ) -> None:
+        """Done after so many `steps`, or after `budget_s` where none are given."""
         self.path, self.network, self.optimiser, self.budget_s, self.rng = path, network, optimiser, budget_s, rng
-        self.step = 0
+        self.steps, self.step = steps, 0
         self._spent_before_s = 0.0
         self._started_s = time.process_time()
 
@@ -35,11 +37,11 @@ class TrainingState:
 
     @property
     def progress(self) -> float:
-        return min(1.0, self.spent_s / self.budget_s)
+        return min(1.0, self.step / self.steps if self.steps else self.spent_s / self.budget_s)
 
     @property
     def done(self) -> bool:
-        return self.spent_s >= self.budget_s
+        return self.progress >= 1.0
 
     def advance(self) -> None:
         self.step += 1

@@ -45,6 +45,16 @@ def imitating_flite(voices: list[str]) -> Origin:
     )
 
 
+def imitating_kokoro(voices: list[str]) -> Origin:
+    return Origin(
+        name="natural",
+        version="1",
+        voices={voice: (f"Kokoro {voice}", f"US English; imitates Kokoro-82M's {voice}") for voice in voices},
+        licences=["Apache-2.0 (code and weights)", "teacher: Kokoro-82M, Apache-2.0; its ONNX export: MIT; see NOTICE"],
+        teacher="Kokoro-82M (hexgrad), voices " + ", ".join(voices),
+    )
+
+
 def from_recordings(voices: list[str], data_sha256: str) -> Origin:
     return Origin(
         name="own-voice",

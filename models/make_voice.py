@@ -12,6 +12,11 @@
     forecast   train what stands beside it and drafts for it, on what it says itself
     export     write the bundle, check it against torch, make it int8
 
+With `--teacher kokoro` (docs/natural-voice.md) Kokoro-82M speaks in the first two stages, and budgets are steps:
+
+    kokoro_speak    hours of speech in blocks, into a folder that plans share     (CPU, 1.6 times real time per core)
+    kokoro_prepare  trim, phone times, pitch
+
 With `--data MANIFEST` (docs/own-voice.md) the voice is the user's own, and the first four stages are one:
 
     recordings  read, check against their texts, find each phone
@@ -32,13 +37,22 @@ from pathlib import Path
 
 from engines.text import FrontEnd
 from models import voice_stages as stages
+from models.packages import cache_folder
 from models.recordings.errors import Refused
 from models.recordings.manifest import MIN_VOICE_MINUTES, Manifest, read_manifest
-from models.voice_plan import BUDGETS, FIXTURE, Plan
+from models.voice_plan import BUDGETS, FIXTURE, HOURS, KOKORO_FIXTURE, STEPS, Plan
 from models.voice_stages import console
 
 
 class OtherDataError(Refused):
+    pass
+
+
+class BadHoursError(Refused):
+    pass
+
+
+class UnknownStageError(Refused):
     pass
 
 
@@ -47,6 +61,10 @@ def _stages(plan: Plan) -> list[tuple[Callable[[Plan], None], str]]:
     speech: list[tuple[Callable[[Plan], None], str]] = []
     if plan.data is not None:
         speech = [(stages.recordings, "prepared")]
+    elif plan.teacher == "kokoro":
+        speech = [(stages.kokoro_prepare, "prepared")]
+        if not plan.smoke:
+            speech.insert(0, (stages.kokoro_speak, "spoken"))
     elif not plan.smoke:
         speech = [
             (stages.tools, "teacher/flite_times"),
@@ -68,6 +86,8 @@ def _stages(plan: Plan) -> list[tuple[Callable[[Plan], None], str]]:
 def _refuse_other_data(plan: Plan) -> None:
     """A work folder holds what came of one collection of speech."""
     path, ours = plan.work / "data.json", {"data": plan.data.sha256 if plan.data else None}
+    if plan.teacher != "flite":
+        ours |= {"teacher": plan.teacher, "voices": ",".join(plan.voices)}
     theirs = json.loads(path.read_text()) if path.exists() else None
     started = path.exists() or any((plan.work / product).exists() for _, product in _stages(plan))
     if started and (theirs or {"data": None}) != ours:
@@ -77,7 +97,8 @@ def _refuse_other_data(plan: Plan) -> None:
     path.write_text(json.dumps(ours) + "\n")
 
 
-def run(plan: Plan, *, fresh: bool) -> None:
+def run(plan: Plan, *, fresh: bool, until: str | None = None) -> None:
+    """`until` names the last stage to run; the others wait for another call."""
     if fresh and plan.work.exists():
         shutil.rmtree(plan.work)
     plan.work.mkdir(parents=True, exist_ok=True)
@@ -85,9 +106,11 @@ def run(plan: Plan, *, fresh: bool) -> None:
     for stage, product in _stages(plan):
         if (plan.work / product).exists():
             console.print(f"[dim]{stage.__name__}: there already")
-            continue
-        console.rule(stage.__name__)
-        stage(plan)
+        else:
+            console.rule(stage.__name__)
+            stage(plan)
+        if stage.__name__ == until:
+            return
     console.rule("export")
     stages.export(plan)  # each time
     console.print(f"bundle written to {plan.out}")
@@ -96,20 +119,28 @@ def run(plan: Plan, *, fresh: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the manifest of your own recordings: docs/own-voice.md")
-    parser.add_argument("--work", type=Path, help="default: work/voice, with --data work/own-voice")
+    parser.add_argument("--teacher", choices=list(HOURS), default="flite", help="whose speech the voice imitates")
+    parser.add_argument("--work", type=Path, help="default: natural-voice, own-voice or voice, in work/")
+    parser.add_argument("--spoken", type=Path, help="of Kokoro: its speech, by default in the cache folder")
+    parser.add_argument("--disk-gb", type=float, default=4.0, help="of that folder, at most")
     parser.add_argument("--out", type=Path, help="default: bundle in the work folder")
-    parser.add_argument(
-        "--hours", default="rms:8,slt:4.5,awb:4.5,kal16:2.5", help="hours of teacher speech for each voice"
-    )
+    parser.add_argument("--hours", help="hours of teacher speech for each voice, e.g. " + HOURS["kokoro"])
     for part, (usual, smoke) in BUDGETS.items():
         parser.add_argument(f"--{part}-minutes", type=float, help=f"CPU minutes: {usual:g}, with --smoke {smoke:g}")
+        steps, few = STEPS[part]
+        parser.add_argument(f"--{part}-steps", type=int, help=f"of a Kokoro voice: {steps}, with --smoke {few}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--smoke", action="store_true", help="a minute's run, on the committed fixture without --data")
+    parser.add_argument("--until", help="the last stage to run, for example codec")
     parser.add_argument("--fresh", action="store_true", help="delete the work folder first")
     arguments = parser.parse_args()
     try:
         data = _own_data(arguments.data, smoke=arguments.smoke) if arguments.data else None
-        run(_plan(arguments, data), fresh=arguments.fresh)
+        plan = _plan(arguments, data)
+        names = [stage.__name__ for stage, _ in _stages(plan)]
+        if arguments.until not in (None, *names):
+            raise UnknownStageError(f"--until {arguments.until}: the stages are {', '.join(names)}")
+        run(plan, fresh=arguments.fresh, until=arguments.until)
     except Refused as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
@@ -125,15 +156,23 @@ def _own_data(path: Path, *, smoke: bool) -> Manifest:
 
 
 def _plan(arguments: argparse.Namespace, data: Manifest | None) -> Plan:
+    kokoro = arguments.teacher == "kokoro"
+    if kokoro and data is not None:
+        raise OtherDataError("--teacher kokoro and --data are two origins of speech; give one")
     if data is not None:
         hours = {voice: seconds / 3600 for voice, seconds in data.voices.items()}
     else:
-        hours = {part.split(":")[0]: float(part.split(":")[1]) for part in arguments.hours.split(",")}
-        if arguments.smoke:
+        hours = _hours(arguments.hours or HOURS[arguments.teacher])
+        if arguments.smoke and kokoro:
+            hours = {voice: share for voice, share in hours.items() if any(KOKORO_FIXTURE.glob(f"*-{voice}.npz"))}
+        elif arguments.smoke:
             hours = {voice: share for voice, share in hours.items() if (FIXTURE / f"{voice}.jsonl").exists()}
     asked = {part: getattr(arguments, f"{part}_minutes") for part in BUDGETS}
     minutes = {part: BUDGETS[part][arguments.smoke] if own is None else own for part, own in asked.items()}
-    work = arguments.work or Path("work/own-voice" if data else "work/voice")
+    asked_steps = {part: getattr(arguments, f"{part}_steps") for part in STEPS}
+    steps = {part: STEPS[part][arguments.smoke] if own is None else own for part, own in asked_steps.items()}
+    usual = cache_folder() / "voice-kokoro" / "speech"
+    work = arguments.work or Path("work", "own-voice" if data else "natural-voice" if kokoro else "voice")
     return Plan(
         work=work,
         out=arguments.out or work / "bundle",
@@ -145,8 +184,24 @@ def _plan(arguments: argparse.Namespace, data: Manifest | None) -> Plan:
         forecast_minutes=minutes["forecast"],
         threads=arguments.threads,
         smoke=arguments.smoke,
+        teacher=arguments.teacher,
+        steps=steps if kokoro else None,
+        spoken=KOKORO_FIXTURE if arguments.smoke else arguments.spoken or usual,
+        disk_gb=arguments.disk_gb,
         data=data,
     )
+
+
+def _hours(text: str) -> dict[str, float]:
+    """voice:hours,..."""
+    found = {}
+    for part in text.split(","):
+        voice, _, hours = part.partition(":")
+        try:
+            found[voice] = float(hours)
+        except ValueError:
+            raise BadHoursError(f"--hours has {part!r}; it needs voice:hours, for example af_heart:10") from None
+    return found
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.arithmetic import FLOAT32, Arithmetic, quicker
 from models.checkpoint import TrainingState
-from models.codec import Codec
+from models.codec import LEVELS, SAMPLES_PER_CODE, Codec
 from models.excitation import HOP, LOOK_BACK
 from models.mel import LogMel, SpectralLoss
 from models.teacher.prepare import Utterance, load, pitch_statistics
@@ -122,9 +123,11 @@ class _Pairs:
         return waves, [np.asarray(self.f0[at // HOP : (at + CROP_SAMPLES) // HOP]) for at in starts]
 
 
-def disagreement(codec: Codec, samples: Tensor, f0_hz: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
+def disagreement(
+    codec: Codec, samples: Tensor, f0_hz: Tensor, voice: Tensor, arithmetic: Arithmetic = FLOAT32
+) -> tuple[Tensor, Tensor]:
     """Of `Speech.pairs`: mean squared distance of the latents in quantiser levels, and the share of equal codes."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with arithmetic.on():
         latent = codec.latent(samples, f0_hz, voice)
     levels = codec.decoder.quantiser.levels(latent.float())
     one, two = levels.chunk(2)
@@ -133,9 +136,15 @@ def disagreement(codec: Codec, samples: Tensor, f0_hz: Tensor, voice: Tensor) ->
 
 
 def losses(
-    codec: Codec, spectral: SpectralLoss, mel: LogMel, samples: Tensor, f0_hz: Tensor, voice: Tensor
+    codec: Codec,
+    spectral: SpectralLoss,
+    mel: LogMel,
+    samples: Tensor,
+    f0_hz: Tensor,
+    voice: Tensor,
+    arithmetic: Arithmetic = FLOAT32,
 ) -> dict[str, Tensor]:
-    with torch.autocast("cpu", torch.bfloat16):  # linear layers only; spectra and quantiser stay in float32
+    with arithmetic.on():
         values, _ = codec.encode(samples, f0_hz, voice)
         log_f0, voicing, filters = codec.decoder.parameters_of_speech(values, voice)
     log_f0, voicing = log_f0.float(), voicing.float()
@@ -199,6 +208,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--voices", default="rms:0.6,slt:0.4")
     parser.add_argument("--cpu-minutes", type=float, default=280)
+    parser.add_argument("--steps", type=int, help="the budget in steps instead")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--peak", type=float, default=1e-3)
     parser.add_argument("--pairs", type=Path, help="prepared speech in which each text comes twice in a row")
@@ -219,8 +229,10 @@ def main() -> None:
     for index, (_, _, f0) in enumerate(speech.voices):
         mean, deviation = pitch_statistics(np.asarray(f0))
         codec.pitch_mean[index], codec.pitch_deviation[index] = mean, deviation
+    values, voice = torch.zeros(arguments.batch, CROP_SAMPLES // SAMPLES_PER_CODE, len(LEVELS)), torch.tensor([0])
+    arithmetic = quicker("the codec", lambda: codec.decoder.parameters_of_speech(values, voice)[2])
     optimiser = torch.optim.AdamW(codec.parameters(), arguments.peak, betas=(0.9, 0.98), weight_decay=1e-3)
-    state = TrainingState(arguments.out, codec, optimiser, arguments.cpu_minutes * 60, speech.rng)
+    state = TrainingState(arguments.out, codec, optimiser, arguments.cpu_minutes * 60, speech.rng, arguments.steps)
     if arguments.resume:
         state.resume()
     mel, spectral, unseen = LogMel(), SpectralLoss(), speech.evaluation()
@@ -229,11 +241,11 @@ def main() -> None:
     while not state.done:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
-        parts = losses(codec, spectral, mel, *speech.batch(arguments.batch))
+        parts = losses(codec, spectral, mel, *speech.batch(arguments.batch), arithmetic)
         loss = parts["spectral"] + parts["mel"] + 3 * parts["f0"] + 0.4 * parts["voicing"]
         pairs = speech.pairs(arguments.batch // 2)
         if pairs is not None:
-            distance, parts["equal_codes"] = disagreement(codec, *pairs)
+            distance, parts["equal_codes"] = disagreement(codec, *pairs, arithmetic)
             loss = loss + arguments.agreement * distance
         optimiser.zero_grad()
         loss.backward()

@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--voices", default="rms,slt,awb,kal16", help="of --times, in the order of their numbers")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-minutes", type=float, default=10)
+    parser.add_argument("--steps", type=int, help="the budget in steps instead")
     parser.add_argument("--peak", type=float, default=2e-3)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--threads", type=int, default=1)
@@ -92,7 +93,7 @@ def main() -> None:
     if not seen.stretched:  # one tempo teaches nothing about others: what scales every phone alike is left
         torch.nn.init.zeros_(network.stretch.weight)
     optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, weight_decay=0.01)
-    state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
+    state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps)
     if arguments.resume:
         state.resume()
     train(

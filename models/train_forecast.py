@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.arithmetic import quicker
 from models.checkpoint import TrainingState
 from models.finish import load_lm
 from models.forecast import Forecast, ForecastConfig, losses
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start-from", type=Path, help="a trained forecast")
     parser.add_argument("--cpu-minutes", type=float, default=4)
+    parser.add_argument("--steps", type=int, help="the budget in steps instead")
     parser.add_argument("--tokens", type=int, default=3000)
     parser.add_argument("--peak", type=float, default=1.5e-3)
     parser.add_argument("--threads", type=int, default=1)
@@ -65,14 +67,16 @@ def main() -> None:
     if arguments.start_from:
         forecast.load_state_dict(torch.load(arguments.start_from, weights_only=False)["network"])
     batches = Batches(pickle.loads(arguments.samples.read_bytes()), arguments.tokens, rng)
+    probe = known(lm, *collate(batches.held_out[:4]))
+    arithmetic = quicker("the forecast", lambda: losses(forecast, *probe)[0])
     optimiser = torch.optim.AdamW(forecast.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02)
-    state = TrainingState(arguments.out, forecast, optimiser, arguments.cpu_minutes * 60, rng)
+    state = TrainingState(arguments.out, forecast, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps)
     if arguments.resume:
         state.resume()
 
     def loss() -> Tensor:
         x, codes = known(lm, *batches.draw())
-        with torch.autocast("cpu", torch.bfloat16):
+        with arithmetic.on():
             return losses(forecast, x, codes)[0]
 
     train(

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engines.text import NUM_PHONE_IDS
+from models.arithmetic import FLOAT32, Arithmetic, quicker
 from models.checkpoint import TrainingState
 from models.lm_data import IGNORED, Example, collate
 from models.speech_lm import LmConfig, LmInputs, SpeechLm
@@ -41,9 +42,11 @@ class Batches:
         return collate(self.train[max(0, end - rows) : end], self.rng)
 
 
-def losses(network: SpeechLm, inputs: LmInputs, codes: Tensor) -> tuple[Tensor, Tensor]:
+def losses(
+    network: SpeechLm, inputs: LmInputs, codes: Tensor, arithmetic: Arithmetic = FLOAT32
+) -> tuple[Tensor, Tensor]:
     """-> mean cross-entropy, logits [known positions, V]"""
-    with torch.autocast("cpu", torch.bfloat16):
+    with arithmetic.on():
         hidden = network(inputs)
         known = codes != IGNORED
         logits = network.to_code(hidden[known])
@@ -86,6 +89,7 @@ def main() -> None:
     parser.add_argument("--codes", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-minutes", type=float, default=280)
+    parser.add_argument("--steps", type=int, help="the budget in steps instead")
     parser.add_argument("--tokens", type=int, default=1600)
     parser.add_argument("--peak", type=float, default=1.5e-3)
     parser.add_argument("--start-from", type=Path, help="a trained model, whose first voices are ours too")
@@ -101,14 +105,16 @@ def main() -> None:
     network = SpeechLm(config)
     if arguments.start_from:
         start_from(network, arguments.start_from)
+    inputs, _ = collate(batches.held_out[:4])
+    arithmetic = quicker("the speech model", lambda: network.to_code(network(inputs)))
     optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02)
-    state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng)
+    state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps)
     if arguments.resume:
         state.resume()
     train(
         state,
         lambda step, progress: learning_rate(step, progress, arguments.peak),
-        lambda: losses(network, *batches.draw())[0],
+        lambda: losses(network, *batches.draw(), arithmetic)[0],
         lambda: evaluate(network, batches.held_out),
     )
 

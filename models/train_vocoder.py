@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.arithmetic import FLOAT32, Arithmetic, quicker
 from models.checkpoint import TrainingState
 from models.codec import FRAMES_PER_CODE, Codec, Decoder
 from models.coded_speech import CodedSpeech, Crop
@@ -48,13 +49,15 @@ class Networks(nn.Module):
                 mean.lerp_(now, 1 - keep)
 
 
-def generate(codec: Codec, crop: Crop, predicted_share: float) -> tuple[Tensor, Tensor, Tensor]:
+def generate(
+    codec: Codec, crop: Crop, predicted_share: float, arithmetic: Arithmetic = FLOAT32
+) -> tuple[Tensor, Tensor, Tensor]:
     """spoken [B, S] beside samples [:, : S], log F0 and voicing logit [B, F].
 
     A share of the rows is spoken with the predicted pitch, as in serving; the others with the teacher's own.
     """
     decoder = codec.decoder
-    with torch.autocast(crop.codes.device.type, torch.bfloat16):  # linear layers only; spectra stay in float32
+    with arithmetic.on(crop.codes.device.type):
         predicted = decoder.parameters_of_speech(decoder.quantiser.values(crop.codes), crop.voice)
     log_f0, voicing, filters = (part[:, crop.context * FRAMES_PER_CODE :].float() for part in predicted)
     own = (torch.rand(len(crop.codes), 1, device=crop.codes.device) < predicted_share).float()
@@ -74,15 +77,22 @@ def pitch_losses(log_f0: Tensor, voicing: Tensor, f0_hz: Tensor) -> tuple[Tensor
 
 
 def step_losses(
-    networks: Networks, spectral: SpectralLoss, mel: LogMel, crop: Crop, weights: dict[str, float], share: float
+    networks: Networks,
+    spectral: SpectralLoss,
+    mel: LogMel,
+    crop: Crop,
+    weights: dict[str, float],
+    share: float,
+    arithmetic: Arithmetic = FLOAT32,
+    judging: Arithmetic = FLOAT32,
 ) -> dict[str, Tensor]:
     """Leaves gradients in the decoder and the discriminator; returns the figures."""
-    spoken, log_f0, voicing = generate(networks.codec, crop, share)
+    spoken, log_f0, voicing = generate(networks.codec, crop, share, arithmetic)
     theirs = crop.samples[:, : spoken.shape[1]]
     heard = spoken.detach().requires_grad_()
     start = int(torch.randint(spoken.shape[1] - JUDGED_SAMPLES + 1, ()))
     part = slice(start, start + JUDGED_SAMPLES)
-    with torch.autocast(spoken.device.type, torch.bfloat16):
+    with judging.on(spoken.device.type):
         real = networks.discriminator(theirs[:, part], crop.voice)
         fake = networks.discriminator(heard[:, part], crop.voice)
     figures = {
@@ -143,6 +153,20 @@ def publish(path: Path, networks: Networks, state: TrainingState, codec_steps: i
     os.replace(partial, path)
 
 
+def _arithmetics(networks: Networks, crop: Crop, device: str) -> tuple[Arithmetic, Arithmetic]:
+    """Of the decoder, which is linear layers, and of the discriminator, which is convolutions."""
+    decoder, values = networks.codec.decoder, networks.codec.decoder.quantiser.values(crop.codes)
+    part = crop.samples[:, :JUDGED_SAMPLES]
+    return (
+        quicker("the decoder", lambda: decoder.parameters_of_speech(values, crop.voice)[2], device),
+        quicker(
+            "the discriminator",
+            lambda: torch.stack([score.float().sum() for score, _ in networks.discriminator(part, crop.voice)]),
+            device,
+        ),
+    )
+
+
 def learning_rate(step: int, progress: float, peak: float) -> float:
     return peak * min(1.0, step / 100 + 0.01) * (1.0 if progress < 0.5 else max(0.04, (1 - progress) / 0.5))
 
@@ -155,6 +179,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--voices", default="rms:0.6,slt:0.4")
     parser.add_argument("--cpu-minutes", type=float, default=60)
+    parser.add_argument("--steps", type=int, help="the budget in steps instead")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--peak", type=float, default=4e-4)
     parser.add_argument("--adversarial", type=float, default=5.0, help="pull relative to the spectral losses'")
@@ -173,6 +198,7 @@ def main() -> None:
     networks = Networks(load_codec(arguments.codec)).to(device)
     codec_steps = torch.load(arguments.codec, weights_only=False)["step"]
     decoder, judge = networks.codec.decoder, networks.discriminator
+    arithmetics = _arithmetics(networks, speech.batch(arguments.batch).to(device), device.type)
     optimiser = torch.optim.AdamW(
         [{"params": list(decoder.parameters())}, {"params": list(judge.parameters()), "lr": JUDGE_RATE}],
         arguments.peak,
@@ -180,7 +206,7 @@ def main() -> None:
         weight_decay=1e-3,
     )
     state = TrainingState(
-        arguments.out.with_suffix(".run"), networks, optimiser, arguments.cpu_minutes * 60, speech.rng
+        arguments.out.with_suffix(".run"), networks, optimiser, arguments.cpu_minutes * 60, speech.rng, arguments.steps
     )
     if not (arguments.resume and state.resume()):
         judge.adapt(speech.batch(64).samples.to(device))
@@ -193,7 +219,7 @@ def main() -> None:
         optimiser.param_groups[0]["lr"] = learning_rate(state.step, state.progress, arguments.peak)
         optimiser.zero_grad()
         crop = speech.batch(arguments.batch).to(device)
-        parts = step_losses(networks, spectral, mel, crop, weights, arguments.predicted)
+        parts = step_losses(networks, spectral, mel, crop, weights, arguments.predicted, *arithmetics)
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         torch.nn.utils.clip_grad_norm_(judge.parameters(), 5.0)
         optimiser.step()

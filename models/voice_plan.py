@@ -15,7 +15,16 @@ BUDGETS = {  # CPU minutes: of a voice, of a smoke run
     "lm": (110.0, 0.15),
     "forecast": (15.0, 0.1),
 }
+STEPS = {  # of the Kokoro voice: of a voice, of a smoke run
+    "codec": (20_000, 6),
+    "duration": (40_000, 20),
+    "vocoder": (12_000, 3),
+    "lm": (16_000, 6),
+    "forecast": (5_000, 10),
+}
 FORECAST_ROUNDS = 5
+HOURS = {"flite": "rms:8,slt:4.5,awb:4.5,kal16:2.5", "kokoro": "af_heart:10,am_michael:5"}
+KOKORO_FIXTURE = FIXTURE / "kokoro"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +39,19 @@ class Plan:
     forecast_minutes: float
     threads: int
     smoke: bool
+    teacher: str = "flite"
+    steps: dict[str, int] | None = None  # of each part, instead of its minutes
+    spoken: Path | None = None  # Kokoro's speech in blocks, which several plans may share
+    disk_gb: float = 4.0  # of that folder at most
     data: Manifest | None = None  # the user's own recordings
 
     @property
     def voices(self) -> list[str]:
         return list(self.hours)
+
+    @property
+    def forecast_rounds(self) -> int:
+        return 1 if self.smoke and self.teacher == "kokoro" else FORECAST_ROUNDS
 
     @property
     def shares(self) -> str:
@@ -43,4 +60,5 @@ class Plan:
 
     @property
     def speech(self) -> Path:
-        return FIXTURE if self.smoke and self.data is None else self.work / "speech"
+        fixture = self.smoke and self.data is None and self.teacher == "flite"
+        return FIXTURE if fixture else self.work / "speech"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from models.voice_plan import FORECAST_ROUNDS, Plan
+from models.recordings.errors import Refused
+from models.voice_plan import Plan
 
 if TYPE_CHECKING:
     from models.lm_data import Example
@@ -22,6 +23,10 @@ PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
 MORE_TIMES = 5.0  # times the hours: texts of which only the phone times are kept
 SHORT_PER_HOUR = 10_000  # letters and words alone, likewise
 LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglish", "cmulex")
+
+
+class SpeechMissingError(Refused):
+    pass
 
 
 def tools(plan: Plan) -> None:
@@ -65,6 +70,30 @@ def prepare(plan: Plan) -> None:
     (plan.work / "prepared").touch()
 
 
+def kokoro_speak(plan: Plan) -> None:
+    """Waits for nothing that another process makes: blocks that it holds are there when it ends, or made here."""
+    from models.packages import cache_folder
+    from models.teachers.kokoro.generate import generate
+
+    assert plan.spoken is not None
+    if not generate(plan.hours, plan.spoken, cache_folder() / "packages", round(plan.disk_gb * 1e9)):
+        raise SpeechMissingError(
+            f"{plan.spoken} lacks blocks: another process still makes some, or the disk budget of {plan.disk_gb:g} GB "
+            "is used up; run this again, with a larger --disk-gb if that is why"
+        )
+    (plan.work / "spoken").touch()
+
+
+def kokoro_prepare(plan: Plan) -> None:
+    from models.teachers.kokoro.prepare import prepare
+
+    assert plan.spoken is not None
+    for voice in plan.voices:
+        seconds = prepare(plan.spoken, plan.speech, voice, plan.hours[voice])
+        console.print(f"{voice}: {seconds / 3600:.2f} h")
+    (plan.work / "prepared").touch()
+
+
 def recordings(plan: Plan) -> None:
     from models.recordings.collect import collect, refuse_few
     from models.teacher import prepare as preparation
@@ -82,11 +111,11 @@ def recordings(plan: Plan) -> None:
 
 def codec(plan: Plan) -> None:
     arguments = ["--data", str(plan.speech), "--voices", plan.shares, "--out", str(plan.work / "codec.pt")]
-    if plan.data is not None:
+    if plan.data is not None or plan.teacher == "kokoro":  # one rendering of each text
         arguments += ["--disturbed", "--agreement", "0.5"]
     elif not plan.smoke:
         arguments += ["--pairs", str(plan.work / "pairs"), "--agreement", "0.5"]
-    _train("models.train_codec", arguments, plan.codec_minutes, plan.threads)
+    _train("models.train_codec", arguments, plan, "codec", plan.codec_minutes)
     (plan.work / "codec.done").touch()
 
 
@@ -102,13 +131,13 @@ def vocoder(plan: Plan) -> None:
     shares = ",".join(f"{voice}:1" for voice in plan.voices)  # the voice of fewest hours is furthest from its teacher
     arguments = ["--data", str(plan.speech), "--voices", shares, "--out", str(plan.work / "vocoder.pt")]
     arguments += ["--codec", str(plan.work / "codec.pt"), "--codes", str(plan.work / "codes.pkl")]
-    _train("models.train_vocoder", arguments, plan.vocoder_minutes, plan.threads)
+    _train("models.train_vocoder", arguments, plan, "vocoder", plan.vocoder_minutes)
     (plan.work / "vocoder.done").touch()
 
 
 def lm(plan: Plan) -> None:
     paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "lm.pt")]
-    _train("models.train_lm", paths, plan.lm_minutes, plan.threads)
+    _train("models.train_lm", paths, plan, "lm", plan.lm_minutes)
     (plan.work / "lm.done").touch()
 
 
@@ -125,9 +154,9 @@ def times(plan: Plan) -> None:
 
 def durations(plan: Plan) -> None:
     paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "durations.pt")]
-    if not plan.smoke and plan.data is None:
+    if not plan.smoke and plan.data is None and plan.teacher == "flite":
         paths += ["--times", str(plan.work / "times"), "--voices", ",".join(plan.voices)]
-    _train("models.train_durations", paths, plan.duration_minutes, plan.threads)
+    _train("models.train_durations", paths, plan, "duration", plan.duration_minutes)
     (plan.work / "durations.done").touch()
 
 
@@ -137,7 +166,7 @@ def forecast(plan: Plan) -> None:
     from models.own_samples import draw
 
     before: Path | None = None
-    for number in range(1, FORECAST_ROUNDS + 1):
+    for number in range(1, plan.forecast_rounds + 1):
         said, trained = plan.work / f"said-{number}.pkl", plan.work / f"forecast-{number}.pt"
         if not said.exists():
             _export(plan, before, plan.work / "said-by")
@@ -145,9 +174,9 @@ def forecast(plan: Plan) -> None:
             said.write_bytes(pickle.dumps(drawn))
         paths = ["--lm", str(plan.work / "lm.pt"), "--samples", str(said), "--out", str(trained)]
         paths += ["--start-from", str(before)] if before else []
-        _train("models.train_forecast", paths, plan.forecast_minutes / FORECAST_ROUNDS, plan.threads)
+        _train("models.train_forecast", paths, plan, "forecast", plan.forecast_minutes / plan.forecast_rounds)
         before = trained
-    shutil.copy(plan.work / f"forecast-{FORECAST_ROUNDS}.pt", plan.work / "forecast.pt")
+    shutil.copy(plan.work / f"forecast-{plan.forecast_rounds}.pt", plan.work / "forecast.pt")
 
 
 def export(plan: Plan) -> None:
@@ -156,14 +185,16 @@ def export(plan: Plan) -> None:
 
 def _export(plan: Plan, trained: Path | None, out: Path) -> None:
     from models.export_drafts import export_drafts
-    from models.finish import finish, from_recordings, load_forecast
+    from models.finish import finish, from_recordings, imitating_kokoro, load_forecast
     from models.forecast import WEIGHT
     from models.parity import TOLERANCE
     from models.quantise_bundle import quantise_bundle
 
     # A minute's training leaves F0 at the edge of its range, where last-bit differences grow along the phase.
     tolerance = 1e-2 if plan.smoke else TOLERANCE
-    origin = from_recordings(plan.voices, plan.data.sha256) if plan.data else None
+    origin = imitating_kokoro(plan.voices) if plan.teacher == "kokoro" else None
+    if plan.data is not None:
+        origin = from_recordings(plan.voices, plan.data.sha256)
     for stale in [*out.glob("*.onnx"), *out.glob("*.weights")]:  # of an earlier export; the manifest would not have it
         stale.unlink()
     parts = plan.work / "vocoder.pt", plan.work / "lm.pt", plan.work / "durations.pt"
@@ -179,7 +210,9 @@ def _codes(plan: Plan) -> list[Example]:
     return found
 
 
-def _train(module: str, arguments: list[str], minutes: float, threads: int) -> None:
+def _train(module: str, arguments: list[str], plan: Plan, part: str, minutes: float) -> None:
     """A process of its own, so that its CPU time is its own."""
-    budget = ["--cpu-minutes", str(minutes), "--threads", str(threads), "--resume"]
+    budget = ["--cpu-minutes", str(minutes), "--threads", str(plan.threads), "--resume"]
+    if plan.steps is not None:
+        budget += ["--steps", str(plan.steps[part])]
     subprocess.run([sys.executable, "-m", module, *arguments, *budget], check=True)

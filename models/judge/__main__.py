@@ -20,6 +20,7 @@ from rich.table import Table
 
 import engines.runtime.ort  # noqa: F401  # before speechmos, which would import the runtime with its telemetry on
 from models.judge import teacher
+from models.judge.meters import Meters, compare
 from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate
 
 LISTS = Path(__file__).parent / "lists"
@@ -67,7 +68,10 @@ def even_ends(samples: NDArray[np.int16]) -> NDArray[np.int16]:
     return np.pad(spoken, (SAMPLE_RATE_HZ // 10, 3 * SAMPLE_RATE_HZ // 10))
 
 
-def judge(server: str, program: Path, voice: str, lists: list[str]) -> dict[str, dict[str, float]]:
+def judge(
+    server: str, program: Path, voice: str, lists: list[str], meters: Meters | None = None
+) -> dict[str, dict[str, float]]:
+    """`meters` add what a second recogniser, DNSMOS, the speaker encoder and F0 say of the free sentences."""
     figures: dict[str, dict[str, float]] = {}
     dictation = Recogniser()
     for name in lists:
@@ -83,6 +87,12 @@ def judge(server: str, program: Path, voice: str, lists: list[str]) -> dict[str,
             if name == "everyday":
                 row["dnsmos_p808"] = p808(speech)
                 row["dnsmos_p808_even_ends"] = p808([even_ends(one) for one in speech])
+        if meters is not None and name in GENERAL:
+            ours, theirs = (meters.listen(texts, speech, source) for source, speech in sources.items())
+            for source, found in compare(ours, theirs).items():
+                figures[f"{voice} {name} {source}"] |= {
+                    {"wer": "whisper_wer"}.get(what, what): value for what, value in found.items() if what != "seconds"
+                }
     return figures
 
 
@@ -115,6 +125,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, default=Path("work/teacher/flite_speak"))
     parser.add_argument("--voices", default="rms,slt")
     parser.add_argument("--lists", default="closed,everyday,harvard")
+    parser.add_argument("--no-meters", action="store_true", help="without Whisper, OVRL, likeness and F0")
     parser.add_argument("--codec", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--bundle", type=Path, help="its vocoder speaks the codec's codes too")
@@ -122,6 +133,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"))
     arguments = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
+    meters = None if arguments.no_meters else Meters.load()
     voices = arguments.voices.split(",")
     if arguments.codec and arguments.data:
         from engines.bundle import load_bundle
@@ -142,7 +154,9 @@ def main() -> None:
         for voice in voices:
             figures[f"{voice} teacher's times"] = forced(load_bundle(arguments.bundle), arguments.teacher, voice, texts)
     for voice in voices:
-        figures |= with_general(voice, judge(arguments.server, arguments.teacher, voice, arguments.lists.split(",")))
+        figures |= with_general(
+            voice, judge(arguments.server, arguments.teacher, voice, arguments.lists.split(","), meters)
+        )
     write(figures, arguments.out)
     if arguments.into:
         from models.export import update_manifest

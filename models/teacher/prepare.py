@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from models.excitation import HOP, SAMPLE_RATE_HZ
 MAX_SECONDS = 30.0
 CLOSING_PAUSE_S = 0.24
 
+Segment = tuple[str, float, int, int, int]  # phone, end_s, stress, word index or -1, syllable start
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
@@ -30,7 +33,7 @@ class Utterance:
     text: str
     offset: int
     samples: int
-    segments: list[tuple[str, float, int, int, int]]  # phone, end_s, stress, word index or -1, syllable start
+    segments: list[Segment]
     words: list[tuple[str, str, str]]  # spoken form, source token, punctuation after it
 
 
@@ -39,13 +42,7 @@ def prepare(raw: Path, out: Path, voice: str) -> float:
     import pyworld  # only here: training from prepared speech does without it
 
     source = np.memmap(raw / f"{voice}.pcm", np.int16, "r")
-    out.mkdir(parents=True, exist_ok=True)
-    written = 0
-    with (
-        open(out / f"{voice}.pcm", "wb") as pcm_file,
-        open(out / f"{voice}.f0", "wb") as f0_file,
-        open(out / f"{voice}.jsonl", "w") as index_file,
-    ):
+    with SpeechWriter(out, voice) as writer:
         for line in (raw / f"{voice}.jsonl").read_text().splitlines():
             record = json.loads(line)
             samples = np.array(source[record["offset"] : record["offset"] + record["samples"]])
@@ -56,20 +53,40 @@ def prepare(raw: Path, out: Path, voice: str) -> float:
             wave = samples.astype(np.float64) / 32768
             f0, times = pyworld.dio(wave, SAMPLE_RATE_HZ, f0_floor=60, f0_ceil=380, frame_period=10.0)
             f0 = pyworld.stonemask(wave, f0, times, SAMPLE_RATE_HZ)[: len(samples) // HOP].astype(np.float32)
-            pcm_file.write(samples.tobytes())
-            f0_file.write(f0.tobytes())
-            kept = {
-                "voice": voice,
-                "stretch": record["stretch"],
-                "text": record["text"],
-                "offset": written,
-                "samples": len(samples),
-                "segments": segments,
-                "words": record["words"],
-            }
-            index_file.write(json.dumps(kept) + "\n")
-            written += len(samples)
-    return written / SAMPLE_RATE_HZ
+            writer.add(record, samples, f0, segments)
+    return writer.seconds
+
+
+class SpeechWriter:
+    """Prepared speech of one voice, utterance by utterance: `folder`/voice.{pcm,f0,jsonl}."""
+
+    def __init__(self, folder: Path, voice: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._voice, self._written = voice, 0
+        with ExitStack() as files:
+            self._pcm = files.enter_context(open(folder / f"{voice}.pcm", "wb"))
+            self._f0 = files.enter_context(open(folder / f"{voice}.f0", "wb"))
+            self._index = files.enter_context(open(folder / f"{voice}.jsonl", "w"))
+            self._files = files.pop_all()
+
+    @property
+    def seconds(self) -> float:
+        return self._written / SAMPLE_RATE_HZ
+
+    def add(self, record: dict[str, Any], samples: np.ndarray, f0: np.ndarray, segments: list[Segment]) -> None:
+        """samples [S] int16, f0 [S / HOP] float32; of the record its text, tempo and words are kept."""
+        kept = {"voice": self._voice, "stretch": record["stretch"], "text": record["text"], "offset": self._written}
+        kept |= {"samples": len(samples), "segments": segments, "words": record["words"]}
+        self._pcm.write(samples.tobytes())
+        self._f0.write(f0.tobytes())
+        self._index.write(json.dumps(kept) + "\n")
+        self._written += len(samples)
+
+    def __enter__(self) -> SpeechWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
 
 
 def load(folder: Path, voice: str) -> tuple[list[Utterance], np.ndarray, np.ndarray]:
@@ -93,9 +110,7 @@ def trimming(record: dict[str, Any]) -> random.Random:
     return random.Random(f"{record['voice']} {record['stretch']} {record['text']}")
 
 
-def trim(
-    record: dict[str, Any], samples: np.ndarray, rng: random.Random
-) -> tuple[np.ndarray, list[tuple[str, float, int, int, int]]] | None:
+def trim(record: dict[str, Any], samples: np.ndarray, rng: random.Random) -> tuple[np.ndarray, list[Segment]] | None:
     """Samples and segments of one raw record, both pauses cut; None for what is not worth training on."""
     found = trim_times(record, rng)
     if found is None:
@@ -105,9 +120,7 @@ def trim(
     return np.pad(cut, (0, count - len(cut))), shifted
 
 
-def trim_times(
-    record: dict[str, Any], rng: random.Random
-) -> tuple[int, int, list[tuple[str, float, int, int, int]]] | None:
+def trim_times(record: dict[str, Any], rng: random.Random) -> tuple[int, int, list[Segment]] | None:
     """As `trim`: first sample, samples and segments."""
     segments = list(record["segments"])
     if len(segments) < 3 or segments[0][0] != "pau" or segments[-1][0] != "pau":

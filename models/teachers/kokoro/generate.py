@@ -45,9 +45,13 @@ class Block:
         return self.folder / f"{self.number:05d}-{self.voice}.npz"
 
 
+def blocks_of(hours: float) -> int:
+    return max(1, round(hours * 3600 / BLOCK_S))
+
+
 def plan(hours: dict[str, float], folder: Path) -> list[Block]:
     """All blocks; at each place the voice that is furthest behind its share."""
-    wanted = {voice: max(1, round(some * 3600 / BLOCK_S)) for voice, some in hours.items()}
+    wanted = {voice: blocks_of(some) for voice, some in hours.items()}
     made = dict.fromkeys(hours, 0)
     blocks = []
     for number in range(sum(wanted.values())):
@@ -123,9 +127,12 @@ def load(path: Path) -> Iterator[tuple[dict[str, object], np.ndarray, np.ndarray
         at, of_prosody = at + count, of_prosody + values
 
 
-def generate(hours: dict[str, float], folder: Path, packages: Path, budget_bytes: int) -> None:
+def generate(hours: dict[str, float], folder: Path, packages: Path, budget_bytes: int) -> bool:
+    """Makes what is missing and no other process makes; says whether all blocks are there."""
     folder.mkdir(parents=True, exist_ok=True)
     blocks = plan(hours, folder)
+    if all(block.path.exists() for block in blocks):
+        return True
     speaker, front_end, texts = Speaker(packages), FrontEnd.load(), Texts()
     for block in blocks:
         if block.path.exists():
@@ -133,7 +140,7 @@ def generate(hours: dict[str, float], folder: Path, packages: Path, budget_bytes
         held = sum(path.stat().st_size for path in folder.glob("*.npz"))
         if held > budget_bytes or shutil.disk_usage(folder).free < FREE_BYTES:
             _log(folder, f"stopped: {held / 1e9:.2f} GB of {budget_bytes / 1e9:.2f} GB are used, or the disk is full")
-            return
+            return False
         with claim(block) as ours:
             if not ours:
                 continue
@@ -147,7 +154,9 @@ def generate(hours: dict[str, float], folder: Path, packages: Path, budget_bytes
                 f"block {block.number} {block.voice}: {seconds:.0f} s of speech, {cpu_s / seconds:.2f} CPU s and "
                 f"{wall_s / seconds:.2f} s each; {done} of {len(blocks)} blocks, {left_h:.1f} CPU hours left",
             )
-    _log(folder, "all blocks are there")
+    missing = sum(not block.path.exists() for block in blocks)
+    _log(folder, f"{missing} blocks are made by another process" if missing else "all blocks are there")
+    return not missing
 
 
 def _log(folder: Path, line: str) -> None:

@@ -1,0 +1,162 @@
+"""From blocks of Kokoro's speech to training data at 16 kHz: python -m models.teachers.kokoro.prepare --out DIR
+
+Kokoro says how many frames of 25 ms each token lasts. Against a forced alignment and against the energy of first
+sounds these times are late by a constant 45 ms; and the phones beside a pause swallow its silence, so there the
+energy decides. F0 is the graph's own: it drives the source, so it is exact, voicing included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from engines.text import PauseType
+from engines.text.phones import PAUSE
+from models.excitation import HOP, SAMPLE_RATE_HZ
+from models.packages import cache_folder
+from models.teacher.prepare import Segment, SpeechWriter, trim, trim_times, trimming
+from models.teachers.kokoro.generate import blocks_of, load
+from models.teachers.kokoro.speaker import PROSODY_RATE_HZ
+from models.teachers.kokoro.speaker import SAMPLE_RATE_HZ as KOKORO_RATE_HZ
+
+FRAME_S = 0.025
+LAG_S = 0.045
+MIN_VOICED_HZ = 50.0
+QUIET = 10 ** (-32 / 20)  # of the loudest 10 ms of the utterance
+SHORTEST_S = 0.01  # of a phone
+_MARKS = {PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
+
+
+def phone_ends(record: dict[str, Any]) -> NDArray[np.float64]:
+    """When each phone ends by the teacher's own count, in seconds: [P]. The space between words is halved."""
+    frames, owner = record["frames"], record["owner"]
+    spans = np.zeros(len(record["phones"]))
+    for place, (count, phone) in enumerate(zip(frames[1:-1], owner, strict=True)):
+        if phone is not None:
+            spans[phone] += count
+        else:
+            spans[owner[place - 1]] += count / 2
+            spans[owner[place + 1]] += count / 2
+    spans[0] += frames[0]  # the silence before the first phone, which is a pause
+    spans[-1] += frames[-1]
+    ends: NDArray[np.float64] = np.cumsum(spans) * FRAME_S - LAG_S
+    return ends
+
+
+def cut_silence(ends_s: NDArray[np.float64], is_pause: NDArray[np.bool_], samples: NDArray[np.int16]) -> None:
+    """Moves the borders of pauses, in place, to the last and first audible 10 ms beside them."""
+    windows = samples[: len(samples) // HOP * HOP].reshape(-1, HOP).astype(np.float64)
+    level = np.sqrt((windows**2).mean(1))
+    audible = level > QUIET * max(1.0, float(level.max()))
+    hop_s = HOP / SAMPLE_RATE_HZ
+    for pause in np.flatnonzero(is_pause):
+        before = ends_s[pause - 2] if pause > 1 else 0.0  # where the phone before it begins
+        behind = ends_s[pause + 1] if pause + 1 < len(ends_s) else ends_s[-1]
+        first, last = round((before + SHORTEST_S) / hop_s), round((behind - SHORTEST_S) / hop_s)
+        run = _longest_quiet(audible[first:last])
+        if run is None:
+            continue
+        if pause > 0:
+            ends_s[pause - 1] = (first + run[0]) * hop_s
+        if pause + 1 < len(ends_s):
+            ends_s[pause] = (first + run[1]) * hop_s
+
+
+def _longest_quiet(audible: NDArray[np.bool_]) -> tuple[int, int] | None:
+    """Begin and end of the longest run of False."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[1], audible.astype(int), [1]])))
+    runs = edges.reshape(-1, 2)
+    if not len(runs):
+        return None
+    begin, end = runs[np.argmax(runs[:, 1] - runs[:, 0])]
+    return int(begin), int(end)
+
+
+def read(record: dict[str, Any], samples: NDArray[np.int16]) -> dict[str, Any]:
+    """samples at 16 kHz -> the record as `models.teacher.prepare` reads it, with phone times and words."""
+    phones = record["phones"]
+    is_pause = np.array([symbol == PAUSE for symbol, _, _, _ in phones])
+    ends_s = np.clip(phone_ends(record), 0.0, len(samples) / SAMPLE_RATE_HZ)
+    cut_silence(ends_s, is_pause, samples)
+    ends_s[-1] = len(samples) / SAMPLE_RATE_HZ
+    least_s = SHORTEST_S * np.arange(len(ends_s))
+    ends_s = np.maximum.accumulate(ends_s - least_s) + least_s  # each phone lasts
+    segments: list[Segment] = []
+    words: list[list[str]] = []
+    for (symbol, stress, starts_word, pause), end_s in zip(phones, ends_s, strict=True):
+        if symbol == PAUSE:
+            if words:
+                words[-1][2] = _MARKS.get(PauseType(pause), ",")
+            segments.append((symbol, float(end_s), 0, -1, 0))
+            continue
+        if starts_word or not words:
+            words.append(["", "", ""])
+        segments.append((symbol, float(end_s), stress, len(words) - 1, 0))
+    return {
+        "voice": record["voice"],
+        "stretch": record["stretch"],
+        "text": record["text"],
+        "segments": segments,
+        "words": words,
+    }
+
+
+def pitch(f0_hz: NDArray[np.float32], start: int, hops: int) -> NDArray[np.float32]:
+    """F0 of the graph, 80 a second -> at the middle of each hop of 10 ms from sample `start` on, 0 where unvoiced."""
+    middle_s = (start + HOP * (np.arange(hops) + 0.5)) / SAMPLE_RATE_HZ
+    place = np.clip(middle_s * PROSODY_RATE_HZ - 0.5, 0, len(f0_hz) - 1)
+    below = np.floor(place).astype(int)
+    above = np.minimum(below + 1, len(f0_hz) - 1)
+    between = f0_hz[below] + (place - below) * (f0_hz[above] - f0_hz[below])
+    both = (f0_hz[below] >= MIN_VOICED_HZ) & (f0_hz[above] >= MIN_VOICED_HZ)
+    nearest = f0_hz[np.round(place).astype(int)]
+    chosen = np.where(both, between, nearest)
+    return np.where(chosen >= MIN_VOICED_HZ, chosen, 0).astype(np.float32)
+
+
+def utterances(blocks: list[Path]) -> Iterator[tuple[dict[str, Any], NDArray[np.int16], NDArray[np.float32]]]:
+    """Record, samples at 16 kHz and F0 at 80 Hz of each."""
+    for path in blocks:
+        for record, samples, prosody in load(path):
+            at_16_khz = soxr.resample(samples, KOKORO_RATE_HZ, SAMPLE_RATE_HZ)
+            yield read(record, at_16_khz), at_16_khz, prosody[:, 0]
+
+
+def prepare(speech: Path, out: Path, voice: str, hours: float | None = None) -> float:
+    """Of a voice's blocks, the first of about so many hours; returns the seconds kept.
+
+    In random order, so that the last ones, which training holds out, are of all kinds.
+    """
+    blocks = sorted(speech.glob(f"*-{voice}.npz"))[: blocks_of(hours) if hours else None]
+    random.Random(0).shuffle(blocks)
+    with SpeechWriter(out, voice) as writer:
+        for record, samples, f0_hz in utterances(blocks):
+            trimmed, times = trim(record, samples, trimming(record)), trim_times(record, trimming(record))
+            if trimmed is None or times is None:
+                continue
+            cut, segments = trimmed
+            writer.add(record, cut, pitch(f0_hz, times[0], len(cut) // HOP), segments)
+    return writer.seconds
+
+
+def main() -> None:
+    folder = cache_folder() / "voice-kokoro"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--speech", type=Path, default=folder / "speech")
+    parser.add_argument("--out", type=Path, default=folder / "prepared")
+    parser.add_argument("--voices", default="af_heart,am_michael")
+    arguments = parser.parse_args()
+    for voice in arguments.voices.split(","):
+        seconds = prepare(arguments.speech, arguments.out, voice)
+        print(f"{voice}: {seconds / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""From Kokoro's blocks to a bundle that speaks, small; and what the times and the pitch of a block become."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engines.bundle import load_bundle
+from engines.loop import Engine, EngineConfig
+from engines.synth import speak
+from engines.text import FrontEnd
+from models.excitation import HOP
+from models.lm_data import example, pause_types, phone_ids
+from models.teacher.prepare import load
+from models.teachers.kokoro import prepare
+
+FIXTURE = Path(__file__).parent / "fixture" / "kokoro"
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    made = [sys.executable, "-m", "models.make_voice", "--teacher", "kokoro", "--smoke", *arguments]
+    return subprocess.run(made, capture_output=True, text=True)
+
+
+def test_a_voice_from_blocks(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    begun = command("--work", str(work), "--until", "codec")
+    assert begun.returncode == 0, begun.stderr
+    assert torch.load(work / "codec.pt", weights_only=False)["step"] == 6, "budgets are steps"
+    assert not (work / "codes.pkl").exists()
+    finished = command("--work", str(work))
+    assert finished.returncode == 0, finished.stderr
+    assert "codec: there already" in finished.stdout
+    bundle = load_bundle(work / "bundle")
+    assert [voice.id for voice in bundle.voices] == ["af_heart"]
+    engine = Engine(bundle, EngineConfig(slots=1, workers=False))
+    assert len(speak(engine, "Hello there.", voice="af_heart").pcm) > 16_000
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--until", "codek"), "the stages are kokoro_prepare, codec"),
+        (("--hours", "af_heart:ten"), "af_heart:ten"),
+    ],
+)
+def test_what_is_asked_wrongly_is_named(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    refused = command("--work", str(tmp_path), *arguments)
+    assert refused.returncode == 1
+    assert message in refused.stdout
+
+
+def test_prepared_speech_has_the_front_ends_phones(tmp_path: Path) -> None:
+    prepare.prepare(FIXTURE, tmp_path, "af_heart")
+    utterances, pcm, f0 = load(tmp_path, "af_heart")
+    assert len(f0) * HOP == len(pcm) == sum(one.samples for one in utterances)
+    front_end = FrontEnd.load()
+    for one in utterances:
+        phones = front_end.phones(one.text)
+        assert phone_ids(one).tolist() == [phone.id for phone in phones]
+        assert pause_types(one) == [int(phone.pause or 0) for phone in phones]
+        ends = example(one, np.zeros(one.samples // 640, int), 0).ends
+        assert (np.diff(ends) > 0).all(), "each phone lasts"
+    voiced = np.asarray(f0)[np.asarray(f0) > 0]
+    assert voiced.min() >= prepare.MIN_VOICED_HZ
+    assert 150 < np.median(voiced) < 250, "a woman's voice"
+
+
+def made_up(phones: list[str], owner: list[int | None], frames: list[int]) -> dict[str, Any]:
+    given = [[symbol, 0, 1, 1 if symbol == "pau" else 0] for symbol in phones]
+    return {"phones": given, "owner": owner, "frames": frames, "voice": "x", "stretch": 1.0, "text": ""}
+
+
+def test_times_are_the_teachers_without_its_lag() -> None:
+    record = made_up(["pau", "s", "iy", "pau"], [1, None, 2, 3], [4, 8, 2, 8, 10, 2])
+    expected = np.array([4, 4 + 8 + 1, 4 + 8 + 2 + 8, 4 + 8 + 2 + 8 + 10 + 2]) * 0.025 - prepare.LAG_S
+    assert np.allclose(prepare.phone_ends(record), expected)
+
+
+def test_silence_belongs_to_the_pause() -> None:
+    record = made_up(["pau", "s", "iy", "pau"], [1, 2, 3], [4, 8, 16, 10, 2])
+    samples = np.zeros(40 * 400, np.int16)
+    samples[1920:9600] = 5000 * np.sign(np.sin(np.arange(7680)))  # from 0.12 to 0.6 s; the teacher says 0.055 to 0.655
+    found = prepare.read(record, samples)
+    ends = [end_s for _, end_s, _, _, _ in found["segments"]]
+    assert ends[0] == pytest.approx(0.12)
+    assert ends[2] == pytest.approx(0.6)
+    assert ends[3] == pytest.approx(1.0)
+
+
+def test_pitch_keeps_voicing_apart() -> None:
+    f0 = np.array([0, 0, 100, 102, 104, 0, 0, 0], np.float32)
+    found = prepare.pitch(f0, 0, 10)
+    voiced = found > 0
+    assert voiced.any()
+    assert not voiced.all()
+    assert found[voiced].min() >= 100, "no mean of a voiced and an unvoiced value"
