@@ -16,10 +16,10 @@ BUDGETS = {  # CPU minutes: of a voice, of a smoke run
     "forecast": (15.0, 0.1),
 }
 STEPS = {  # of the Kokoro voice: of a voice, of a smoke run
-    "codec": (20_000, 6),
+    "codec": (20_000, 2),
     "duration": (40_000, 20),
-    "vocoder": (12_000, 3),
-    "lm": (16_000, 6),
+    "vocoder": (12_000, 2),
+    "lm": (16_000, 3),
     "forecast": (5_000, 10),
 }
 FORECAST_ROUNDS = 5
