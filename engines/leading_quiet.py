@@ -3,7 +3,7 @@
 A function of the samples alone, whatever their chunks. Windows of 10 ms count from the utterance's first sample.
 
     level    . . . . - - = = #         # first window of -45 dBFS   = soft opening (h, f, th), -50 dBFS or more
-    sent                 [ = #         of = at most 50 ms; without any 5 ms before #; the first 5 ms fade in
+    sent                 [ = #         of = at most 50 ms; without any, # is the first; its first millisecond fades in
 
 Without any audible window the utterance is sent whole, at its end.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 AUDIBLE_DBFS = -45.0
 _SOFT_DBFS = -50.0  # h and f of the shipped voices lie above it up to their vowel, closures of p, t and k below
 _SOFT_WINDOWS = 5
-_FADE_S = 0.005  # a step from nothing to -50 dBFS could click
+_FADE_S = 0.001  # a step from nothing could click; longer would take the first window below its level
 
 
 def window_samples(rate_hz: int) -> int:
@@ -63,7 +63,7 @@ class LeadingQuiet:
             start -= 1
         fade = round(self._rate_hz * _FADE_S)
         self.is_over = True
-        self.withheld = max(0, min(start * self._window, audible * self._window - fade))
+        self.withheld = start * self._window
         sent = self._held[self.withheld :].copy()
         self._held = np.zeros(0, np.int16)
         if self.withheld:
