@@ -2,8 +2,8 @@
 
 A function of the samples alone, whatever their chunks. Windows of 10 ms count from the utterance's first sample.
 
-    level    . . . . - - = = #         # first window of -45 dBFS   = soft opening (h, f, th), -50 dBFS or more
-    sent                 [ = #         of = at most 50 ms; without any, # is the first; its first millisecond fades in
+    level    . . . - - - = = #         # first window of -45 dBFS   = soft opening (h, f, th), -50 dBFS or more
+    sent                 [ = = #       of = 20 to 50 ms; less of it is a mere onset: # comes first; 1 ms fades in
 
 Without any audible window the utterance is sent whole, at its end.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 AUDIBLE_DBFS = -45.0
 _SOFT_DBFS = -50.0  # h and f of the shipped voices lie above it up to their vowel, closures of p, t and k below
-_SOFT_WINDOWS = 5
+_SOFT_WINDOWS = range(2, 6)
 _FADE_S = 0.001  # a step from nothing could click; longer would take the first window below its level
 
 
@@ -56,11 +56,10 @@ class LeadingQuiet:
         return self._held.tobytes()
 
     def _begin(self, audible: int) -> bytes:
-        first = max(0, audible - _SOFT_WINDOWS)
+        first = max(0, audible - _SOFT_WINDOWS[-1])
         soft = loud_windows(self._held[first * self._window : audible * self._window], self._rate_hz, _SOFT_DBFS)
-        start = audible
-        while start > first and soft[start - 1 - first]:
-            start -= 1
+        run = next((count for count, is_soft in enumerate(soft[::-1]) if not is_soft), len(soft))
+        start = audible - run if run in _SOFT_WINDOWS else audible
         fade = round(self._rate_hz * _FADE_S)
         self.is_over = True
         self.withheld = start * self._window
