@@ -25,10 +25,11 @@ typedef struct Form {
     int lanes;     /* floats of a vector */
     int columns;   /* of a strip of packed weights */
     int step;      /* consecutive weights of a column that lie together */
-    int row_bytes; /* of one quantised activation */
+    int flip;      /* bits of every packed weight that are turned over */
     void (*attend)(void *attention_call, size_t cached_head);
     void (*attend_half)(void *attention_call, size_t cached_head);
-    void (*quantise)(const float *x, size_t count, float step, void *rows);
+    size_t (*rows_size)(size_t count, size_t depth); /* bytes of quantised rows */
+    void (*quantise)(const float *x, size_t count, size_t depth, float step, void *rows);
     void (*strip)(void *product, size_t index);
     void (*tile)(void *block_call, size_t index);
     void (*pulses)(const struct FramesCall *call, size_t row);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARALLEL_FROM = 1 << 20 }; /* multiply-adds from which a second thread pays */
+enum { MAX_DEPTH = 1 << 16, PARALLEL_FROM = 1 << 20 }; /* multiply-adds from which a second thread pays */
 
 /* ---- Weights, as the form reads them ---- */
 
@@ -63,7 +63,7 @@ static Weights *packed(const Form *form, const int8_t *given, int depth, int col
         for (size_t column = 0; column < (size_t)columns; column++) {
             int8_t value = given[k * (size_t)columns + column];
             size_t start = column / width * width * (size_t)depth + k / step * step * width;
-            made->packed[start + column % width * step + k % step] = value;
+            made->packed[start + column % width * step + k % step] = (int8_t)(value ^ form->flip);
             made->sums[column] += value;
         }
     return made;
@@ -128,14 +128,14 @@ static OrtStatus *compute(void *state, OrtKernelContext *context)
     call.count = (int)rows[0];
     int64_t out[2] = {rows[0], weights->columns};
     TRY(output(api, context, 0, out, 2, (void **)&call.out));
-    size_t count = (size_t)call.count * (size_t)weights->depth;
-    void *quantised = malloc(count * (size_t)weights->form->row_bytes + 1);
+    size_t count = (size_t)call.count, depth = (size_t)weights->depth;
+    void *quantised = malloc(weights->form->rows_size(count, depth) + 1);
     if (!quantised)
         return refused(api, "no memory");
-    weights->form->quantise(given, count, kernel->row_scale, quantised);
+    weights->form->quantise(given, count, depth, kernel->row_scale, quantised);
     call.rows = quantised;
     OrtStatus *status = NULL;
-    if (count * (size_t)weights->columns > PARALLEL_FROM)
+    if (count * depth * (size_t)weights->columns > PARALLEL_FROM)
         status = api->KernelContext_ParallelFor(context, weights->form->strip, (size_t)weights->strips, 0, &call);
     else
         for (size_t strip = 0; strip < (size_t)weights->strips; strip++)
@@ -161,8 +161,8 @@ static OrtStatus *learn(Kernel *kernel, const Form *form, const OrtKernelInfo *i
     int64_t shape[2];
     size_t count;
     TRY(constant_input(api, info, WEIGHTS, (const void **)&given, shape, 2, &count));
-    if (shape[0] % DEPTH_STEP || shape[0] < 1 || shape[1] < 1 || shape[0] > INT32_MAX || shape[1] > INT32_MAX)
-        return refused(api, "weights must have a multiple of 4 rows");
+    if (shape[0] % DEPTH_STEP || shape[0] < 1 || shape[1] < 1 || shape[0] > MAX_DEPTH || shape[1] > INT32_MAX)
+        return refused(api, "weights must have a multiple of 4 rows, at most 65536");
     size_t columns = (size_t)shape[1];
     TRY(constant(api, info, ROW_SCALE, 1, (const void **)&row_scale));
     TRY(zero_points(api, info, ROW_ZERO, 1));

@@ -1,11 +1,15 @@
 /* Rows by a strip of packed weights, and the quantised rows that this form wants.
  *
  * AVX-512 has an instruction for four products of uint8 and int8, so its rows are moved up by 128 and what that added
- * is taken off the sums. AVX2 has one that saturates; there weights and rows are widened to int16, whose products and
- * sums are exact in int32. Integer sums are the same in both, so are results. */
+ * is taken off the sums. AVX2 has one for pairs whose sum must fit int16. There the weights are moved up, to at most 255,
+ * so two values that add up to at most 128 fit. Of the few pairs that do not, each value is cut to 64, and what was cut
+ * is multiplied in a second pass over those steps alone. Integer sums are exact in both, so results are the same. */
 
 /* Cut in float: beyond int32 the conversion gives the least number for all. NaN becomes -128, as in the runtime. */
 INLINE V in_range(V x) { return OP(min_ps)(OP(max_ps)(x, all(-128)), all(127)); }
+
+/* Rows at once; bytes read ahead, since the processor's own reading ahead leaves several rows waiting for memory. */
+enum { ROWS_AT_ONCE = 6, AHEAD = 16384 };
 
 #if LANES == 16
 typedef uint8_t Row;
@@ -43,13 +47,17 @@ INLINE void quantise(Row *out, V x, V scale)
     _mm_storeu_si128((__m128i *)out, _mm_xor_si128(bytes, _mm_set1_epi8((char)0x80)));
 }
 
-INLINE I unshifted(I sums, const int32_t *of_weights)
+INLINE I unshifted(I sums, const int32_t *of_weights, int32_t of_row)
 {
+    (void)of_row;
     return OP(sub_epi32)(sums, OP(slli_epi32)(load_ints(of_weights), 7)); /* 128 times */
 }
+
+#define ROWS_SIZE(count, depth) ((count) * (depth))
+INLINE void settle(void *rows, size_t count, size_t depth) { (void)rows, (void)count, (void)depth; }
 #else
-typedef int16_t Row;
-enum { STRIP = 16, STEP = 2 };
+typedef int8_t Row;
+enum { STRIP = 16, STEP = 4, LARGEST_PAIR = 128 };
 typedef struct {
     I a, b;
 } Sums;
@@ -58,53 +66,129 @@ INLINE Sums none(void) { return (Sums){OP(setzero_si256)(), OP(setzero_si256)()}
 
 INLINE Sums weights_at(const int8_t *at)
 {
-    return (Sums){OP(cvtepi8_epi16)(_mm_loadu_si128((const __m128i *)at)),
-                  OP(cvtepi8_epi16)(_mm_loadu_si128((const __m128i *)at + 1))};
+    const I *lines = (const I *)at;
+    return (Sums){OP(loadu_si256)(lines), OP(loadu_si256)(lines + 1)};
 }
 
 INLINE void add(Sums *sums, const Row *row, Sums weights)
 {
-    int32_t two;
-    memcpy(&two, row, 4);
-    I values = OP(set1_epi32)(two);
-    sums->a = OP(add_epi32)(sums->a, OP(madd_epi16)(values, weights.a));
-    sums->b = OP(add_epi32)(sums->b, OP(madd_epi16)(values, weights.b));
+    int32_t four;
+    memcpy(&four, row, 4);
+    I values = OP(set1_epi32)(four), ones = OP(set1_epi16)(1);
+    sums->a = OP(add_epi32)(sums->a, OP(madd_epi16)(OP(maddubs_epi16)(weights.a, values), ones));
+    sums->b = OP(add_epi32)(sums->b, OP(madd_epi16)(OP(maddubs_epi16)(weights.b, values), ones));
 }
 
 INLINE void quantise(Row *out, V x, V scale)
 {
     I whole = OP(cvtps_epi32)(in_range(OP(div_ps)(x, scale)));
     __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
-    _mm_storeu_si128((__m128i *)out, words);
+    _mm_storel_epi64((__m128i *)out, _mm_packs_epi16(words, words));
 }
 
-INLINE I unshifted(I sums, const int32_t *of_weights) { (void)of_weights; return sums; }
+INLINE I unshifted(I sums, const int32_t *of_weights, int32_t of_row)
+{
+    (void)of_weights;
+    return OP(sub_epi32)(sums, OP(set1_epi32)(128 * of_row));
+}
+
+/* Behind `count` rows lie their second parts, the sums of each row, and for each group of rows the steps at which one of
+ * them has a second part, their number first. */
+#define ROWS_SIZE(count, depth) \
+    (2 * (count) * (depth) + 4 * (count) + 2 * ((count) / ROWS_AT_ONCE + 1) * ((depth) / STEP + 1))
+INLINE Row *second_parts(const void *rows, size_t count, size_t depth) { return (Row *)rows + count * depth; }
+INLINE int32_t *row_sums(const void *rows, size_t count, size_t depth)
+{
+    return (int32_t *)(void *)((Row *)rows + 2 * count * depth);
+}
+INLINE uint16_t *second_steps(const void *rows, size_t count, size_t depth, size_t group)
+{
+    return (uint16_t *)(row_sums(rows, count, depth) + count) + group * (depth / STEP + 1);
+}
+
+/* What a pair of values leaves beyond the largest: half of it, at most, goes to the second part. */
+static int split(Row *row, Row *second, size_t count)
+{
+    int any = 0;
+    for (size_t at = 0; at < count; at += 2)
+        if (row[at] + row[at + 1] > LARGEST_PAIR || row[at] + row[at + 1] < -LARGEST_PAIR)
+            for (size_t one = at; one < at + 2; one++) {
+                int first = row[one] > 64 ? 64 : row[one] < -64 ? -64 : row[one];
+                second[one] = (Row)(row[one] - first), row[one] = (Row)first, any = 1;
+            }
+    return any;
+}
+
+INLINE int split_row(Row *row, Row *second, size_t depth, int32_t *sum)
+{
+    I total = OP(setzero_si256)(), ones = OP(set1_epi16)(1), most = OP(set1_epi16)(LARGEST_PAIR);
+    size_t at = 0;
+    int any = 0;
+    *sum = 0;
+    for (; at + 32 <= depth; at += 32) {
+        I pairs = OP(maddubs_epi16)(OP(set1_epi8)(1), OP(loadu_si256)((const I *)(row + at)));
+        total = OP(add_epi32)(total, OP(madd_epi16)(pairs, ones));
+        if (OP(movemask_epi8)(OP(cmpgt_epi16)(OP(abs_epi16)(pairs), most)))
+            any |= split(row + at, second + at, 32);
+    }
+    int32_t parts[LANES];
+    OP(storeu_si256)((I *)parts, total);
+    for (int lane = 0; lane < LANES; lane++)
+        *sum += parts[lane];
+    for (size_t rest = at; rest < depth; rest++)
+        *sum += row[rest];
+    return any | split(row + at, second + at, depth - at);
+}
+
+/* Makes quantised rows into what `rows_by_strip` takes. */
+static void settle(void *rows, size_t count, size_t depth)
+{
+    Row *first = rows, *second = second_parts(rows, count, depth);
+    memset(second, 0, count * depth);
+    for (size_t start = 0; start < count; start += ROWS_AT_ONCE) {
+        size_t end = start + ROWS_AT_ONCE < count ? start + ROWS_AT_ONCE : count;
+        uint16_t *steps = second_steps(rows, count, depth, start / ROWS_AT_ONCE), found = 0;
+        int any = 0;
+        for (size_t row = start; row < end; row++)
+            any |= split_row(first + row * depth, second + row * depth, depth, row_sums(rows, count, depth) + row);
+        for (size_t step = 0; any && step < depth / STEP; step++) {
+            uint32_t here = 0, four;
+            for (size_t row = start; row < end; row++) {
+                memcpy(&four, second + row * depth + step * STEP, 4);
+                here |= four;
+            }
+            if (here)
+                steps[++found] = (uint16_t)step;
+        }
+        steps[0] = found;
+    }
+}
 #endif
 
-/* Rows at once; bytes read ahead, since the processor's own reading ahead leaves several rows waiting for memory. */
-enum { ROWS_AT_ONCE = 6, AHEAD = 16384 };
+static size_t rows_size(size_t count, size_t depth) { return ROWS_SIZE(count, depth); }
 
-static void quantise_rows(const float *x, size_t count, float step, void *rows)
+static void quantise_rows(const float *x, size_t count, size_t depth, float step, void *rows)
 {
     Row *out = rows;
-    size_t at = 0;
-    for (; at + LANES <= count; at += LANES)
+    size_t at = 0, all_of_them = count * depth;
+    for (; at + LANES <= all_of_them; at += LANES)
         quantise(out + at, OP(loadu_ps)(x + at), all(step));
-    if (at < count) {
+    if (at < all_of_them) {
         Row last[LANES];
-        quantise(last, load_some(x + at, count - at), all(step));
-        memcpy(out + at, last, (count - at) * sizeof(Row));
+        quantise(last, load_some(x + at, all_of_them - at), all(step));
+        memcpy(out + at, last, (all_of_them - at) * sizeof(Row));
     }
+    settle(rows, count, depth);
 }
 
 /* LANES columns, or as many as there are, scaled. */
-INLINE void store(const Product *call, I sums, size_t row, size_t column)
+INLINE void store(const Product *call, I sums, int32_t row_sum, size_t row, size_t column)
 {
     const Weights *weights = call->weights;
     if (column >= (size_t)weights->columns)
         return;
     size_t left = (size_t)weights->columns - column;
-    V made = OP(cvtepi32_ps)(unshifted(sums, weights->sums + column)), of_row = all(call->row_scale);
+    V made = OP(cvtepi32_ps)(unshifted(sums, weights->sums + column, row_sum)), of_row = all(call->row_scale);
     float *out = call->out + row * (size_t)weights->columns + column;
     const float *scales = call->column_scales + column;
     if (left >= LANES)
@@ -115,11 +199,15 @@ INLINE void store(const Product *call, I sums, size_t row, size_t column)
 
 INLINE void store_all(const Product *call, Sums sums, size_t row, size_t column)
 {
-    store(call, sums.a, row, column);
-    store(call, sums.b, row, column + LANES);
 #if LANES == 16
-    store(call, sums.c, row, column + 2 * LANES);
-    store(call, sums.d, row, column + 3 * LANES);
+    store(call, sums.a, 0, row, column);
+    store(call, sums.b, 0, row, column + LANES);
+    store(call, sums.c, 0, row, column + 2 * LANES);
+    store(call, sums.d, 0, row, column + 3 * LANES);
+#else
+    int32_t row_sum = row_sums(call->rows, (size_t)call->count, (size_t)call->weights->depth)[row];
+    store(call, sums.a, row_sum, row, column);
+    store(call, sums.b, row_sum, row, column + LANES);
 #endif
 }
 
@@ -130,22 +218,35 @@ INLINE void rows_by_strip(const Product *call, size_t index, size_t first, int c
     const Row *rows = (const Row *)call->rows + first * depth;
     const int8_t *strip = call->weights->packed + column * depth;
     Sums s0 = none(), s1 = none(), s2 = none(), s3 = none(), s4 = none(), s5 = none();
-    for (size_t k = 0; k < depth; k += STEP, strip += STEP * STRIP) {
+#define ADD_ALL(rows, k, weights)                      \
+    do {                                               \
+        add(&s0, (rows) + (k), weights);               \
+        if (count > 1)                                 \
+            add(&s1, (rows) + depth + (k), weights);     \
+        if (count > 2)                                 \
+            add(&s2, (rows) + 2 * depth + (k), weights); \
+        if (count > 3)                                 \
+            add(&s3, (rows) + 3 * depth + (k), weights); \
+        if (count > 4)                                 \
+            add(&s4, (rows) + 4 * depth + (k), weights); \
+        if (count > 5)                                 \
+            add(&s5, (rows) + 5 * depth + (k), weights); \
+    } while (0)
+    for (size_t k = 0; k < depth; k += STEP) {
         for (int line = 0; line < STEP * STRIP; line += 64)
-            _mm_prefetch((const char *)strip + line + AHEAD, _MM_HINT_T0);
-        Sums weights = weights_at(strip);
-        add(&s0, rows + k, weights);
-        if (count > 1)
-            add(&s1, rows + depth + k, weights);
-        if (count > 2)
-            add(&s2, rows + 2 * depth + k, weights);
-        if (count > 3)
-            add(&s3, rows + 3 * depth + k, weights);
-        if (count > 4)
-            add(&s4, rows + 4 * depth + k, weights);
-        if (count > 5)
-            add(&s5, rows + 5 * depth + k, weights);
+            _mm_prefetch((const char *)strip + k * STRIP + line + AHEAD, _MM_HINT_T0);
+        Sums weights = weights_at(strip + k * STRIP);
+        ADD_ALL(rows, k, weights);
     }
+#if LANES == 8
+    const Row *second = second_parts(call->rows, (size_t)call->count, depth) + first * depth;
+    const uint16_t *steps = second_steps(call->rows, (size_t)call->count, depth, first / ROWS_AT_ONCE);
+    for (size_t at = 1; at <= steps[0]; at++) {
+        size_t k = (size_t)steps[at] * STEP;
+        Sums weights = weights_at(strip + k * STRIP);
+        ADD_ALL(second, k, weights);
+    }
+#endif
     store_all(call, s0, first, column);
     if (count > 1)
         store_all(call, s1, first + 1, column);

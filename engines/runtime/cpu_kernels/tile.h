@@ -52,10 +52,11 @@ static void one_tile(void *data, size_t index)
     float *const *floats = block->floats;
     size_t row = index / call->tiles, first = index % call->tiles * TILE, width = block->width, hidden = block->hidden;
     size_t count = call->steps - first < TILE ? call->steps - first : TILE;
-    _Alignas(64) Row narrow[TILE * MAX_WIDTH], wide[TILE * MAX_HIDDEN];
+    _Alignas(64) Row narrow[ROWS_SIZE(TILE, MAX_WIDTH)], wide[ROWS_SIZE(TILE, MAX_HIDDEN)];
     _Alignas(64) float made[TILE * MAX_HIDDEN];
     for (size_t at = 0; at < count; at++)
         mix(call, row, first + at, narrow + at * width);
+    settle(narrow, count, width);
     multiply(block->first, narrow, count, *floats[FIRST_STEP], floats[FIRST_SCALES], made);
     V step = all(*floats[SECOND_STEP]);
     for (size_t at = 0; at < count; at++)
@@ -64,6 +65,7 @@ static void one_tile(void *data, size_t index)
             V sum = OP(add_ps)(OP(loadu_ps)(from), OP(loadu_ps)(floats[FIRST_BIAS] + column));
             quantise(wide + at * hidden + column, gelu_of(sum), step);
         }
+    settle(wide, count, hidden);
     multiply(block->second, wide, count, *floats[SECOND_STEP], floats[SECOND_SCALES], made);
     for (size_t at = 0; at < count; at++) {
         const float *x = step_of(call, row, (ptrdiff_t)(first + at));
