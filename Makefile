@@ -11,7 +11,7 @@ BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
-.PHONY: all serve test sanitize test-clients test-web test-slow lint types contracts units drill voice judge gpu-spike clean
+.PHONY: all serve test sanitize test-deploy lock test-clients test-web test-slow lint types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
@@ -44,6 +44,21 @@ test: .venv-dev/ready all
 
 test-clients: .venv-dev/ready .venv-clients/ready
 	SERVER_PYTHON=.venv-dev/bin/python .venv-clients/bin/python -m pytest tests/clients -c tests/clients/pytest.ini --rootdir .
+
+# Manifests, images, proxies, rules and dashboard, each by its own tool; what is missing is named and skipped.
+.venv-dev/deploy: .venv-dev/ready tests/deployment/requirements.txt
+	.venv-dev/bin/pip install $(PIP_FLAGS) -r tests/deployment/requirements.txt
+	touch $@
+
+test-deploy: .venv-dev/deploy
+	.venv-dev/bin/python -m pytest tests/deployment -rs
+
+# What the images install: every version and hash.
+LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
+lock:
+	$(LOCK) --universal pyproject.toml -o requirements/server.lock.txt
+	echo $(SETUPTOOLS) | $(LOCK) --universal - -o requirements/build.lock.txt
+	$(LOCK) --python-platform x86_64-manylinux_2_28 requirements/cuda.txt -o requirements/cuda.lock.txt
 
 # The page at / in a headless Chromium (Debian's package), which `make test` runs too where there is one.
 test-web: .venv-dev/ready
