@@ -51,7 +51,7 @@ test-clients: .venv-dev/ready .venv-clients/ready
 	touch $@
 
 test-deploy: .venv-dev/deploy
-	.venv-dev/bin/python -m pytest tests/deployment -rs
+	.venv-dev/bin/python -m pytest tests/deployment -rs -m "slow or not slow"
 
 # What the images install: every version and hash.
 LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11

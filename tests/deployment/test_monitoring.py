@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engines.messages import EngineStats, Tally
-from server.metrics import Metrics
+from tests.deployment import busy_server
 from tests.deployment.tools import DEPLOY, program, succeed
 
 MONITORING = DEPLOY / "monitoring"
@@ -24,25 +23,11 @@ _FROM_SCRAPE = {"instance", "job"}
 
 @pytest.fixture(scope="module")
 def exposed() -> dict[str, list[dict[str, str]]]:
-    """Labels of every series of an idle server whose engine has counted."""
-    metrics = Metrics()
-    metrics.watch(draining=lambda: False, engine_pid=lambda: None)
-    tally = Tally(bounds=(0.01, 1.0), counts=(1, 1, 0), sum=0.5)
-    metrics.take_engine(
-        EngineStats(
-            running=1, waiting=0, slots=8, kv_blocks_used=1, kv_blocks_total=8, lm_steps=1, lm_busy_s=0.1,
-            vocoder_busy_s=0.1, capacity=8, streams_left=7, predicted_ttfa_s=0.01,
-            counters={"guard_silence": 1, "retimed": 1},
-            tallies={"batch_rows": tally, "lm_step_s": tally, "vocoder_step_s": tally},
-        )
-    )  # fmt: skip
-    metrics.engine_info.labels("parlando", "0.1.0", "0").set(1)
+    """Labels of every series."""
     series: dict[str, list[dict[str, str]]] = {}
-    for family in text_string_to_metric_families(metrics.exposition().decode()):
+    for family in text_string_to_metric_families(busy_server.metrics().exposition().decode()):
         for sample in family.samples:
             series.setdefault(sample.name, []).append(sample.labels)
-    for name in [name for name in series if name.startswith("process_")]:
-        series[f"tts_engine_{name}"] = series[name]  # the engine's own; it has no process here
     return series
 
 
