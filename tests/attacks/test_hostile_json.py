@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.attacks.victim import Victim
@@ -53,8 +55,9 @@ def test_bodies(client: httpx.Client, victim: Victim) -> None:
 def test_messages(server: RunningServer, path: str, subprotocols: list[Any]) -> None:
     for name, message in HOSTILE.items():
         with connect(f"ws://127.0.0.1:{server.port}{path}", subprotocols=subprotocols or None) as socket:
-            for one in (message, "{"):  # a dialect that ignores what it does not know has nothing against the first
-                socket.send(one)
+            socket.send(message)
+            with suppress(ConnectionClosed):  # a dialect that carries one utterance a socket may have closed it
+                socket.send("{")  # one that ignores what it does not know has nothing against the first
             told = socket.recv(timeout=20)
             assert isinstance(told, str), name
             assert "internal" not in told, (name, told[:200])
