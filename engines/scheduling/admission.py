@@ -58,17 +58,17 @@ class Admission:
         return max(0, min(capacity - load.running, self._most_busy(capacity) - load.busy))
 
     def predicted_ttfa_s(self, load: Load) -> float:
-        """Of one more stream: the calls under way, then its own and those of the newcomers before it."""
-        config, profile, newcomers = self._config, self._profile, load.first_pending + 1
+        """Of one more stream: the calls under way, then its own and those of the streams that wait before it."""
+        config, profile, waiting = self._config, self._profile, load.first_pending + 1
         codes = first_chunk(crowded=profile.is_crowded(load.running + 1))
         rows = max(1, config.vocoder_job_codes // codes)
-        batches, jobs = -(-newcomers // config.max_batch), -(-newcomers // rows)
+        batches, jobs = -(-waiting // config.max_batch), -(-waiting // rows)
         under_way_s = 0.0
         if load.busy:
             busy = min(load.busy, profile.efficient_rows(config.max_batch))
             under_way_s = profile.step_s(busy) + profile.job_s(config.vocoder_job_codes)
-        steps_s = codes * batches * profile.step_s(min(newcomers, config.max_batch))
-        return under_way_s + steps_s + jobs * profile.job_s(codes * min(newcomers, rows))
+        steps_s = codes * batches * profile.step_s(min(waiting, config.max_batch))
+        return under_way_s + steps_s + jobs * profile.job_s(codes * min(waiting, rows))
 
     def refusal(self, load: Load) -> str | None:
         """Why one more stream cannot be served in time; None when it can, and when it would be the only one."""

@@ -15,7 +15,7 @@ from loadtests.texts import Feeding
 
 JITTER_MS = 100
 TTFA_P95_OVER_ALONE = 2.0
-MAX_GROWTH_BYTES = 64 * 2**20  # of all attacks together, once nobody speaks any more
+MAX_GROWTH_BYTES = 64 * 2**20  # of all attacks together, once no stream is left
 _UNDER_WAY_S = 2.0  # before the first stream beside it
 _IDLE_WITHIN_S = 30.0
 _RESTARTS = "tts_engine_restarts"
@@ -61,7 +61,7 @@ class Attacks:
     @property
     def against(self) -> tuple[str, ...]:
         reasons = [f"{one.attack}: {reason}" for one in self.beside for reason in self.reasons(one)]
-        reasons += [f"{name} is {value:g} when nobody speaks" for name, value in self.leased_after.items() if value]
+        reasons += [f"{name} is {value:g} when no stream is left" for name, value in self.leased_after.items() if value]
         if self.grown_bytes is not None and self.grown_bytes > MAX_GROWTH_BYTES:
             reasons.append(f"{self.grown_bytes >> 20} MiB more than before, the limit is {MAX_GROWTH_BYTES >> 20}")
         return tuple(reasons)
