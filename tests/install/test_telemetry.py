@@ -68,7 +68,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_no_file_is_written_and_no_name_is_looked_up(tmp_path: Path, shim: Path) -> None:
     """The engine lives as long as a process that lets the runtime do as it likes, until that leaves both its traces.
 
-    Which of the two it leaves differs from machine to machine; where it leaves none, this test sees nothing and says so.
+    Which of the two differs from machine to machine; where it leaves none, this test sees nothing and says so.
     """
     ours = Watched.start(SPEAKS, tmp_path / "ours", shim)
     free = Watched.start(LETS_IT, tmp_path / "free", shim)
