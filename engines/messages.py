@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engines.mixing import Timbre
 
@@ -42,6 +42,10 @@ class Submit:
     leading_silence: LeadingSilence = LeadingSilence.TRIM
     max_lead_s: float | None = None  # None: no cap; work ahead as long as there is room
     pronunciations: tuple[PronunciationDictionary, ...] = ()  # the first that has a word decides
+    options: tuple[tuple[str, Any], ...] = ()  # of the model's family, by name; frozen values
+
+    def option(self, name: str, default: Any = None) -> Any:
+        return next((value for known, value in self.options if known == name), default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
