@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from engines.bundle import Bundle
 from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.errors import EngineFault
-from engines.loop import Engine
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Submit
 
 TEXT = (

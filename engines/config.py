@@ -7,9 +7,9 @@ from enum import Enum
 
 from engines.bundle import Bundle, Voice
 from engines.errors import BadParameter, ConfigError
+from engines.families.phone_pointer.overlap_add import check_rate
+from engines.families.phone_pointer.voice_mix import weights
 from engines.messages import Submit
-from engines.mixing import weights
-from engines.overlap_add import check_rate
 
 MIN_SPEED, MAX_SPEED = 0.75, 1.33  # what the shipped LM has heard
 MAX_TEMPERATURE = 2.0

@@ -11,10 +11,10 @@ from collections.abc import Sequence as Items
 
 import numpy as np
 
-from engines.adapter_pointer import write_row
 from engines.bundle import Bundle
 from engines.counters import Counters
 from engines.errors import EngineFault
+from engines.families.phone_pointer.inputs import write_row
 from engines.randomness import gumbel
 from engines.runtime.base import FloatArray, LmRuntime
 from engines.scheduling.device_profile import DeviceProfile

@@ -23,12 +23,12 @@ from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
 from engines.counters import Counters
 from engines.decoding import Decoding, Outcome
-from engines.drafters import Drafter
 from engines.errors import EngineFault
+from engines.families.phone_pointer.forecast import Drafter
 from engines.kv_blocks import BlockPool
 from engines.runtime.base import LmRuntime
-from engines.scheduler import NO_AUDIO, Marks, Row, batch_runs, first_chunk, is_sated, worth_decoding
 from engines.scheduling.device_profile import DeviceProfile
+from engines.scheduling.policy import NO_AUDIO, Marks, Row, batch_runs, first_chunk, is_sated, worth_decoding
 from engines.sequence import Phase, Sequence
 from engines.speculation import DraftSwitch, Speculation
 

@@ -21,7 +21,7 @@ from engines.scheduling.device_profile import Curve, DeviceProfile
 from engines.vocoding import Vocoding
 
 if TYPE_CHECKING:
-    from engines.loop import Engine
+    from engines.engine import Engine
 
 BUDGET_S = 0.3
 _CALLS_SHARE = 0.4  # of the budget, for single calls; the rehearsal gets the rest

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from engines.mixing import Timbre
+from engines.families.phone_pointer.voice_mix import Timbre
 
 if TYPE_CHECKING:
     from engines.text.pronunciation import PronunciationDictionary

@@ -17,13 +17,13 @@ from enum import Enum, auto
 
 from engines.bundle import Bundle, Voice
 from engines.errors import UnspeakableText
+from engines.families.phone_pointer.durations import Place, Planner, place_at
+from engines.families.phone_pointer.segmenter import Segment, Segmenter
+from engines.families.phone_pointer.voice_mix import weights
 from engines.leading_quiet import LeadingQuiet
 from engines.messages import EndText, Flush, LeadingSilence, Submit, Timings, WordTime
-from engines.mixing import weights
-from engines.scheduler import Marks
-from engines.segmenter import Segment, Segmenter
+from engines.scheduling.policy import Marks
 from engines.text import Phone, TextStream
-from engines.timetable import Place, Planner, place_at
 
 WORDS_A_SLICE = 24  # spoken ones, made and pronounced at once; 64 characters of running text have 11, of digits 32
 PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken

@@ -22,16 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engines.adapter_pointer import features
 from engines.bundle import Bundle
 from engines.counters import Counters
 from engines.decoding import Outcome, pick
-from engines.drafters import Drafter
 from engines.errors import EngineFault
+from engines.families.phone_pointer.durations import Place, place_at
+from engines.families.phone_pointer.forecast import Drafter
+from engines.families.phone_pointer.inputs import features
+from engines.families.phone_pointer.tolerance import stands
 from engines.runtime.base import LmRuntime
 from engines.sequence import Sequence
-from engines.timetable import Place, place_at
-from engines.tolerance import stands
 
 _PROBE_EVERY = 400  # tokens between two looks at the way not taken; twice as many after each that changed nothing
 _PROBE_EVERY_MOST = 12800

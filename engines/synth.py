@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from engines.engine import Engine
 from engines.errors import EngineFault, error_of
-from engines.loop import Engine
+from engines.families.phone_pointer.voice_mix import Timbre
 from engines.messages import Append, Chunk, EndText, Failed, Finished, LeadingSilence, Submit, Timings, WordTime
-from engines.mixing import Timbre
 from engines.text import PronunciationDictionary
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from engines.config import EngineConfig
-from engines.scheduler import Marks, chunk_codes, first_chunk
 from engines.scheduling.device_profile import DeviceProfile
+from engines.scheduling.policy import Marks, chunk_codes, first_chunk
 from engines.sequence import Phase, Sequence
 from engines.vocoding import VocoderRow, Vocoding
 

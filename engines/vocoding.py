@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.errors import EngineFault
-from engines.mixing import weights
-from engines.overlap_add import OverlapAdd, to_s16
+from engines.families.phone_pointer.overlap_add import OverlapAdd, to_s16
+from engines.families.phone_pointer.voice_mix import weights
 from engines.randomness import noise
 from engines.runtime.base import FloatArray, VocoderRuntime
 from engines.sequence import Sequence

@@ -2,7 +2,7 @@
 
 The teacher's durations are a function of the text, so they are planned before the speech model speaks: it then knows
 when a phone ends before it is half way through, words have exact times, and nothing can be held, skipped or looped.
-The window looks no further ahead than serving can see (`engines.timetable`).
+The window looks no further ahead than serving can see (`engines.families.phone_pointer.durations`).
 """
 
 from __future__ import annotations

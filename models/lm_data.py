@@ -1,6 +1,7 @@
 """From the teacher's phone times to what the LM sees and must say at each step, and to what the durations are.
 
-The same features are built step by step in serving (`engines/adapter_pointer.py`); a test holds the two together.
+Serving builds the same features step by step (`engines/families/phone_pointer/inputs.py`); a test holds the two
+together.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 from rich.progress import Progress
 
 from engines.bundle import Bundle, PointerAdapter, load_bundle
-from engines.runtime.onnx import OnnxLm
+from engines.runtime.onnx_cpu import OnnxLm
 from models.lm_data import Example, collate
 from models.speech_lm import feature_rows
 

@@ -18,7 +18,7 @@ import onnx
 from engines.bundle import Bundle, load_bundle
 from engines.randomness import noise
 from engines.runtime.base import pure
-from engines.runtime.onnx import OnnxVocoder
+from engines.runtime.onnx_cpu import OnnxVocoder
 from models import fold_lm, fold_vocoder
 from models.export import update_manifest
 from models.lm_data import Example, collate

@@ -15,7 +15,7 @@ from rich.table import Table
 from engines.bundle import load_bundle
 from engines.config import MAX_DRAFT_TOLERANCE, MAX_PITCH_SEMITONES
 from engines.errors import ParlandoError
-from engines.mixing import cast, parse_mix
+from engines.families.phone_pointer.voice_mix import cast, parse_mix
 from engines.runtime.installed import check_one_runtime
 from server import logs
 from server.app import VERSION
@@ -116,7 +116,7 @@ def say(
     bundle: BundlePath = None,
 ) -> None:
     """Speaks a text in this process and prints how long the first sound and the whole took."""
-    from engines.loop import Engine
+    from engines.engine import Engine
     from engines.messages import Submit
     from server import say as saying
 

@@ -88,7 +88,7 @@ def _voice(settings: Settings) -> Iterator[Finding]:
 
 
 def _speaks(settings: Settings, bundle: Bundle) -> Finding:
-    from engines.loop import Engine
+    from engines.engine import Engine
     from engines.synth import speak
 
     engine = Engine(bundle, EngineConfig(slots=1, own_kernels=settings.own_kernels))

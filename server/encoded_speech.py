@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from engines.families.phone_pointer.voice_mix import Casting
 from engines.messages import Cancelled, Failed, Finished, LeadingSilence, WaitingForText, WordTime
-from engines.mixing import Casting
 from server.audio.formats import AudioFormat, Encoder
 from server.audio.workers import off_loop
 from server.metrics import Protocol

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.bundle import load_bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.messages import Submit
 from server.dictionary_shelf import DictionaryShelf
 from server.pipe import BlockingPipe

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from engines.engine import Engine
 from engines.errors import ParlandoError
-from engines.loop import Engine
 from engines.messages import Finished, Submit
 from engines.synth import speak, stream
 from server.audio import Resampler, wav_header

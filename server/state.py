@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from engines.bundle import Bundle
 from engines.errors import BadParameter, ConfigError, UnknownVoice
-from engines.mixing import Casting, Shares, cast, parse_mix
+from engines.families.phone_pointer.voice_mix import Casting, Shares, cast, parse_mix
 from server.access import Access
 from server.engine_client import EngineClient
 from server.errors import ApiError

@@ -12,6 +12,7 @@ import secrets
 import uuid
 from dataclasses import dataclass, replace
 
+from engines.families.phone_pointer.voice_mix import Casting
 from engines.leading_quiet import FirstAudible
 from engines.messages import (
     Cancelled,
@@ -25,7 +26,6 @@ from engines.messages import (
     WaitingForText,
     WordTime,
 )
-from engines.mixing import Casting
 from server.access import current_caller
 from server.audio import Resampler, spoken_rate_hz
 from server.audio.stretch import TimeStretch, split_speed

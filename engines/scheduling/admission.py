@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from engines.config import EngineConfig
-from engines.scheduler import first_chunk
 from engines.scheduling.device_profile import DeviceProfile
+from engines.scheduling.policy import first_chunk
 from engines.sequence import Phase, Sequence
 
 _FEWEST = 1 / 8  # of capacity: what the guard leaves, or one full batch; each stream then gains lead

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 
 from engines.bundle import load_bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Submit
 from engines.synth import stream
 

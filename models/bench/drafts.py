@@ -22,7 +22,7 @@ from rich.progress import track
 from engines.benchmark import TEXT
 from engines.bundle import Bundle, load_bundle
 from engines.config import DraftMode, EngineConfig
-from engines.loop import Engine
+from engines.engine import Engine
 from engines.messages import Append, Chunk, EndText, Finished, Submit
 from engines.runtime.ort import ort
 

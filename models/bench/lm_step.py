@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from engines.bundle import Bundle, load_bundle
-from engines.runtime.onnx import OnnxLm
+from engines.runtime.onnx_cpu import OnnxLm
 
 RUN_STEPS = 32  # a job steps from context - 16 to context + 15, then starts again
 

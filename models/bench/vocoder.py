@@ -16,7 +16,7 @@ from rich.table import Table
 from engines.bundle import Bundle, load_bundle
 from engines.randomness import noise
 from engines.runtime.base import pure
-from engines.runtime.onnx import OnnxVocoder
+from engines.runtime.onnx_cpu import OnnxVocoder
 
 SHAPES = [(1, 1), (1, 2), (1, 4), (1, 8), (2, 4), (4, 4), (4, 8), (8, 4), (32, 1), (8, 8), (16, 8)]
 CALLS = 25  # in a turn

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from engines.bundle import Bundle, load_bundle
 from engines.config import DraftMode
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.synth import speak
 from models.judge.forced import forced
 from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate

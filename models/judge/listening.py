@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle, load_bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.synth import speak
 from models.codec import SAMPLES_PER_CODE, Codec
 from models.encode import load_codec

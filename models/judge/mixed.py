@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from engines.bundle import load_bundle
+from engines.engine import Engine, EngineConfig
 from engines.errors import UnspeakableText
-from engines.loop import Engine, EngineConfig
 from engines.synth import SpokenText, speak
 from engines.text import FrontEnd
 from models.judge import teacher

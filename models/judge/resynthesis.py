@@ -10,10 +10,10 @@ from pesq import pesq
 from pystoi import stoi
 
 from engines.bundle import Bundle
-from engines.overlap_add import OverlapAdd
+from engines.families.phone_pointer.overlap_add import OverlapAdd
 from engines.randomness import noise
 from engines.runtime.base import pure
-from engines.runtime.onnx import OnnxVocoder
+from engines.runtime.onnx_cpu import OnnxVocoder
 from models.codec import Codec
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
 from models.mel import LogMel

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from engines.bundle import load_bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.synth import speak
 from engines.text import FrontEnd
 from models.judge import teacher

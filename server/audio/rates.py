@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.overlap_add import RATES_HZ
+from engines.families.phone_pointer.overlap_add import RATES_HZ
 
 DEFAULT_RATE_HZ = 24_000
 RESAMPLED_HZ = {22_050: 24_000, 44_100: 48_000}  # rate asked for: rate spoken

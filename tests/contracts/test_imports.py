@@ -16,7 +16,7 @@ def test_a_serving_process_has_neither_torch_nor_models() -> None:
         "from server.app import create_app\n"
         "import server.cli, server.serving, server.engine_worker\n"
         "from engines.bundle import load_bundle\n"
-        "from engines.loop import Engine, EngineConfig\n"
+        "from engines.engine import Engine, EngineConfig\n"
         "from engines.synth import speak\n"
         "create_app(Settings())\n"
         "assert speak(Engine(load_bundle(), EngineConfig(slots=1)), 'Hello.').pcm\n"

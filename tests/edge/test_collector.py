@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from engines.config import EngineConfig
-from engines.loop import Engine
+from engines.engine import Engine
 from server import engine_worker, serving
 from server.app import create_app
 from server.serving import DrainingServer

@@ -18,9 +18,9 @@ from fastapi import FastAPI
 
 from engines.bundle import load_bundle
 from engines.config import EngineConfig
-from engines.loop import Engine
+from engines.engine import Engine
 from engines.runtime.base import FloatArray, IntArray, State
-from engines.runtime.onnx import OnnxLm, OnnxVocoder
+from engines.runtime.onnx_cpu import OnnxLm, OnnxVocoder
 from server import engine_worker
 from server.app import create_app
 from server.settings import Settings

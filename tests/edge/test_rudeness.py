@@ -12,8 +12,8 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from engines.families.phone_pointer.voice_mix import Casting
 from engines.messages import Append, Failed, Flush, Started, Submit
-from engines.mixing import Casting
 from server import http_speech
 from server.state import State
 from server.utterance import Utterance

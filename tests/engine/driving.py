@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.loop import Engine
+from engines.engine import Engine
 from engines.messages import Chunk, Event
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TypedDict
 
 from engines.bundle import Bundle, load_bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
+from engines.families.phone_pointer.voice_mix import Timbre
 from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit
-from engines.mixing import Timbre
 from engines.runtime.kernels import FORMS, OFF, runs
-from engines.runtime.onnx import arithmetic
+from engines.runtime.onnx_cpu import arithmetic
 from tests.engine.driving import settle
 
 TABLE = Path(__file__).with_name("pinned.json")

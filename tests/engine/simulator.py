@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
-from engines.loop import Engine
+from engines.engine import Engine
 from engines.messages import (
     Append,
     Chunk,

@@ -11,7 +11,7 @@ import numpy as np
 
 from engines.bundle import Bundle, Drafts
 from engines.runtime.base import FloatArray, StepInputs
-from engines.runtime.onnx import OnnxLm
+from engines.runtime.onnx_cpu import OnnxLm
 
 LENGTH = 3
 

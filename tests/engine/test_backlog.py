@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engines.bundle import Bundle
 from engines.messages import Cancel, Finished, SetPaused, StandBack
-from engines.scheduler import Marks
+from engines.scheduling.policy import Marks
 from tests.engine.simulator import LONG, SHORT, Machine, Simulator
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from engines.bundle import Bundle
 from engines.config import DraftMode
-from engines.drafters import Drafter, NgramDrafter
+from engines.engine import Engine, EngineConfig
 from engines.errors import ConfigError
-from engines.loop import Engine, EngineConfig
+from engines.families.phone_pointer.forecast import Drafter, NgramDrafter
 from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
 from engines.runtime.base import IntArray
-from engines.runtime.onnx import OnnxLm
+from engines.runtime.onnx_cpu import OnnxLm
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Sequence
 from engines.speculation import DraftSwitch

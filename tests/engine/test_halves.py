@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engines.bundle import Bundle
-from engines.runtime.onnx import _HALVES_FROM, OnnxLm
+from engines.runtime.onnx_cpu import _HALVES_FROM, OnnxLm
 
 ROWS = _HALVES_FROM + 1  # halves of different size
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from engines.bundle import Bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
+from engines.families.phone_pointer.overlap_add import RATES_HZ, OverlapAdd, to_s16
 from engines.messages import (
     Append,
     Cancel,
@@ -23,9 +24,8 @@ from engines.messages import (
     LeadingSilence,
     Submit,
 )
-from engines.overlap_add import RATES_HZ, OverlapAdd, to_s16
 from engines.randomness import noise
-from engines.runtime.onnx import OnnxLm, OnnxVocoder
+from engines.runtime.onnx_cpu import OnnxLm, OnnxVocoder
 from engines.synth import speak
 from engines.text import FrontEnd
 from tests.engine.driving import pcm_of, settle

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.config import DraftMode
+from engines.engine import Engine, EngineConfig
+from engines.families.phone_pointer.overlap_add import RATES_HZ
 from engines.leading_quiet import FirstAudible, LeadingQuiet, loud_windows
-from engines.loop import Engine, EngineConfig
 from engines.messages import (
     Append,
     Cancel,
@@ -26,7 +27,6 @@ from engines.messages import (
     Submit,
     WaitingForText,
 )
-from engines.overlap_add import RATES_HZ
 from engines.scheduling.admission import load_of
 from engines.text import FrontEnd
 from tests.engine.driving import pcm_of, settle

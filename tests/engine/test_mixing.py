@@ -11,13 +11,13 @@ import pytest
 import pyworld
 
 from engines.bundle import Bundle
+from engines.engine import Engine, EngineConfig
 from engines.errors import BadParameter, RequestError, UnknownVoice
-from engines.loop import Engine, EngineConfig
+from engines.families.phone_pointer.voice_mix import Casting, Timbre, cast, parse_mix
 from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, LeadingSilence, Submit
-from engines.mixing import Casting, Timbre, cast, parse_mix
 from engines.randomness import noise
 from engines.runtime.base import FloatArray
-from engines.runtime.onnx import OnnxVocoder
+from engines.runtime.onnx_cpu import OnnxVocoder
 from engines.synth import speak
 from engines.text import FrontEnd
 from tests.engine.driving import pcm_of, settle

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.errors import BundleError, IntegrityError
+from engines.families.phone_pointer.durations import Planner, place_at
+from engines.families.phone_pointer.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
 from engines.kv_blocks import BlockPool
-from engines.runtime.onnx import OnnxDurations, OnnxLm
-from engines.scheduler import NO_AUDIO, Marks, Row, batch_runs, chunk_codes
-from engines.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
+from engines.runtime.onnx_cpu import OnnxDurations, OnnxLm
+from engines.scheduling.policy import NO_AUDIO, Marks, Row, batch_runs, chunk_codes
 from engines.slots import SlotPool
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
-from engines.timetable import Planner, place_at
 from tests.engine.toys import ToyDurations
 
 MAX_GAP, MARKS = 3, Marks.of(0.04)

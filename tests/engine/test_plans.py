@@ -9,10 +9,10 @@ import pytest
 
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
-from engines.loop import Engine
+from engines.engine import Engine
 from engines.messages import Append, Cancel, Chunk, EndText, StandBack, Submit
 from engines.runtime.base import FloatArray
-from engines.scheduler import NO_AUDIO, SATED_CODES, Marks, first_chunk
+from engines.scheduling.policy import NO_AUDIO, SATED_CODES, Marks, first_chunk
 from engines.sequence import Sequence
 from engines.speculation import Speculation
 from engines.text import FrontEnd

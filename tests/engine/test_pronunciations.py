@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.bundle import Bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.synth import speak
 from engines.text import FrontEnd, parse_dictionary
 

@@ -6,8 +6,8 @@ import pytest
 
 from engines.bundle import load_bundle
 from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.errors import BadParameter, EngineFault, Overloaded, RequestError, UnknownVoice, UnspeakableText, error_of
-from engines.loop import Engine
 from engines.messages import Submit
 from engines.synth import speak
 

@@ -7,7 +7,7 @@ import pytest
 from engines.bundle import Bundle
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Flush, SetPaused, StandBack
 from engines.runtime.base import FloatArray, IntArray
-from engines.scheduler import NO_AUDIO, SATED_CODES, Marks, Row, is_sated, worth_decoding
+from engines.scheduling.policy import NO_AUDIO, SATED_CODES, Marks, Row, is_sated, worth_decoding
 from engines.sequence import PHONES_AHEAD
 from tests.engine.simulator import LONG, SHORT, Machine, Simulator
 

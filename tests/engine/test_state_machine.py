@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from engines.bundle import load_bundle
 from engines.config import DraftMode, EngineConfig
-from engines.drafters import NgramDrafter
-from engines.loop import Engine
+from engines.engine import Engine
+from engines.families.phone_pointer.forecast import NgramDrafter
 from engines.messages import (
     Append,
     Cancel,

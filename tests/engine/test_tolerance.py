@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig, check_draft_tolerance
+from engines.engine import Engine
 from engines.errors import ConfigError
-from engines.loop import Engine
+from engines.families.phone_pointer.tolerance import stands
 from engines.messages import Append, Cancel, EndText, Event, LeadingSilence, Submit
 from engines.runtime.base import FloatArray, IntArray, LmRuntime, StepInputs
 from engines.sequence import Sequence
 from engines.synth import speak
 from engines.text import FrontEnd
-from engines.tolerance import stands
 from tests.engine.stepwise import StepwiseLm, with_drafts
 from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
 

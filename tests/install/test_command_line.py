@@ -136,7 +136,7 @@ def _spoken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append("an engine")
         raise AssertionError("an engine was started for a file that cannot be written")
 
-    monkeypatch.setattr("engines.loop.Engine", refuse)
+    monkeypatch.setattr("engines.engine.Engine", refuse)
     return asked
 
 

@@ -19,7 +19,7 @@ TRIES = """
 from engines.runtime.ort import ort
 assert "CUDAExecutionProvider" in ort.get_available_providers()
 from engines.bundle import load_bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.synth import speak
 assert speak(Engine(load_bundle(), EngineConfig(slots=1)), "Hello.").pcm
 """

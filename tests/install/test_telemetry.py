@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMPORTERS = {"engines/runtime/ort.py", "loadtests/gpu/ort_session.py"}
 SPEAKS = """
 from engines.bundle import load_bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.synth import speak
 assert speak(Engine(load_bundle(), EngineConfig(slots=1)), "Hello.").pcm
 input()

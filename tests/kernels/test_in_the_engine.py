@@ -16,11 +16,11 @@ import torch
 
 from engines.bundle import Bundle
 from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.errors import ConfigError
-from engines.loop import Engine
 from engines.runtime import kernels
 from engines.runtime.kernels import CHOICES, choose
-from engines.runtime.onnx import OnnxLm
+from engines.runtime.onnx_cpu import OnnxLm
 from models.export import lm_graph
 from models.fold_lm import folded
 from models.speech_lm import LmConfig, SpeechLm

@@ -16,7 +16,7 @@ from engines.bundle import Bundle, load_bundle
 from engines.randomness import noise
 from engines.runtime import kernels
 from engines.runtime.kernels import FORMS
-from engines.runtime.onnx import OnnxVocoder
+from engines.runtime.onnx_cpu import OnnxVocoder
 from engines.runtime.ort import ort
 from models.fold_vocoder import BLOCK, FRAMES
 from tests.kernels.graphs import Array, session, stock

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.segmenter import LONGEST_PHONES, Segmenter
+from engines.families.phone_pointer.segmenter import LONGEST_PHONES, Segmenter
 from engines.text import FrontEnd, Phone
 from tests.text.test_readings import PASSAGES, ROWS
 

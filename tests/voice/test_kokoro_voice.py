@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from engines.bundle import load_bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.synth import speak
 from engines.text import FrontEnd
 from models.excitation import HOP

@@ -14,7 +14,7 @@ import torch
 
 from engines.bundle import load_bundle
 from engines.config import DraftMode
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.runtime.ort import ort
 from engines.synth import speak
 from models.codec import Codec
@@ -180,14 +180,14 @@ def test_vocoder_streams_in_torch_too() -> None:
 
 def test_training_and_serving_see_the_same() -> None:
     """What the LM is shown in serving is what it was shown in training, for the same phones and pointer."""
-    from engines.adapter_pointer import next_pause, write_row
     from engines.bundle import Voice
+    from engines.families.phone_pointer.durations import Planner
+    from engines.families.phone_pointer.inputs import next_pause, write_row
+    from engines.families.phone_pointer.segmenter import Segment
     from engines.messages import Submit
     from engines.runtime.base import StepInputs
-    from engines.segmenter import Segment
     from engines.sequence import Sequence
     from engines.text import FrontEnd, PauseType, Phone
-    from engines.timetable import Planner
     from models.lm_data import pause_types, phone_ids
     from models.speech_lm import feature_rows
     from tests.engine.toys import ToyDurations
@@ -221,9 +221,9 @@ def test_training_and_serving_see_the_same() -> None:
 
 
 def test_planning_sees_in_serving_what_it_saw_in_training() -> None:
-    from engines.segmenter import Segment
+    from engines.families.phone_pointer.durations import Planner
+    from engines.families.phone_pointer.segmenter import Segment
     from engines.text import PauseType, Phone
-    from engines.timetable import Planner
     from models.durations import DurationConfig, TimedPhones, feature_rows
     from models.lm_data import pause_types, phone_ids
     from tests.engine.toys import ToyDurations

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from engines.bundle import Bundle, load_bundle
-from engines.loop import Engine, EngineConfig
-from engines.runtime.onnx import OnnxDurations
-from engines.segmenter import Segmenter
+from engines.engine import Engine, EngineConfig
+from engines.families.phone_pointer.durations import Planner
+from engines.families.phone_pointer.segmenter import Segmenter
+from engines.runtime.onnx_cpu import OnnxDurations
 from engines.synth import speak
 from engines.text import FrontEnd
-from engines.timetable import Planner
 from models.teacher.prepare import load
 from tests.voice.own_recordings import write_lines, write_recordings
 

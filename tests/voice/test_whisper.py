@@ -53,7 +53,7 @@ def test_a_folder_of_speech(tmp_path: Path) -> None:
 )
 def test_it_hears_our_voice() -> None:
     from engines.bundle import load_bundle
-    from engines.loop import Engine, EngineConfig
+    from engines.engine import Engine, EngineConfig
     from engines.synth import speak
 
     engine = Engine(load_bundle(), EngineConfig(workers=False))

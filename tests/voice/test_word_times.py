@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engines.bundle import load_bundle
-from engines.loop import Engine, EngineConfig
+from engines.engine import Engine, EngineConfig
 from engines.text import FrontEnd
 from models.judge.aligner import Aligner
 from models.judge.teacher import word_spans

@@ -21,7 +21,6 @@ from engines.bell import Bell, Readable
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig, check_draft_tolerance, check_submit
 from engines.counters import Counters
-from engines.drafters import Drafter, ForecastDrafter
 from engines.errors import (
     BadParameter,
     BundleError,
@@ -31,6 +30,8 @@ from engines.errors import (
     Overloaded,
     ParlandoError,
 )
+from engines.families.phone_pointer.durations import Planner
+from engines.families.phone_pointer.forecast import Drafter, ForecastDrafter
 from engines.kv_blocks import BLOCK_TOKENS, BlockPool
 from engines.lm_turn import LmTurn
 from engines.measuring import Measuring, cores
@@ -53,15 +54,14 @@ from engines.messages import (
     WaitingForText,
 )
 from engines.runtime.base import DurationRuntime, LmRuntime, VocoderRuntime
-from engines.runtime.onnx import OnnxDrafts, OnnxDurations, OnnxLm, OnnxVocoder, arithmetic
-from engines.scheduler import SATED_CODES
+from engines.runtime.onnx_cpu import OnnxDrafts, OnnxDurations, OnnxLm, OnnxVocoder, arithmetic
 from engines.scheduling.admission import Admission, Load, load_of
 from engines.scheduling.device_profile import DeviceProfile
+from engines.scheduling.policy import SATED_CODES
 from engines.sequence import Phase, Sequence
 from engines.slots import SlotPool
 from engines.text import NUM_PHONE_IDS, FrontEnd
 from engines.text_turn import TextTurn
-from engines.timetable import Planner
 from engines.vocoder_turn import VocoderTurn
 from engines.vocoding import Vocoded, VocoderRow, Vocoding
 

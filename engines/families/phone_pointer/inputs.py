@@ -7,10 +7,10 @@ depends on when text arrived. `models/lm_data.py` builds the same values for tra
 from __future__ import annotations
 
 from engines.bundle import Bundle, PointerAdapter
+from engines.families.phone_pointer.durations import Place
+from engines.families.phone_pointer.segmenter import Around, Segment
 from engines.runtime.base import StepInputs
-from engines.segmenter import Around, Segment
 from engines.sequence import Sequence
-from engines.timetable import Place
 
 
 def write_row(bundle: Bundle, inputs: StepInputs, sequence: Sequence) -> None:

@@ -14,8 +14,8 @@ import math
 from typing import NamedTuple
 
 from engines.bundle import Bundle
+from engines.families.phone_pointer.segmenter import Segment
 from engines.runtime.base import DurationRuntime
-from engines.segmenter import Segment
 
 
 class Place(NamedTuple):

@@ -24,8 +24,8 @@ class Segment:
     def __init__(self) -> None:
         self.phones: list[Phone] = []
         self.pauses: list[int] = []  # positions of pauses, rising
-        self.ends: list[int] = []  # when each phone ends, in hops from the segment's beginning; see `engines.timetable`
-        self.around: dict[int, Around] = {}  # by phone, once its look-ahead is known; see `engines.adapter_pointer`
+        self.ends: list[int] = []  # when each phone ends, in hops from the segment's beginning; see durations.py
+        self.around: dict[int, Around] = {}  # by phone, once its look-ahead is known; see inputs.py
         self.closed = False
 
     def add(self, phone: Phone) -> None:
