@@ -105,6 +105,9 @@ FINAL = {
     "a.m": "_a m",
     "p.m": "p m",
 }
+# Before a number or "of", with a full stop.
+NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
+PLACES = {"st": "street", "dr": "drive"}
 ALWAYS = frozenset(["mr", "mrs", "dr", "vs", "etc", "approx", "blvd", "lbs", "hrs"])  # also without the full stop
 WHOLE = {
     "w/": "with",

@@ -14,7 +14,7 @@ from engines.text.context import MAX_TOKEN_CHARS
 from engines.text.folding import fold, script_of
 from engines.text.markup import FOR_THE_EAR, LineEnd, Markup, TextSettings
 from engines.text.phones import PauseType
-from engines.text.reading import Token
+from engines.text.pieces import Token
 
 _RUNS = re.compile(r"\s+|\S+")
 _HARD_BLANK = re.compile(r"&nbsp;|&#160;|&#x[aA]0;|&(?:thin|en|em)sp;")

@@ -14,14 +14,16 @@ from collections.abc import Iterable
 from engines.text.context import CLOSING, MAX_TOKEN_CHARS, OPENING, STOPS, Around, Left, NotYet
 from engines.text.cutting import Cutter, Paragraph
 from engines.text.errors import ExpansionTooLong
+from engines.text.inches import quotes
 from engines.text.markup import FOR_THE_EAR, TextSettings
 from engines.text.overriding import Override
 from engines.text.phone_alphabets import Word
 from engines.text.phones import PauseType
 from engines.text.phrases import Phrases
+from engines.text.pieces import Piece, Reading, Token
 from engines.text.pronouncing import CLITICS, Break, SpokenWord, split_clitic
 from engines.text.pronunciation import Entry, PronunciationDictionary
-from engines.text.reading import Piece, Reading, Token, quotes, read
+from engines.text.reading import read
 
 _WORD = re.compile(r"\w+")
 _MARKS = {PauseType.PLAIN: ",", PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}

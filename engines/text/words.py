@@ -45,7 +45,7 @@ _RULERS = frozenset(
 
 _CASED_NAMES = {"LaTeX": "latex", "BibTeX": "bib tek", "TeX": "tek", "YouTuber": "youtuber", "LinkedIn": "linked in"}
 _BETWEEN = {"*": "times", "<": "is less than", ">": "is greater than", "~": "to", "|": "or", "\\": "backslash"}
-_SHORT_KEYS = {"ctrl": "control", "cmd": "command", "msg": "message"}
+SHORT_KEYS = {"ctrl": "control", "cmd": "command", "msg": "message"}
 TIME_ZONES = frozenset(word_list("CET CEST EST EDT CST CDT MST MDT PST PDT BST IST JST AEST GMT UTC"))
 
 
@@ -126,8 +126,8 @@ def _word(word: str, left: Left) -> list[str]:
         return [low]
     if word in _CASED_NAMES:
         return _CASED_NAMES[word].split()
-    if low in _SHORT_KEYS:
-        return [_SHORT_KEYS[low]]
+    if low in SHORT_KEYS:
+        return [SHORT_KEYS[low]]
     roman = _roman(word, left)
     if roman is not None:
         return roman

@@ -1,0 +1,122 @@
+"""Abbreviations: a short form and its neighbours to the words it stands for."""
+
+from __future__ import annotations
+
+import re
+
+from engines.text.abbreviations import ALWAYS, FINAL, INNER, NUMBERED_SHORT, TITLES
+from engines.text.acronyms import spell
+from engines.text.amounts import SCALES
+from engines.text.calendar_tokens import day_name, month_name
+from engines.text.context import Around, Left
+from engines.text.currencies import CODES
+from engines.text.numbers import ordinal
+from engines.text.phones import PauseType
+from engines.text.pieces import Reading, closing_kind, made, stopped_short
+from engines.text.ranges import name_range
+from engines.text.units_behind import read_unit
+from engines.text.word_lists import word_list
+from engines.text.words import LETTERED, is_numeral, read_words, roman_value
+
+_DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_GLUED_SHORT = re.compile(r"(No|Nos|Fig|Vol|Ch|Sec|p|pp|Eq)\.(\d.*)")
+_CENTURY = re.compile(r"[XVI]{2,5}")
+_SPAN = re.compile(r"([A-Z][a-z]{2,8}\.?)[-–—]([A-Z][a-z]{2,8}\.?)")
+_BY_NEIGHBOURS = {
+    "ft": ("fort", True),
+    "min": ("minimum", False),
+}  # else feet and minutes; before a capital, or a number
+_SENTENCE_STARTS = frozenset(
+    word_list(
+        "the a an it he she we they i you but and in this that these there his her its our my if when what on at so"
+    )
+)
+
+
+def read_abbreviation(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
+    low, stopped, left = core.lower(), closing.startswith("."), around.left
+    beyond = closing_kind("", closing[1:]) if stopped else kind  # the pause if the full stop is not one
+    month = month_name(core, around)
+    if month is not None:
+        return made([month], beyond, core, 0)
+    if low in ("st", "dr") and (stopped or core == "St" or low in ALWAYS):
+        named = around.following()[:1].isupper() and (not left.capitalised or low == "dr")
+        if low == "st" and not stopped and not named and not left.capitalised:
+            return None
+        place = {"st": "street", "dr": "drive"}[low] if left.capitalised or left.number else None
+        words = place if place and not named else {"st": "saint", "dr": "doctor"}[low]
+        ends = words == place and around.following()[:1].isupper()
+        return made([words], beyond or (kind if ends or not stopped else None), core, 0)
+    initial = _initials(core, closing, kind, around) if core == "A" else None
+    if initial is not None:
+        return initial
+    if low == "a" and _names_letter(core, closing, around):
+        return made(["_a"], kind, core, 0)
+    if low in NUMBERED_SHORT and stopped:
+        following = around.following()
+        if following[:1].isdecimal() or (low in ("no", "nos") and following == "of"):
+            return made([NUMBERED_SHORT[low]], None, core, 0)
+    unit = None if left.number is None else read_unit(core, closing, kind, around)
+    if unit is not None:
+        return unit
+    if (left.number is not None or left.lower in SCALES) and core in CODES and core.isupper():
+        return made(list(CODES[core].names[left.number != "1"].split()), kind, core, 0)
+    glued = _GLUED_SHORT.fullmatch(core)
+    if glued:
+        low = glued[1].lower()
+        name = NUMBERED_SHORT.get(low) or INNER.get(low) or FINAL[low]
+        return made([name, *read_words(glued[2], Left(core=name))], kind, core, 0)
+    if _CENTURY.fullmatch(core) and around.following().lower() in ("century", "centuries"):
+        value = roman_value(core)
+        return None if value is None else made([*ordinal(value)], kind, core, 0)
+    span = _SPAN.fullmatch(core)
+    names = name_range(span[1], span[2]) if span else None
+    if names is not None:
+        return made([*names], beyond if stopped else kind, core, 0)
+    if low in ("sr", "jr") and stopped and not left.capitalised:  # before a name, as a title
+        return made([FINAL[low]], beyond, core, 0)
+    if low in _BY_NEIGHBOURS and stopped and left.number is None:
+        word, before_capital = _BY_NEIGHBOURS[low]
+        following = around.following()
+        if (core.istitle() and following[:1].isupper()) if before_capital else following[:1].isdecimal():
+            return made([word], beyond, core, 0)
+    day = day_name(core, stopped=stopped)
+    if day is not None and (closing != "." or low not in ("sat", "sun") or around.following()):
+        return made([day], beyond, core, 0)
+    if stopped or low in ALWAYS or "." in core:
+        if low in TITLES and not (low in ("gen", "rep", "col", "fr", "mt") and not core[0].isupper()):
+            return made([TITLES[low]], beyond, core, 0)
+        if low in INNER:
+            return made(list(INNER[low].split()), beyond, core, 0)
+        if low in FINAL and not (low in ("co", "max", "est", "ch") and not stopped):
+            return stopped_short(FINAL[low], core, closing, kind, around)
+    return _initials(core, closing, kind, around)
+
+
+def _names_letter(core: str, closing: str, around: Around) -> bool:
+    """An article stands before a word; before a mark or another capital letter, or alone, it is the letter."""
+    if closing:
+        return True
+    if core == "a" and around.left.core:  # nothing is worth the wait
+        return False
+    following = around.following()
+    return not following or (core == "A" and len(following) == 1 and following.isupper() and following != "I")
+
+
+def _initials(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
+    if len(core) == 1 and core.isupper() and core.isalpha() and closing == ".":
+        if is_numeral(core, around.left) or around.left.lower in LETTERED:
+            return None
+        following = around.following()
+        name = following[:1].isupper() and (
+            around.left.starts_sentence or around.left.capitalised or len(following.rstrip(".")) == 1
+        )
+        return made(list(spell(core)), None, core, 0) if name else None
+    if not _DOTTED.fullmatch(core):
+        return None
+    if closing == ".":
+        following = around.following()
+        kind = kind if not following or (following[0].isupper() and following.lower() in _SENTENCE_STARTS) else None
+    elif closing.startswith("."):
+        kind = closing_kind("", closing[1:]) or kind
+    return made(list(spell(core.replace(".", ""))), kind, core, 0)

@@ -1,0 +1,44 @@
+"""A unit that is a token of its own, behind its number: "6 ft", "12 fl oz", "10 in wide"."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engines.text.amounts import ARTICLES, is_before_noun
+from engines.text.context import CLOSING, STOPS, Around, Left
+from engines.text.inches import BEHIND_INCHES
+from engines.text.phones import PauseType
+from engines.text.pieces import Reading, closing_kind, made, stopped_short
+from engines.text.ranges import range_kind
+from engines.text.units import FIRST_HALVES, detached_unit
+
+
+def read_unit(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
+    """A unit behind its number."""
+    left = around.left
+    assert left.number is not None
+    if core in FIRST_HALVES and closing in ("", "."):
+        pair = FIRST_HALVES[core].get(around.following())
+        if pair is not None:
+            last = around.peek(1) or ""
+            one = left.number == "1" or _measures_noun(around, 2)
+            behind = closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
+            return made(list(pair[not one].split()), behind, core, 1)
+    if core == "in" and (closing or around.following().lower() in BEHIND_INCHES):
+        names: tuple[str, str] | None = ("inch", "inches")
+    else:
+        names = detached_unit(core, left.number)
+    if names is None:
+        return None
+    one = left.number == "1" or (not closing and _measures_noun(around, 1))
+    said = stopped_short(names[not one], core, closing, kind, around)
+    if not said.left.core:
+        return said
+    return replace(said, left=replace(said.left, kind=range_kind(left.number + core)))
+
+
+def _measures_noun(around: Around, behind: int) -> bool:
+    """ "a 6 ft fence" """
+    if len(around.recent) < 2 or around.recent[-2].lower() not in ARTICLES:
+        return False
+    return is_before_noun(Around(left=Left(core=around.recent[-2]), peek=around.peek), behind)
