@@ -26,7 +26,7 @@ all: lint types contracts units
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) $(SETUPTOOLS) torch==2.13.0
 	rm -f engines/runtime/_kernels*.so
-	.venv-dev/bin/pip install $(BUILD_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,eval,bench]"
+	.venv-dev/bin/pip install $(BUILD_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,export,eval,bench]"
 	touch $@
 
 serve: .venv/ready
