@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from server.token_bucket import TokenBucket
+from server.transport.token_bucket import TokenBucket
 from tests.edge.toy import AsgiSocket, FakeClock, ToyEngine, serving, word_pcm
 
 MULTI = "/v1/text-to-speech/rms/multi-stream-input"
