@@ -34,7 +34,7 @@ from server.http.hosts import Hosts
 from server.logs import get_logger
 from server.metrics import Metrics
 from server.protocols.elevenlabs import messages as elevenlabs
-from server.protocols.registry import ROUTERS
+from server.routing.registry import ROUTERS
 from server.settings import Settings
 from server.speech.pronunciations import Dictionaries
 from server.state import State, state_of
