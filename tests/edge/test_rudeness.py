@@ -171,7 +171,7 @@ def test_those_beyond_the_limit_of_connections_are_told_when_to_come_back() -> N
                 await first.hear("done")
             spoken = await client.post("/v1/audio/speech", json=SPEECH)
             assert spoken.content == word_pcm("one")
-            assert app.state.parlando.places.taken == 0
+            assert app.state.parlando.connection_limit.taken == 0
 
     asyncio.run(scenario())
 
