@@ -144,7 +144,8 @@ class CudaDevice:
         size_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         address = self._made("cudaHostAlloc", size_bytes, _MAPPED)
         self._host_memory.append(address)
-        array = np.frombuffer((ctypes.c_char * size_bytes).from_address(address), dtype).reshape(shape)
+        memory: Any = (ctypes.c_char * size_bytes).from_address(address)
+        array = np.frombuffer(memory, dtype).reshape(shape)
         array[...] = 0
         return Pinned(address=address, array=array)
 
