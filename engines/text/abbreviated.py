@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import re
 
-from engines.text.abbreviations import ALWAYS, FINAL, INNER, NUMBERED_SHORT, TITLES
+from engines.text.abbreviations import ALWAYS, FINAL, INNER, NUMBERED_SHORT, PLACES, TITLES
 from engines.text.acronyms import spell
 from engines.text.amounts import SCALES
+from engines.text.by_neighbours import expand
 from engines.text.calendar_tokens import day_name, month_name
 from engines.text.context import Around, Left
 from engines.text.currencies import CODES
 from engines.text.numbers import ordinal
+from engines.text.numerals import LETTERED, is_numeral, read_numeral, roman_value
 from engines.text.phones import PauseType
 from engines.text.pieces import Reading, closing_kind, made, stopped_short
 from engines.text.ranges import name_range
+from engines.text.streets import read_street
 from engines.text.units_behind import read_unit
 from engines.text.word_lists import word_list
-from engines.text.words import LETTERED, is_numeral, read_words, roman_value
+from engines.text.words import read_words
 
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
 _GLUED_SHORT = re.compile(r"(No|Nos|Fig|Vol|Ch|Sec|p|pp|Eq)\.(\d.*)")
+_GLUED_NAMES = {"sec": "section", "ch": "chapter"}
 _CENTURY = re.compile(r"[XVI]{2,5}")
 _SPAN = re.compile(r"([A-Z][a-z]{2,8}\.?)[-–—]([A-Z][a-z]{2,8}\.?)")
-_BY_NEIGHBOURS = {
-    "ft": ("fort", True),
-    "min": ("minimum", False),
-}  # else feet and minutes; before a capital, or a number
 _SENTENCE_STARTS = frozenset(
     word_list(
         "the a an it he she we they i you but and in this that these there his her its our my if when what on at so"
@@ -39,19 +39,12 @@ def read_abbreviation(core: str, closing: str, kind: PauseType | None, around: A
     month = month_name(core, around)
     if month is not None:
         return made([month], beyond, core, 0)
-    if low in ("st", "dr") and (stopped or core == "St" or low in ALWAYS):
-        named = around.following()[:1].isupper() and (not left.capitalised or low == "dr")
-        if low == "st" and not stopped and not named and not left.capitalised:
-            return None
-        place = {"st": "street", "dr": "drive"}[low] if left.capitalised or left.number else None
-        words = place if place and not named else {"st": "saint", "dr": "doctor"}[low]
-        ends = words == place and around.following()[:1].isupper()
-        return made([words], beyond or (kind if ends or not stopped else None), core, 0)
-    initial = _initials(core, closing, kind, around) if core == "A" else None
-    if initial is not None:
-        return initial
-    if low == "a" and _names_letter(core, closing, around):
-        return made(["_a"], kind, core, 0)
+    place = _place(core, closing, kind, around)
+    if place is not None:
+        return place
+    letter = _letter(core, closing, kind, around)
+    if letter is not None:
+        return letter
     if low in NUMBERED_SHORT and stopped:
         following = around.following()
         if following[:1].isdecimal() or (low in ("no", "nos") and following == "of"):
@@ -61,25 +54,16 @@ def read_abbreviation(core: str, closing: str, kind: PauseType | None, around: A
         return unit
     if (left.number is not None or left.lower in SCALES) and core in CODES and core.isupper():
         return made(list(CODES[core].names[left.number != "1"].split()), kind, core, 0)
-    glued = _GLUED_SHORT.fullmatch(core)
-    if glued:
-        low = glued[1].lower()
-        name = NUMBERED_SHORT.get(low) or INNER.get(low) or FINAL[low]
-        return made([name, *read_words(glued[2], Left(core=name))], kind, core, 0)
-    if _CENTURY.fullmatch(core) and around.following().lower() in ("century", "centuries"):
-        value = roman_value(core)
-        return None if value is None else made([*ordinal(value)], kind, core, 0)
-    span = _SPAN.fullmatch(core)
-    names = name_range(span[1], span[2]) if span else None
-    if names is not None:
-        return made([*names], beyond if stopped else kind, core, 0)
+    numbered = _numbered(core, closing, kind, around)
+    if numbered is not None:
+        return numbered
     if low in ("sr", "jr") and stopped and not left.capitalised:  # before a name, as a title
         return made([FINAL[low]], beyond, core, 0)
-    if low in _BY_NEIGHBOURS and stopped and left.number is None:
-        word, before_capital = _BY_NEIGHBOURS[low]
-        following = around.following()
-        if (core.istitle() and following[:1].isupper()) if before_capital else following[:1].isdecimal():
-            return made([word], beyond, core, 0)
+    words = expand(core, around) if stopped else None
+    if words is not None:
+        return (
+            stopped_short(words, core, closing, kind, around) if words == "minutes" else made([words], beyond, core, 0)
+        )
     day = day_name(core, stopped=stopped)
     if day is not None and (closing != "." or low not in ("sat", "sun") or around.following()):
         return made([day], beyond, core, 0)
@@ -91,6 +75,59 @@ def read_abbreviation(core: str, closing: str, kind: PauseType | None, around: A
         if low in FINAL and not (low in ("co", "max", "est", "ch") and not stopped):
             return stopped_short(FINAL[low], core, closing, kind, around)
     return _initials(core, closing, kind, around)
+
+
+def _place(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
+    """Streets; "St" is a saint before a name, and "Dr" a doctor."""
+    stopped, low, left = closing.startswith("."), core.lower(), around.left
+    street = read_street(core, around)
+    if street is not None:
+        if stopped and core.isalpha():
+            return stopped_short(street.words[0], core, closing, kind, around)
+        return made([*street.words], kind, core, 0)
+    if low not in ("st", "dr") or not (stopped or core == "St" or low in ALWAYS):
+        return None
+    named = around.following()[:1].isupper() and (not left.capitalised or low == "dr")
+    if low == "st" and not stopped and not named and not left.capitalised:
+        return None
+    place = PLACES[low] if left.capitalised or left.number else None
+    words = place if place and not named else {"st": "saint", "dr": "doctor"}[low]
+    ends = words == place and around.following()[:1].isupper()
+    beyond = closing_kind("", closing[1:]) if stopped else kind
+    return made([words], beyond or (kind if ends or not stopped else None), core, 0)
+
+
+def _letter(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
+    """The letter a, and catalogue numbers: "K. 545"."""
+    if core == "A":
+        initial = _initials(core, closing, kind, around)
+        if initial is not None:
+            return initial
+    if core in ("a", "A") and _names_letter(core, closing, around):
+        return made(["_a"], kind, core, 0)
+    if core == "K" and closing == "." and around.following()[:1].isdecimal():
+        return made(["k"], None, core, 0)
+    return None
+
+
+def _numbered(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
+    """ "No.5", "XXI century", "Jan.-Mar.", "Elizabeth I" """
+    glued = _GLUED_SHORT.fullmatch(core)
+    if glued:
+        low = glued[1].lower()
+        name = _GLUED_NAMES.get(low) or NUMBERED_SHORT.get(low) or INNER[low]
+        return made([name, *read_words(glued[2], Left(core=name))], kind, core, 0)
+    if _CENTURY.fullmatch(core) and around.following().lower() in ("century", "centuries"):
+        value = roman_value(core)
+        return None if value is None else made([*ordinal(value)], kind, core, 0)
+    numeral = read_numeral(core, closing, around)
+    if numeral is not None:
+        return made([*numeral], kind, core, 0)
+    span = _SPAN.fullmatch(core)
+    names = name_range(span[1], span[2]) if span else None
+    if names is None:
+        return None
+    return made([*names], closing_kind("", closing[1:]) if closing.startswith(".") else kind, core, 0)
 
 
 def _names_letter(core: str, closing: str, around: Around) -> bool:

@@ -66,9 +66,35 @@ INNER = {
     "ext": "extension",
     "attn": "attention",
     "acct": "account",
+    "asst": "assistant",
+    "intl": "international",
+    "natl": "national",
+    "cont": "continued",
+}
+# Before a number or "of", with a full stop.
+NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
+PLACES = {
+    "st": "street",
+    "dr": "drive",
+    "ave": "avenue",
+    "blvd": "boulevard",
+    "rd": "road",
+    "ln": "lane",
+    "ct": "court",
+    "pl": "place",
+    "pkwy": "parkway",
+    "hwy": "highway",
+    "expy": "expressway",
+    "fwy": "freeway",
+    "tpke": "turnpike",
+    "cir": "circle",
+    "ter": "terrace",
+    "sq": "square",
+    "trl": "trail",
 }
 # The full stop may end a sentence too.
 FINAL = {
+    **{short: name for short, name in PLACES.items() if short in ("ave", "blvd", "rd", "ln", "hwy", "pkwy")},
     "etc": "et cetera",
     "jr": "junior",
     "sr": "senior",
@@ -80,21 +106,17 @@ FINAL = {
     "dept": "department",
     "govt": "government",
     "assn": "association",
-    "ave": "avenue",
-    "blvd": "boulevard",
-    "rd": "road",
-    "ln": "lane",
-    "hwy": "highway",
     "bldg": "building",
-    "min": "minutes",
     "mins": "minutes",
     "max": "maximum",
     "temp": "temperature",
     "misc": "miscellaneous",
     "esp": "especially",
     "univ": "university",
+    "assoc": "associates",
+    "mfg": "manufacturing",
     "ch": "chapter",
-    "sec": "section",
+    "sec": "second",
     "secs": "seconds",
     "hrs": "hours",
     "yrs": "years",
@@ -105,9 +127,6 @@ FINAL = {
     "a.m": "_a m",
     "p.m": "p m",
 }
-# Before a number or "of", with a full stop.
-NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
-PLACES = {"st": "street", "dr": "drive"}
 ALWAYS = frozenset(["mr", "mrs", "dr", "vs", "etc", "approx", "blvd", "lbs", "hrs"])  # also without the full stop
 WHOLE = {
     "w/": "with",
@@ -134,6 +153,8 @@ WHOLE = {
     "thx": "thanks",
     "btw": "by the way",
     "aka": "_a k _a",
+    "wwi": "world war one",
+    "wwii": "world war two",
     "wi-fi": "wifi",
     "tl;dr": "t l d r",
     "'n'": "n",

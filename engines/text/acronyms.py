@@ -18,7 +18,7 @@ _SPELLED = frozenset(
         "mba kgb gmt utc est pst edt ibm bmw amd att hp ios sdk ide ssh ftp tcp udp dns vpn isp iot ar vr pos rsvp "
         "fyi eta asl ufo suv ac dc dj mc mvp nyc la dc emt icu er pta iq iou ngo gop ussr wwii wifi mri ct ekg ada "
         "csv json yaml tls ssl oauth jwt ui aws gcp ios npm svg rgb hdmi aes rsa eur usd gbp abcd iou ota oem obe "
-        "epa fda fcc faa fema nih cdc who imf wto wwf nypd lapd omg imho idk asap"
+        "apr epa fda fcc faa fema nih cdc who imf wto wwf nypd lapd omg imho idk asap"
     )
 ) - {"wifi", "led", "est", "who", "la", "json", "yaml", "oauth", "fema", "ada", "asap", "pos"}
 _WORDS_OF_TWO = frozenset(

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 ADDED_WORDS: dict[str, str] = {
     "_a": "ey1",  # the letter's name, as firm as those of other letters
+    # With a capital letter; see `capital_words`.
+    "_mobile": "m ow0 b iy1 l",
+    "_nice": "n iy1 s",
+    "_polish": "p ow1 l ih0 sh",
+    "_reading": "r eh1 d ih0 ng",
     "async": "ey1 s ih1 ng k",
     "chatbot": "ch ae1 t b aa1 t",
     "debian": "d eh1 b iy0 ax0 n",

@@ -16,6 +16,7 @@ _ISO_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
 _US_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})")
 _MONTH_DAY = re.compile(r"(\d{1,2})/(\d{1,2})")
 _DECADE = re.compile(r"'?(\d{3}0|\d0)'?s")
+_DAY_OR_YEAR = re.compile(r"(?:[12]\d{3}|[12]?\d|3[01])(?:st|nd|rd|th)?(?:$|[-–])")
 _PLAIN_FRACTIONS = frozenset({2, 3, 4, 5, 6, 8, 10, 12, 16})
 _HALVES = {"a": ["_a", "m"], "p": ["p", "m"], "z": ["u", "t", "c"]}
 
@@ -34,8 +35,8 @@ def month_name(core: str, around: Around) -> str | None:
     name = MONTH_SHORT.get(core.lower())
     if name is None or not core[0].isupper():
         return None
-    near_number = (around.left.number is not None) or around.following()[:1].isdecimal()
-    return name if near_number else None
+    dated = _DAY_OR_YEAR.match(around.left.number or "") or _DAY_OR_YEAR.match(around.following())
+    return name if dated else None
 
 
 def day_name(core: str, *, stopped: bool) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from engines.text.context import MAX_TOKEN_CHARS
 from engines.text.folding import fold, script_of
+from engines.text.line_ends import Lines, begins_text
 from engines.text.markup import FOR_THE_EAR, LineEnd, Markup, TextSettings
 from engines.text.phones import PauseType
 from engines.text.pieces import Token
@@ -44,6 +45,8 @@ class Cutter:
         self._line_ends = 0  # in the white space just seen
         self._opens_line = True
         self._pause_due = False  # between this line and the next, unless that is empty
+        self._heading_due = False  # a pause, if the next line begins like one
+        self._lines = Lines()
         self._last_end = 0
 
     @property
@@ -97,6 +100,7 @@ class Cutter:
             self.lost_scripts[script] = self.lost_scripts.get(script, 0) + 1
         self._opens_line = False
         self._last_end = start + len(written)
+        self._lines.saw(text, start, self._last_end, opens_line=opens_line)
         said_as = self._markup.tags.said_as
         pieces = (text[first : first + MAX_TOKEN_CHARS] for first in range(0, len(text), MAX_TOKEN_CHARS))
         return [  # more than one where folding has made it longer: one sign may stand for several
@@ -120,18 +124,21 @@ class Cutter:
         self._opens_line = True
         if before == 0:
             ended = self._markup.end_line()
-            self._pause_due = ended is LineEnd.PAUSE
+            entry, self._heading_due = self._lines.end()
+            self._pause_due = entry or ended is LineEnd.PAUSE
             if ended is LineEnd.FULL_STOP:
                 return [Paragraph(at=self._last_end)]
         if before < 2 <= self._line_ends:
-            self._pause_due = False
+            self._pause_due = self._heading_due = False
+            self._lines.blank()
             return [Paragraph(at=self._last_end)]
         return []
 
     def _letters(self, run: str) -> list[Token | Paragraph]:
         found: list[Token | Paragraph] = []
-        if self._pause_due:
-            self._pause_due = False
+        due = self._pause_due or (self._heading_due and begins_text(run[0]))
+        self._pause_due = self._heading_due = False
+        if due:
             found.append(Paragraph(at=self._last_end, kind=PauseType.PLAIN))
         while run:
             if self._in_link:

@@ -10,7 +10,7 @@ from engines.text.context import Around, Said
 
 _TELEPHONE = re.compile(
     r"(?:\+?\d{1,3}[-.])?\(?\d{3}\)?[-.]?\d{3}[-.]\d{4}|\d{3}[-.]\d{4}|\+\d{7,15}|\+\d{1,3}-\d{2,4}-\d{3,}(?:-\d+)*"
-    r"|1-\d{3}-\d{3}-\d{4}"
+    r"|1-\d{3}-\d{3}-\d{4}|0\d(?:[.-]\d\d){4}|0\d{1,4}/\d{4,8}"
 )
 _LOCAL_NUMBER = re.compile(r"\d{3}[-.]\d{4}")
 _AREA_CODE = re.compile(r"\d{3}")
@@ -25,6 +25,9 @@ _GROUPED = (  # a telephone number's first groups, each a token, and what must f
     (re.compile(r"\(?\d\d\)?"), (r"9?\d{4}-?", r"\d{4}")),
     (re.compile(r"\(?\d\d\)?"), (r"9?\d{4}-\d{4}",)),
     (re.compile(r"1\d\d"), (r"\d{4}", r"\d{4}")),
+    (re.compile(r"8"), (r"\(?\d{3}\)?", r"\d{3}-\d\d-\d\d")),
+    (re.compile(r"0\d{1,3}-\d{2,3}"), (r"\d{2,3}", r"\d\d")),
+    (re.compile(r"[89]\d"), (r"\d{3}", r"\d\d", r"\d\d")),
     (re.compile(r"\+\d{1,3}"), (r"(?:\(?0\)?)?\d{1,5}[-.\d]*",)),
 )
 _NEXT_GROUP = re.compile(r"(?:\(?0\))?\(?\d{2,8}\)?(?:[-.]\d{2,5})*")
@@ -40,7 +43,7 @@ _SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
 def read_telephone(core: str, around: Around) -> Said | None:
     if core in _SHORT_NUMBERS and around.left.lower in ("call", "dial", "called", "calling", "dialed"):
         return Said(words=numbers.digits(core))
-    if _TELEPHONE.fullmatch(core) or (around.left.telephone and _NEXT_GROUP.fullmatch(core)):
+    if _TELEPHONE.fullmatch(core) or (around.left.telephone and _goes_on(core, around)):
         plus = ["plus"] if core.startswith("+") else []
         return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
     called = core.isdecimal() and _CALLED.search(around.before)
@@ -52,6 +55,13 @@ def read_telephone(core: str, around: Around) -> Said | None:
     if _AREA_CODE.fullmatch(core) and _LOCAL_NUMBER.fullmatch(around.following()):
         return Said(words=numbers.digits(core), telephone=True)
     return None
+
+
+def _goes_on(core: str, around: Around) -> bool:
+    """Whether a group of digits belongs to the telephone number before it; one digit does with a group behind it."""
+    if len(core) == 1 and core.isdecimal():
+        return re.fullmatch(r"\d\d", around.following()) is not None
+    return _NEXT_GROUP.fullmatch(core) is not None
 
 
 def _follow(around: Around, patterns: tuple[str, ...]) -> bool:

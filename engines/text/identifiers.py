@@ -13,6 +13,7 @@ from engines.text.acronyms import is_spelled, spell
 from engines.text.amounts import COUNTED
 from engines.text.context import Around, Said
 from engines.text.units import detached_unit
+from engines.text.word_lists import word_list
 
 _BY_SIGN = re.compile(
     r"(?:^| )(?:code|pin|otp|passcode|password|confirmation|ending|ending in|ends in|ending with|"
@@ -21,7 +22,7 @@ _BY_SIGN = re.compile(
     r"(?: (?:number|no|id|digits|code|#))?( is| are| was)?$"
 )
 _BY_PAIRS = re.compile(
-    r"(?:^| )(?:gate|flight|room|order|invoice|ticket|case|model|part|catalog|catalogue|suite|unit|locker|bus|route|"
+    r"(?:^| )(?:gate|flight|room|order|invoice|ticket|case|model|part|cat|catalog(?:ue)?|suite|unit|locker|bus|route|"
     r"train|highway|apartment|apt|box|item|bay|terminal|version|platform|seat|row)(?: (?:number|no|id))?$"
 )
 _WRITTEN = re.compile(r"[A-Za-z0-9]+(?:[-/.][A-Za-z0-9]+)*#?")
@@ -33,6 +34,8 @@ _LONG = re.compile(r"\d+(?:-\d+){2,}")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{7,64}")
 _BACK_AND_FORTH = re.compile(r"\d[a-f]+\d|[a-f]\d+[a-f]")  # neither a number with a unit nor a word with a number
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_USES_OF_CODES = frozenset(word_list("log login sign verify confirm reset complete unlock continue access"))
+_CODES = frozenset(word_list("code pin otp passcode password"))
 _STANDARDS = frozenset(["iso", "am", "pm", "ad", "bc", "usd", "eur", "gbp"])
 
 
@@ -72,15 +75,32 @@ def _named(core: str, around: Around) -> Said | None:
             return None
         return Said(words=_by_sign(core))
     if _BY_PAIRS.search(before):
-        if core.isdecimal() and digits > 4:
-            return Said(words=numbers.digits(core))
-        if core.isdecimal() and digits == 4:
-            return Said(words=_pairs(core))
-        return None
+        if core.isdecimal():
+            return None if digits < 4 else Said(words=_pairs(core) if digits == 4 else numbers.digits(core))
+        return Said(words=_by_sign(core)) if re.search(r"\d{5}", core) else None
+    if _is_code_behind(core, around):
+        return Said(words=_by_sign(core))
     model = around.left.shouted and _MODEL.fullmatch(core) and around.left.lower not in _STANDARDS
     if model and is_spelled(around.left.lower, among_capitals=False):
         return Said(words=[*_pairs(core[:4]), *spell(core[4:])])
     return None
+
+
+def read_named_by_sign(digits: str) -> Said | None:
+    """ "#48213" names something wherever it stands."""
+    return Said(words=numbers.digits(digits)) if len(digits) > 4 and digits.isdecimal() else None
+
+
+def _is_code_behind(core: str, around: Around) -> bool:
+    """ "482913 is your code", "use 482913 to log in" """
+    if not re.fullmatch(r"\d{4,8}", core):
+        return False
+    following = around.following().lower()
+    if following == "to" and around.left.lower in ("use", "enter", "type"):
+        return around.following(2).lower() in _USES_OF_CODES
+    if following != "is" or around.following(2).lower() not in ("your", "the", "my"):
+        return False
+    return any(around.following(count).lower() in _CODES for count in (3, 4, 5))
 
 
 def _is_counted(core: str, around: Around) -> bool:

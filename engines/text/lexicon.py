@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib import resources
 
 from engines.text.additions import ADDED_WORDS
+from engines.text.homographs import HOMOGRAPHS, all_sounds, is_surely_verb, sounds_by_rule
 from engines.text.letter_rules import LetterRules, parse_letter_rules
 from engines.text.word_tags import WordAt, WordTags, parse_word_tags
 
@@ -54,15 +55,23 @@ class Lexicon:
 
     def readings(self, word: str) -> list[tuple[str, ...]]:
         """Every way `pronounce` may say a word, whatever stands around it."""
-        return [self.pronounce(word), *(tuple(listed.split(" ")) for listed in self.homographs.get(word, {}).values())]
+        others = [*self.homographs.get(word, {}).values(), *(all_sounds(word) if word in HOMOGRAPHS else ())]
+        return [self.pronounce(word), *(tuple(listed.split(" ")) for listed in others)]
 
-    def pronounce(self, word: str, word_at: WordAt | None = None) -> tuple[str, ...]:
-        """Phones of a lower-case word, () when it has no letter. `word_at` shows the words around it."""
+    def pronounce(self, word: str, word_at: WordAt | None = None, near: WordAt | None = None) -> tuple[str, ...]:
+        """Phones of a lower-case word, () when it has no letter. `word_at` shows the words around it, `near` those that
+        no pause parts from it."""
+        if near is not None and word in HOMOGRAPHS:
+            sounds = sounds_by_rule(word, near)
+            if sounds is not None:
+                return tuple(sounds.split(" "))
         listed = self.words.get(word)
         if listed is None:
             return self.ruled(word) if len(word) <= _REMEMBERED_LETTERS else self.rules.pronounce(word)
         if word_at is not None and word in self.homographs:
-            listed = self.homographs[word].get(self.tags.tag(word_at), listed)
+            tagged = self.homographs[word]
+            verb = near is not None and "v" in tagged and is_surely_verb(word, near)
+            listed = tagged.get("v" if verb else self.tags.tag(word_at), listed)
         return tuple(listed.split(" "))
 
 

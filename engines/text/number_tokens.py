@@ -13,6 +13,7 @@ from engines.text.digit_strings import read_network_address, read_telephone
 from engines.text.identifiers import read_identifier
 from engines.text.marks import MARKS
 from engines.text.ranges import plain_number, read_range
+from engines.text.streets import read_house_number
 from engines.text.units import detached_unit
 from engines.text.word_lists import word_list
 
@@ -253,6 +254,7 @@ def _group(digits: str) -> list[str]:
 _READERS: tuple[_Reader, ...] = (
     read_telephone,
     read_identifier,
+    read_house_number,
     read_calendar,
     _open_amount,
     read_range,

@@ -21,10 +21,13 @@ from engines.text.abbreviations import (
     WHOLE,
 )
 from engines.text.acronyms import is_spelled_small
+from engines.text.by_neighbours import SHORTS
+from engines.text.capital_words import CAPITAL_WORDS
 from engines.text.context import Left
 from engines.text.currencies import SIGNS
 from engines.text.phones import PauseType
 from engines.text.pieces import Reading
+from engines.text.streets import HOUSE_PARTS
 from engines.text.words import SHORT_KEYS
 
 _ORDINARY = re.compile(r"([A-Za-z][a-z]+(?:'[a-z]+)?)([.,;:!?]?)")
@@ -36,8 +39,10 @@ _KINDS = {
     **dict.fromkeys(",;:", PauseType.PLAIN),
 }
 _OTHERWISE = frozenset().union(
-    WHOLE, MONTH_SHORT, DAY_SHORT, MONTHS, DAY_SHORT.values(), TITLES, INNER, FINAL, NUMBERED_SHORT, ALWAYS, PLACES
-) | {name.lower() for name in (*SHORT_KEYS, *SIGNS)}
+    *(WHOLE, MONTH_SHORT, DAY_SHORT, MONTHS, DAY_SHORT.values(), TITLES, INNER, FINAL, NUMBERED_SHORT, ALWAYS),
+    *(SHORTS, PLACES, HOUSE_PARTS, CAPITAL_WORDS),
+    (name.lower() for name in (*SHORT_KEYS, *SIGNS)),
+)
 _NEW_SENTENCE = Left()
 
 

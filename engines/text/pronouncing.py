@@ -13,17 +13,10 @@ from dataclasses import dataclass
 from engines.text.context import NotYet
 from engines.text.lexicon import Lexicon
 from engines.text.phones import VOWELS, PauseType, Phone, pause, phone_id
-from engines.text.word_lists import word_list
 
 _SIBILANTS = frozenset(["s", "z", "sh", "zh", "ch", "jh"])
 _VOICELESS = frozenset(["p", "t", "k", "f", "th"])
 CLITICS = {"'s": "z", "'d": "d", "'ll": "l", "'ve": "v"}
-# After these "read" and "lead" are said as in "to read"; elsewhere "read" is the past and "lead" the metal or the past.
-_BEFORE_INFINITIVES = frozenset(
-    word_list("to will can shall could would should may might must do did does not please cannot cant dont wont didnt")
-)
-_INFINITIVES = {"read": ("r", "iy1", "d"), "lead": ("l", "iy1", "d")}
-_LEADERS = frozenset(["i", "we", "they", "who", "that"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +53,7 @@ class Pronouncer:
         self._before: tuple[str | None, str | None] = (None, None)  # two words back, one word back
         self._last_symbol: str | None = None
         self._closed = False
+        self._after_pause = True  # stands the first word waiting
         self._begun = 0  # phones of the first word waiting that are out already
 
     @property
@@ -78,6 +72,8 @@ class Pronouncer:
                 if self._last_symbol is not None and self._last_symbol != "pau":
                     phones.append(self._pause(item))
             else:
+                if not self._begun:
+                    self._after_pause = self._last_symbol in (None, "pau")
                 try:
                     sounds = self._sounds(0)
                 except NotYet:
@@ -121,8 +117,6 @@ class Pronouncer:
         if word == "the":
             return ("dh",)
         readings = self._lexicon.readings(word)
-        if word in _INFINITIVES:
-            readings.append(_INFINITIVES[word])
         same = 0
         while all(len(reading) > same and reading[same] == readings[0][same] for reading in readings):
             same += 1
@@ -158,10 +152,11 @@ class Pronouncer:
             return self._clitic(word)
         if word == "the":
             return ("dh", "iy0" if self._vowel_follows(place) else "ax0")
-        before = self._word_at(place - 1)
-        if word in _INFINITIVES and (before in _BEFORE_INFINITIVES or (word == "lead" and before in _LEADERS)):
-            return _INFINITIVES[word]
-        sounds = self._lexicon.pronounce(word, lambda offset: self._word_at(place + offset))
+        sounds = self._lexicon.pronounce(
+            word,
+            lambda offset: self._word_at(place + offset),
+            lambda offset: None if offset < 0 == place and self._after_pause else self._word_at(place + offset),
+        )
         return sounds or tuple(phone for letter in word for phone in self._lexicon.pronounce(letter))
 
     def _vowel_follows(self, place: int) -> bool:

@@ -78,6 +78,13 @@ def _joined(low: _End, high: _End, is_hyphen: bool, around: Around) -> Said | No
         if is_code(first.number) or is_code(second.number):
             digits = re.sub(r"\D", "", first.number + second.number)
             return Said(words=numbers.digits(digits)) if is_hyphen else None
+        if (
+            is_hyphen
+            and around.left.capitalised
+            and len(second.number) == 3
+            and float(first.number) > float(second.number)
+        ):
+            return Said(words=[*plain_number(first.number), *plain_number(second.number)])  # a Boeing 747-400
         if first.number.isdecimal() and len(first.number) < 3 and is_day_of_month(int(first.number), around):
             day = int(second.number) if second.number.isdecimal() else None
             first_day = numbers.ordinal(int(first.number))

@@ -13,9 +13,10 @@ from engines.text.abbreviations import MONTHS, WHOLE
 from engines.text.acronyms import spell
 from engines.text.addresses import read_address, spell_out
 from engines.text.amounts import read_sign
+from engines.text.capital_words import read_capital_word
 from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
 from engines.text.expressions import read_expression
-from engines.text.identifiers import read_letters_code
+from engines.text.identifiers import read_identifier, read_letters_code, read_named_by_sign
 from engines.text.inches import read_inches
 from engines.text.joined_words import read_joined_words
 from engines.text.lone_marks import read_marks
@@ -71,6 +72,9 @@ def read(token: Token, around: Around) -> Reading:
         return inches
     if _GRADE.fullmatch(core):
         return made([*spell(core[0]), "minus"], kind, core, 0)
+    capital = read_capital_word(core, around)
+    if capital is not None:
+        return made([capital], kind, core, 0)
     short = read_abbreviation(core, closing, kind, around)
     if short is not None:
         return short
@@ -94,7 +98,8 @@ def _is_day_before_month(core: str, around: Around) -> bool:
 def _read_said(core: str, text: str, around: Around) -> Said | None:
     marked = text.lstrip("([{\"'*_`").rstrip(CLOSING + STOPS)  # "#tag", "~5" and "<5" keep their mark
     if re.fullmatch(r"#\d[\d.,]*", marked):
-        return Said(words=["number", *read_words(marked[1:], around.left)])
+        named = read_identifier(marked[1:], around) or read_named_by_sign(marked[1:])
+        return Said(words=["number", *(named.words if named else read_words(marked[1:], around.left))])
     said = read_address(marked) or read_address(core)
     if said is not None:
         return Said(words=said)

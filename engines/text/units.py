@@ -89,6 +89,8 @@ _SINGLE: dict[str, Names] = {
     "d": ("day", "days"),
     "wk": ("week", "weeks"),
     "wks": ("week", "weeks"),
+    "mo": ("month", "months"),
+    "mos": ("month", "months"),
     "yr": ("year", "years"),
     "yrs": ("year", "years"),
     "mph": ("mile per hour", "miles per hour"),

@@ -11,6 +11,14 @@ from engines.text.phones import PauseType
 from engines.text.pieces import Reading, closing_kind, made, stopped_short
 from engines.text.ranges import range_kind
 from engines.text.units import FIRST_HALVES, detached_unit
+from engines.text.word_lists import word_list
+
+_MEASURED = frozenset(
+    word_list(
+        "walk drive ride run swim flight hike trip commute break timer video clip song call meeting talk speech nap "
+        "delay wait interval workout session read ladder fence pole pipe cable board ceiling race radius wingspan"
+    )
+)
 
 
 def read_unit(core: str, closing: str, kind: PauseType | None, around: Around) -> Reading | None:
@@ -30,7 +38,7 @@ def read_unit(core: str, closing: str, kind: PauseType | None, around: Around) -
         names = detached_unit(core, left.number)
     if names is None:
         return None
-    one = left.number == "1" or (not closing and _measures_noun(around, 1))
+    one = left.number == "1" or (closing in ("", ".") and _measures_noun(around, 1))
     said = stopped_short(names[not one], core, closing, kind, around)
     if not said.left.core:
         return said
@@ -38,7 +46,9 @@ def read_unit(core: str, closing: str, kind: PauseType | None, around: Around) -
 
 
 def _measures_noun(around: Around, behind: int) -> bool:
-    """ "a 6 ft fence" """
+    """ "a 6 ft fence", "5 min. walk" """
+    if around.following(behind) in _MEASURED:
+        return True
     if len(around.recent) < 2 or around.recent[-2].lower() not in ARTICLES:
         return False
     return is_before_noun(Around(left=Left(core=around.recent[-2]), peek=around.peek), behind)

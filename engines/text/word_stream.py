@@ -10,7 +10,9 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
+from engines.text.broken_words import is_broken, joined
 from engines.text.context import CLOSING, MAX_TOKEN_CHARS, OPENING, STOPS, Around, Left, NotYet
 from engines.text.cutting import Cutter, Paragraph
 from engines.text.errors import ExpansionTooLong
@@ -108,6 +110,8 @@ class WordStream:
             return True
         self.read_chars += len(token.text)
         try:
+            if token.text[-1:] == "-":
+                token = self._mended(token)
             reading = read(token, self._around())
         except NotYet:
             self._seen = len(self._tokens)
@@ -115,6 +119,17 @@ class WordStream:
         self._seen = -1
         self._take(token, reading)
         return True
+
+    def _mended(self, token: Token) -> Token:
+        """A word broken over two lines, put together."""
+        following = self._peek(1) if is_broken(token.text) else None
+        after = self._tokens[1] if following is not None else None
+        whole = joined(token.text, following or "") if isinstance(after, Token) and after.opens_line else None
+        if whole is None or after is None or isinstance(after, Paragraph):
+            return token
+        self._tokens.popleft()
+        self._tokens[0] = mended = replace(after, text=whole, start=token.start, opens_line=token.opens_line)
+        return mended
 
     def _around(self) -> Around:
         recent = () if self._left.starts_sentence else tuple(self._recent)

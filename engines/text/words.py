@@ -13,6 +13,7 @@ from engines.text.additions import ADDED_WORDS
 from engines.text.context import Around, Left
 from engines.text.marks import sign_name
 from engines.text.number_tokens import read_number
+from engines.text.numerals import LETTERED, NUMBERED, numeral_words
 from engines.text.word_lists import word_list
 
 _SEPARATORS = re.compile(r"([-–/_\\|()\[\]{}<>~*\"`]+)")
@@ -22,28 +23,32 @@ _DOTTED = re.compile(r"((?:[A-Za-z]\.)+[A-Za-z]?)('s|)")
 _CLOCK = re.compile(r"\d{1,2}(?::\d\d)(?:am|pm)?|\d{1,2}(?:am|pm)", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 _NAME_PREFIX = re.compile(r"(?:Mc|Mac|De|Di|Du|La|Le|Van|Von|Fitz|O)[A-Z][a-z]+|[A-Z]{2,}(?:s|ed|ing)")
-_ROMAN = re.compile(r"(?=[ivxl])(xl|l?x{0,3})(ix|iv|v?i{0,3})")
-_ROMAN_VALUES = {"i": 1, "v": 5, "x": 10, "l": 50}
-_NUMBERED = frozenset(
-    word_list(
-        "episode season round scenario chapter part volume act section book phase type level title appendix figure "
-        "table step article mark grade stage bowl tier class scene canto psalm lesson unit war"
-    )
-)
-LETTERED = frozenset(
-    word_list(
-        "an plan vitamin group option team point hepatitis model exhibit side category serie letter grade variant"
-    )
-)
-_RULERS = frozenset(
-    word_list(
-        "henry louis charles george edward james william elizabeth mary richard john paul pius benedict leo "
-        "napoleon philip alexander nicholas peter catherine frederick wilhelm francis ferdinand alfonso gregory "
-        "innocent clement urban ramses ptolemy ivan carl gustav christian"
-    )
-)
-
-_CASED_NAMES = {"LaTeX": "latex", "BibTeX": "bib tek", "TeX": "tek", "YouTuber": "youtuber", "LinkedIn": "linked in"}
+_CASED_NAMES = {
+    "LaTeX": "latex",
+    "BibTeX": "bib tek",
+    "TeX": "tek",
+    "YouTuber": "youtuber",
+    "YouTubers": "youtubers",
+    "LinkedIn": "linked in",
+    "NumPy": "num pie",
+    "SciPy": "sigh pie",
+    "PyTorch": "pie torch",
+    "PyPI": "pie p i",
+    "PostgreSQL": "postgres q l",
+    "LLaMA": "llama",
+    "LoRA": "lora",
+    "QLoRA": "q lora",
+    "RoPE": "rope",
+    "RoBERTa": "roberta",
+    "MoE": "m o e",
+    "CoT": "c o t",
+    "ReLU": "re lu",
+    "SaaS": "sass",
+    "PaaS": "pass",
+    "IaaS": "i _a _a s",
+    "JoAnn": "joann",
+    "LeAnn": "leann",
+}
 _BETWEEN = {"*": "times", "<": "is less than", ">": "is greater than", "~": "to", "|": "or", "\\": "backslash"}
 SHORT_KEYS = {"ctrl": "control", "cmd": "command", "msg": "message"}
 TIME_ZONES = frozenset(word_list("CET CEST EST EDT CST CDT MST MDT PST PDT BST IST JST AEST GMT UTC"))
@@ -112,7 +117,7 @@ def _part(part: str, left: Left) -> list[str]:
 
 
 def _digits(piece: str) -> list[str]:
-    if len(piece) == 4 and piece.isdecimal() and "1100" <= piece < "2100":
+    if len(piece) == 4 and piece.isdecimal() and piece[0] != "0" and not piece.endswith("000"):
         return numbers.year(int(piece))
     plain = len(piece) < 5 and piece.count(".") < 2
     return numbers.quantity(piece) if plain else numbers.digits(re.sub(r"\D", "", piece))
@@ -126,9 +131,12 @@ def _word(word: str, left: Left) -> list[str]:
         return [low]
     if word in _CASED_NAMES:
         return _CASED_NAMES[word].split()
+    if word.endswith("'s") and not word.isupper() and any(letter.isupper() for letter in word[1:-2]):
+        said = _word(word[:-2], left)
+        return [*said[:-1], said[-1] + "'s"]
     if low in SHORT_KEYS:
         return [SHORT_KEYS[low]]
-    roman = _roman(word, left)
+    roman = numeral_words(word, left)
     if roman is not None:
         return roman
     if word in TIME_ZONES and re.search(r"\d$|^[ap]\.?m$", left.lower):
@@ -150,37 +158,9 @@ def _word(word: str, left: Left) -> list[str]:
 
 def _letter(letter: str, left: Left) -> list[str]:
     """The article "a", or the letter: "Plan A", but "A plan"."""
-    named = letter == "A" and (left.lower in LETTERED or left.lower in _NUMBERED)
-    roman = _roman(letter, left)
+    named = letter == "A" and (left.lower in LETTERED or left.lower in NUMBERED)
+    roman = numeral_words(letter, left)
     return roman if roman is not None else spell(letter) if named else [letter.lower()]
-
-
-def is_numeral(word: str, left: Left) -> bool:
-    """Whether a capital letter is a Roman number: "Part V"."""
-    return _roman(word, left) is not None
-
-
-def _roman(word: str, left: Left) -> list[str] | None:
-    if word.endswith(("'s", "’s")):
-        said = _roman(word[:-2], left)
-        return None if said is None else [*said[:-1], said[-1] + "'s"]
-    low = word.lower()
-    value = roman_value(word)
-    if value is None or not left.capitalised or left.shouted:
-        return None
-    if left.lower in _NUMBERED:
-        return numbers.cardinal(value)
-    if left.lower in _RULERS:
-        return None if low == "i" else ["the", *numbers.ordinal(value)]
-    return numbers.cardinal(value) if len(word) > 1 and low not in ("xl", "xx", "li", "mi") else None
-
-
-def roman_value(word: str) -> int | None:
-    low = word.lower()
-    if not word.isupper() or not _ROMAN.fullmatch(low):
-        return None
-    values = [_ROMAN_VALUES[letter] for letter in low]
-    return sum(-one if one < other else one for one, other in zip(values, [*values[1:], 0], strict=True))
 
 
 def _stem(word: str) -> tuple[str, str]:

@@ -1,0 +1,87 @@
+"""Street addresses as Americans write them: "1600 Pennsylvania Ave NW", "45 W 34th St", "Apt 4B"."""
+
+from __future__ import annotations
+
+import re
+
+from engines.text import numbers
+from engines.text.abbreviations import PLACES
+from engines.text.context import Around, Said
+from engines.text.word_lists import word_list
+
+_FULL = frozenset(PLACES.values())
+_SURE = frozenset(word_list("ave blvd rd pkwy hwy expy fwy tpke"))  # without a house number before them
+_DIRECTIONS = {
+    "n": "north",
+    "s": "south",
+    "e": "east",
+    "w": "west",
+    "ne": "northeast",
+    "nw": "northwest",
+    "se": "southeast",
+    "sw": "southwest",
+}
+HOUSE_PARTS = {
+    "apt": "apartment",
+    "ste": "suite",
+    "rm": "room",
+    "bldg": "building",
+    "fl": "floor",
+    "rte": "route",
+    "rt": "route",
+    "hwy": "highway",
+}
+_ORDINAL = re.compile(r"\d{1,3}(?:st|nd|rd|th)")
+_HOUSE = re.compile(r"[1-9]\d{3}")
+_MAX_NAME_TOKENS = 3  # between a house number and the kind of street
+
+
+def read_street(core: str, around: Around) -> Said | None:
+    """A kind of street, a direction or a part of a house. None for anything else."""
+    low = core.replace(".", "").lower()
+    if low in _DIRECTIONS and core.isupper():
+        return Said(words=[_DIRECTIONS[low]]) if _is_direction(low, around) else None
+    if not core.istitle():
+        return None
+    if low in HOUSE_PARTS and around.following()[:1].isdecimal():
+        return Said(words=[HOUSE_PARTS[low]])
+    if low not in PLACES or not (is_street_name(around.left.core) or _numbered_before(around)):
+        return None
+    if low in ("st", "dr"):
+        return Said(words=[PLACES[low]]) if _ORDINAL.fullmatch(around.left.core) else None
+    return Said(words=[PLACES[low]]) if low in _SURE or _numbered_before(around) else None
+
+
+def is_street_name(core: str) -> bool:
+    return core[:1].isupper() or _ORDINAL.fullmatch(core) is not None
+
+
+def read_house_number(core: str, around: Around) -> Said | None:
+    """ "1204 Elm St" is twelve oh four."""
+    if not _HOUSE.fullmatch(core) or not _leads_to_street(around):
+        return None
+    value = int(core)
+    return Said(words=numbers.year(value) if value % 1000 else numbers.cardinal(value))
+
+
+def _numbered_before(around: Around) -> bool:
+    """Whether a house number opened the address."""
+    return is_street_name(around.left.core) and any(one.isdecimal() for one in around.recent[:-1])
+
+
+def _is_direction(low: str, around: Around) -> bool:
+    left = around.left
+    if left.capitalised and (left.lower in PLACES or left.lower in _FULL):
+        return True
+    return (len(low) > 1 or (left.number or "").isdecimal()) and _leads_to_street(around)
+
+
+def _leads_to_street(around: Around) -> bool:
+    """Whether names and then a kind of street follow."""
+    for count in range(1, _MAX_NAME_TOKENS + 2):
+        following = around.following(count)
+        if count > 1 and (following.lower() in PLACES or following.lower() in _FULL) and following.istitle():
+            return True
+        if not is_street_name(following) or not around.goes_on(count):
+            return False
+    return False
