@@ -11,7 +11,7 @@ BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
-.PHONY: all serve test sanitize test-deploy lock test-clients test-web test-slow lint types contracts units drill voice judge gpu-spike clean
+.PHONY: all serve test sanitize test-gpu-dry test-deploy lock test-clients test-web test-slow lint types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
@@ -44,6 +44,10 @@ test: .venv-dev/ready all
 
 test-clients: .venv-dev/ready .venv-clients/ready
 	SERVER_PYTHON=.venv-dev/bin/python .venv-clients/bin/python -m pytest tests/clients -c tests/clients/pytest.ini --rootdir .
+
+# The GPU engine over CUDA libraries that are pretended: no GPU, an environment of its own, offline once it is made.
+test-gpu-dry:
+	$(PYTHON) tests/dry_cuda/run.py $(DRY_ARGS)
 
 # Manifests, images, proxies, rules and dashboard, each by its own tool; what is missing is named and skipped.
 .venv-dev/deploy: .venv-dev/ready tests/deployment/requirements.txt
@@ -150,4 +154,4 @@ gpu-spike:
 	$$python loadtests/gpu_spike.py $(SPIKE_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-clients .venv-bench .venv-peers build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-gpu-dry .venv-clients .venv-bench .venv-peers build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache

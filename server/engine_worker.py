@@ -26,7 +26,7 @@ from server.dictionary_shelf import DictionaryShelf
 from server.pipe import BlockingPipe
 
 _STATS_EVERY_S = 1.0
-_COLLECT_AFTER = (500, 4, 60)  # new objects; of these collections a second one; of those one of all objects
+_COLLECT_AFTER = (500, 4, 6)  # new objects; of these collections a second one; of those one of all objects
 READY = "ready"
 
 

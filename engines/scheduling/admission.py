@@ -15,9 +15,9 @@ from engines.scheduling.device_profile import DeviceProfile
 from engines.scheduling.policy import first_chunk
 from engines.sequence import Phase, Sequence
 
-_FEWEST = 1 / 8  # of capacity: what the guard leaves, or one full batch; each stream then gains lead
+_MOST = 3 / 4  # of capacity, that may be generated at once: each stream gains lead
 _DECREASE = 0.9
-_INCREASE = 1 / 8  # of capacity, in a second
+_INCREASE = 1 / 32  # of capacity, in a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def load_of(sequences: Collection[Sequence], now: float) -> Load:
 class Admission:
     def __init__(self, config: EngineConfig, profile: DeviceProfile) -> None:
         self._config, self._profile = config, profile
-        self._share = 1.0  # of capacity, that may be generated at once
+        self._share = _MOST  # of capacity, that may be generated at once
         self._seen_at_s: float | None = None
         self._late_at_s = float("-inf")
 
@@ -93,16 +93,20 @@ class Admission:
 
     def saw_time(self, now: float) -> None:
         if self._seen_at_s is not None:
-            self._share = min(1.0, self._share + _INCREASE * (now - self._seen_at_s))
+            self._share = min(_MOST, self._share + _INCREASE * (now - self._seen_at_s))
         self._seen_at_s = now
 
     def _most_busy(self, capacity: int) -> int:
-        fewest = max(_FEWEST * capacity, self._profile.efficient_rows(self._config.max_batch))
-        return min(capacity, max(1, round(max(self._share * capacity, fewest))))
+        return min(capacity, max(self._fewest, round(self._share * capacity)))
+
+    @property
+    def _fewest(self) -> int:
+        """Half an efficient batch: in overload the machine is kept busy, and a new stream waits for few others."""
+        return max(1, self._profile.efficient_rows(self._config.max_batch) // 2)
 
     def _rejected(self, reason: str) -> str:
         self._lower()
         return reason
 
     def _lower(self) -> None:
-        self._share = max(_FEWEST, _DECREASE * self._share)
+        self._share = max(self._fewest / self.capacity, _DECREASE * self._share)

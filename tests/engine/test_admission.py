@@ -94,8 +94,8 @@ def test_lateness_and_rejections_lower_what_is_generated_at_once_and_time_raises
     for _ in range(5):
         judge.saw_late(now)
     once = judge.streams_left(free)
-    assert before == capacity - 2
-    assert once == pytest.approx(0.9 * capacity - 2, abs=1), "chunks late together are late once"
+    assert 0.7 * capacity < before + 2 < capacity, "each of as many as are generated at once gains lead"
+    assert once + 2 == pytest.approx(0.9 * (before + 2), abs=1), "chunks late together are late once"
     full = Load(running=capacity, first_pending=0, busy=capacity)
     for _ in range(100):
         assert judge.refusal(full) is not None
@@ -103,5 +103,5 @@ def test_lateness_and_rejections_lower_what_is_generated_at_once_and_time_raises
     assert 0 < fewest < capacity / 7
     assert "being generated" in (judge.refusal(Load(running=60, first_pending=0, busy=60)) or "")
     assert judge.capacity == capacity, "what the machine sustains is another thing"
-    judge.saw_time(now + 10)
+    judge.saw_time(now + 30)
     assert judge.streams_left(free) == before

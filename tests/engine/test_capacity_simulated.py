@@ -36,25 +36,26 @@ def test_the_profile_takes_little_time_and_leaves_nothing_behind(bundle: Bundle,
 @machines
 def test_capacity_does_not_change_with_hours_of_nothing_nor_with_lone_streams(bundle: Bundle, machine: Machine) -> None:
     simulator = simulated(bundle, machine)
-    fresh = simulator.capacity
+    fresh, left = simulator.capacity, simulator.stats.streams_left
+    assert left >= 0.7 * fresh
     simulator.rest(hours=3)
     assert simulator.capacity == pytest.approx(fresh, rel=0.15)
     for index in range(20):
         simulator.ask(f"lone{index}", SHORT)
         simulator.finish()
     assert simulator.capacity == pytest.approx(fresh, rel=0.15)
-    assert simulator.stats.streams_left == simulator.capacity
+    assert simulator.stats.streams_left == pytest.approx(left, rel=0.15)
 
 
 def test_capacity_does_not_change_with_a_full_load(bundle: Bundle) -> None:
     simulator = simulated(bundle, THREE)
-    fresh = simulator.capacity
+    fresh, left = simulator.capacity, simulator.stats.streams_left
     offer(simulator, 2 * fresh, seconds=8)
     assert simulator.refused() > 0
     simulator.finish()
     assert simulator.capacity == pytest.approx(fresh, rel=0.15)
     simulator.rest(hours=0.01)
-    assert simulator.stats.streams_left == simulator.capacity
+    assert simulator.stats.streams_left == pytest.approx(left, rel=0.15)
 
 
 def test_capacity_is_near_the_knee(bundle: Bundle) -> None:
