@@ -11,7 +11,7 @@ BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
-.PHONY: all serve test sanitize test-gpu-dry test-deploy lock test-clients test-web test-slow lint types contracts units drill voice judge gpu-spike clean
+.PHONY: all serve test sanitize test-gpu-dry test-deploy lock test-clients test-reference test-web test-slow lint types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
@@ -26,7 +26,7 @@ all: lint types contracts units
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) $(SETUPTOOLS) torch==2.13.0
 	rm -f engines/runtime/_kernels*.so
-	.venv-dev/bin/pip install $(BUILD_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,eval,bench]"
+	.venv-dev/bin/pip install $(BUILD_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,export,eval,bench]"
 	touch $@
 
 serve: .venv/ready
@@ -48,6 +48,17 @@ test-clients: .venv-dev/ready .venv-clients/ready
 # The GPU engine over CUDA libraries that are pretended: no GPU, an environment of its own, offline once it is made.
 test-gpu-dry:
 	$(PYTHON) tests/dry_cuda/run.py $(DRY_ARGS)
+
+# Our networks beside the makers' own implementation, which wants an environment of its pins. With REFERENCE_SIZE=0.6B or
+# 1.7B at the published sizes: minutes, and 16 GB.
+.venv-reference/ready: tests/reference/requirements.txt
+	$(PYTHON) -m venv .venv-reference
+	.venv-reference/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) $(SETUPTOOLS) torch==2.13.0
+	.venv-reference/bin/pip install $(PIP_FLAGS) --no-deps -r tests/reference/requirements.txt
+	touch $@
+
+test-reference: .venv-reference/ready
+	.venv-reference/bin/python -m pytest tests/reference -c tests/reference/pytest.ini --rootdir .
 
 # Manifests, images, proxies, rules and dashboard, each by its own tool; what is missing is named and skipped.
 .venv-dev/deploy: .venv-dev/ready tests/deployment/requirements.txt
@@ -154,4 +165,4 @@ gpu-spike:
 	$$python loadtests/gpu_spike.py $(SPIKE_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-gpu-dry .venv-clients .venv-bench .venv-peers build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-gpu-dry .venv-clients .venv-bench .venv-peers .venv-reference build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache

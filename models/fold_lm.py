@@ -21,7 +21,7 @@ _ROTATED = {"do_rotary": 1, "scale": 1.0}
 
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model with nodes of our own; it may have none of the parts."""
-    return fold(model, lambda graph: [*_attentions(graph), *_products(graph)])
+    return fold(model, lambda graph: [*_attentions(graph), *products(graph)])
 
 
 def _attentions(graph: onnx.GraphProto) -> Iterator[tuple[str, Part]]:
@@ -47,7 +47,8 @@ def _attentions(graph: onnx.GraphProto) -> Iterator[tuple[str, Part]]:
         yield ATTENTION, Part([node], [packed, past_k, past_v, last, total, cosine, sine], list(node.output))
 
 
-def _products(graph: onnx.GraphProto) -> Iterator[tuple[str, Part]]:
+def products(graph: onnx.GraphProto) -> Iterator[tuple[str, Part]]:
+    """The int8 products, each with the quantisation of what enters it."""
     makes = {name: node for node in graph.node for name in node.output}
     users = [name for node in graph.node for name in node.input]
     for node in list(graph.node):

@@ -22,15 +22,17 @@ MIN_WEIGHTS = 16_384  # smaller products gain nothing
 Feeds = dict[str, NDArray[Any]]
 
 
-def products(model: onnx.ModelProto, wanted: Callable[[str], bool] = lambda name: True) -> list[onnx.NodeProto]:
-    """The MatMul and Gemm nodes whose second input is a large constant, stored as float16 behind a Cast."""
+def products(
+    model: onnx.ModelProto, wanted: Callable[[str], bool] = lambda name: True, least: int = MIN_WEIGHTS
+) -> list[onnx.NodeProto]:
+    """The MatMul and Gemm nodes whose second input is a constant of `least` weights or more, stored behind a Cast."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     constants = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
     found = []
     for node in model.graph.node:
         if not _multiplies(node) or constants.get(node.input[1]) not in stored or not wanted(node.input[1]):
             continue
-        if np.prod(stored[constants[node.input[1]]].dims) >= MIN_WEIGHTS:
+        if np.prod(stored[constants[node.input[1]]].dims) >= least:
             found.append(node)
     return found
 
@@ -40,11 +42,11 @@ def _multiplies(node: onnx.NodeProto) -> bool:
     return node.op_type in ("MatMul", "Gemm") and len(node.input) == 2 and not node.attribute
 
 
-def scales(model: onnx.ModelProto, calls: Iterable[Feeds]) -> dict[str, np.float32]:
+def scales(model: onnx.ModelProto, calls: Iterable[Feeds], least: int = MIN_WEIGHTS) -> dict[str, np.float32]:
     """A step of int8 for what enters each product, by the tensor's name: no magnitude seen in the calls is cut."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
-    names = sorted({node.input[0] for node in products(model)})
+    names = sorted({node.input[0] for node in products(model, least=least)})
     known = {output.name for output in watched.graph.output}
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in known
@@ -67,7 +69,10 @@ def scales_in(model: onnx.ModelProto) -> dict[str, np.float32]:
 
 
 def quantised(
-    model: onnx.ModelProto, scale: dict[str, np.float32], wanted: Callable[[str], bool] = lambda name: True
+    model: onnx.ModelProto,
+    scale: dict[str, np.float32],
+    wanted: Callable[[str], bool] = lambda name: True,
+    least: int = MIN_WEIGHTS,
 ) -> onnx.ModelProto:
     """The same graph with int8 products; `scale` of every product's input as `scales` gives it."""
     result = onnx.ModelProto()
@@ -75,7 +80,7 @@ def quantised(
     graph = result.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored}
-    chosen = {node.output[0] for node in products(model, wanted)}
+    chosen = {node.output[0] for node in products(model, wanted, least)}
     nodes: list[onnx.NodeProto] = []
     added: dict[str, onnx.TensorProto] = {}
     entered: set[str] = set()

@@ -19,37 +19,29 @@ from engines.config import check_draft_tolerance
 from engines.messages import EngineStats
 from engines.runtime.installed import check_one_runtime
 from engines.runtime.kernels import choose
-from server import (
-    eleven_body,
-    eleven_http,
-    eleven_ws,
-    http_catalogue,
-    http_dictionaries,
-    http_page,
-    http_speech,
-    ops,
-    ws_speech,
-)
 from server.access import Access
-from server.connections import Connections
-from server.cross_origin import CrossOrigin
-from server.engine_client import EngineClient
-from server.engine_link import Worker
+from server.engine.client import EngineClient
+from server.engine.link import Worker
 from server.errors import ApiError
-from server.held_bytes import Memory
-from server.hosts import Hosts
-from server.http_guard import HttpGuard
+from server.http import ops, page
+from server.http.connection_limit import ConnectionLimit
+from server.http.connections import Connections
+from server.http.cross_origin import CrossOrigin
+from server.http.denial import deny, no_such_path
+from server.http.guard import HttpGuard
+from server.http.held_bytes import Memory
+from server.http.hosts import Hosts
 from server.logs import get_logger
 from server.metrics import Metrics
-from server.places import Places
-from server.pronunciations import Dictionaries
+from server.protocols.elevenlabs import messages as elevenlabs
+from server.routing.registry import ROUTERS
 from server.settings import Settings
+from server.speech.pronunciations import Dictionaries
 from server.state import State, state_of
-from server.ws_refusal import deny, no_such_path
 
 log = get_logger()
 VERSION = "0.1.0"
-_PARTS = (http_speech, ws_speech, eleven_http, eleven_ws, http_catalogue, http_dictionaries, http_page, ops)
+_ROUTERS = (*ROUTERS, page.router, ops.router)
 
 
 def create_app(
@@ -86,21 +78,21 @@ def create_app(
             of_address=settings.anonymous_dictionaries,
             max_expanded=settings.max_characters,
         ),
-        places=Places(settings.max_connections),
+        connection_limit=ConnectionLimit(settings.max_connections),
         held=Memory(settings.max_held_bytes),
         clock=clock,
     )
     state.check_voice_names()
     metrics.watch(draining=lambda: state.draining, engine_pid=lambda: engine.pid)
-    for part in _PARTS:
-        app.include_router(part.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     app.router.default = _no_such_path
     app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)
     app.add_middleware(Connections, refusal=_guarded)
     app.add_middleware(CrossOrigin, settings=settings)
     app.add_middleware(Hosts, settings=settings, refusal=_guarded)
     app.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]
-    app.add_exception_handler(eleven_body.Invalid, _invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(elevenlabs.Invalid, _invalid)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _fault)
     return app
@@ -123,7 +115,7 @@ def _guarded(scope: Scope, error: ApiError) -> ASGIApp:
 
 
 async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
-    routes = [route for part in _PARTS for route in part.router.routes]
+    routes = [route for router in _ROUTERS for route in router.routes]
     await _guarded(scope, no_such_path(scope, routes))(scope, receive, send)
 
 
@@ -131,7 +123,7 @@ async def _api_error(request: Request, error: ApiError) -> JSONResponse:
     return _refused(request, error)
 
 
-async def _invalid(request: Request, invalid: eleven_body.Invalid) -> JSONResponse:
+async def _invalid(request: Request, invalid: elevenlabs.Invalid) -> JSONResponse:
     """The form of a request in ElevenLabs' dialect."""
     state_of(request).refused(ApiError("invalid_parameter", str(invalid)))
     return invalid.response()
@@ -155,6 +147,6 @@ async def _fault(request: Request, error: Exception) -> JSONResponse:
 def _refused(connection: HTTPConnection, error: ApiError) -> JSONResponse:
     state_of(connection).refused(error)
     request_id = f"req-{uuid.uuid4().hex}"
-    if eleven_body.is_spoken(connection):
-        return eleven_body.error_response(error, request_id)
+    if elevenlabs.is_spoken(connection):
+        return elevenlabs.error_response(error, request_id)
     return error.response(request_id)

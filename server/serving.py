@@ -19,13 +19,13 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import start_http_server
 
-from server.engine_worker import keep_from_collector
-from server.http_lobby import Lobby
-from server.http_protocol import HttpProtocol
+from server.engine.worker import keep_from_collector
 from server.logs import get_logger
 from server.settings import Settings
 from server.state import State
-from server.ws_protocol import WsProtocol
+from server.transport.http_protocol import HttpProtocol
+from server.transport.idle_connections import IdleConnections
+from server.transport.websocket_protocol import WsProtocol
 
 log = get_logger()
 _SEND_BUFFER_BYTES = 65_536  # the kernel's default would hide minutes of unread audio from us
@@ -99,10 +99,10 @@ def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.C
     places = min(2 * settings.max_connections, max_files - _OWN_FILES)  # silent ones among them
     if places < settings.max_connections:
         log.warning("few_open_files", limit=max_files, max_connections=settings.max_connections)
-    lobby = Lobby(places)
+    idle_connections = IdleConnections(places)
     http = partial(
         HttpProtocol,
-        lobby=lobby,
+        idle_connections=idle_connections,
         max_head_bytes=settings.max_head_bytes,
         max_body_bytes=settings.max_body_bytes,
         head_timeout_s=settings.body_timeout_s,
@@ -112,7 +112,7 @@ def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.C
         log_level="error",  # its warnings are about what clients send, as often as they like
         access_log=False,
         http=http,  # type: ignore[arg-type]
-        ws=partial(WsProtocol, lobby=lobby),  # type: ignore[arg-type]
+        ws=partial(WsProtocol, idle_connections=idle_connections),  # type: ignore[arg-type]
         ws_max_size=8 * settings.max_message_bytes,  # ours is smaller and says so before the close
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_S,

@@ -13,15 +13,15 @@ from engines.bundle import Bundle
 from engines.errors import BadParameter, ConfigError, UnknownVoice
 from engines.families.phone_pointer.voice_mix import Casting, Shares, cast, parse_mix
 from server.access import Access
-from server.engine_client import EngineClient
+from server.engine.client import EngineClient
 from server.errors import ApiError
-from server.held_bytes import Memory
+from server.http.connection_limit import ConnectionLimit
+from server.http.held_bytes import Memory
 from server.metrics import Metrics
-from server.places import Places
-from server.pronunciations import Dictionaries
 from server.schemas import check_characters
 from server.settings import Settings
-from server.voice_names import names_of
+from server.speech.pronunciations import Dictionaries
+from server.speech.voice_names import names_of
 
 MODEL_ALIASES = ("default", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
@@ -34,7 +34,7 @@ class State:
     metrics: Metrics
     access: Access
     dictionaries: Dictionaries
-    places: Places
+    connection_limit: ConnectionLimit
     held: Memory
     clock: Callable[[], float] = time.monotonic
     live: set[str] = field(default_factory=set)  # utterances that a drain waits for

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from server.dictionary_owners import ANONYMOUS_SHARE, UNUSED_S, DictionaryOwners, Owner
 from server.errors import ApiError
+from server.speech.dictionary_owners import ANONYMOUS_SHARE, UNUSED_S, DictionaryOwners, Owner
 from tests.attacks.victim import spared
 from tests.edge.conftest import RunningServer
 from tests.edge.toy import FakeClock, serving

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engines.messages import Submit
 from engines.text import FrontEnd, parse_dictionary
 from engines.text.phrases import Phrases
-from server.dictionary_shelf import DictionaryShelf
+from server.engine.dictionary_cache import DictionaryCache
 from tests.attacks.victim import Victim
 from tests.edge.conftest import RunningServer
 from tests.edge.test_ws import dial, hear, say
@@ -103,7 +103,7 @@ def test_a_dictionary_crosses_the_pipe_once_while_both_ends_have_it(asked: list[
         )
         for number in range(6)
     ]
-    ours, theirs = DictionaryShelf(max_bytes), DictionaryShelf(max_bytes)
+    ours, theirs = DictionaryCache(max_bytes), DictionaryCache(max_bytes)
     for numbers in asked:
         submit = Submit(request_id="x", voice="", seed=0, pronunciations=tuple(dictionaries[one] for one in numbers))
         assert theirs.unfold(pickle.loads(pickle.dumps(ours.fold(submit)))) == submit
@@ -111,8 +111,8 @@ def test_a_dictionary_crosses_the_pipe_once_while_both_ends_have_it(asked: list[
 
 def test_a_known_dictionary_crosses_as_its_name() -> None:
     dictionary = parse_dictionary({"entries": ALIKE}, "request")
-    shelf, submit = DictionaryShelf(), Submit(request_id="x", voice="", seed=0, pronunciations=(dictionary,))
-    first, again = (len(pickle.dumps(shelf.fold(submit))) for _ in range(2))
+    cache, submit = DictionaryCache(), Submit(request_id="x", voice="", seed=0, pronunciations=(dictionary,))
+    first, again = (len(pickle.dumps(cache.fold(submit))) for _ in range(2))
     assert first > dictionary.packed_bytes
     assert again < 1_000
 

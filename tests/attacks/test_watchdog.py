@@ -12,9 +12,9 @@ import pytest
 
 from engines.messages import EngineStats
 from loadtests.metrics_page import scrape
-from server.engine_client import EngineClient
-from server.engine_link import EngineLost
-from server.patience import patience
+from server.engine.client import EngineClient
+from server.engine.link import EngineLost
+from server.engine.watchdog import watchdog
 from server.settings import Settings
 from server.state import State
 from tests.edge.conftest import RunningServer
@@ -65,14 +65,14 @@ def test_patience_counts_waiting_and_not_standing_still() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[str] = loop.create_future()
-        async with patience(0.3):
+        async with watchdog(0.3):
             loop.call_later(0.01, answer.set_result, "late")
             await asyncio.sleep(0)
             time.sleep(0.6)
             assert await answer == "late"
         began_s = loop.time()
         try:
-            async with patience(0.3):
+            async with watchdog(0.3):
                 await loop.create_future()
         except TimeoutError:
             assert loop.time() - began_s >= 0.3

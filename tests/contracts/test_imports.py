@@ -14,7 +14,7 @@ def test_a_serving_process_has_neither_torch_nor_models() -> None:
         "import sys\n"
         "from server.settings import Settings\n"
         "from server.app import create_app\n"
-        "import server.cli, server.serving, server.engine_worker\n"
+        "import server.cli, server.serving, server.engine.worker\n"
         "from engines.bundle import load_bundle\n"
         "from engines.engine import Engine, EngineConfig\n"
         "from engines.synth import speak\n"

@@ -10,8 +10,9 @@ import pytest
 
 from engines.config import EngineConfig
 from engines.engine import Engine
-from server import engine_worker, serving
+from server import serving
 from server.app import create_app
+from server.engine import worker as engine_worker
 from server.serving import DrainingServer
 from server.settings import Settings
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from server.playout import Playout
-from server.transcript import Transcript
+from server.speech.playout import Playout
+from server.speech.transcript import Transcript
 from tests.edge.toy import WORD_S, AsgiSocket, FakeClock, serving, word_pcm
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from server.errors import ApiError
-from server.multipart import form_fields
+from server.http.multipart import form_fields
 from tests.edge.conftest import RunningServer
 from tests.edge.test_pronunciations import SPOKEN, eleven, locator, openai
 

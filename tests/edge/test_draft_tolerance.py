@@ -18,8 +18,8 @@ from engines.errors import ConfigError
 from engines.messages import Submit
 from server.app import create_app
 from server.cli import app as commands
-from server.identity import utterance_id
 from server.settings import Settings
+from server.speech.identity import utterance_id
 from tests.edge.test_capacity import client_of
 from tests.edge.toy import ToyEngine, serving
 

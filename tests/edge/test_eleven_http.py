@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engines.messages import WordTime
 from server.audio.formats import ELEVEN_FORMATS
-from server.eleven_alignment import CharTimes, Span
+from server.protocols.elevenlabs.alignment import CharTimes, Span
 from tests.audio.signals import clicks, decoded, delay
 from tests.edge.conftest import RunningServer
 

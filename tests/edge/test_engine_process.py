@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from server.engine_link import EngineLink
+from server.engine.link import EngineLink
 from server.settings import Settings
 
 _LOADED_S = 60.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from server.http_guard import HttpGuard
+from server.http.guard import HttpGuard
 from server.settings import Settings
 
 

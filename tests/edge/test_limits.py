@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from server.access import Quota, read_keys
+from server.http.websocket import Outgoing, Withdrawn
 from server.settings import Settings
 from server.state import State
-from server.wire import Outgoing, Withdrawn
 from tests.edge.toy import WORD_S, AsgiSocket, FakeClock, ToyEngine, serving, word_pcm
 
 

@@ -21,8 +21,8 @@ from engines.config import EngineConfig
 from engines.engine import Engine
 from engines.runtime.base import FloatArray, IntArray, State
 from engines.runtime.onnx_cpu import OnnxLm, OnnxVocoder
-from server import engine_worker
 from server.app import create_app
+from server.engine import worker as engine_worker
 from server.settings import Settings
 from server.state import State as ServerState
 from tests.edge.toy import AsgiSocket

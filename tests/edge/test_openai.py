@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from server.openai_instructions import effective_speed, pace_of
-from server.voice_names import OPENAI_VOICES
+from server.protocols.openai.instructions import effective_speed, pace_of
+from server.speech.voice_names import OPENAI_VOICES
 from tests.audio.signals import clicks, decoded, delay
 
 TEXT = "Every format says the same words, and the seams between the chunks stay silent."

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from server.pipe import BlockingPipe, frame
+from server.engine.pipe import BlockingPipe, frame
 
 MESSAGES = [{"n": n, "body": b"x" * (n * 7919 % 100_000)} for n in range(40)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from server.token_bucket import TokenBucket
+from server.transport.token_bucket import TokenBucket
 from tests.edge.toy import AsgiSocket, FakeClock, ToyEngine, serving, word_pcm
 
 MULTI = "/v1/text-to-speech/rms/multi-stream-input"
@@ -39,8 +39,8 @@ def test_callers_without_a_key_leave_places_for_those_with_one() -> None:
                 # One that shows its key in a message is one of those with a key from then on.
                 first.raw(text=json.dumps({"text": "hi ", "context_id": "a", "xi-api-key": "one"}))
                 await first.recv()
-                assert app.state.parlando.places.keyless == 1
-            assert (app.state.parlando.places.taken, app.state.parlando.places.keyless) == (0, 0)
+                assert app.state.parlando.connection_limit.keyless == 1
+            assert (app.state.parlando.connection_limit.taken, app.state.parlando.connection_limit.keyless) == (0, 0)
 
     asyncio.run(scenario())
 

@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from engines.errors import ConfigError
 from engines.text import parse_dictionary
-from server.pronunciations import Dictionaries
+from server.speech.pronunciations import Dictionaries
 from tests.edge.conftest import RunningServer
 from tests.edge.test_ws import dial, hear, say
 from tests.edge.toy import AsgiSocket, ToyEngine, serving

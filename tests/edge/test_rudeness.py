@@ -14,9 +14,9 @@ from starlette.types import Message
 
 from engines.families.phone_pointer.voice_mix import Casting
 from engines.messages import Append, Failed, Flush, Started, Submit
-from server import http_speech
+from server.protocols.openai import route
+from server.speech.utterance import Utterance
 from server.state import State
-from server.utterance import Utterance
 from tests.edge.conftest import RunningServer
 from tests.edge.test_ws import dial, hear, say
 from tests.edge.toy import AsgiSocket, ToyEngine, serving, word_pcm
@@ -171,7 +171,7 @@ def test_those_beyond_the_limit_of_connections_are_told_when_to_come_back() -> N
                 await first.hear("done")
             spoken = await client.post("/v1/audio/speech", json=SPEECH)
             assert spoken.content == word_pcm("one")
-            assert app.state.parlando.places.taken == 0
+            assert app.state.parlando.connection_limit.taken == 0
 
     asyncio.run(scenario())
 
@@ -180,7 +180,7 @@ def test_a_fault_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> Non
     def broken(raw: bytes) -> None:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(http_speech, "speech_body", broken)
+    monkeypatch.setattr(route, "speech_body", broken)
 
     async def scenario() -> None:
         async with serving() as app, http(app) as client:

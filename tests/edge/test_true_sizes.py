@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 
-from server.byte_ranges import OutOfRange, byte_range
+from server.http.byte_ranges import OutOfRange, byte_range
 from tests.edge.toy import serving, word_pcm
 
 PATH = "/v1/audio/speech"

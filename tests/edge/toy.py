@@ -46,8 +46,8 @@ from engines.messages import (
     WordTime,
 )
 from server.app import create_app
-from server.engine_worker import READY, Fault
-from server.pipe import BlockingPipe
+from server.engine.pipe import BlockingPipe
+from server.engine.worker import READY, Fault
 from server.settings import Settings
 from server.state import State
 

@@ -26,7 +26,7 @@ def test_serve_starts_again_without_an_index(tmp_path: Path) -> None:
     checkout, port = copied(tmp_path / "checkout"), free_port()
     environment(checkout / ".venv")
     (checkout / ".venv/ready").touch()
-    app = checkout / "server/ops.py"
+    app = checkout / "server/http/ops.py"
     app.write_text(app.read_text().replace('{"status": "ok"}', '{"status": "changed"}'))
     command = ["make", "serve", f"PORT={port}", f"PYTHON={sys.executable}"]
     serving = leash.start(command, cwd=checkout, env=os.environ | NO_INDEX, start_new_session=True)

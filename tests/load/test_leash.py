@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from loadtests import leash
-from server import engine_worker
+from server.engine import worker as engine_worker
 from tests.edge.conftest import RunningServer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,131 @@
+"""Where a pocket-tts model lies, in the layout of its repository:
+
+    languages/NAME/model.safetensors
+    languages/NAME/tokenizer.json or tokenizer.model
+    languages/NAME/embeddings/VOICE.safetensors
+
+A source is that folder, the folder above `languages`, or `hf://OWNER/REPOSITORY[@REVISION]`, from which the files of
+one model and the wanted voices are downloaded, because the user says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from models.checkpoints.errors import CheckpointError
+from models.checkpoints.pocket import releases
+from models.checkpoints.pocket.config import Config, read_config
+from models.checkpoints.pocket.tokens import read_tokenizer
+from models.checkpoints.pocket.voices import Voice, licence_of, read_voice
+from models.checkpoints.pocket.weights import Weights, read_weights
+from models.checkpoints.safetensors import SINGLE
+
+DEFAULT_MODEL = "english"
+CONFIG = "config.yaml"
+_HUB = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
+Fetch = Callable[[str], Path]  # a path below the repository -> the file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    name: str
+    source: str
+    config: Config
+    weights: Weights
+    tokenizer: Tokenizer
+    voices: tuple[Voice, ...]
+
+
+def read(
+    source: str,
+    voices: list[str],
+    model: str = DEFAULT_MODEL,
+    config: Path | None = None,
+    voice_licence: str | None = None,
+) -> Checkpoint:
+    """`voices` are names of the model's own ones, or files that `pocket-tts export-voice` wrote."""
+    if not voices:
+        raise CheckpointError("name at least one voice, such as alba, or a file that `pocket-tts export-voice` wrote")
+    licences = [_licence(voice, voice_licence) for voice in voices]  # before anything is downloaded
+    fetch, folder = _below_hub(source, model) if source.startswith("hf://") else _below_folder(source, model)
+    found = _config(fetch, folder, model, config)
+    weights = read_weights(fetch(f"{folder}{SINGLE}").parent, found)
+    suffix = "json" if found.flow_lm.lookup_table.tokenizer == "tokenizers" else "model"
+    tokenizer = read_tokenizer(fetch(f"{folder}tokenizer.{suffix}"), found.flow_lm.lookup_table.n_bins)
+    read_voices = []
+    for voice, (licence, origin) in zip(voices, licences, strict=True):
+        path = Path(voice) if _is_file(voice) else fetch(f"{folder}embeddings/{voice}.safetensors")
+        read_voices.append(read_voice(path, found, Path(voice).stem, licence, origin))
+    return Checkpoint(
+        name=model, source=source, config=found, weights=weights, tokenizer=tokenizer, voices=tuple(read_voices)
+    )
+
+
+def _is_file(voice: str) -> bool:
+    return voice.endswith(".safetensors")
+
+
+def _licence(voice: str, given: str | None) -> tuple[str, str]:
+    if given:
+        return given, "as given at export"
+    if _is_file(voice):
+        raise CheckpointError(f"{voice} is a voice of your own: say its licence (--voice-licence)")
+    return licence_of(voice)
+
+
+def _config(fetch: Fetch, folder: str, model: str, given: Path | None) -> Config:
+    if given is not None:
+        return read_config(given)
+    try:
+        path = fetch(f"{folder}{CONFIG}")
+    except CheckpointError:
+        return releases.release(model)
+    return read_config(path)
+
+
+def _below_folder(source: str, model: str) -> tuple[Fetch, str]:
+    root = Path(source).expanduser()
+    if not root.is_dir():
+        raise CheckpointError(f"{source} is no folder; a folder or hf://OWNER/REPOSITORY is right")
+    folder = f"languages/{model}/" if (root / "languages").is_dir() else ""
+
+    def fetch(path: str) -> Path:
+        if not (root / path).is_file():
+            here = sorted(one.name for one in (root / path).parent.glob("*")) if (root / path).parent.is_dir() else []
+            raise CheckpointError(f"{source} lacks {path}" + (f" (there are {', '.join(here[:8])})" if here else ""))
+        return root / path
+
+    return fetch, folder
+
+
+def _below_hub(source: str, model: str) -> tuple[Fetch, str]:
+    match = _HUB.fullmatch(source)
+    if match is None:
+        raise CheckpointError(
+            f"{source} is no repository; hf://OWNER/REPOSITORY or hf://OWNER/REPOSITORY@REVISION is right"
+        )
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
+    except ImportError as error:
+        raise CheckpointError(f"{source} needs huggingface_hub: pip install 'parlando[export]'") from error
+
+    def fetch(path: str) -> Path:
+        try:
+            return Path(hf_hub_download(match["repository"], path, revision=match["revision"]))
+        except GatedRepoError as error:
+            raise CheckpointError(
+                f"{source} is gated: accept its terms on its page and log in (`hf auth login`), or take "
+                f"hf://{releases.REPOSITORY}, which speaks its own voices and is open"
+            ) from error
+        except EntryNotFoundError as error:
+            raise CheckpointError(f"{source} lacks {path}") from error
+        except Exception as error:  # the network's, the disk's and the hub's errors have no common type
+            raise CheckpointError(f"{path} of {source} could not be downloaded: {error}") from error
+
+    return fetch, f"languages/{model}/"

@@ -1,0 +1,146 @@
+"""Writes the bundle of a pocket-tts checkpoint: graphs, tokenizer, voices, and a manifest with whose they are.
+
+The folder appears whole or not at all: it is written beside its place and moved there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from engines.families.pocket.manifest import FAMILY, FORMAT, load
+from models.checkpoints.errors import CheckpointError
+from models.checkpoints.pocket.files import Checkpoint
+from models.checkpoints.pocket.voices import ATTRIBUTION, Voice
+from models.pocket_export import int8
+from models.pocket_export.decoder import decoder_graph, states
+from models.pocket_export.layers import Float, halves
+from models.pocket_export.speech_lm import prefill_graph, step_graph
+
+CHUNK_TOKENS = 50  # the model was trained on sentences; longer ones lose words
+TOKENS_PER_S, SPARE_S = 3.0, 2.0  # the longest that so many tokens may last
+IGNORED_FRAMES = 6
+_PADDING = 8  # positions that a short block of text may write beyond its end
+_ROUNDED = 16
+
+
+def export(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+    """-> the manifest. Raises CheckpointError where the folder is taken by something else than a bundle."""
+    if folder.exists() and not (folder / "manifest.json").is_file() and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} is not empty and no bundle: name another folder")
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        manifest = _write(checkpoint, beside)
+        load(beside)
+        if folder.exists():
+            shutil.rmtree(folder)
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return manifest
+
+
+def prefix_of(voice: Voice) -> tuple[Float, Float]:
+    """Keys and values [layers, kv_heads, T, head_dim] as the graphs' cache has them."""
+    return voice.keys[..., halves(voice.keys.shape[-1])], voice.values
+
+
+def positions_of(checkpoint: Checkpoint) -> int:
+    """Of a slot: the longest voice, a chunk of text, and the frames that it may last."""
+    seconds = CHUNK_TOKENS / TOKENS_PER_S + SPARE_S
+    frames = math.ceil(seconds * checkpoint.config.mimi.frame_rate)
+    longest = max(voice.positions for voice in checkpoint.voices)
+    needed = longest + CHUNK_TOKENS + frames + _PADDING
+    return -(-needed // _ROUNDED) * _ROUNDED
+
+
+def _write(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+    config, weights, positions = checkpoint.config, checkpoint.weights, positions_of(checkpoint)
+    decoder = decoder_graph(config, weights)
+    forms = int8.chosen(
+        checkpoint,
+        step_graph(config, weights, positions),
+        prefill_graph(config, weights, positions),
+        decoder,
+        positions,
+    )
+    for name, graph in (("step", forms.step), ("prefill", forms.prefill), ("decoder", forms.decoder)):
+        onnx.save(graph, folder / f"{name}.onnx")
+    checkpoint.tokenizer.save(str(folder / "tokenizer.json"))
+    for voice in checkpoint.voices:
+        np.save(folder / f"{voice.name}.npy", np.stack(prefix_of(voice)))
+    manifest = _manifest(checkpoint, positions) | {
+        "decoder": {
+            "steps_per_frame": config.mimi.upsampling,
+            "states": [{"name": name, "shape": shape} for name, shape in states(decoder)],
+        },
+        "files": {path.name: _digest(path) for path in sorted(folder.iterdir())},
+        "quality": forms.measured,
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _manifest(checkpoint: Checkpoint, positions: int) -> dict[str, Any]:
+    config, backbone = checkpoint.config, checkpoint.config.flow_lm.transformer
+    return {
+        "format": FORMAT,
+        "family": FAMILY,
+        "name": f"pocket-{checkpoint.name}",
+        "version": "1",
+        "sample_rate_hz": config.mimi.sample_rate,
+        "hop_length": config.mimi.hop,
+        "text": {
+            "vocabulary": config.flow_lm.lookup_table.n_bins,
+            "replaced": config.replace_characters,
+            "removes_semicolons": config.remove_semicolons,
+            "adds_full_stop": config.append_terminal_punctuation,
+            "capitalises": config.capitalize_first_letter,
+        },
+        "end": {
+            "threshold": config.default_eos_threshold,
+            "ignored_frames": IGNORED_FRAMES,
+            "frames_after": config.model_recommended_frames_after_eos,
+        },
+        "lm": {
+            "layers": backbone.num_layers,
+            "kv_heads": backbone.kv_heads,
+            "head_dim": backbone.head_dim,
+            "positions": positions,
+            "first_frame": checkpoint.weights["flow_lm.bos_emb"].tolist(),
+        },
+        "voices": [
+            {
+                "id": voice.name,
+                "name": voice.name.replace("_", " ").title(),
+                "description": f"{voice.source}, {voice.licence}",
+                "file": f"{voice.name}.npy",
+                "positions": voice.positions,
+                "licence": voice.licence,
+                "source": voice.source,
+            }
+            for voice in checkpoint.voices
+        ],
+        "temperature": config.default_temperature,
+        "licences": licences(checkpoint),
+        "provenance": {"source": checkpoint.source, "model": checkpoint.name},
+    }
+
+
+def licences(checkpoint: Checkpoint) -> list[str]:
+    weights = f"weights {checkpoint.name} of Kyutai's pocket-tts: {ATTRIBUTION}"
+    return [weights, *(f"voice {one.name} ({one.source}): {one.licence}" for one in checkpoint.voices)]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,210 @@
+"""The decoder of pocket-tts as one graph: frames to samples, channels last, all state by row an argument and a result.
+
+    latents [B, F, W], position [B] -> pcm [B, F * hop]
+
+Frames are scaled, brought to the decoder's width and its rate, go through a transformer that sees a fixed number of
+steps back, and through the stages of a SEANet. A stage (elu, upsampling, a residual block) is written so that all
+stages of a model are the same nodes: one kernel can stand for each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from models.checkpoints.pocket.config import CodecTransformer, Config, Seanet
+from models.checkpoints.pocket.weights import Weights
+from models.pocket_export.layers import END, Float, Layers, queries_keys_values, rotations
+
+_FAR = -1e30
+LONGEST_FRAMES = 256  # of one segment: the rotary tables end there
+
+
+def decoder_graph(config: Config, weights: Weights, half: bool = True) -> onnx.ModelProto:
+    codec, graph = config.mimi, Layers(half)
+    mimi = {name.removeprefix("mimi."): value for name, value in weights.items() if name.startswith("mimi.")}
+    graph.input("latents", TensorProto.FLOAT, ["B", "F", config.frame_width])
+    graph.input("position", TensorProto.INT64, ["B"])
+    spread = graph.exact("spread", weights["flow_lm.emb_std"])
+    x = graph.node("Mul", ["latents", spread], "spread_out")
+    x = graph.node("Add", [x, graph.exact("middle", weights["flow_lm.emb_mean"])], "frames_in")
+    weight = mimi["quantizer.output_proj.weight"][:, :, 0]
+    x = graph.over_time(x, weight, "quantizer", np.zeros(len(weight), np.float32))
+    x = _upsampled(graph, x, mimi["upsample.convtr.convtr.weight"][:, 0])
+    x = _transformer(graph, codec.decoder_layers, mimi, x, LONGEST_FRAMES * codec.upsampling)
+    x = _seanet(graph, codec.decoder, mimi, x)
+    graph.node("Squeeze", [x, graph.constant("last_axis", 2)], "pcm")
+    graph.output("pcm", TensorProto.FLOAT, ["B", "samples"])
+    return graph.model("decoder")
+
+
+def _upsampled(graph: Layers, x: str, weight: Float) -> str:
+    """A transposed convolution by channel: weight [C, 2s] gives s steps of this input and of the one before it."""
+    channels, steps = weight.shape[0], weight.shape[1] // 2
+    past = graph.state("upsampled", [1, channels])
+    joined = graph.node("Concat", [past, x], "upsampling.joined", axis=1)
+    graph.slice(joined, -1, END, 1, "upsampled_out")
+    before = graph.slice(joined, 0, -1, 1, "upsampling.before")
+    axis = graph.constant("step_axis", 2)
+    sums = []
+    for name, source, taps in (("now", x, weight[:, :steps]), ("then", before, weight[:, steps:])):
+        wide = graph.node("Unsqueeze", [source, axis], f"upsampling.{name}_wide")
+        kept = graph.exact(f"upsampling.{name}_weight", np.ascontiguousarray(taps.T)[None, None])
+        sums.append(graph.node("Mul", [wide, kept], f"upsampling.{name}"))
+    made = graph.node("Add", sums, "upsampling.sum")
+    return graph.node("Reshape", [made, graph.constant("upsampling.shape", 0, -1, channels)], "upsampling")
+
+
+def _transformer(graph: Layers, layers: CodecTransformer, mimi: Weights, x: str, positions: int) -> str:
+    """x [B, T, width]. Keys and values of the last context - 1 steps are state."""
+    width, heads, dim, kept = layers.d_model, layers.num_heads, layers.head_dim, layers.context - 1
+    graph.node("Shape", [x], "steps_shape", start=0, end=2)
+    graph.node("Shape", [x], "full_shape")
+    _positions(graph, layers, x, dim, positions)
+    graph.node("Concat", ["steps_shape", graph.constant("by_head", 3 * heads, dim)], "heads_shape", axis=0)
+    rows = graph.constant("rows_shape", -1, width)
+    x = graph.node("Reshape", [x, rows], "transformer_in")
+    for layer in range(layers.num_layers):
+        at, name = f"decoder_transformer.transformer.layers.{layer}.", f"layer{layer}."
+        normed = graph.layer_norm(x, f"{name}norm1", mimi[f"{at}norm1.weight"], mimi[f"{at}norm1.bias"])
+        weight = queries_keys_values(mimi[f"{at}self_attn.in_proj.weight"], heads, heads, dim)
+        packed = graph.node("Reshape", [graph.linear(normed, weight, f"{name}qkv"), "heads_shape"], f"{name}heads")
+        mixed = _attention(graph, packed, heads, dim, kept, layer)
+        mixed = graph.node("Reshape", [mixed, rows], f"{name}mixed_rows")
+        out = mimi[f"{at}self_attn.out_proj.weight"] * mimi[f"{at}layer_scale_1.scale"][:, None]
+        x = graph.node("Add", [x, graph.linear(mixed, out, f"{name}out")], f"{name}attended")
+        normed = graph.layer_norm(x, f"{name}norm2", mimi[f"{at}norm2.weight"], mimi[f"{at}norm2.bias"])
+        hidden = graph.gelu(graph.linear(normed, mimi[f"{at}linear1.weight"], f"{name}up"), f"{name}gelu")
+        down = mimi[f"{at}linear2.weight"] * mimi[f"{at}layer_scale_2.scale"][:, None]
+        x = graph.node("Add", [x, graph.linear(hidden, down, f"{name}down")], f"{name}sum")
+    return graph.node("Reshape", [x, "full_shape"], "transformer_out")
+
+
+def _positions(graph: Layers, layers: CodecTransformer, x: str, dim: int, positions: int) -> None:
+    """Rotations of the new steps, and the mask [B, 1, T, context - 1 + T] over kept and new ones.
+
+    keys       [position - kept ... position - 1 | position ... position + T - 1]
+    query p    sees keys in (p - context, p], none before 0
+    """
+    kept = layers.context - 1
+    graph.constant("axis1", 1)
+    graph.node("Shape", [x], "new_steps", start=1, end=2)
+    graph.node("Squeeze", ["new_steps"], "count")
+    graph.exact("zero", np.array(0))
+    graph.exact("step", np.array(1))
+    graph.node("Range", ["zero", "count", "step"], "new_places")
+    graph.node("Unsqueeze", ["position", "axis1"], "first_place")
+    graph.node("Add", ["first_place", "new_places"], "query_places")
+    for name, table in zip(("cosines", "sines"), rotations(dim, positions, layers.max_period), strict=True):
+        found = graph.node("Gather", [graph.exact(name, table), "query_places"], f"{name}_here")
+        graph.node("Unsqueeze", [found, graph.constant(f"{name}_axis", 2)], f"{name}_by_head")
+    graph.node("Add", ["count", graph.exact("kept", np.array(kept))], "key_count")
+    graph.node("Range", ["zero", "key_count", "step"], "key_offsets")
+    graph.node("Sub", ["first_place", "kept"], "oldest_place")
+    graph.node("Add", ["oldest_place", "key_offsets"], "key_places")
+    graph.node("Unsqueeze", ["key_places", "axis1"], "keys_3")
+    graph.node("Unsqueeze", ["query_places", graph.constant("axis2", 2)], "queries_3")
+    graph.node("Sub", ["queries_3", "keys_3"], "age")
+    seen = [
+        graph.node("GreaterOrEqual", ["keys_3", "zero"], "is_there"),
+        graph.node("GreaterOrEqual", ["age", "zero"], "is_past"),
+        graph.node("LessOrEqual", ["age", "kept"], "is_near"),
+    ]
+    both = graph.node("And", seen[:2], "is_there_and_past")
+    both = graph.node("And", [both, seen[2]], "is_seen")
+    near, far = graph.exact("near", np.array(0, np.float32)), graph.exact("far", np.array(_FAR, np.float32))
+    graph.node("Unsqueeze", [graph.node("Where", [both, near, far], "mask_3"), "axis1"], "mask")
+
+
+def _attention(graph: Layers, packed: str, heads: int, dim: int, kept: int, layer: int) -> str:
+    """packed [B, T, 3 heads, dim] -> [B, T, heads, dim]"""
+    name = f"layer{layer}."
+    parts = [f"{name}queries_keys", f"{name}values"]
+    graph.node("Split", [packed, graph.constant(f"{name}parts", 2 * heads, heads)], parts, axis=2)
+    first, second = f"{name}first_half", f"{name}second_half"
+    graph.node("Split", [parts[0]], [first, second], axis=-1, num_outputs=2)
+
+    def turned(plus: str, minus: str, kind: str, end: str) -> str:
+        left = graph.node("Mul", [plus, "cosines_by_head"], f"{name}{end}_left")
+        right = graph.node("Mul", [minus, "sines_by_head"], f"{name}{end}_right")
+        return graph.node(kind, [left, right], f"{name}{end}")
+
+    both = [turned(first, second, "Sub", "turned_first"), turned(second, first, "Add", "turned_second")]
+    rotated = graph.node("Concat", both, f"{name}rotated", axis=-1)
+    graph.node("Split", [rotated], [f"{name}queries", f"{name}keys"], axis=2, num_outputs=2)
+    by_head = {
+        kind: graph.node("Transpose", [f"{name}{kind}"], f"{name}{kind}_by_head", perm=[0, 2, 1, 3])
+        for kind in ("queries", "keys", "values")
+    }
+    whole = {}
+    for kind, letter in (("keys", "k"), ("values", "v")):
+        past = graph.state(f"{letter}{layer}", [heads, kept, dim])
+        whole[kind] = graph.node("Concat", [past, by_head[kind]], f"{name}all_{kind}", axis=2)
+        graph.slice(whole[kind], -kept, END, 2, f"{letter}{layer}_out")
+    across = graph.node("Transpose", [whole["keys"]], f"{name}keys_across", perm=[0, 1, 3, 2])
+    scores = graph.node("MatMul", [by_head["queries"], across], f"{name}scores")
+    shares = graph.node("Softmax", [graph.node("Add", [scores, "mask"], f"{name}masked")], f"{name}shares", axis=-1)
+    mixed = graph.node("MatMul", [shares, whole["values"]], f"{name}mixed")
+    return graph.node("Transpose", [mixed], f"{name}mixed_by_step", perm=[0, 2, 1, 3])
+
+
+def _seanet(graph: Layers, seanet: Seanet, mimi: Weights, x: str) -> str:
+    """x [B, T, dimension] -> [B, T * hop, 1]"""
+    x = _convolution(graph, x, mimi, "decoder.model.0.conv", "opening")
+    for index, ratio in enumerate(seanet.ratios):
+        x = _stage(graph, x, mimi, index, ratio)
+    x = graph.node("Elu", [x], "closing_elu", alpha=1.0)
+    return _convolution(graph, x, mimi, f"decoder.model.{3 * len(seanet.ratios) + 2}.conv", "closing")
+
+
+def _convolution(graph: Layers, x: str, mimi: Weights, at: str, name: str) -> str:
+    weight = mimi[f"{at}.weight"]
+    outputs, inputs, taps = weight.shape
+    windows = graph.windows(x, inputs, taps, name, f"{name}_past") if taps > 1 else x
+    flat = weight.transpose(0, 2, 1).reshape(outputs, taps * inputs)
+    return graph.over_time(windows, flat, name, mimi[f"{at}.bias"])
+
+
+def _stage(graph: Layers, x: str, mimi: Weights, index: int, ratio: int) -> str:
+    """x [B, T, C] -> [B, T * ratio, C / 2]: up(elu(x)), and a residual block of two convolutions behind it."""
+    name, at = f"stage{index}", f"decoder.model.{3 * index + 2}.convtr"
+    weight, bias = mimi[f"{at}.weight"], mimi[f"{at}.bias"]
+    inputs, outputs, _ = weight.shape
+    x = graph.node("Elu", [x], f"{name}.opening", alpha=1.0)
+    windows = graph.windows(x, inputs, 2, f"{name}.up", f"{name}_up_past")
+    # The input before gives the second half of its 2 * ratio steps where this one gives the first.
+    taps = np.concatenate([weight[:, :, ratio:], weight[:, :, :ratio]])  # [2C, C / 2, ratio]
+    flat = taps.transpose(2, 1, 0).reshape(ratio * outputs, 2 * inputs)
+    made = graph.over_time(windows, flat, f"{name}.up", np.tile(bias, ratio))
+    # The width from a tensor and not a number: stages are the same nodes.
+    last = mimi[f"decoder.model.{3 * index + 3}.block.3.conv.bias"]
+    graph.exact(f"{name}.back.bias", last)
+    width = graph.node("Shape", [f"{name}.back.bias"], f"{name}.width")
+    shape = graph.node("Concat", [graph.constant(f"{name}.steps", 0, -1), width], f"{name}.shape", axis=0)
+    up = graph.node("Reshape", [made, shape], f"{name}.upsampled")
+    block = f"decoder.model.{3 * index + 3}.block."
+    h = graph.node("Elu", [up], f"{name}.first_elu", alpha=1.0)
+    h = _convolution_of(graph, h, mimi[f"{block}1.conv.weight"], mimi[f"{block}1.conv.bias"], f"{name}.narrow", name)
+    h = graph.node("Elu", [h], f"{name}.second_elu", alpha=1.0)
+    back = mimi[f"{block}3.conv.weight"][:, :, 0]
+    kept = graph.weight(f"{name}.back.weight", np.ascontiguousarray(back.T))
+    product = graph.node("MatMul", [h, kept], f"{name}.back.product")
+    h = graph.node("Add", [product, f"{name}.back.bias"], f"{name}.back")
+    return graph.node("Add", [up, h], name)
+
+
+def _convolution_of(graph: Layers, x: str, weight: Float, bias: Float, name: str, stage: str) -> str:
+    outputs, inputs, taps = weight.shape
+    windows = graph.windows(x, inputs, taps, name, f"{stage}_narrow_past")
+    return graph.over_time(windows, weight.transpose(0, 2, 1).reshape(outputs, taps * inputs), name, bias)
+
+
+def states(model: onnx.ModelProto) -> list[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each state of a decoder, without the batch."""
+    ends = {one.name for one in model.graph.output}
+    return [
+        (one.name, tuple(axis.dim_value for axis in one.type.tensor_type.shape.dim[1:]))
+        for one in model.graph.input
+        if f"{one.name}_out" in ends
+    ]

@@ -1,0 +1,198 @@
+"""The server's side of the engine: many streams over one link, and a supervised life.
+
+The engine is started, warmed with a first utterance, and only then `ready`. When it dies, hangs or gives up, every
+open stream hears `Failed` at once, readiness turns red, and a new one is started and warmed. A fault of one stream
+makes the engine prove itself with another utterance: one that no longer speaks is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from engines.errors import EngineFault, Overloaded
+from engines.messages import Command, EngineStats, Event, Failed, Submit
+from server.engine.link import EngineLink, EngineLost, Worker
+from server.engine.stream import LAST, EngineStream
+from server.engine.watchdog import watchdog
+from server.logs import get_logger
+from server.settings import Settings
+
+log = get_logger()
+_RESTART_DELAYS_S = (0.1, 0.5, 2.0, 5.0)  # a crash at once must not spin
+_LOAD_S, _WARM_UP_S = 120.0, 60.0
+_WARM_UP = "Ready to speak."
+
+
+class EngineClient:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        voice: str,
+        bundle_digest: str = "",
+        on_stats: Callable[[EngineStats | None, int], None] = lambda stats, restarts: None,
+        worker: Worker | None = None,
+    ) -> None:
+        """`voice` speaks the warm-up; `on_stats` hears the gauges (None: no engine) and how often it was restarted.
+
+        `worker` replaces the engine's side of the pipe.
+        """
+        self.settings, self.bundle_digest = settings, bundle_digest
+        self.restarts = 0
+        self.arithmetic = ""  # the kind of kernels, once an engine has told it: part of every id
+        self.stats: EngineStats | None = None  # at most a second old; None: there is no engine
+        self._voice, self._on_stats, self._worker = voice, on_stats, worker
+        self._streams: dict[str, EngineStream] = {}
+        self._link: EngineLink | None = None
+        self._ready = asyncio.Event()
+        self._probe_due = asyncio.Event()  # a stream has failed; nobody knows yet whether others will
+        self._probe_id = ""  # the last stream that nobody hears
+        self._probes = 0  # how often
+        self._supervisor: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """A first utterance has come out of this life of the engine."""
+        return self._ready.is_set()
+
+    @property
+    def active(self) -> int:
+        """Streams of callers."""
+        return len(self._streams) - (self._probe_id in self._streams)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the engine's process; None while there is none, as in a thread."""
+        return self._link.pid if self._link is not None else None
+
+    async def wait_ready(self) -> None:
+        await self._ready.wait()
+
+    def start(self) -> None:
+        """Begins the supervised life; `wait_ready` tells when it can be used."""
+        self._supervisor = asyncio.create_task(self._supervise())
+
+    async def close(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+
+    def open(self, submit: Submit) -> EngineStream:
+        stream = EngineStream(self, submit, self.settings.outbox_chunks)
+        if not self.ready:
+            message = "the engine is starting; try again in a moment"
+            stream.put(Failed(request_id=submit.request_id, code="not_ready", message=message, retry_after_s=1))
+            return stream
+        return self._begin(stream)
+
+    def forget(self, stream: EngineStream) -> None:
+        self._streams.pop(stream.request_id, None)
+
+    def send(self, command: Command) -> None:
+        if self._link is not None:
+            self._link.send(command)
+
+    def _begin(self, stream: EngineStream) -> EngineStream:
+        self._streams[stream.request_id] = stream
+        stream.begin()
+        return stream
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def _supervise(self) -> None:
+        quick_deaths = 0
+        while True:
+            was_ready = False
+            try:
+                self._link = await EngineLink.launch(self.settings, self._worker)
+                await self._link.hello(_LOAD_S)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._read(self._link))
+                    await self._probe()
+                    was_ready = True
+                    self._ready.set()
+                    runs = {"device": self.stats.device, "kernels": self.stats.kernels} if self.stats else {}
+                    log.info("ready", voice=self._voice, restarts=self.restarts, **runs)
+                    while True:
+                        await self._probe_due.wait()
+                        self._probe_due.clear()
+                        await self._probe()
+            except* (EngineLost, OSError) as lost:
+                log.error("engine_lost", reason=str(lost.exceptions[0]), streams=len(self._streams))
+            except* Exception:  # ours; the server lives on, and so must the engine
+                log.exception("engine_lost", streams=len(self._streams))
+            finally:
+                await self._lost()
+            quick_deaths = 0 if was_ready else quick_deaths + 1
+            await asyncio.sleep(_RESTART_DELAYS_S[min(quick_deaths, len(_RESTART_DELAYS_S) - 1)])
+
+    async def _probe(self) -> None:
+        """An utterance for nobody. The first one pays for lazy pages and kernels, so that no listener does."""
+        self._probes += 1
+        self._probe_id = f"warm-up-{self._probes}"
+        submit = Submit(request_id=self._probe_id, voice=self._voice, seed=0)
+        stream = self._begin(EngineStream(self, submit, self.settings.outbox_chunks))
+        stream.append(_WARM_UP)
+        stream.end()
+        try:
+            async with watchdog(_WARM_UP_S):
+                while not stream.last_taken:
+                    event = await stream.next()
+        except TimeoutError as error:
+            raise EngineLost(f"the warm-up took more than {_WARM_UP_S} s") from error
+        if isinstance(event, Failed) and event.code != Overloaded.code:  # a full engine speaks
+            raise EngineLost(f"the warm-up failed: {event.code}: {event.message}")
+
+    async def _lost(self) -> None:
+        """Red at once, before anything is waited for."""
+        self._ready.clear()
+        self._probe_due.clear()
+        self.restarts += 1
+        self.stats = None
+        self._on_stats(None, self.restarts)
+        link, self._link = self._link, None
+        for stream in list(self._streams.values()):
+            message = "the engine stopped and is being started again; the utterance is lost, try again"
+            lost = Failed(request_id=stream.request_id, code="engine_lost", message=message, retry_after_s=1)
+            self._deliver_last(stream, lost)
+        if link is not None:
+            await link.end()
+
+    async def _read(self, link: EngineLink) -> None:
+        within_s = self.settings.engine_silence_s
+        try:
+            async with watchdog(within_s) as silence:
+                while True:
+                    events = await link.events()
+                    silence.reset()
+                    for event in events:
+                        self._take(event)
+        except TimeoutError as error:
+            raise EngineLost(f"no word from it for {within_s} s while stepping") from error
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, EngineStats):
+            before, self.stats = self.stats, event
+            self.arithmetic = event.arithmetic
+            self._on_stats(event, self.restarts)
+            # Twice: a job that was frozen with the whole machine is done by the next word of the engine.
+            busy_s = min(event.vocoder_job_s, 0.0 if before is None else before.vocoder_job_s)
+            if busy_s > self.settings.engine_silence_s:
+                raise EngineLost(f"its vocoder has been busy with one job for {event.vocoder_job_s:.1f} s")
+            return
+        stream = self._streams.get(event.request_id)
+        if stream is None:
+            return
+        if isinstance(event, LAST):
+            if isinstance(event, Failed) and event.code == EngineFault.code:
+                self._probe_due.set()
+            self._deliver_last(stream, event)
+        else:
+            stream.put(event)
+
+    def _deliver_last(self, stream: EngineStream, event: Event) -> None:
+        self._streams.pop(stream.request_id, None)
+        stream.put(event)

@@ -1,0 +1,131 @@
+"""One life of the engine: a process or a thread, and the pipe to it.
+
+A link is launched, says hello once its networks are loaded, and is lost at most once. Ending it kills a process that
+does not leave by itself; a thread that hangs can only be left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import socket
+import threading
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from engines.config import EngineConfig
+from engines.messages import Command, Event, Submit
+from server.engine import worker as engine_worker
+from server.engine.dictionary_cache import DictionaryCache
+from server.engine.pipe import frame, receive
+from server.engine.watchdog import watchdog
+from server.engine.worker import Fault
+from server.settings import EngineMode, Settings
+
+_LEAVE_S = 1.0
+Worker = Callable[[socket.socket, Path | None, EngineConfig], None]
+
+
+class EngineLost(Exception):
+    """The engine died, hangs or said that it cannot go on."""
+
+
+class EngineLink:
+    def __init__(
+        self,
+        runner: BaseProcess | threading.Thread,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._runner, self._reader, self._writer = runner, reader, writer
+        self._outgoing: list[Command] = []
+        self._dictionaries = DictionaryCache()
+
+    @classmethod
+    async def launch(cls, settings: Settings, worker: Worker | None = None) -> EngineLink:
+        """`worker` replaces the engine's, in a thread."""
+        config = EngineConfig(
+            slots=settings.slots,
+            max_ttfa_s=settings.max_ttfa_s,
+            sheds=settings.shed,
+            lm_threads=settings.lm_threads,
+            vocoder_threads=settings.vocoder_threads,
+            own_kernels=settings.own_kernels,
+            draft_tolerance=settings.draft_tolerance,
+            max_expanded=settings.max_characters,
+        )
+        ours, theirs = socket.socketpair()
+        arguments = (theirs, settings.bundle, config)
+        runner: BaseProcess | threading.Thread
+        if worker is None and settings.engine_mode is EngineMode.PROCESS:
+            context = multiprocessing.get_context("spawn")
+            runner = context.Process(
+                target=engine_worker.run_process,
+                args=(*arguments, settings.engine_nice),
+                name="parlando-engine",
+                daemon=True,
+            )
+            await asyncio.to_thread(runner.start)
+            theirs.close()
+        else:
+            target = worker or engine_worker.run
+            runner = threading.Thread(target=target, args=arguments, name="engine", daemon=True)
+            runner.start()
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        return cls(runner, reader, writer)
+
+    @property
+    def pid(self) -> int | None:
+        """None for a thread."""
+        return self._runner.pid if isinstance(self._runner, BaseProcess) else None
+
+    def send(self, command: Command) -> None:
+        """Commands of one turn of the event loop travel together."""
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._write)
+        if isinstance(command, Submit) and command.pronunciations:
+            command = self._dictionaries.fold(command)
+        self._outgoing.append(command)
+
+    def _write(self) -> None:
+        commands, self._outgoing = self._outgoing, []
+        if not self._writer.is_closing():
+            self._writer.write(frame(commands))
+
+    async def hello(self, within_s: float) -> None:
+        """Returns once the networks are loaded."""
+        try:
+            async with watchdog(within_s):
+                await self._receive()
+        except TimeoutError as error:
+            raise EngineLost(f"no word from it for {within_s} s while loading") from error
+
+    async def events(self) -> list[Event]:
+        """What happened next; the engine's gauges come at least once a second, so silence means that it hangs."""
+        events: list[Event] = await self._receive()
+        return events
+
+    async def _receive(self) -> Any:
+        try:
+            received = await receive(self._reader)
+        except EOFError as error:
+            raise EngineLost("it died") from error
+        if isinstance(received, Fault):
+            raise EngineLost(received.traceback)
+        return received
+
+    async def end(self) -> None:
+        """Closes the pipe, at which the engine leaves; kills a process that does not."""
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+        await asyncio.to_thread(self._runner.join, _LEAVE_S)
+        if isinstance(self._runner, BaseProcess):
+            if self._runner.is_alive():
+                self._runner.kill()
+                await asyncio.to_thread(self._runner.join)
+            self._runner.close()

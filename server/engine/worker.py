@@ -1,0 +1,125 @@
+"""The engine's side of the pipe: commands in, batches of events out. Runs in a process or a thread of its own.
+
+It knows no asyncio. It ends when the pipe closes. As a process it also ends in the middle of a call when the server is
+gone, so that no engine outlives its server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.bundle import load_bundle
+from engines.engine import Engine, EngineConfig
+from engines.messages import Submit
+from server.engine.dictionary_cache import DictionaryCache
+from server.engine.pipe import BlockingPipe
+
+_STATS_EVERY_S = 1.0
+_COLLECT_AFTER = (500, 4, 6)  # new objects; of these collections a second one; of those one of all objects
+READY = "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """The last word of an engine that cannot go on."""
+
+    traceback: str
+
+
+def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
+    run_engine(end, lambda: Engine(load_bundle(bundle), config))
+
+
+def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
+    """Sends READY once the engine is loaded, then lists of events; a `Fault` if it cannot go on."""
+    pipe = BlockingPipe(end)
+    try:
+        with contextlib.suppress(OSError):  # the server is gone
+            try:
+                _run(pipe, load())
+            except Exception:
+                pipe.send(Fault(traceback=traceback.format_exc()))
+    finally:
+        pipe.close()
+
+
+def _run(pipe: BlockingPipe, engine: Engine) -> None:
+    try:
+        engine.measure()
+        pipe.send(READY)
+        _serve(pipe, engine)
+    finally:
+        engine.close()
+
+
+def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig, nice: int = 0) -> None:
+    """`run` as a child process: Ctrl-C reaches the whole group, but only the server decides when to stop.
+
+    With `nice` it stands behind the server: what comes in and goes out takes a fraction of a millisecond and is waited
+    for, while the engine can always use a core to work ahead.
+    """
+    threading.Thread(target=_end_with_parent, name="leash", daemon=True).start()
+    os.nice(nice)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def load() -> Engine:
+        engine = Engine(load_bundle(bundle), config)
+        keep_from_collector()
+        return engine
+
+    run_engine(end, load)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def keep_from_collector() -> None:
+    """What a process has once it is set up stays until its end. Looked through again at each full collection it would
+    stop every stream for a tenth of a second, every few seconds under load.
+
+    A collection costs a microsecond an object it looks at: of what came since, few at a time, and all of it seldom.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+
+
+def _serve(pipe: BlockingPipe, engine: Engine) -> None:
+    """Until the server is gone."""
+    next_stats_s, dictionaries = time.monotonic(), DictionaryCache()
+    while True:
+        try:
+            received = pipe.received()
+        except (EOFError, OSError):
+            return
+        for commands in received:
+            for command in commands:
+                if isinstance(command, Submit) and command.pronunciations:
+                    command = dictionaries.unfold(command)
+                engine.submit(command)
+        if events := engine.attend():
+            pipe.send(events)  # audio that is ready does not wait for the LM
+        events = engine.advance()
+        if time.monotonic() >= next_stats_s:
+            next_stats_s = time.monotonic() + _STATS_EVERY_S
+            events.append(engine.stats())
+        if events:
+            pipe.send(events)
+        if not engine.has_work:
+            engine.wait(_STATS_EVERY_S, pipe)

@@ -1,0 +1,171 @@
+"""What ElevenLabs' clients send, and their error bodies. Fields without a meaning here are ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from fastapi.responses import JSONResponse
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
+from starlette.requests import HTTPConnection
+
+from server.audio.formats import ELEVEN_DEFAULT, ELEVEN_FORMATS, AudioFormat
+from server.errors import ApiError
+from server.http.json_body import read_json
+from server.schemas import MAX_SEED, Speed
+from server.schemas import Name as ClientName
+from server.speech.pronunciations import MAX_DICTIONARIES, Chosen, DictionaryName, Name
+from server.state import State
+
+ELEVEN_MODELS = ("eleven_flash_v2_5", "eleven_turbo_v2_5", "eleven_multilingual_v2", "eleven_v3")
+_STATUSES = {
+    "unknown_voice": (404, "voice_not_found"),
+    "unknown_dictionary": (404, "pronunciation_dictionary_not_found"),
+    "unknown_model": (400, "model_not_found"),
+    "text_too_long": (400, "max_character_limit_exceeded"),
+    "overloaded": (503, "system_busy"),
+}
+_PATHS = ("/v1/text-to-speech", "/v1/voices", "/v1/pronunciation-dictionaries")
+_Parsed = TypeVar("_Parsed", bound=BaseModel)
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class VoiceSettings(_Lenient):
+    """Stability, similarity, style and boost have no meaning for this voice."""
+
+    speed: Speed | None = None
+
+
+class Locator(_Lenient):
+    """A stored dictionary; version null takes what is there."""
+
+    pronunciation_dictionary_id: Name
+    version_id: Name | None = None
+
+
+Locators = Annotated[list[Locator], Field(max_length=MAX_DICTIONARIES)]
+
+
+class TextBody(_Lenient):
+    text: StrictStr
+    model_id: StrictStr | None = None
+    voice_settings: VoiceSettings | None = None
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    pronunciation_dictionary_locators: Locators | None = None
+
+    @property
+    def speed(self) -> float:
+        settings = self.voice_settings
+        return settings.speed if settings is not None and settings.speed is not None else 1.0
+
+
+class Query(_Lenient):
+    """Of all endpoints; `seed` on a WebSocket is ours."""
+
+    output_format: str = Field(ELEVEN_DEFAULT, json_schema_extra={"enum": list(ELEVEN_FORMATS)})
+    model_id: str | None = None
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    inactivity_timeout: float = Field(20, gt=0, le=180)
+    sync_alignment: bool = False
+    auto_mode: bool = False
+
+    @field_validator("output_format")
+    @classmethod
+    def _is_offered(cls, name: str) -> str:
+        if name not in ELEVEN_FORMATS:
+            raise ValueError(f"valid: {', '.join(ELEVEN_FORMATS)}")
+        return name
+
+    @property
+    def form(self) -> AudioFormat:
+        return ELEVEN_FORMATS[self.output_format]
+
+
+class ClientMessage(_Lenient):
+    """Of both WebSockets."""
+
+    text: StrictStr | None = None
+    context_id: ClientName | None = Field(None, validation_alias=AliasChoices("context_id", "contextId"))
+    flush: bool | None = None
+    close_context: bool | None = None
+    close_socket: bool | None = None
+    voice_settings: VoiceSettings | None = None
+    pronunciation_dictionary_locators: Locators | None = None
+    key: ClientName | None = Field(None, validation_alias=AliasChoices("xi-api-key", "xi_api_key", "authorization"))
+
+
+class Invalid(Exception):
+    """Does not have the form: 422 with ElevenLabs' list of details."""
+
+    def __init__(self, place: str, error: ValidationError) -> None:
+        first = error.errors()[0]
+        super().__init__(f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg']}")
+        self._place, self._error = place, error
+
+    def response(self) -> JSONResponse:
+        details = [
+            {"type": one["type"], "loc": [self._place, *one["loc"]], "msg": one["msg"]} for one in self._error.errors()
+        ]
+        return JSONResponse({"detail": details}, status_code=422)
+
+
+def parsed(model: type[_Parsed], place: str, data: object) -> _Parsed:
+    """Raises Invalid."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise Invalid(place, error) from error
+
+
+def parsed_json(model: type[_Parsed], raw: bytes | str) -> _Parsed:
+    """Raises Invalid, or ApiError when it is not JSON at all."""
+    try:
+        return parsed(model, "body", read_json(raw))
+    except ValueError as error:
+        raise ApiError("invalid_message", f"not JSON: {error}") from error
+
+
+def is_spoken(connection: HTTPConnection) -> bool:
+    """Whether a request that no route has answered comes from a client of ElevenLabs."""
+    path = connection.scope["path"]
+    return path.startswith(_PATHS) or ("xi-api-key" in connection.headers and not path.startswith("/v1/audio/"))
+
+
+def error_body(error: ApiError) -> dict[str, Any]:
+    _, status = _STATUSES.get(error.code, (0, error.code))
+    return {"detail": {"status": status, "message": error.message}}
+
+
+def error_response(error: ApiError, request_id: str) -> JSONResponse:
+    status, _ = _STATUSES.get(error.code, (error.kind.status, ""))
+    headers = {"request-id": request_id, "x-request-id": request_id}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    return JSONResponse(error_body(error), status_code=status, headers=headers)
+
+
+def check_model(state: State, wanted: str | None) -> None:
+    """Every model of ElevenLabs is this server's one."""
+    if wanted is None or wanted.startswith("eleven_"):
+        return
+    valid = (*ELEVEN_MODELS, *state.models)
+    if wanted not in valid:
+        raise ApiError("unknown_model", f"model {wanted!r} does not exist; valid: {', '.join(valid)}", param="model_id")
+
+
+async def stored_pronunciations(state: State, locators: list[Locator] | None, text: str = "") -> Chosen:
+    """Raises ApiError for those that there are not."""
+    names = [DictionaryName(name=one.pronunciation_dictionary_id, version=one.version_id) for one in locators or ()]
+    return await state.dictionaries.stored(names, text, "pronunciation_dictionary_locators")
+
+
+def has_key(connection: HTTPConnection) -> bool:
+    return "xi-api-key" in connection.headers or "authorization" in connection.headers
+
+
+def check_key(state: State, connection: HTTPConnection, message: ClientMessage | None = None) -> None:
+    """The key from the headers, or from a WebSocket's first message."""
+    said = message.key if message is not None and not has_key(connection) else None
+    state.check_key(connection, said and said.removeprefix("Bearer "))

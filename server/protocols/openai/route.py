@@ -1,0 +1,146 @@
+"""`/v1/audio/speech`: OpenAI's form, as bytes or as server-sent events, by POST or, for players, by URL.
+
+Audio is sent as it is made. What goes wrong before the first bytes has a real status; after them an event stream says
+so in an event, and a stream of bytes is cut without its final chunk.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from engines.messages import Finished
+from server.audio.formats import MEDIA_TYPES
+from server.errors import ApiError
+from server.http.answer import SpeechResponse, aborted, audio_events, first_audio
+from server.http.openapi import error_responses, query_parameters, request_body, speech_responses
+from server.http.whole_answer import wants_whole, whole_answer
+from server.protocols.openai.messages import SpeechBody, UrlBody, parsed_body, speech_body, speech_query
+from server.protocols.openai.signed_urls import PATH, check_playing, signed_url
+from server.speech.encoded import EncodedSpeech
+from server.speech.events import Audio
+from server.state import State, state_of
+
+router = APIRouter()
+
+
+@router.post(
+    PATH,
+    responses=speech_responses(*MEDIA_TYPES.values(), "text/event-stream"),
+    openapi_extra=request_body(SpeechBody),
+    response_class=Response,
+)
+async def speech(request: Request) -> Response:
+    state = state_of(request)
+    try:
+        state.check_key(request)
+        state.check_accepting()
+        body = speech_body(await request.body())
+        return await _answer(request, state, body)
+    except ApiError as error:
+        return _refusal(state, error)
+
+
+@router.get(
+    PATH,
+    responses=speech_responses(*MEDIA_TYPES.values(), "text/event-stream"),
+    openapi_extra=query_parameters(SpeechBody),
+    response_class=Response,
+)
+async def speech_by_url(request: Request) -> Response:
+    """For players: the fields of the body as parameters. The same URL is the same audio, so ranges of it fit."""
+    state = state_of(request)
+    try:
+        check_playing(state.access, request)
+        state.check_accepting()
+        body = speech_query(dict(request.query_params))
+        body.seed = next(seed for seed in (body.seed, state.settings.seed, 0) if seed is not None)
+        return await _answer(request, state, body)
+    except ApiError as error:
+        return _refusal(state, error)
+
+
+@router.post(f"{PATH}/url", responses=error_responses(), openapi_extra=request_body(UrlBody))
+async def url(request: Request) -> JSONResponse:
+    """A URL for a player, that says this and is valid for a while."""
+    state = state_of(request)
+    try:
+        state.check_key(request)
+        body = parsed_body(UrlBody, await request.body())
+        state.check_model(body.model)
+        state.casting(body.voice_id, body.timbre)
+        state.check_text(body.input, "input")
+        return JSONResponse({"url": signed_url(state.access, body.fields, body.expires_in_s)})
+    except ApiError as error:
+        return _refusal(state, error)
+
+
+def _refusal(state: State, error: ApiError) -> JSONResponse:
+    state.refused(error)
+    return error.response(f"req-{uuid.uuid4().hex}")
+
+
+async def _answer(request: Request, state: State, body: SpeechBody) -> Response:
+    """Raises ApiError."""
+    speaking = await _open(state, body, f"req-{uuid.uuid4().hex}")
+    first = await first_audio(speaking, body.input, request.state.received_s, "input")
+    headers = {**speaking.headers, "x-speed": f"{body.effective_speed:g}"}
+    if body.stream_format == "sse":
+        headers["Cache-Control"] = "no-cache"
+        events = _events(speaking, first, len(body.input))
+        return SpeechResponse(speaking, events, "text/event-stream", headers)
+    if wants_whole(request, body.form, stream=body.stream):
+        return await whole_answer(request, state, speaking, first, headers)
+    return SpeechResponse(speaking, _audio(speaking, first), body.form.media_type, headers)
+
+
+async def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeech:
+    state.check_model(body.model)
+    state.check_text(body.input, "input")
+    return EncodedSpeech(
+        state,
+        protocol="openai",
+        casting=state.casting(body.voice_id, body.timbre),
+        form=body.form,
+        seed=body.seed,
+        speed=body.effective_speed,
+        pitch_semitones=body.pitch_semitones,
+        temperature=body.temperature,
+        pronunciations=await state.dictionaries.chosen(body.pronunciations, body.input),
+        leading_silence=body.leading_silence,
+        request_id=request_id,
+        text_field="input",
+    )
+
+
+async def _audio(speaking: EncodedSpeech, first: Audio) -> AsyncIterator[bytes]:
+    try:
+        async for event in audio_events(speaking, first):
+            if isinstance(event, Audio) and event.data:
+                speaking.sent()
+                yield event.data
+    except ApiError as error:
+        raise aborted(error) from error
+
+
+async def _events(speaking: EncodedSpeech, first: Audio, characters: int) -> AsyncIterator[bytes]:
+    try:
+        async for event in audio_events(speaking, first):
+            if isinstance(event, Finished):
+                steps = event.timings.lm_steps
+                usage = {"input_tokens": characters, "output_tokens": steps, "total_tokens": characters + steps}
+                yield _event("speech.audio.done", usage=usage)
+            elif event.data:
+                speaking.sent()
+                yield _event("speech.audio.delta", audio=base64.b64encode(event.data).decode())
+    except ApiError as error:
+        yield _event("speech.audio.error", **error.body())
+
+
+def _event(kind: str, **fields: object) -> bytes:
+    return f"data: {json.dumps({'type': kind, **fields})}\n\n".encode()

@@ -1,0 +1,306 @@
+"""One utterance as every protocol sees it: text in as it comes, audio and word times out, cancel with position.
+
+It holds the engine's stream, the seed, the resampler and the stretch, the transcript, deadlines and the books. It knows
+no socket and no protocol. All times are the listener's: behind resampling and stretching. `next` gives events until
+the last one; nothing comes after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import uuid
+from dataclasses import replace
+
+from engines.families.phone_pointer.voice_mix import Casting
+from engines.leading_quiet import FirstAudible
+from engines.messages import (
+    Cancelled,
+    Chunk,
+    Event,
+    Failed,
+    Finished,
+    LeadingSilence,
+    Started,
+    Submit,
+    WaitingForText,
+    WordTime,
+)
+from server.access import current_caller
+from server.audio import Resampler, spoken_rate_hz
+from server.audio.stretch import TimeStretch, split_speed
+from server.audio.workers import off_loop
+from server.engine.stream import EngineStream
+from server.errors import ApiError
+from server.logs import redacted
+from server.metrics import Outcome, Protocol
+from server.schemas import check_characters
+from server.speech.accounting import Accounting, outcome_of
+from server.speech.events import Audio, SpeechEvent
+from server.speech.identity import utterance_id
+from server.speech.pronunciations import Chosen
+from server.speech.transcript import Position, Transcript
+from server.state import State
+
+
+class Utterance:
+    def __init__(
+        self,
+        state: State,
+        *,
+        protocol: Protocol,
+        casting: Casting,
+        seed: int | None,
+        speed: float,
+        pitch_semitones: float = 0.0,
+        rate_hz: int,
+        temperature: float | None,
+        pronunciations: Chosen = (),
+        leading_silence: LeadingSilence | None = None,
+        rendering: str = "pcm",
+        request_id: str | None = None,
+        text_field: str = "text",
+        idle_s: float | None = None,
+    ) -> None:
+        """`rendering` names what is made of the PCM, for `utterance_id`; `text_field` is the text's name in the
+        caller's dialect; `idle_s` is how long the text may pause, by default the setting. Raises ApiError when the
+        caller's quota is used up."""
+        self.id = request_id or f"utt-{uuid.uuid4().hex}"  # of this request; see `utterance_id`
+        self.seed = next(one for one in (seed, state.settings.seed, secrets.randbelow(2**31)) if one is not None)
+        self.rate_hz = rate_hz
+        self.transcript = Transcript()
+        self._state, self._clock, self._rendering = state, state.clock, rendering
+        model_speed, self._tempo = split_speed(speed)
+        self._resampler, self._stretch = Resampler(rate_hz), TimeStretch(rate_hz, self._tempo)
+        self._text_field = text_field
+        self._first_audible = FirstAudible(rate_hz)
+        self._flushes: list[int] = []
+        self._unsent_words: list[WordTime] = []
+        self._cancelled_s: float | None = None
+        self._played_s: float | None = None  # as the client says
+        self._finished: Finished | None = None  # to be told once the last samples are out
+        self._submit = Submit(
+            request_id=self.id,
+            voice=casting.voice,
+            timbre=casting.timbre,
+            pitch_semitones=pitch_semitones,
+            seed=self.seed,
+            sample_rate_hz=spoken_rate_hz(rate_hz),
+            speed=model_speed,
+            temperature=temperature,
+            pronunciations=pronunciations,
+            leading_silence=leading_silence or state.settings.leading_silence,
+        )
+        self._accounting = Accounting(
+            state.metrics, current_caller(), protocol=protocol, rate_hz=rate_hz, clock=state.clock
+        )
+        self._idle_s = idle_s or state.settings.idle_s
+        self._total_deadline = asyncio.get_running_loop().time() + state.settings.utterance_s
+        self._text_deadline: float | None = asyncio.get_running_loop().time() + self._idle_s  # None: it has ended
+        self._audio_deadline: float | None = None
+        self._waiting: asyncio.Timeout | None = None
+        state.live.add(self.id)
+        self._stream: EngineStream = state.engine.open(self._submit)
+
+    @property
+    def characters(self) -> int:
+        return self.transcript.characters
+
+    @property
+    def audio_s(self) -> float:
+        return self._accounting.audio_s
+
+    @property
+    def lead_s(self) -> float:
+        """Audio sent and not yet heard."""
+        return max(0.0, self._accounting.lead_s)
+
+    @property
+    def ttfa_s(self) -> float | None:
+        return self._accounting.ttfa_s
+
+    @property
+    def audible_ttfa_s(self) -> float | None:
+        return self._accounting.audible_ttfa_s
+
+    @property
+    def utterance_id(self) -> str:
+        """The same for the same speech; final once the text has ended."""
+        return utterance_id(
+            self._state.engine.bundle_digest,
+            self._state.engine.arithmetic,
+            self.transcript.text,
+            self._flushes,
+            self._submit,
+            rate_hz=self.rate_hz,
+            tempo=self._tempo,
+            rendering=self._rendering,
+            draft_tolerance=self._state.settings.draft_tolerance,
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """For an HTTP answer whose text is complete."""
+        return {
+            "x-request-id": self.id,
+            "x-utterance-id": self.utterance_id,
+            "x-seed": str(self.seed),
+            "x-sample-rate": str(self.rate_hz),
+        }
+
+    @property
+    def position(self) -> Position:
+        """Where it stands, or was cancelled: what has been heard by then and what has not."""
+        sent_s = self.audio_s
+        heard_s = self._accounting.played_s(self._clock() if self._cancelled_s is None else self._cancelled_s)
+        played_s = round(max(0.0, min(sent_s, heard_s if self._played_s is None else self._played_s)), 5)
+        spoken, remaining = self.transcript.split(played_s)
+        return Position(played_s=played_s, sent_s=sent_s, text_spoken=spoken, text_remaining=remaining)
+
+    # -- in --------------------------------------------------------------------------------------------------------
+
+    def append(self, text: str, received_s: float) -> None:
+        """`received_s` is when the bytes came; the first starts the TTFA clock. Raises ApiError beyond a limit."""
+        if not text:
+            return
+        check_characters(text, self._text_field)
+        self._state.check_length(self.characters + len(text), self._text_field)
+        self._accounting.text_received(len(text), received_s)
+        self.keep_alive()
+        self.transcript.append(text)
+        self._stream.append(text)
+
+    def flush(self) -> None:
+        """Again, or before any text, it says nothing new: a client may not fill our memory with it."""
+        if self.characters > (self._flushes[-1] if self._flushes else 0):
+            self._flushes.append(self.characters)
+            self._stream.flush()
+
+    def keep_alive(self) -> None:
+        """More text is to come. What has been sent is heard first."""
+        if self._text_deadline is not None:
+            self._text_deadline = asyncio.get_running_loop().time() + self.lead_s + self._idle_s
+
+    def end(self) -> None:
+        self._text_deadline = None
+        if not self._accounting.has_audio:
+            self._audio_deadline = asyncio.get_running_loop().time() + self._state.settings.first_audio_s
+            if self._waiting is not None and not self._waiting.expired():
+                self._waiting.reschedule(self._deadline())
+        self._stream.end()
+
+    def deprioritize(self) -> None:
+        """Its listener may have turned away: all other streams go first."""
+        self._stream.deprioritize()
+
+    def cancel(self, played_s: float | None = None) -> None:
+        """Stops now; `Cancelled` comes next unless the last event has been taken. `position` then stays."""
+        if self._cancelled_s is None:
+            self._cancelled_s, self._played_s = self._clock(), played_s
+            self._stream.cancel()
+
+    def fail(self, error: ApiError) -> None:
+        """Stops for a reason of the server's; `Failed` comes next."""
+        failed = Failed(request_id=self.id, code=error.code, message=error.message, retry_after_s=error.retry_after_s)
+        self._stream.fail(failed)
+
+    # -- out -------------------------------------------------------------------------------------------------------
+
+    async def next(self) -> SpeechEvent:
+        """The next event. The last samples come before `Finished`."""
+        while self._finished is None:
+            event = await self._next_within_deadlines()
+            match event:
+                case Chunk(pcm=pcm, words=words):
+                    self._audio_deadline = None
+                    if (made := await self._made(pcm, words)) is not None:
+                        return made
+                case Finished():
+                    self._finished = event
+                    rest = await self._made(b"", (), last=True)
+                    if rest is not None and rest.data:
+                        return rest
+                case Started():
+                    self._accounting.started()
+                    return event
+                case WaitingForText():
+                    self._accounting.waiting_for_text()
+                    return event
+                case Cancelled():
+                    self._finish_accounting("cancelled")
+                    return event
+                case Failed(code=code):
+                    self._finish_accounting(outcome_of(code), code)
+                    return event
+                case _:
+                    raise AssertionError(f"no event of an utterance: {event}")
+        self._finish_accounting("ok")
+        return self._finished
+
+    async def _made(self, pcm: bytes, words: tuple[WordTime, ...], *, last: bool = False) -> Audio | None:
+        """None when it was cancelled meanwhile: nothing may be heard after that."""
+        pcm = self._resampler.feed(pcm, last=last)
+        if self._tempo != 1.0:
+            pcm = await off_loop(lambda: self._stretch.feed(pcm, last=last))
+            words = tuple(_stretched(word, self._tempo) for word in words)
+            if self._cancelled_s is not None and not last:
+                return None
+        self._unsent_words += words
+        return Audio(data=pcm, words=words)
+
+    async def _next_within_deadlines(self) -> Event:
+        while True:
+            try:
+                async with asyncio.timeout_at(self._deadline()) as self._waiting:
+                    return await self._stream.next()
+            except TimeoutError:
+                if asyncio.get_running_loop().time() < self._deadline():
+                    continue  # text has come meanwhile
+                self.fail(self._lateness())
+                return await self._stream.next()
+            finally:
+                self._waiting = None
+
+    def _deadline(self) -> float:
+        deadlines = (self._total_deadline, self._audio_deadline, self._text_deadline)
+        return min(deadline for deadline in deadlines if deadline is not None)
+
+    def _lateness(self) -> ApiError:
+        limits, passed = self._state.settings, self._deadline()
+        if passed == self._text_deadline:
+            message = f"no {self._text_field} came for {self._idle_s:g} s; end the utterance, or send more"
+            return ApiError("input_timeout", message)
+        if passed == self._audio_deadline:
+            message = f"no audio {limits.first_audio_s:g} s after the end of {self._text_field}"
+        else:
+            message = f"the utterance took more than {limits.utterance_s:g} s"
+        return ApiError("deadline_exceeded", message, retry_after_s=1)
+
+    def sent(self, pcm: bytes) -> tuple[WordTime, ...]:
+        """Call when audio has been handed to the socket. Returns the words that it has spoken."""
+        self._accounting.audio_sent(len(pcm) // 2, self._first_audible.find(pcm))
+        self.keep_alive()
+        words, self._unsent_words = self._unsent_words, []
+        return self.transcript.spoke(words)
+
+    def close(self) -> None:
+        """The listener has heard all or is gone. Safe to call twice."""
+        self._state.live.discard(self.id)
+        if not self._accounting.closed:
+            self._stream.abandon()
+            self._finish_accounting("cancelled", "disconnected")
+
+    def _finish_accounting(self, outcome: Outcome, code: str | None = None) -> None:
+        self._accounting.close(
+            outcome,
+            code,
+            request_id=self.id,
+            utterance_id=self.utterance_id,
+            characters=self.characters,
+            text=redacted(self.transcript.text, keep=self._state.settings.log_text),
+            seed=self.seed,
+        )
+
+
+def _stretched(word: WordTime, tempo: float) -> WordTime:
+    return replace(word, start_s=word.start_s / tempo, end_s=word.end_s / tempo)

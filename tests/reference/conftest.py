@@ -1,0 +1,74 @@
+"""Our networks beside the makers' own, in an environment of their pins (`make test-reference`); nothing is collected
+where it is missing. Its package imports a browser interface and audio tools at its top: only its core is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_WANTED = {"transformers": "4.57.3", "qwen_tts": "0.1.1"}
+
+
+def _missing() -> list[str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    wrong = []
+    for name, wanted in _WANTED.items():
+        try:
+            found = version(name.replace("_", "-"))
+        except PackageNotFoundError:
+            found = None
+        if found != wanted:
+            wrong.append(f"{name} {wanted} (found {found})")
+    return wrong
+
+
+MISSING = _missing()
+collect_ignore_glob = ["test_*.py"] if MISSING else []
+
+
+def pytest_report_header() -> list[str]:
+    return [f"reference tests are left out, they need {', '.join(MISSING)}: make test-reference"] if MISSING else []
+
+
+def _stub(name: str, **members: Any) -> None:
+    module = types.ModuleType(name)
+    module.__spec__ = importlib.util.spec_from_loader(name, None)
+    for member, value in members.items():
+        setattr(module, member, value)
+    sys.modules[name] = module
+
+
+@pytest.fixture(scope="session")
+def reference() -> types.SimpleNamespace:
+    """The makers' classes."""
+    from models.checkpoints.qwen3_tts.speaker_encoder import mel_filters
+
+    found = importlib.util.find_spec("qwen_tts")
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    root = Path(found.submodule_search_locations[0])
+    for package in ("qwen_tts", "qwen_tts.core", "qwen_tts.core.models", "qwen_tts.core.tokenizer_12hz"):
+        _stub(package, __path__=[str(root.joinpath(*package.split(".")[1:]))])
+    _stub("qwen_tts.inference", __path__=[str(root / "inference")])
+    _stub("qwen_tts.inference.qwen3_tts_tokenizer", Qwen3TTSTokenizer=object)
+    if importlib.util.find_spec("librosa") is None:
+        _stub("librosa")
+        _stub("librosa.filters", mel=lambda sr, n_fft, n_mels, fmin, fmax: mel_filters(n_mels, sr).numpy())
+    import qwen_tts.core.models.configuration_qwen3_tts as configuration
+    import qwen_tts.core.models.modeling_qwen3_tts as modeling
+    import qwen_tts.core.tokenizer_12hz.configuration_qwen3_tts_tokenizer_v2 as codec_configuration
+    import qwen_tts.core.tokenizer_12hz.modeling_qwen3_tts_tokenizer_v2 as codec_modeling
+
+    return types.SimpleNamespace(
+        config=configuration.Qwen3TTSConfig,
+        model=modeling.Qwen3TTSForConditionalGeneration,
+        mel=modeling.mel_spectrogram,
+        codec_config=codec_configuration.Qwen3TTSTokenizerV2Config,
+        codec=codec_modeling.Qwen3TTSTokenizerV2Model,
+    )
