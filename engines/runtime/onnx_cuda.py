@@ -1,0 +1,285 @@
+"""ONNX Runtime's CUDA provider behind `engines.runtime.base.Backend`: graphs are captured once and replayed.
+
+One backend has one stream and belongs to one thread, the one that prepares its calls: the provider keeps captured
+graphs by thread. A call is bound for its whole life, so that no replay runs over other shapes or addresses than its
+capture. To prepare a call runs it three times, so that happens before any slot is leased, and buffers are cleared
+after. Nothing is captured later: a call that was not prepared is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.errors import BundleError, EngineFault
+from engines.runtime.base import Array, Buffer, Call, Graph, TensorSpec
+from engines.runtime.device import CudaDevice, Device, Pinned, Stream
+from engines.runtime.ort import ort
+
+CUDA = "CUDAExecutionProvider"
+_EAGER = -1  # as a graph id: neither captured nor replayed
+_DTYPES = {"float": "float32", "double": "float64"}
+_ELEMENTS = {"float32": 1, "float16": 10, "int64": 7, "int32": 6, "bool": 9}  # ONNX's numbers
+
+
+_capturing = threading.Lock()
+
+
+class _Memory:
+    """One allocation. The host may write what it shares with the device only while no call over it is in flight."""
+
+    def __init__(self, address: int, pinned: Pinned | None) -> None:
+        self.address, self.pinned = address, pinned
+        self.calls_in_flight = 0
+
+
+class _Queue:
+    """What a backend's buffers and calls share: the stream, and pinned memory on the way to and from the device."""
+
+    def __init__(self, device: Device) -> None:
+        self.device, self.stream = device, device.stream()
+        self._finished = device.event()
+        self._staging = device.pinned((1 << 16,), np.uint8)
+
+    def finish(self) -> None:
+        """Waits for all that was queued on this stream."""
+        self.device.record(self._finished, self.stream)
+        self.device.wait(self._finished)
+
+    def staging(self, size_bytes: int) -> Pinned:
+        """Memory for one copy, which is finished before the next one asks."""
+        if size_bytes > self._staging.array.nbytes:
+            self._staging = self.device.pinned((size_bytes * 2,), np.uint8)
+        return self._staging
+
+
+class CudaBuffer:
+    def __init__(self, queue: _Queue, memory: _Memory, shape: tuple[int, ...], dtype: str, first_byte: int = 0) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.memory = memory
+        self._queue, self._first_byte = queue, first_byte
+
+    @property
+    def address(self) -> int:
+        return self.memory.address + self._first_byte
+
+    @property
+    def size_bytes(self) -> int:
+        return self._row_bytes * self.shape[0]
+
+    @property
+    def _row_bytes(self) -> int:
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def _array(self) -> Array:
+        assert self.memory.pinned is not None
+        whole = self.memory.pinned.array[self._first_byte : self._first_byte + self.size_bytes]
+        array: Array = whole.view(self.dtype).reshape(self.shape)
+        return array
+
+    def rows(self, first: int, last: int) -> CudaBuffer:
+        self._check_rows(first, last)
+        shape = (last - first, *self.shape[1:])
+        first_byte = self._first_byte + first * self._row_bytes
+        return CudaBuffer(self._queue, self.memory, shape, self.dtype.name, first_byte)
+
+    def write(self, values: Array, first: int = 0) -> None:
+        self._check_rows(first, first + len(values))
+        if self.memory.pinned is not None:
+            if self.memory.calls_in_flight:
+                raise EngineFault("a buffer was written while a call over it was in flight; wait for the call first")
+            self._array[first : first + len(values)] = values
+            return
+        plain = np.ascontiguousarray(values, self.dtype)
+        staged = self._queue.staging(plain.nbytes)
+        staged.array[: plain.nbytes] = plain.reshape(-1).view(np.uint8)
+        at = self.address + first * self._row_bytes
+        self._queue.device.copy(at, staged.address, plain.nbytes, self._queue.stream)
+        self._queue.finish()
+
+    def read(self, first: int = 0, last: int | None = None) -> Array:
+        last = self.shape[0] if last is None else last
+        self._check_rows(first, last)
+        if self.memory.pinned is not None:
+            return self._array[first:last]
+        size_bytes = (last - first) * self._row_bytes
+        staged = self._queue.staging(size_bytes)
+        self._queue.device.copy(staged.address, self.address + first * self._row_bytes, size_bytes, self._queue.stream)
+        self._queue.finish()
+        values: Array = staged.array[:size_bytes].copy().view(self.dtype).reshape(last - first, *self.shape[1:])
+        return values
+
+    def copy_row(self, source: int, target: int, positions: int) -> None:
+        _, heads, length, width = self.shape
+        assert positions <= length, (positions, length)
+        size_bytes, head_bytes = positions * width * self.dtype.itemsize, length * width * self.dtype.itemsize
+        for head in range(heads):
+            start, to = (self.address + row * self._row_bytes + head * head_bytes for row in (source, target))
+            self._queue.device.copy(to, start, size_bytes, self._queue.stream)
+
+    def clear(self) -> None:
+        self._queue.device.fill(self.address, 0, self.size_bytes, self._queue.stream)
+
+    def _check_rows(self, first: int, last: int) -> None:
+        if not 0 <= first <= last <= self.shape[0]:
+            raise EngineFault(f"rows {first} to {last} of a buffer of {self.shape[0]} rows")
+
+
+class CudaCall:
+    """A captured graph over fixed addresses."""
+
+    def __init__(self, queue: _Queue, graph: CudaGraph, number: int, buffers: Mapping[str, CudaBuffer]) -> None:
+        self.graph, self.number, self.buffers = graph, number, dict(buffers)
+        self._queue, self._binding = queue, graph.session.io_binding()
+        self._options = _run_options(number)
+        self._event = queue.device.event()
+        self._memories = {id(one.memory): one.memory for one in self.buffers.values()}.values()
+        self._thread: int | None = None
+        self._in_flight = 0
+        for one in graph.inputs:
+            self._binding.bind_input(*self._bound(one))
+        for one in graph.outputs:
+            self._binding.bind_output(*self._bound(one))
+
+    def _bound(self, one: TensorSpec) -> tuple[Any, ...]:
+        buffer = self.buffers[one.name]
+        assert buffer.dtype.name == one.dtype, f"{one.name} is {one.dtype}, its buffer {buffer.dtype.name}"
+        return one.name, "cuda", 0, _ELEMENTS[one.dtype], list(buffer.shape), buffer.address
+
+    @property
+    def state(self) -> dict[int, CudaBuffer]:
+        """Buffers that the graph updates in place, by address."""
+        written = {self.buffers[one.name].address for one in self.graph.outputs}
+        read = (self.buffers[one.name] for one in self.graph.inputs)
+        return {one.address: one for one in read if one.address in written}
+
+    def prepare(self) -> None:
+        """Captures, in the thread that will launch. The provider runs the graph twice and replays it once."""
+        assert self._thread is None, "prepared twice"
+        self._run()
+        self._queue.finish()
+        self._thread = threading.get_ident()
+
+    def launch(self) -> None:
+        if self._thread != threading.get_ident():
+            why = "was not prepared at warm-up" if self._thread is None else "was prepared in another thread"
+            raise EngineFault(f"{self.graph.name} {why}: to launch it would capture it now")
+        self._run()
+        self._queue.device.record(self._event, self._queue.stream)
+        self._in_flight += 1
+        for memory in self._memories:
+            memory.calls_in_flight += 1
+
+    def wait(self) -> None:
+        self._queue.device.wait(self._event)
+        for memory in self._memories:
+            memory.calls_in_flight -= self._in_flight
+        self._in_flight = 0
+
+    def _run(self) -> None:
+        try:
+            self.graph.session.run_with_iobinding(self._binding, self._options)
+        except Exception as error:  # ONNX Runtime raises its own types
+            raise EngineFault(f"{self.graph.name} failed on the device: {error}") from error
+
+
+class CudaGraph:
+    kernels = "ONNX Runtime's, CUDA"
+
+    def __init__(self, queue: _Queue, path: Path, numbers: itertools.count[int]) -> None:
+        self.name, self.path = path.name, path
+        self.session = _session(path, queue.stream)
+        self._queue, self._numbers = queue, numbers
+        self.inputs, self.outputs = _specs(self.session.get_inputs()), _specs(self.session.get_outputs())
+
+    def bind(self, buffers: Mapping[str, Buffer], *, lane: int | None = None) -> Call:
+        """One lane: calls of a stream follow each other."""
+        wanted: dict[str, CudaBuffer] = {}
+        for one in (*self.inputs, *self.outputs):
+            buffer = buffers[one.name]
+            assert isinstance(buffer, CudaBuffer), f"{one.name} is bound to another device's buffer"
+            wanted[one.name] = buffer
+        return CudaCall(self._queue, self, next(self._numbers), wanted)
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        names = [one.name for one in self.outputs]
+        return dict(zip(names, self.session.run(names, dict(feeds), _run_options(_EAGER, waits=True)), strict=True))
+
+
+class OnnxCuda:
+    lanes = 1
+
+    def __init__(self, device: Device | None = None, index: int = 0) -> None:
+        self.device = f"cuda:{index}"
+        self._device = device or CudaDevice(index)
+        self._queue = _Queue(self._device)
+        self._buffers: list[CudaBuffer] = []
+        self._numbers = itertools.count(1)
+
+    def graphs(self, *paths: Path, trial: Mapping[str, Array] | None = None) -> tuple[Graph, ...]:
+        return tuple(CudaGraph(self._queue, path, self._numbers) for path in paths)
+
+    def buffer(self, shape: tuple[int, ...], dtype: str, *, shared: bool = False) -> CudaBuffer:
+        """`shared` is pinned memory, read and written by the device where it lies."""
+        size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if shared:
+            pinned = self._device.pinned((size_bytes,), np.uint8)
+            memory = _Memory(pinned.address, pinned)
+        else:
+            memory = _Memory(self._device.allocate(size_bytes), None)
+        self._buffers.append(CudaBuffer(self._queue, memory, shape, dtype))
+        self._buffers[-1].clear()
+        self._queue.finish()
+        return self._buffers[-1]
+
+    def prepare(self, *calls: Call) -> None:
+        """Captures the calls and clears what they were captured over. All slots are free, and this is the thread that
+        will launch. One backend prepares at a time: a capture forbids others to allocate."""
+        memories = {}
+        with _capturing:
+            for call in calls:
+                assert isinstance(call, CudaCall), "a call of another backend"
+                call.prepare()
+                memories |= call.state
+        for buffer in memories.values():
+            buffer.clear()
+        self._queue.finish()
+
+    def arithmetic(self, kernels: str) -> str:
+        major, minor = self._device.facts().capability
+        return f"{kernels}; compute capability {major}.{minor}; onnxruntime-gpu {ort.__version__}"
+
+
+def _session(path: Path, stream: Stream) -> Any:
+    """Fails where a node would run on the host, since such a session cannot be captured."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    provider = {"enable_cuda_graph": "1", "user_compute_stream": str(stream), "use_tf32": "0"}
+    try:
+        return ort.InferenceSession(str(path), options, providers=[(CUDA, provider)], enable_fallback=0)
+    except Exception as error:  # ONNX Runtime raises its own types for every kind of unreadable graph
+        raise BundleError(f"{path.name} cannot be loaded on {CUDA}: {error}") from error
+
+
+def _run_options(graph: int, *, waits: bool = False) -> Any:
+    options = ort.RunOptions()
+    options.add_run_config_entry("gpu_graph_id", str(graph))
+    if not waits:
+        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    return options
+
+
+def _specs(ends: list[Any]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name=one.name, shape=tuple(one.shape), dtype=_dtype(one.type)) for one in ends)
+
+
+def _dtype(kind: str) -> str:
+    bare = kind.removeprefix("tensor(").removesuffix(")")
+    return _DTYPES.get(bare, bare)
