@@ -83,9 +83,9 @@ class EngineClient:
     def open(self, submit: Submit) -> EngineStream:
         stream = EngineStream(self, submit, self.settings.outbox_chunks)
         if not self.ready:
-            message = "the engine is starting; try again in a moment"
-            stream.put(Failed(request_id=submit.request_id, code="not_ready", message=message, retry_after_s=1))
-            return stream
+            return self._rejected(stream, "not_ready", "the engine is starting; try again in a moment")
+        if self.is_full:
+            return self._rejected(stream, Overloaded.code, "the engine is behind; try again in a moment")
         return self._begin(stream)
 
     def forget(self, stream: EngineStream) -> None:
@@ -94,6 +94,21 @@ class EngineClient:
     def send(self, command: Command) -> None:
         if self._link is not None:
             self._link.send(command)
+
+    @property
+    def is_full(self) -> bool:
+        """So many commands wait for the engine that new streams are rejected."""
+        return self._link is not None and self._link.is_full
+
+    async def room(self) -> None:
+        """Waits until the engine has read most of its commands: await it before more text is read from a client."""
+        if self._link is not None:
+            await self._link.room()
+
+    @staticmethod
+    def _rejected(stream: EngineStream, code: str, message: str) -> EngineStream:
+        stream.put(Failed(request_id=stream.request_id, code=code, message=message, retry_after_s=1))
+        return stream
 
     def _begin(self, stream: EngineStream) -> EngineStream:
         self._streams[stream.request_id] = stream

@@ -26,6 +26,7 @@ from server.engine.worker import Fault
 from server.settings import EngineMode, Settings
 
 _LEAVE_S = 1.0
+_MAX_UNREAD_BYTES = 4 * 2**20  # commands that the engine has not read: about 1,000 whole texts
 Worker = Callable[[socket.socket, Path | None, EngineConfig], None]
 
 
@@ -76,6 +77,7 @@ class EngineLink:
             runner.start()
         ours.setblocking(False)
         reader, writer = await asyncio.open_connection(sock=ours)
+        writer.transport.set_write_buffer_limits(high=_MAX_UNREAD_BYTES)
         return cls(runner, reader, writer)
 
     @property
@@ -95,6 +97,16 @@ class EngineLink:
         commands, self._outgoing = self._outgoing, []
         if not self._writer.is_closing():
             self._writer.write(frame(commands))
+
+    @property
+    def is_full(self) -> bool:
+        """The engine has not read `_MAX_UNREAD_BYTES` of commands."""
+        return self._writer.transport.get_write_buffer_size() > _MAX_UNREAD_BYTES
+
+    async def room(self) -> None:
+        """Waits while it is full; returns when the engine is gone, too."""
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
 
     async def hello(self, within_s: float) -> None:
         """Returns once the networks are loaded."""

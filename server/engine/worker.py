@@ -23,9 +23,11 @@ from engines.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
 from engines.messages import Submit
 from server.engine.dictionary_cache import DictionaryCache
-from server.engine.pipe import BlockingPipe
+from server.engine.pipe import EnginePipe
 
 _STATS_EVERY_S = 1.0
+_MAX_UNSENT_BYTES = 16 * 2**20  # about 6 minutes of PCM, of all streams together
+_LAST_WORDS_S = 5.0  # for a `Fault` to be read
 _COLLECT_AFTER = (500, 4, 6)  # new objects; of these collections a second one; of those one of all objects
 READY = "ready"
 
@@ -43,18 +45,19 @@ def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
 
 def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
     """Sends READY once the engine is loaded, then lists of events; a `Fault` if it cannot go on."""
-    pipe = BlockingPipe(end)
+    pipe = EnginePipe(end)
     try:
-        with contextlib.suppress(OSError):  # the server is gone
+        with contextlib.suppress(OSError):  # the server is gone; a TimeoutError is one too
             try:
                 _run(pipe, load())
             except Exception:
                 pipe.send(Fault(traceback=traceback.format_exc()))
+                pipe.flush_all(_LAST_WORDS_S)
     finally:
         pipe.close()
 
 
-def _run(pipe: BlockingPipe, engine: Engine) -> None:
+def _run(pipe: EnginePipe, engine: Engine) -> None:
     try:
         engine.measure()
         pipe.send(READY)
@@ -100,8 +103,9 @@ def keep_from_collector() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
 
 
-def _serve(pipe: BlockingPipe, engine: Engine) -> None:
-    """Until the server is gone."""
+def _serve(pipe: EnginePipe, engine: Engine) -> None:
+    """Until the server is gone. A server that does not read delays no step until `_MAX_UNSENT_BYTES` wait for it;
+    beyond that nothing is decoded, and commands are still taken."""
     next_stats_s, dictionaries = time.monotonic(), DictionaryCache()
     while True:
         try:
@@ -115,11 +119,16 @@ def _serve(pipe: BlockingPipe, engine: Engine) -> None:
                 engine.submit(command)
         if events := engine.attend():
             pipe.send(events)  # audio that is ready does not wait for the LM
-        events = engine.advance()
+        is_full = pipe.unsent_bytes > _MAX_UNSENT_BYTES
+        events = [] if is_full else engine.advance()
         if time.monotonic() >= next_stats_s:
             next_stats_s = time.monotonic() + _STATS_EVERY_S
             events.append(engine.stats())
         if events:
             pipe.send(events)
-        if not engine.has_work:
+        else:
+            pipe.flush()
+        if is_full:
+            pipe.wait(_STATS_EVERY_S)
+        elif not engine.has_work:
             engine.wait(_STATS_EVERY_S, pipe)

@@ -79,9 +79,11 @@ class WebSocketChannel:
     # -- in --------------------------------------------------------------------------------------------------------
 
     async def receive(self, idle_s: float | None = None) -> Received:
-        """The next text message. Raises ApiError for one that no protocol of ours takes, and when all is idle."""
+        """The next text message, read once the engine has room for it. Raises ApiError for a message that no protocol
+        takes, and for an idle connection."""
         if late_s := self._pace.take():
             await asyncio.sleep(late_s)
+        await self._state.engine.room()
         message = await self._next_message(idle_s or self._state.settings.idle_s)
         received_s = self._state.clock()
         self._active_s = max(self._active_s, received_s)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from server.engine.pipe import BlockingPipe, frame
+from server.engine.pipe import EnginePipe, frame
 
 MESSAGES = [{"n": n, "body": b"x" * (n * 7919 % 100_000)} for n in range(40)]
 
@@ -15,7 +15,7 @@ MESSAGES = [{"n": n, "body": b"x" * (n * 7919 % 100_000)} for n in range(40)]
 def test_nothing_there_is_no_message_and_no_wait() -> None:
     ours, theirs = socket.socketpair()
     with ours:
-        pipe = BlockingPipe(theirs)
+        pipe = EnginePipe(theirs)
         assert pipe.received() == []
         ours.send(frame("whole")[:3])
         assert pipe.received() == []
@@ -28,7 +28,7 @@ def test_nothing_there_is_no_message_and_no_wait() -> None:
 
 def test_many_and_large_messages_come_in_order() -> None:
     ours, theirs = socket.socketpair()
-    pipe, found = BlockingPipe(theirs), []
+    pipe, found = EnginePipe(theirs), []
     writer = threading.Thread(target=lambda: [ours.sendall(frame(message)) for message in MESSAGES])
     writer.start()
     while len(found) < len(MESSAGES):

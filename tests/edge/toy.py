@@ -46,7 +46,7 @@ from engines.messages import (
     WordTime,
 )
 from server.app import create_app
-from server.engine.pipe import BlockingPipe
+from server.engine.pipe import EnginePipe
 from server.engine.worker import READY, Fault
 from server.settings import Settings
 from server.state import State
@@ -80,6 +80,14 @@ class _Voice:
         return match if match and (self.complete or match.end() < len(self.text)) else None
 
 
+class _Pipe(EnginePipe):
+    """Waits for its reader: the toy has nothing else to do."""
+
+    def send(self, message: object) -> None:
+        super().send(message)
+        self.flush_all(60)
+
+
 class ToyEngine:
     def __init__(self, before_audio: Callable[[], None] = lambda: None) -> None:
         """`before_audio` is what making a chunk takes."""
@@ -92,12 +100,14 @@ class ToyEngine:
         self.counters = {"guard_segment_too_long": 3, "finished": 7}
         self.voices: dict[str, _Voice] = {}
         self.released = threading.Event()  # ends a hang, when the test is over
+        self.reads = threading.Event()  # commands; cleared, it leaves them in the pipe
+        self.reads.set()
 
     def __call__(self, end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
         self.lives += 1
         self.voices = {}
-        pipe, inbox = BlockingPipe(end), queue.SimpleQueue[list[Command] | None]()
-        threading.Thread(target=_read, args=(pipe, inbox), daemon=True).start()
+        pipe, inbox = _Pipe(end), queue.SimpleQueue[list[Command] | None]()
+        threading.Thread(target=_read, args=(pipe, inbox, self.reads), daemon=True).start()
         try:
             pipe.send(READY)
             pipe.send([self._stats()])
@@ -107,7 +117,7 @@ class ToyEngine:
         finally:
             pipe.close()
 
-    def _serve(self, pipe: BlockingPipe, inbox: queue.SimpleQueue[list[Command] | None]) -> None:
+    def _serve(self, pipe: EnginePipe, inbox: queue.SimpleQueue[list[Command] | None]) -> None:
         """Takes what has come, then speaks a word of each voice; a pause is felt at the next word."""
         said = False
         while True:
@@ -140,7 +150,7 @@ class ToyEngine:
             },
         )  # fmt: skip
 
-    def _take(self, command: Command, pipe: BlockingPipe) -> None:
+    def _take(self, command: Command, pipe: EnginePipe) -> None:
         name = command.request_id
         if isinstance(command, Submit) and self.full and not name.startswith("warm-up"):
             full = "3 streams are running, this machine sustains 3"
@@ -172,7 +182,7 @@ class ToyEngine:
             case EndText():
                 voice.complete = voice.ended = True
 
-    def _speak(self, voice: _Voice, pipe: BlockingPipe) -> bool:
+    def _speak(self, voice: _Voice, pipe: EnginePipe) -> bool:
         """The next word, or what there is to say when there is none. Returns whether there may be more at once."""
         name = voice.submit.request_id
         if voice.paused:
@@ -201,7 +211,7 @@ class ToyEngine:
         pipe.send([Chunk(request_id=name, pcm=word_pcm(word, rate_hz), first_sample=first, words=(time,))])
         return True
 
-    def _dry(self, voice: _Voice, pipe: BlockingPipe) -> None:
+    def _dry(self, voice: _Voice, pipe: EnginePipe) -> None:
         name = voice.submit.request_id
         if voice.ended and "MUTE" not in voice.text:
             del self.voices[name]
@@ -214,10 +224,11 @@ class ToyEngine:
             pipe.send([WaitingForText(request_id=name, spoken_samples=0)])
 
 
-def _read(pipe: BlockingPipe, inbox: queue.SimpleQueue[list[Command] | None]) -> None:
+def _read(pipe: EnginePipe, inbox: queue.SimpleQueue[list[Command] | None], reads: threading.Event) -> None:
     try:
         while True:
             select.select([pipe], [], [])
+            reads.wait()
             for commands in pipe.received():
                 inbox.put(commands)
     except (EOFError, OSError, ValueError):  # ValueError: our own end is closed
@@ -239,6 +250,7 @@ async def serving(
             yield app
         finally:
             toy.released.set()
+            toy.reads.set()
         assert not state.live
         assert state.engine.active == 0
         assert state.metrics.registry.get_sample_value("tts_streams_active") == 0
@@ -294,6 +306,11 @@ class AsgiSocket:
             return await asyncio.wait_for(self._from_app.get(), 10)
         except TimeoutError as error:
             raise Hung from error
+
+    @property
+    def unread(self) -> int:
+        """Messages that the application has not taken yet."""
+        return self._to_app.qsize()
 
     def raw(self, **message: object) -> None:
         self._to_app.put_nowait({"type": "websocket.receive", **message})
