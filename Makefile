@@ -11,7 +11,7 @@ BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
-.PHONY: all serve test sanitize test-gpu-dry test-deploy lock test-clients test-reference test-web test-slow lint types contracts units drill voice judge gpu-spike clean
+.PHONY: all serve test sanitize test-gpu-dry test-deploy lock test-clients test-reference test-web test-slow lint docs types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
@@ -94,6 +94,10 @@ sanitize: .venv-dev/ready $(SANITIZED)
 lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
+
+# The pages of docs/ that follow from the code; a test compares them.
+docs: .venv-dev/ready
+	.venv-dev/bin/python docs/generate.py
 
 types: .venv-dev/ready
 	.venv-dev/bin/mypy

@@ -22,7 +22,7 @@ from engines.runtime.kernels import choose
 from server.access import Access
 from server.engine.client import EngineClient
 from server.engine.link import Worker
-from server.errors import ApiError
+from server.errors import ApiError, internal_error
 from server.http import ops, page
 from server.http.connection_limit import ConnectionLimit
 from server.http.connections import Connections
@@ -140,8 +140,8 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 
 async def _fault(request: Request, error: Exception) -> JSONResponse:
-    """Ours. The web server logs it."""
-    return _refused(request, ApiError("internal_error", f"this is our fault: {type(error).__name__}"))
+    """A fault of the server. uvicorn logs the traceback."""
+    return _refused(request, internal_error(error))
 
 
 def _refused(connection: HTTPConnection, error: ApiError) -> JSONResponse:

@@ -43,7 +43,7 @@ def findings(bundle: Path | None) -> Iterator[Finding]:
         yield Finding(what="ONNX Runtime", found="installed twice", remedy=str(error))
         return
     for name, near in unknown_variables().items():
-        remedy = f"did you mean {near}?" if near else "`server/settings.py` has all variables"
+        remedy = f"did you mean {near}?" if near else "docs/configuration.md has all variables"
         yield Finding(what="settings", found=f"{name} is no setting", remedy=remedy)
     try:
         settings = Settings.with_flags({} if bundle is None else {"bundle": bundle})

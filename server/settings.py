@@ -42,61 +42,64 @@ class _Environment(EnvSettingsSource):
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
-    bundle: Path | None = None  # None: the shipped voice
-    engine_mode: EngineMode = EngineMode.PROCESS
-    pronunciations: Path | None = Field(None, description="folder of pronunciation dictionaries, NAME.json each")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
+    bundle: Path | None = Field(None, description="model folder; unset: the shipped voice")
+    engine_mode: EngineMode = Field(EngineMode.PROCESS, description="run the engine in its own process or in a thread")
+    pronunciations: Path | None = Field(None, description="folder of pronunciation dictionaries; unset: none")
     model_aliases: str = Field("", description="comma-separated: other names under which clients may ask for the model")
     voice_aliases: str = Field("", description="comma-separated NAME=VOICE; VOICE is an id or a mix")
-    slots: int = Field(128, ge=1, description="streams at once")
-    max_ttfa_s: float = Field(0.25, gt=0, description="who would wait longer for first audio is refused")
-    shed: bool = Field(True, description="refuse who cannot be served in time; off: only slots count")
-    lm_threads: int = Field(1, ge=1)
-    vocoder_threads: int = Field(1, ge=1)
+    slots: int = Field(128, ge=1, description="maximum number of streams generated concurrently")
+    max_ttfa_s: float = Field(0.25, gt=0, description="requests with a predicted TTFA above this are rejected")
+    shed: bool = Field(True, description="reject requests that cannot be served in time; off: only `slots` limits")
+    lm_threads: int = Field(1, ge=1, description="threads of the speech model")
+    vocoder_threads: int = Field(1, ge=1, description="threads of the vocoder")
     own_kernels: Literal["auto", "off", "avx2", "avx512"] = Field(
-        "auto",
-        description="form of our kernels for LM and vocoder; auto: the quickest that runs here; off: the runtime's",
+        "auto", description="form of parlando's CPU kernels; auto: the fastest that runs here; off: ONNX Runtime's"
     )
-    engine_nice: int = Field(5, ge=0, le=19, description="how far the engine's process stands behind the server's own")
+    engine_nice: int = Field(5, ge=0, le=19, description="nice value of the engine process, on top of the server's")
     draft_tolerance: int = Field(
-        0, ge=0, le=MAX_DRAFT_TOLERANCE, description="above 0: a seed no longer fixes the audio"
+        0,
+        ge=0,
+        le=MAX_DRAFT_TOLERANCE,
+        description="levels by which an accepted draft may differ; above 0 a seed no longer fixes the audio",
     )
-    seed: int | None = Field(None, ge=0, lt=2**63, description="of who gives none; without it theirs is drawn")
+    seed: int | None = Field(None, ge=0, lt=2**63, description="default seed; unset: a random one for each request")
     leading_silence: LeadingSilence = Field(
-        LeadingSilence.TRIM, description="keep: the quiet before the first audible sound is sent, too"
+        LeadingSilence.TRIM,
+        description="trim: audio begins with the first audible sound; keep: with what precedes it",
     )
-    max_characters: int = Field(4096, ge=1, description="text of one utterance")
-    max_message_bytes: int = Field(65_536, ge=1_024, description="one WebSocket message")
-    max_body_bytes: int = Field(262_144, ge=1_024, description="one HTTP request")
-    max_held_bytes: int = Field(2**28, ge=2**20, description="audio of answers whose length is known, in all")
-    max_head_bytes: int = Field(65_536, ge=4_096, description="the head of one HTTP request")
-    max_contexts: int = Field(16, ge=1, description="utterances in progress on one WebSocket")
-    max_connections: int = Field(1_024, ge=1, description="requests and WebSockets at once")
-    outbox_chunks: int = Field(64, ge=4, description="chunks held for a slow listener before its generation pauses")
+    max_characters: int = Field(4096, ge=1, description="maximum text of one utterance, in characters")
+    max_message_bytes: int = Field(65_536, ge=1_024, description="maximum size of one WebSocket message")
+    max_body_bytes: int = Field(262_144, ge=1_024, description="maximum body of one HTTP request")
+    max_held_bytes: int = Field(2**28, ge=2**20, description="memory for all answers whose length must be known first")
+    max_head_bytes: int = Field(65_536, ge=4_096, description="maximum head of one HTTP request")
+    max_contexts: int = Field(16, ge=1, description="maximum number of utterances in progress on one WebSocket")
+    max_connections: int = Field(1_024, ge=1, description="maximum number of open requests and WebSockets")
+    outbox_chunks: int = Field(64, ge=4, description="chunks kept for a slow listener before its generation pauses")
 
-    idle_s: float = Field(60.0, gt=0, description="a WebSocket that neither sends nor is spoken to is closed")
-    first_audio_s: float = Field(15.0, gt=0, description="from the end of the text to its first audio")
-    utterance_s: float = Field(900.0, gt=0, description="from an utterance's start to its end")
-    send_timeout_s: float = Field(15.0, gt=0, description="one message to a listener that does not read")
-    body_timeout_s: float = Field(15.0, gt=0, description="the head of an HTTP request, and then its body")
-    drain_s: float = Field(60.0, ge=0, description="how long live utterances may finish after SIGTERM")
-    engine_silence_s: float = Field(5.0, gt=0, description="an engine silent for so long hangs and is replaced")
+    idle_s: float = Field(60.0, gt=0, description="a WebSocket without messages for this long is closed")
+    first_audio_s: float = Field(15.0, gt=0, description="deadline from the end of the text to the first audio")
+    utterance_s: float = Field(900.0, gt=0, description="deadline of an utterance")
+    send_timeout_s: float = Field(15.0, gt=0, description="a listener that reads nothing for this long is disconnected")
+    body_timeout_s: float = Field(15.0, gt=0, description="deadline of a request's head, and then of its body")
+    drain_s: float = Field(60.0, ge=0, description="time for utterances in progress after SIGTERM")
+    engine_silence_s: float = Field(5.0, gt=0, description="an engine that is silent for this long is restarted")
 
-    api_keys: str = Field("", description="comma-separated; empty and no file: any key passes")
-    api_keys_file: Path | None = Field(None, description="a key a line, with its quota")
-    key_streams: int | None = Field(None, ge=1, description="utterances in progress of one key")
-    key_characters_per_minute: int | None = Field(None, ge=1, description="text of one key")
+    api_keys: str = Field("", description="comma-separated API keys; empty and no file: no key is needed")
+    api_keys_file: Path | None = Field(None, description="file with one API key a line, each with its quota")
+    key_streams: int | None = Field(None, ge=1, description="default quota of a key: utterances in progress")
+    key_characters_per_minute: int | None = Field(None, ge=1, description="default quota of a key: characters a minute")
     key_dictionaries: int = Field(64, ge=0, description="pronunciation dictionaries that one key may add")
     anonymous_dictionaries: int = Field(16, ge=0, description="the same of one address without a key")
-    allowed_origins: str = Field("", description="comma-separated origins of web pages, or *; empty: our own host")
+    allowed_origins: str = Field("", description="comma-separated origins of web pages, or *; empty: the server's own")
     allowed_hosts: str = Field(
-        "", description="comma-separated names, *.name or *; empty: localhost's when bound there"
+        "", description="comma-separated names, *.name or *; empty: localhost when bound to loopback, otherwise any"
     )
-    metrics_port: int | None = Field(None, ge=0, le=65535, description="serve /metrics there and not on the main port")
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="serve /metrics there, not on the main port")
     ssl_certfile: Path | None = Field(None, description="PEM certificate; with it the server speaks TLS")
-    ssl_keyfile: Path | None = Field(None, description="PEM key, when the certificate's file does not hold it")
-    log_text: bool = Field(False, description="log what is spoken; off, texts are logged as their length")
+    ssl_keyfile: Path | None = Field(None, description="PEM key, unless the certificate's file holds it")
+    log_text: bool = Field(False, description="log texts; off: only their length")
 
     @field_validator("voice_aliases")
     @classmethod

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fastapi import WebSocket
 
-from server.errors import ApiError
+from server.errors import ApiError, internal_error
 from server.http.connection_limit import permit_of
 from server.http.websocket import Closed, WebSocketChannel
 from server.logs import get_logger
@@ -48,6 +48,6 @@ async def serve_websocket(
     except Exception as error:
         log.exception("connection_failed", protocol=protocol)
         with contextlib.suppress(Closed):
-            await refuse(channel, ApiError("internal_error", f"this is our fault: {type(error).__name__}"))
+            await refuse(channel, internal_error(error))
     finally:
         state.metrics.sockets.dec()

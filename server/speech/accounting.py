@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from server.access import Caller
+from server.errors import Outcome
 from server.logs import get_logger
-from server.metrics import Metrics, Outcome, Protocol
+from server.metrics import Metrics, Protocol
 from server.speech.playout import Playout
 
 log = get_logger()
-SHED = ("overloaded", "not_ready", "draining", "quota_exceeded")
 
 
 class Accounting:
@@ -123,11 +123,6 @@ class Accounting:
         if not playout.sent_s or playout.last_s is None or self._first_text_s is None:
             return None
         return max(0.0, playout.last_s - self._first_text_s - playout.waited_s) / playout.sent_s
-
-
-def outcome_of(code: str) -> Outcome:
-    """Of an utterance that failed."""
-    return "shed" if code in SHED else "timeout" if code == "deadline_exceeded" else "error"
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -31,11 +31,11 @@ from server.audio import Resampler, spoken_rate_hz
 from server.audio.stretch import TimeStretch, split_speed
 from server.audio.workers import off_loop
 from server.engine.stream import EngineStream
-from server.errors import ApiError
+from server.errors import ApiError, Outcome
 from server.logs import redacted
-from server.metrics import Outcome, Protocol
+from server.metrics import Protocol
 from server.schemas import check_characters
-from server.speech.accounting import Accounting, outcome_of
+from server.speech.accounting import Accounting
 from server.speech.events import Audio, SpeechEvent
 from server.speech.identity import utterance_id
 from server.speech.pronunciations import Chosen
@@ -230,7 +230,7 @@ class Utterance:
                     self._finish_accounting("cancelled")
                     return event
                 case Failed(code=code):
-                    self._finish_accounting(outcome_of(code), code)
+                    self._finish_accounting(ApiError.of(event).kind.outcome, code)
                     return event
                 case _:
                     raise AssertionError(f"no event of an utterance: {event}")

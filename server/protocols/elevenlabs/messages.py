@@ -17,13 +17,6 @@ from server.speech.pronunciations import MAX_DICTIONARIES, Chosen, DictionaryNam
 from server.state import State
 
 ELEVEN_MODELS = ("eleven_flash_v2_5", "eleven_turbo_v2_5", "eleven_multilingual_v2", "eleven_v3")
-_STATUSES = {
-    "unknown_voice": (404, "voice_not_found"),
-    "unknown_dictionary": (404, "pronunciation_dictionary_not_found"),
-    "unknown_model": (400, "model_not_found"),
-    "text_too_long": (400, "max_character_limit_exceeded"),
-    "overloaded": (503, "system_busy"),
-}
 _PATHS = ("/v1/text-to-speech", "/v1/voices", "/v1/pronunciation-dictionaries")
 _Parsed = TypeVar("_Parsed", bound=BaseModel)
 
@@ -134,15 +127,13 @@ def is_spoken(connection: HTTPConnection) -> bool:
 
 
 def error_body(error: ApiError) -> dict[str, Any]:
-    _, status = _STATUSES.get(error.code, (0, error.code))
-    return {"detail": {"status": status, "message": error.message}}
+    _, name = error.kind.elevenlabs or (error.kind.status, error.code)
+    return {"detail": {"status": name, "message": error.message}}
 
 
 def error_response(error: ApiError, request_id: str) -> JSONResponse:
-    status, _ = _STATUSES.get(error.code, (error.kind.status, ""))
-    headers = {"request-id": request_id, "x-request-id": request_id}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    status, _ = error.kind.elevenlabs or (error.kind.status, error.code)
+    headers = {"request-id": request_id, "x-request-id": request_id, **error.retry_headers}
     return JSONResponse(error_body(error), status_code=status, headers=headers)
 
 

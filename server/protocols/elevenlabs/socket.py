@@ -185,13 +185,12 @@ class _Connection:
 
 
 def _error(error: ApiError) -> dict[str, object]:
-    code = "input_timeout_exceeded" if error.code in ("idle_timeout", "input_timeout") else error.code
-    return {"error": code, "message": error.message, "code": error.kind.close or error.kind.ends}
+    return {"error": error.kind.elevenlabs_socket or error.code, "message": error.message, "code": error.final_close}
 
 
 async def _refuse(channel: WebSocketChannel, error: ApiError) -> None:
     """`error` and its close. Raises Closed."""
-    await channel.close(error.kind.close or error.kind.ends, error.code, last=_error(error))
+    await channel.close(error.final_close, error.code, last=_error(error))
 
 
 @router.websocket("/v1/text-to-speech/{voice_id}/stream-input")

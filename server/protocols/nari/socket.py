@@ -24,17 +24,6 @@ SUBPROTOCOL: Final = "nari.speech.v1"
 _RATE_HZ = 24_000
 _AUDIO = {"encoding": "pcm_s16le", "sample_rate": _RATE_HZ, "channels": 1}
 _MAX_APPENDS = 1_024
-# Our codes by the names its clients know; others are told as they are.
-_CODES = {
-    "text_too_long": "input_too_large",
-    "message_too_big": "input_too_large",
-    "unspeakable_text": "empty_input",
-    "idle_timeout": "input_timeout",
-    "unsupported_data": "invalid_request",
-    "engine_fault": "generation_failed",
-    "engine_lost": "generation_failed",
-    "deadline_exceeded": "generation_failed",
-}
 
 
 class NariConnection:
@@ -178,10 +167,10 @@ class NariConnection:
     @staticmethod
     async def refuse(channel: WebSocketChannel, error: ApiError, request_id: str | None = None) -> None:
         """`error` and its close. Raises Closed."""
-        kind = "generation_error" if error.kind.ends == 1011 else "invalid_request_error"
-        told = {"type": kind, "code": _CODES.get(error.code, error.code), "message": error.message}
-        code = error.kind.close if error.kind.close in (1009, 1011, 1012, 1013) else error.kind.ends
-        await channel.close(code, "error", last={"type": "error", "request_id": request_id, "error": told})
+        kind = error.kind
+        kind_name = "generation_error" if kind.close_single == 1011 else "invalid_request_error"
+        told = {"type": kind_name, "code": kind.nari or error.code, "message": error.message}
+        await channel.close(kind.close_single, "error", last={"type": "error", "request_id": request_id, "error": told})
 
     async def _leave_when_drained(self) -> None:
         await self._state.drain.wait()

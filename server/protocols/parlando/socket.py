@@ -70,7 +70,7 @@ class ParlandoConnection:
     @staticmethod
     async def refuse(channel: WebSocketChannel, error: ApiError) -> None:
         """`error` and its close. Raises Closed."""
-        await channel.close(error.kind.close or error.kind.ends, error.code, last=_error(error, None))
+        await channel.close(error.final_close, error.code, last=_error(error, None))
 
     # -- in --------------------------------------------------------------------------------------------------------
 
