@@ -1,0 +1,133 @@
+"""A Qwen3-TTS checkpoint to a bundle, part by part, each held against the network that it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import onnx
+
+from engines.families.qwen3_tts.section import Qwen3TtsSection
+from models.checkpoints.qwen3_tts.reader import Checkpoint, read
+from models.exporting.errors import ExportError
+from models.exporting.parts import Parts, check_room
+from models.exporting.qwen3_tts import manifest as named
+from models.exporting.qwen3_tts import parity
+from models.exporting.qwen3_tts.encoders import export_codec_encoder, export_speaker_encoder
+from models.exporting.qwen3_tts.talker_graphs import prefill_graph, step_graph
+from models.exporting.qwen3_tts.tokenizer import built
+from models.exporting.qwen3_tts.vocoder_graph import vocoder_graph
+from models.exporting.weights import WeightFile
+
+FORMAT = 5
+_PARITY_FRAMES = 12
+
+
+def export(folder: Path, out: Path, *, name: str, positions: int, say: Callable[[str], None]) -> None:
+    checkpoint = read(folder)
+    most = checkpoint.config.talker_config.max_position_embeddings - named.SPARE_POSITIONS
+    if not 64 <= positions <= most:
+        raise ExportError(f"positions {positions} is out of range 64 to {most}")
+    stored, loaded = _sizes(checkpoint)
+    check_room(out, int(1.1 * stored), loaded)
+    parts = Parts(out, _digest(checkpoint, positions), say)
+    tokenizer = built(folder)
+    parts.do("tokenizer", lambda: tokenizer.save(str(parts.folder / named.TOKENIZER)))
+    states = parts.do("vocoder", lambda: _vocoder(checkpoint, parts.folder))
+    section = named.section(checkpoint, tokenizer, positions, [(state, tuple(shape)) for state, shape in states])
+    figures: dict[str, Any] = {}
+    figures |= parts.do("talker", lambda: _talker(checkpoint, parts.folder, section))
+    figures["vocoder"] = parts.do("vocoder parity", lambda: _vocoder_parity(checkpoint, parts.folder, states))
+    if checkpoint.clones:
+        figures["speaker_embedding"] = parts.do("speaker encoder", lambda: _speaker(checkpoint, parts.folder))
+        figures["codec_codes_that_differ"] = parts.do("codec encoder", lambda: _codec(checkpoint, parts.folder))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    parts.finish(
+        {
+            "format": FORMAT,
+            "family": "qwen3_tts",
+            "name": name,
+            "version": "1",
+            "licences": ["Apache-2.0 (weights and reference code of Qwen3-TTS)"],
+            "provenance": {
+                "source": folder.name,
+                "model": f"Qwen3-TTS-12Hz {checkpoint.config.tts_model_size} {checkpoint.config.tts_model_type.value}",
+                "device": "cpu",
+                "dtype": "float32",
+            },
+            "quality": {
+                "parity": figures,
+                "seconds": parts.seconds(),
+                "peak_memory_bytes": peak,
+            },
+            "qwen3_tts": msgspec.to_builtins(section),
+        }
+    )
+    say(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e9:.2f} GB, peak memory {peak / 1e9:.1f} GB")
+
+
+def _sizes(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Bytes of the bundle, and of memory: the talker in torch and once more in the runtime."""
+    values = {name: _count(checkpoint.tensors.shape(name)) for name in checkpoint.tensors.names()}
+    codec = sum(_count(checkpoint.codec_tensors.shape(name)) for name in checkpoint.codec_tensors.names())
+    whole, tables = sum(values.values()), sum(count for name, count in values.items() if "embedding" in name)
+    return 2 * whole + 4 * codec, 4 * whole + 4 * (whole - tables) + 4 * tables
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for axis in shape:
+        count *= axis
+    return count
+
+
+def _digest(checkpoint: Checkpoint, positions: int) -> str:
+    """Of the configs and of the weight files' sizes and times: their bytes take minutes."""
+    digest = hashlib.sha256(json.dumps([FORMAT, positions]).encode())
+    for path in sorted(checkpoint.folder.rglob("*")):
+        if path.suffix == ".json":
+            digest.update(path.read_bytes())
+        elif path.suffix == ".safetensors":
+            digest.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _talker(checkpoint: Checkpoint, folder: Path, section: Qwen3TtsSection) -> dict[str, float]:
+    network, part = checkpoint.talker(), section.talker
+    positions = part.positions + part.spare_positions
+    with WeightFile(folder / "talker.weights") as weights:
+        onnx.save(step_graph(network, weights, positions, part.most_likely), folder / named.STEP)
+        onnx.save(prefill_graph(network, weights, positions), folder / named.PREFILL)
+    return parity.talker(folder, network, part, named.STEP, named.PREFILL)
+
+
+def _vocoder(checkpoint: Checkpoint, folder: Path) -> list[tuple[str, tuple[int, ...]]]:
+    network = checkpoint.codec_decoder()
+    with WeightFile(folder / "vocoder.weights") as weights:
+        model, states = vocoder_graph(network, weights, network.config.max_position_embeddings)
+    onnx.save(model, folder / named.VOCODER)
+    return states
+
+
+def _vocoder_parity(checkpoint: Checkpoint, folder: Path, states: list[Any]) -> float:
+    shapes = [(name, tuple(shape)) for name, shape in states]
+    return parity.vocoder(folder / named.VOCODER, checkpoint.codec_decoder(), shapes, _PARITY_FRAMES)
+
+
+def _speaker(checkpoint: Checkpoint, folder: Path) -> float:
+    network = checkpoint.speaker_encoder()
+    export_speaker_encoder(network, folder / named.SPEAKER_ENCODER)
+    return parity.embedding(folder / named.SPEAKER_ENCODER, network)
+
+
+def _codec(checkpoint: Checkpoint, folder: Path) -> float:
+    network, codec = checkpoint.codec_encoder(), checkpoint.codec
+    count, hop = codec.encoder_valid_num_quantizers, codec.encode_downsample_rate
+    export_codec_encoder(network, count, hop, folder / named.CODEC_ENCODER)
+    return parity.codes(folder / named.CODEC_ENCODER, network, count, hop)

@@ -1,0 +1,143 @@
+"""A checkpoint becomes a bundle whose graphs say what its networks say; what goes wrong is named before or resumed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from engines.runtime.ort import ort
+from models.exporting import parts
+from models.exporting.__main__ import main
+from models.exporting.blocks import SpeechGraph
+from models.exporting.errors import ExportError
+from models.exporting.parts import Parts, check_room
+from models.exporting.qwen3_tts import export as exporting
+from models.exporting.qwen3_tts.tokenizer import built
+from models.exporting.sampling import declare_sampling, drawn
+from models.exporting.weights import WeightFile
+
+
+@pytest.fixture(scope="module")
+def bundle(qwen3_custom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundles") / "custom"
+    assert main([str(qwen3_custom), "--out", str(out), "--positions", "128"]) == 0
+    return out
+
+
+def test_a_bundle_says_how_near_it_is(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    figures = manifest["quality"]["parity"]
+    assert set(figures) == {"talker_logits", "vocoder"}
+    assert all(0 <= figure < 1e-5 for figure in figures.values())
+    assert manifest["quality"]["peak_memory_bytes"] > 0
+    assert manifest["family"] == "qwen3_tts"
+    assert manifest["qwen3_tts"]["codec"]["dialects"] == {"dylan": "beijing_dialect"}
+    assert set(manifest["files"]) == {path.name for path in bundle.iterdir()} - {"manifest.json"}
+    assert not bundle.with_name("custom.partial").exists()
+
+
+def test_an_export_that_broke_off_goes_on(
+    qwen3_custom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    arguments = [str(qwen3_custom), "--out", str(tmp_path / "out"), "--positions", "128"]
+    with monkeypatch.context() as patched:
+        patched.setattr(exporting, "step_graph", full)
+        assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert "error: talker cannot be written to" in said.err
+    assert "No space left on device" in said.err
+    assert not (tmp_path / "out").exists()
+    assert main(arguments) == 0
+    said = capsys.readouterr()
+    assert "vocoder: done before" in said.out
+    assert main(arguments) == 1
+    assert "exists; right is a folder that the export makes" in capsys.readouterr().err
+
+
+def test_parts_of_another_source_are_not_taken(tmp_path: Path) -> None:
+    said: list[str] = []
+    Parts(tmp_path / "out", "one", said.append).do("part", lambda: 1)
+    assert Parts(tmp_path / "out", "one", said.append).do("part", lambda: 2) == 1
+    assert Parts(tmp_path / "out", "two", said.append).do("part", lambda: 3) == 3
+
+
+def test_too_little_disk_or_memory_is_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1_000_000_000))
+    with pytest.raises(ExportError, match=r"the bundle takes 2\.5 GB, .* has 1\.0 GB free"):
+        check_room(tmp_path / "new" / "out", 2_500_000_000, 0)
+    monkeypatch.setattr(parts, "available_memory_bytes", lambda: 8_000_000_000)
+    with pytest.raises(ExportError, match=r"takes 16\.0 GB of memory, 8\.0 GB are available"):
+        check_room(tmp_path, 0, 16_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "llama"}, "is of model_type 'llama'; what can be exported is 'qwen3_tts'"),
+        ({"unknown": 1}, "config.json: Object contains unknown field `unknown`"),
+    ],
+)
+def test_errors_of_the_checkpoint_end_the_export(
+    qwen3_custom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
+) -> None:
+    folder = shutil.copytree(qwen3_custom, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    assert main([str(folder), "--out", str(tmp_path / "out")]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_merge_outside_the_vocabulary_is_named(qwen3_custom: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(qwen3_custom, tmp_path / "copy")
+    with (folder / "merges.txt").open("a") as file:
+        file.write("zz qq\n")
+    with pytest.raises(Exception, match=r"vocab.json and merges.txt of .* make no tokenizer"):
+        built(folder)
+
+
+def _draw(logits: Any, numbers: Any, temperature: float, top_k: int, top_p: float, tmp_path: Path) -> list[int]:
+    with WeightFile(tmp_path / "w") as weights:
+        graph = SpeechGraph(weights)
+    graph.input("logits", TensorProto.FLOAT, ["B", "V"])
+    graph.input("number", TensorProto.FLOAT, ["B", 1])
+    declare_sampling(graph, "")
+    drawn(graph, "logits", "", 8, "number", "found")
+    graph.output("found", TensorProto.INT64, ["B"])
+    session = ort.InferenceSession(graph.model("draw").SerializeToString(), providers=["CPUExecutionProvider"])
+    batch = len(logits)
+    feeds = {
+        "logits": logits,
+        "number": numbers,
+        "temperature": np.full((batch, 1), temperature, np.float32),
+        "top_k": np.full((batch, 1), top_k),
+        "top_p": np.full((batch, 1), top_p, np.float32),
+    }
+    return list(session.run(None, feeds)[0])
+
+
+def test_draws_follow_the_distribution_that_is_left(tmp_path: Path) -> None:
+    shares = np.array([0.05, 0.4, 0.3, 0.2, 0.05], np.float64)
+    logits = np.tile(np.log(shares)[None].astype(np.float32), (2000, 1))
+    logits = np.concatenate([logits, np.full((2000, 5), -np.inf, np.float32)], 1)
+    numbers = ((np.arange(2000) + 0.5) / 2000).astype(np.float32)[:, None]
+    whole = np.bincount(_draw(logits, numbers, 1.0, 8, 1.0, tmp_path), minlength=5) / 2000
+    np.testing.assert_allclose(whole[:5], shares, atol=0.002)
+    two = np.bincount(_draw(logits, numbers, 1.0, 2, 1.0, tmp_path), minlength=5) / 2000
+    np.testing.assert_allclose(two[:5], [0, 4 / 7, 3 / 7, 0, 0], atol=0.002)
+    # The least set whose mass reaches 0.6: 0.4 and 0.3.
+    nucleus = np.bincount(_draw(logits, numbers, 1.0, 8, 0.6, tmp_path), minlength=5) / 2000
+    np.testing.assert_allclose(nucleus[:5], [0, 4 / 7, 3 / 7, 0, 0], atol=0.002)
+    assert set(_draw(logits, np.zeros_like(numbers), 1.0, 8, 1.0, tmp_path)) == {1}
+    assert set(_draw(logits, np.full_like(numbers, 1 - 2**-24), 1.0, 8, 1.0, tmp_path)) <= {0, 4}
