@@ -1,9 +1,11 @@
-"""The command line: serve, say, voices, bench, doctor. Texts are plain, so that brackets in them are seen."""
+"""The command line: serve, say, voices, export, bench, doctor. Texts are plain, so that brackets in them are seen."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import indent
 from typing import Annotated
@@ -198,6 +200,22 @@ def voices(bundle: BundlePath = None) -> None:
     for voice in loaded.voices:
         table.add_row(voice.id, voice.name, voice.description)
     out.print(table)
+
+
+@app.command()
+def export(
+    source: Annotated[str, typer.Argument(help="A published checkpoint: a folder, or hf://OWNER/NAME@REVISION.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="The bundle's folder, which must not exist.")],
+    name: Annotated[str | None, typer.Option(help="Of the model, as clients see it [the source's last part].")] = None,
+    positions: Annotated[int, typer.Option(help="Of a slot: text and frames of a segment.")] = 1024,
+) -> None:
+    """Makes a bundle of a published checkpoint, in a process of its own: serving never loads what that needs."""
+    missing = [one for one in ("torch", "onnx", "onnxscript", "tokenizers") if find_spec(one) is None]
+    if missing:
+        _stop(ValueError(f"export needs {', '.join(missing)}: pip install 'parlando[export]'"))
+    options = ["--out", str(out_folder), "--positions", str(positions), *(["--name", name] if name else [])]
+    command = [sys.executable, "-m", "models.exporting", source, *options]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
 @app.command()

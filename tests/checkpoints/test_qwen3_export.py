@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto
+from typer.testing import CliRunner
 
 from engines.runtime.ort import ort
 from models.exporting import parts
@@ -22,6 +25,7 @@ from models.exporting.qwen3_tts import export as exporting
 from models.exporting.qwen3_tts.tokenizer import built
 from models.exporting.sampling import declare_sampling, drawn
 from models.exporting.weights import WeightFile
+from server import cli
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +145,16 @@ def test_draws_follow_the_distribution_that_is_left(tmp_path: Path) -> None:
     np.testing.assert_allclose(nucleus[:5], [0, 4 / 7, 3 / 7, 0, 0], atol=0.002)
     assert set(_draw(logits, np.zeros_like(numbers), 1.0, 8, 1.0, tmp_path)) == {1}
     assert set(_draw(logits, np.full_like(numbers, 1 - 2**-24), 1.0, 8, 1.0, tmp_path)) <= {0, 4}
+
+
+def test_the_command_line_starts_it_and_names_the_missing_extra(
+    qwen3_custom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["export", str(qwen3_custom), "--out", str(tmp_path / "out"), "--positions", "1"]
+    done = subprocess.run([sys.executable, "-m", "server", *asked], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: positions 1 is out of range 64 to 32760" in done.stderr
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "torch" else object())
+    result = CliRunner().invoke(cli.app, asked)
+    assert result.exit_code == 1
+    assert "export needs torch: pip install 'parlando[export]'" in result.output
