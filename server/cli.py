@@ -205,16 +205,25 @@ def voices(bundle: BundlePath = None) -> None:
 @app.command()
 def export(
     source: Annotated[str, typer.Argument(help="A published checkpoint: a folder, or hf://OWNER/NAME@REVISION.")],
-    out_folder: Annotated[Path, typer.Option("--out", help="The bundle's folder, which must not exist.")],
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="The bundle's folder, which must not exist [the model's name].")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the model, as clients see it [the source's last part].")] = None,
     positions: Annotated[int, typer.Option(help="Of a slot: text and frames of a segment.")] = 1024,
+    voice: Annotated[list[str] | None, typer.Option(help="pocket-tts: a voice's name or file; repeatable.")] = None,
+    voice_licence: Annotated[str | None, typer.Option(help="pocket-tts: of voices of your own.")] = None,
+    model: Annotated[str | None, typer.Option(help="pocket-tts: which of the repository's models [english].")] = None,
+    config: Annotated[Path | None, typer.Option(help="pocket-tts: configuration of a model not known here.")] = None,
 ) -> None:
     """Makes a bundle of a published checkpoint, in a process of its own: serving never loads what that needs."""
     missing = [one for one in ("torch", "onnx", "onnxscript", "tokenizers") if find_spec(one) is None]
     if missing:
         _stop(ValueError(f"export needs {', '.join(missing)}: pip install 'parlando[export]'"))
-    options = ["--out", str(out_folder), "--positions", str(positions), *(["--name", name] if name else [])]
-    command = [sys.executable, "-m", "models.exporting", source, *options]
+    command = [sys.executable, "-m", "models.exporting", source, "--positions", str(positions)]
+    given = {"out": out_folder, "name": name, "voice-licence": voice_licence, "model": model, "config": config}
+    for option, value in [*given.items(), *(("voice", one) for one in voice or ())]:
+        if value is not None:
+            command += [f"--{option}", str(value)]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

@@ -9,28 +9,58 @@ from pathlib import Path
 from engines.errors import ParlandoError
 from models.checkpoints.errors import CheckpointError
 from models.checkpoints.files import located, read_json
+from models.checkpoints.pocket.files import DEFAULT_MODEL, has_layout
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="parlando export", description="A published checkpoint to a bundle.")
     parser.add_argument("source", help="a folder, or hf://OWNER/NAME@REVISION")
-    parser.add_argument("--out", type=Path, required=True, help="the bundle's folder, which must not exist")
+    parser.add_argument("--out", type=Path, help="the bundle's folder, which must not exist [the model's name]")
     parser.add_argument("--name", help="of the model, as clients see it [the source's last part]")
     parser.add_argument("--positions", type=int, default=1024, help="of a slot: text and frames of a segment [1024]")
+    pocket = parser.add_argument_group("pocket-tts")
+    pocket.add_argument("--voice", action="append", default=[], help="a voice's name or file; may be given again")
+    pocket.add_argument("--voice-licence", help="of voices of your own")
+    pocket.add_argument("--model", default=DEFAULT_MODEL, help="of those in the repository [%(default)s]")
+    pocket.add_argument("--config", type=Path, help="the model's configuration, where its name is not known")
     given = parser.parse_args(arguments)
     try:
+        if has_layout(given.source):
+            _export_pocket(given)
+            return 0
         folder = located(given.source)
         name = given.name or given.source.rstrip("/").rpartition("/")[2].partition("@")[0]
         found = read_json(folder / "config.json").get("model_type")
         if found != "qwen3_tts":
-            raise CheckpointError(f"{given.source} is of model_type {found!r}; what can be exported is 'qwen3_tts'")
+            known = "what can be exported is 'qwen3_tts', and pocket-tts by its layout"
+            raise CheckpointError(f"{given.source} is of model_type {found!r}; {known}")
         from models.exporting.qwen3_tts.export import export
 
-        export(folder, given.out, name=name, positions=given.positions, say=lambda line: print(line, flush=True))
+        export(
+            folder,
+            given.out or Path(name),
+            name=name,
+            positions=given.positions,
+            say=lambda line: print(line, flush=True),
+        )
     except ParlandoError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _export_pocket(given: argparse.Namespace) -> None:
+    from models.checkpoints.pocket.files import read
+    from models.exporting.pocket.export import export
+
+    checkpoint = read(given.source, given.voice, given.model, given.config, given.voice_licence)
+    out = given.out or Path(given.name or f"pocket-{given.model}")
+    manifest = export(checkpoint, out, given.name)
+    for line in manifest["licences"]:
+        print(line)
+    for name, figure in manifest["quality"].items():
+        print(f"{name}: {figure:.3g}" if isinstance(figure, float) else f"{name}: {', '.join(figure) or 'none'}")
+    print(f"speak: parlando serve --bundle {out}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from models.checkpoints.pocket import files, releases
 from models.checkpoints.pocket.random_checkpoint import write_random
-from models.pocket_export.bundle import export
+from models.exporting.pocket.export import export
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from engines.runtime.ort import ort
 from models.checkpoints.pocket.config import Config
-from models.pocket_export.decoder import states
-from models.pocket_export.speech_lm import initial_cache
+from models.exporting.pocket.decoder import states
+from models.exporting.pocket.speech_lm import initial_cache
 
 POSITIONS = 128
 Array = NDArray[Any]

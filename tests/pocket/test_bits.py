@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from models.checkpoints.pocket import files
-from models.pocket_export.decoder import decoder_graph
+from models.exporting.pocket.decoder import decoder_graph
 from tests.pocket.graphs import Decoder, SpeechModel
 
 FRAMES = 12

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,35 +14,42 @@ import pytest
 
 from engines.errors import BundleError, UnknownVoice
 from engines.families.pocket.manifest import load
-from models.pocket_export.__main__ import main
+from models.exporting.__main__ import main
 
 NAME = "english_2m_2026-10"
 
 
 def test_the_command(smallest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    main([str(smallest), "--voice", "marius", "--model", NAME, "--out", str(out)])
+    out, asked = tmp_path / "out", [str(smallest), "--voice", "marius", "--model", NAME]
+    assert main([*asked, "--out", str(out), "--name", "mine"]) == 0
     said = capsys.readouterr().out
     assert f"weights {NAME} of Kyutai's pocket-tts: CC-BY-4.0\nvoice marius (voice donations): CC0-1.0\n" in said
+    assert "int8: lm, decoder" in said
     bundle = load(out)
     assert bundle.licences == said.splitlines()[:2]
     assert bundle.provenance == {"source": str(smallest), "model": NAME}
-    assert (bundle.frame_s, bundle.frame_width, bundle.temperature) == (0.08, 32, 0.3)
+    assert (bundle.name, bundle.frame_s, bundle.frame_width, bundle.temperature) == ("mine", 0.08, 32, 0.3)
     assert bundle.lm.positions % 16 == 0
     assert {"frame_error", "end_error", "decoder_db", "int8"} <= bundle.quality.keys()
-    main([str(smallest), "--voice", "alba", "--model", NAME, "--out", str(out)])  # an older bundle gives way
-    assert [voice.id for voice in load(out).voices] == ["alba"]
-    with pytest.raises(UnknownVoice, match="'marius' is not in this bundle; valid: alba"):
-        load(out).voice("marius")
+    with pytest.raises(UnknownVoice, match="'alba' is not in this bundle; valid: marius"):
+        bundle.voice("alba")
+    assert main([*asked, "--out", str(out)]) == 1
+    assert "exists already: name another folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_the_command_says_what_is_wrong(smallest: Path, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="parlando export: name at least one voice"):
-        main([str(smallest)])
-    (tmp_path / "letters").write_text("mine")
-    with pytest.raises(SystemExit, match="is not empty and no bundle"):
-        main([str(smallest), "--voice", "alba", "--model", NAME, "--out", str(tmp_path)])
-    assert [path.name for path in tmp_path.iterdir()] == ["letters"]
+def test_the_command_says_what_is_wrong(smallest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(smallest)]) == 1
+    assert "error: name at least one voice" in capsys.readouterr().err
+
+
+def test_parlando_export_hands_its_options_on(smallest: Path) -> None:
+    asked = [str(smallest), "--voice", "alba", "--voice", "bob", "--model", NAME, "--out", "nowhere"]
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "export", *asked], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "error: the licence of voice 'bob' is not known here" in done.stderr
 
 
 @pytest.mark.parametrize(

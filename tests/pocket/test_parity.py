@@ -11,8 +11,8 @@ import pytest
 
 from models.checkpoints.pocket import files, releases
 from models.checkpoints.pocket.random_checkpoint import write_random
-from models.pocket_export.decoder import decoder_graph
-from models.pocket_export.speech_lm import prefill_graph, step_graph
+from models.exporting.pocket.decoder import decoder_graph
+from models.exporting.pocket.speech_lm import prefill_graph, step_graph
 from tests.pocket.graphs import POSITIONS, Decoder, SpeechModel
 
 torch = pytest.importorskip("torch", reason="torch is not installed (make test brings it)")
@@ -97,7 +97,7 @@ def test_voice_state_is_what_the_package_continues_from(both: tuple[Any, files.C
     from pocket_tts.modules.stateful_module import increment_steps, init_states
 
     from models.checkpoints.pocket.voices import read_voice
-    from models.pocket_export.bundle import prefix_of
+    from models.exporting.pocket.export import prefix_of
 
     theirs, ours = both
     lm, ids = theirs.flow_lm, [5, 6, 7, 8, 9, 10, 11, 12, 13]

@@ -48,7 +48,7 @@ class TextRules(Section, frozen=True, kw_only=True):
 class End(Section, frozen=True, kw_only=True):
     threshold: float  # of the end logit
     ignored_frames: Count  # at a chunk's beginning, where the logit may rise before speech
-    frames_after: Count | None = None  # where the model recommends a number
+    frames_after: Positive | None = None  # where the model recommends a number
 
 
 class SpeechModel(Section, frozen=True, kw_only=True):

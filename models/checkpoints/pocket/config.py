@@ -199,7 +199,7 @@ class Config(_Section, frozen=True, kw_only=True):
     append_terminal_punctuation: bool = True
     capitalize_first_letter: bool = True
     replace_characters: dict[str, str] = msgspec.field(default_factory=dict)
-    model_recommended_frames_after_eos: Annotated[int, Meta(ge=0)] | None = None
+    model_recommended_frames_after_eos: Positive | None = None
     default_temperature: Annotated[float, Meta(ge=0, le=2)] = 0.3
     default_eos_threshold: float = -4.0
 

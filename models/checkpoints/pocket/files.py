@@ -41,6 +41,14 @@ class Checkpoint:
     voices: tuple[Voice, ...]
 
 
+def has_layout(source: str) -> bool:
+    """Whether a source is of this layout, as far as its name or its files' names tell."""
+    if source.startswith("hf://"):
+        return "/pocket-tts" in source
+    root = Path(source).expanduser()
+    return (root / "languages").is_dir() or (root / "embeddings").is_dir()
+
+
 def read(
     source: str,
     voices: list[str],

@@ -15,7 +15,7 @@ from onnx import TensorProto
 
 from models.checkpoints.pocket.config import CodecTransformer, Config, Seanet
 from models.checkpoints.pocket.weights import Weights
-from models.pocket_export.layers import END, Float, Layers, queries_keys_values, rotations
+from models.exporting.pocket.layers import END, Float, Layers, queries_keys_values, rotations
 
 _FAR = -1e30
 LONGEST_FRAMES = 256  # of one segment: the rotary tables end there

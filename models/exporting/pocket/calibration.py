@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from engines.runtime.ort import ort
 from models.checkpoints.pocket.files import Checkpoint
 from models.checkpoints.pocket.tokens import CHECKED
-from models.pocket_export.decoder import states
-from models.pocket_export.layers import halves
-from models.pocket_export.speech_lm import initial_cache
+from models.exporting.pocket.decoder import states
+from models.exporting.pocket.layers import halves
+from models.exporting.pocket.speech_lm import initial_cache
 from models.quantise import Feeds
 
 LINES = [line for line in CHECKED if len(line) < 80]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from models import fold_lm
 from models.checkpoints.pocket.files import Checkpoint
+from models.exporting.pocket import calibration
 from models.folding import fold
-from models.pocket_export import calibration
 from models.quantise import Feeds, quantised, scales
 
 MOST_FRAME_ERROR = 0.15  # of the frames' own size

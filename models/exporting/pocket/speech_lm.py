@@ -14,9 +14,9 @@ from onnx import TensorProto
 
 from models.checkpoints.pocket.config import Config
 from models.checkpoints.pocket.weights import Weights
+from models.exporting.pocket.flow_head import flow_head
+from models.exporting.pocket.layers import Layers, queries_keys_values, rotations
 from models.graph import MICROSOFT
-from models.pocket_export.flow_head import flow_head
-from models.pocket_export.layers import Layers, queries_keys_values, rotations
 
 
 def step_graph(config: Config, weights: Weights, positions: int, half: bool = True) -> onnx.ModelProto:

@@ -19,10 +19,10 @@ from engines.families.pocket.manifest import FAMILY, FORMAT, load
 from models.checkpoints.errors import CheckpointError
 from models.checkpoints.pocket.files import Checkpoint
 from models.checkpoints.pocket.voices import ATTRIBUTION, Voice
-from models.pocket_export import int8
-from models.pocket_export.decoder import decoder_graph, states
-from models.pocket_export.layers import Float, halves
-from models.pocket_export.speech_lm import prefill_graph, step_graph
+from models.exporting.pocket import int8
+from models.exporting.pocket.decoder import decoder_graph, states
+from models.exporting.pocket.layers import Float, halves
+from models.exporting.pocket.speech_lm import prefill_graph, step_graph
 
 CHUNK_TOKENS = 50  # the model was trained on sentences; longer ones lose words
 TOKENS_PER_S, SPARE_S = 3.0, 2.0  # the longest that so many tokens may last
@@ -31,18 +31,16 @@ _PADDING = 8  # positions that a short block of text may write beyond its end
 _ROUNDED = 16
 
 
-def export(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
-    """-> the manifest. Raises CheckpointError where the folder is taken by something else than a bundle."""
-    if folder.exists() and not (folder / "manifest.json").is_file() and any(folder.iterdir()):
-        raise CheckpointError(f"{folder} is not empty and no bundle: name another folder")
+def export(checkpoint: Checkpoint, folder: Path, name: str | None = None) -> dict[str, Any]:
+    """-> the manifest. Raises CheckpointError where the folder exists."""
+    if folder.exists():
+        raise CheckpointError(f"{folder} exists already: name another folder, or remove it")
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        manifest = _write(checkpoint, beside)
+        manifest = _write(checkpoint, beside, name or f"pocket-{checkpoint.name}")
         load(beside)
-        if folder.exists():
-            shutil.rmtree(folder)
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -63,7 +61,7 @@ def positions_of(checkpoint: Checkpoint) -> int:
     return -(-needed // _ROUNDED) * _ROUNDED
 
 
-def _write(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+def _write(checkpoint: Checkpoint, folder: Path, name: str) -> dict[str, Any]:
     config, weights, positions = checkpoint.config, checkpoint.weights, positions_of(checkpoint)
     decoder = decoder_graph(config, weights)
     forms = int8.chosen(
@@ -73,12 +71,12 @@ def _write(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
         decoder,
         positions,
     )
-    for name, graph in (("step", forms.step), ("prefill", forms.prefill), ("decoder", forms.decoder)):
-        onnx.save(graph, folder / f"{name}.onnx")
+    for part, graph in (("step", forms.step), ("prefill", forms.prefill), ("decoder", forms.decoder)):
+        onnx.save(graph, folder / f"{part}.onnx")
     checkpoint.tokenizer.save(str(folder / "tokenizer.json"))
     for voice in checkpoint.voices:
         np.save(folder / f"{voice.name}.npy", np.stack(prefix_of(voice)))
-    manifest = _manifest(checkpoint, positions) | {
+    manifest = _manifest(checkpoint, positions, name) | {
         "decoder": {
             "steps_per_frame": config.mimi.upsampling,
             "states": [{"name": name, "shape": shape} for name, shape in states(decoder)],
@@ -90,12 +88,12 @@ def _write(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _manifest(checkpoint: Checkpoint, positions: int) -> dict[str, Any]:
+def _manifest(checkpoint: Checkpoint, positions: int, name: str) -> dict[str, Any]:
     config, backbone = checkpoint.config, checkpoint.config.flow_lm.transformer
     return {
         "format": FORMAT,
         "family": FAMILY,
-        "name": f"pocket-{checkpoint.name}",
+        "name": name,
         "version": "1",
         "sample_rate_hz": config.mimi.sample_rate,
         "hop_length": config.mimi.hop,

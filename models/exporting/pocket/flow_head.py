@@ -10,7 +10,7 @@ import numpy as np
 
 from models.checkpoints.pocket.config import Flow
 from models.checkpoints.pocket.weights import Weights
-from models.pocket_export.layers import Float, Layers
+from models.exporting.pocket.layers import Float, Layers
 
 _EPSILON = 1e-6
 _TIMES = (0.0, 1.0)  # where the step of `lsd` begins and ends
