@@ -241,7 +241,7 @@ class OnnxCuda:
     def prepare(self, *calls: Call) -> None:
         """Captures the calls and clears what they were captured over. All slots are free, and this is the thread that
         will launch. One backend prepares at a time: a capture forbids others to allocate."""
-        memories = {}
+        memories: dict[int, CudaBuffer] = {}
         with _capturing:
             for call in calls:
                 assert isinstance(call, CudaCall), "a call of another backend"
