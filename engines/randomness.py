@@ -39,11 +39,27 @@ def _gumbel_table() -> FloatArray:
 
 def noise(seed: int, first_sample: int, count: int) -> FloatArray:
     """Unit normal excitation for samples [first_sample, first_sample + count) of an utterance, count <= 2^20."""
-    start = (_mix(seed) + first_sample) % _SIZE
+    start = noise_at(seed, first_sample)
     return _normal_table()[start : start + count]
 
 
 def gumbel(seed: int, position: int, count: int) -> FloatArray:
     """Gumbel noise for the code at `position`: argmax(logits / T + gumbel) samples softmax(logits / T)."""
-    start = _mix(_mix(seed) ^ position) % _SIZE
+    start = gumbel_at(seed, position)
     return _gumbel_table()[start : start + count]
+
+
+# -- for a device that holds the tables itself: where to read in them
+
+
+def noise_at(seed: int, first_sample: int) -> int:
+    return (_mix(seed) + first_sample) % _SIZE
+
+
+def gumbel_at(seed: int, position: int) -> int:
+    return _mix(_mix(seed) ^ position) % _SIZE
+
+
+def tables() -> tuple[FloatArray, FloatArray]:
+    """Normal and Gumbel numbers, as `noise` and `gumbel` read them."""
+    return _normal_table(), _gumbel_table()

@@ -1,0 +1,189 @@
+"""The laws of the shipped voice's Talker and Vocoder on the emulated device."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+from engines.errors import BundleError
+from engines.families.phone_pointer.device_form import DeviceForm, self_test
+from engines.families.phone_pointer.device_vocoder import DeviceVocoder
+from engines.runtime.base import FloatArray
+from engines.runtime.onnx_cuda import OnnxCuda
+from tests.dry_cuda.log import Log
+from tests.dry_cuda.voice import BUNDLE, DRAWN, GREEDY, Utterance, decode, emulation, form, rows, spoken_alone, talker
+from tests.dry_cuda.voice import vocoder as make_vocoder
+
+WEIGHTS = (1.0, 0.0, 0.0, 0.0)
+CODES = np.random.default_rng(5).integers(0, BUNDLE.codes.count, (3, 13))
+
+
+@pytest.fixture(autouse=True)
+def _emulated(log: Log) -> Iterator[None]:
+    emulation().failures.clear()
+    yield
+    assert not emulation().failures
+
+
+class How:
+    """As VoiceControls."""
+
+    def __init__(self, rate_hz: int = 16_000, pitch: float = 1.0) -> None:
+        self.weights, self.pitch, self.rate_hz = WEIGHTS, pitch, rate_hz
+
+
+# -- the speech model
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
+def test_neighbours_change_nothing(sampling: object) -> None:
+    """Rows of other lengths join and leave; slots in between lie idle."""
+    made, batch = talker(), [Utterance(slot=slot, seed=slot, sampling=sampling) for slot in (4, 0, 2)]
+    for one in batch:
+        made.begin(one.slot, None)
+    for step in range(12):
+        decode(made, [one for at, one in enumerate(batch) if (step + at) % 3 and one.length < one.steps])
+    for one in batch:
+        assert one.frames == spoken_alone(one, one.length)
+
+
+def test_the_seed_decides_what_is_drawn() -> None:
+    frames = [spoken_alone(Utterance(slot=0, seed=seed, sampling=DRAWN)) for seed in (1, 1, 2)]
+    assert frames[0] == frames[1]
+    assert frames[0] != frames[2]
+
+
+def test_a_slot_begins_anew() -> None:
+    made, first, second = talker(), Utterance(slot=1, seed=1), Utterance(slot=1, seed=2)
+    for one in (first, second):
+        made.begin(1, None)
+        while one.length < 6:
+            decode(made, [one])
+        made.release(1)
+    assert second.frames == spoken_alone(Utterance(slot=0, seed=2), 6)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
+@pytest.mark.parametrize("right", [0, 2, 4])
+def test_a_verification_samples_what_single_steps_do(sampling: object, right: int) -> None:
+    """Two rows at once; `right` of the drafted frames are, and the others are taken back."""
+    made, batch = talker(), [Utterance(slot=slot, seed=slot + 7, sampling=sampling) for slot in (3, 1)]
+    wanted = [spoken_alone(one) for one in batch]
+    for one in batch:
+        made.begin(one.slot, None)
+    decode(made, batch)
+    drafted = np.array([frames[1:5] for frames in wanted])
+    drafted[:, right:] = (drafted[:, right:] + 1) % BUNDLE.codes.count
+    steps = made.step(
+        np.array([one.slot for one in batch]),
+        np.stack([rows(one.steps, one.seed)[1:6] for one in batch]),
+        np.full(2, 5),
+        np.ones(2, np.int64),
+        [one.sampling for one in batch],
+        np.array([(one.seed, 1) for one in batch]),
+        drafted[:, :, None],
+    ).wait()
+    for row, one in enumerate(batch):
+        stands = steps.frames[row, : right + 1, 0].tolist()
+        assert stands == wanted[row][1 : right + 2]
+        one.frames += stands
+    slots, lengths = np.array([one.slot for one in batch]), np.array([one.length for one in batch])
+    made.keep(slots, lengths, np.array([[one.frames[-1]] for one in batch]))
+    while batch[0].length < 12:
+        decode(made, batch)
+    assert [one.frames for one in batch] == wanted
+
+
+def test_a_verification_of_few_steps_pads_by_itself() -> None:
+    """Rows of one call know different numbers of steps ahead."""
+    made, one = talker(), Utterance(slot=0, seed=3)
+    wanted = spoken_alone(one)
+    made.begin(0, None)
+    decode(made, [one])
+    steps = made.step(
+        np.array([0]), rows(12, 3)[None, 1:6] * np.array([1, 1, 0, 0, 0])[:, None], np.array([2]), np.array([1]),
+        [GREEDY], np.array([(3, 1)]), np.array([*wanted[1:2], 0, 0, 0])[None, :, None],
+    ).wait()  # fmt: skip
+    assert steps.frames[0, :2, 0].tolist() == wanted[1:3]
+
+
+# -- the vocoder
+
+
+def job(made: DeviceVocoder, at: int, codes: slice, how: How, last: bool, slot: int | None = None) -> FloatArray:
+    frames = CODES[at : at + 1, codes, None]
+    ends = np.array([last])
+    slots, first = np.array([at if slot is None else slot]), np.array([codes.start])
+    sound = made.run(slots, frames, first, np.array([at]), [how], ends).wait()
+    assert sound.is_finite.all()
+    return sound.samples[0]
+
+
+def whole(at: int, how: How) -> FloatArray:
+    return job(make_vocoder(1), at, slice(0, 13), how, last=True, slot=0)
+
+
+@pytest.mark.parametrize("how", [How(), How(8_000), How(48_000), How(pitch=1.3)])
+@pytest.mark.parametrize("cut", [1, 2, 5])
+def test_streamed_samples_equal_the_whole(how: How, cut: int) -> None:
+    made, pieces = make_vocoder(), []
+    for first in range(0, 13, cut):
+        pieces.append(job(made, 2, slice(first, min(13, first + cut)), how, last=first + cut >= 13))
+    assert np.concatenate(pieces).tobytes() == whole(2, how).tobytes()
+
+
+def test_what_is_open_comes_out_without_a_frame() -> None:
+    made = make_vocoder()
+    pieces = [job(made, 1, slice(0, 13), How(), last=False), job(made, 1, slice(13, 13), How(), last=True)]
+    assert np.concatenate(pieces).tobytes() == whole(1, How()).tobytes()
+
+
+def test_rows_of_a_job_are_independent() -> None:
+    made, how = make_vocoder(), [How(), How(24_000), How(pitch=0.8)]
+    slots, pieces = np.array([5, 0, 3]), [[], [], []]
+    for first, last in ((0, 3), (3, 11), (11, 13)):
+        sound = made.run(
+            slots, CODES[:, first:last, None], np.full(3, first), np.arange(3), how, np.full(3, last == 13)
+        ).wait()
+        for row, samples in enumerate(sound.samples):
+            pieces[row].append(samples)
+    for row in range(3):
+        assert np.concatenate(pieces[row]).tobytes() == whole(row, how[row]).tobytes()
+
+
+# -- the form
+
+
+def test_the_device_passes_its_self_test() -> None:
+    assert self_test(form(), BUNDLE, OnnxCuda()) is None
+
+
+@pytest.mark.parametrize("golden", ["lm_keys", "lm_values", "vocoder_samples"])
+def test_a_device_that_computes_otherwise_is_refused(tmp_path: Path, golden: str) -> None:
+    shutil.copytree(form().folder, tmp_path, dirs_exist_ok=True)
+    with np.load(tmp_path / "goldens.npz") as stored:
+        goldens = dict(stored)
+    goldens[golden] = goldens[golden] * 1.2
+    np.savez(tmp_path / "goldens.npz", **goldens)
+    wrong = msgspec.structs.replace(form(), folder=tmp_path)
+    assert "differ from the goldens" in str(self_test(wrong, BUNDLE, OnnxCuda()))
+
+
+def test_a_form_that_was_changed_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(form().folder, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "decode.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(BundleError, match=r"decode\.onnx has not the sha256 that gpu\.json gives"):
+        DeviceForm.load(tmp_path, BUNDLE)
+
+
+def test_a_folder_without_a_form_is_named() -> None:
+    with pytest.raises(BundleError, match=r"is no GPU form: .*python -m models\.gpu_graphs"):
+        DeviceForm.load(Path("/nowhere"), BUNDLE)

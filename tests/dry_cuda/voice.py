@@ -1,0 +1,100 @@
+"""The shipped voice's GPU form on the emulated device: written once a run, with Talker and Vocoder over it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from engines.bundle import load_bundle
+from engines.families.base import Sampling
+from engines.families.phone_pointer.device_form import DeviceForm
+from engines.families.phone_pointer.device_talker import DeviceTalker
+from engines.families.phone_pointer.device_vocoder import DeviceVocoder
+from engines.runtime.base import IntArray
+from engines.runtime.onnx_cuda import OnnxCuda
+from models.gpu_graphs.__main__ import export
+from tests.dry_cuda.emulation import Emulation
+
+BUNDLE = load_bundle()
+GREEDY, DRAWN = Sampling(), Sampling(temperature=0.8)
+
+
+@cache
+def emulation() -> Emulation:
+    return Emulation()
+
+
+@cache
+def form(dtype: str = "float16") -> DeviceForm:
+    folder = Path(tempfile.mkdtemp(prefix="gpu-form-"))
+    export(BUNDLE, folder, dtype)
+    return DeviceForm.load(folder, BUNDLE)
+
+
+@cache
+def talker(slots: int = 6) -> DeviceTalker:
+    emulation()
+    made = DeviceTalker(BUNDLE, form(), OnnxCuda(), slots)
+    made.warm_up()
+    return made
+
+
+@cache
+def vocoder(slots: int = 6) -> DeviceVocoder:
+    emulation()
+    made = DeviceVocoder(BUNDLE, form(), OnnxCuda(), slots)
+    made.warm_up()
+    return made
+
+
+def rows(steps: int, seed: int) -> IntArray:
+    """[steps, R] that the table has: what an utterance's steps might read."""
+    count = BUNDLE.codes.count
+    return np.random.default_rng(seed).integers(count + 1, BUNDLE.adapter.offsets["speaker"], (steps, 14))
+
+
+@dataclass(slots=True, kw_only=True)
+class Utterance:
+    """Steps of one slot, in the order that the engine makes them."""
+
+    slot: int
+    seed: int
+    sampling: Sampling = GREEDY
+    frames: list[int] = field(default_factory=list)
+    scores: list[bool] = field(default_factory=list)
+    steps: int = 12
+
+    @property
+    def length(self) -> int:
+        return len(self.frames)
+
+    @property
+    def row(self) -> IntArray:
+        return rows(self.steps, self.seed)[self.length]
+
+
+def decode(talker: DeviceTalker, batch: list[Utterance]) -> None:
+    steps = talker.step(
+        np.array([one.slot for one in batch]),
+        np.stack([one.row for one in batch])[:, None],
+        np.ones(len(batch), np.int64),
+        np.array([one.length for one in batch]),
+        [one.sampling for one in batch],
+        np.array([(one.seed, one.length) for one in batch]),
+        None,
+    ).wait()
+    for one, frame, finite in zip(batch, steps.frames[:, 0, 0].tolist(), steps.is_finite[:, 0].tolist(), strict=True):
+        one.frames.append(frame)
+        one.scores.append(finite)
+
+
+def spoken_alone(utterance: Utterance, steps: int | None = None) -> list[int]:
+    made, alone = talker(1), Utterance(slot=0, seed=utterance.seed, sampling=utterance.sampling, steps=utterance.steps)
+    made.begin(0, None)
+    while alone.length < (steps or utterance.steps):
+        decode(made, [alone])
+    return alone.frames
