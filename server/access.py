@@ -108,6 +108,13 @@ class Access:
             _caller.set(found[0])
         return bool(found)
 
+    def may_enter(self, key: str | None) -> bool:
+        return not self._callers or self._caller(key or "") is not None
+
+    def enter_as(self, key: str | None) -> None:
+        """For a protocol without keys: what follows is on this key's account, or on none's where none is configured."""
+        _caller.set(self._caller(key or ""))
+
     def knows(self, connection: HTTPConnection) -> bool:
         """Its headers carry a key, or none is configured."""
         return not self._callers or self._caller(_given_key(connection)) is not None

@@ -70,6 +70,7 @@ def serve(
             help="Keep drafts this many levels off; above 0 a seed does not fix the audio [0].",
         ),
     ] = None,
+    wyoming_port: Annotated[int | None, typer.Option(help="Serve Wyoming (Home Assistant) on this TCP port.")] = None,
     ssl_certfile: Annotated[Path | None, typer.Option(help="PEM certificate; with it the server speaks TLS.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM key, unless the certificate's file holds it.")] = None,
 ) -> None:
@@ -85,6 +86,7 @@ def serve(
         "pronunciations": pronunciations,
         "slots": slots,
         "draft_tolerance": draft_tolerance,
+        "wyoming_port": wyoming_port,
         "ssl_certfile": ssl_certfile,
         "ssl_keyfile": ssl_keyfile,
     }

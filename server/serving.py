@@ -19,8 +19,10 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import start_http_server
 
+from server.app import VERSION
 from server.engine.worker import keep_from_collector
 from server.logs import get_logger
+from server.protocols.wyoming.door import WyomingDoor
 from server.settings import Settings
 from server.state import State
 from server.transport.http_protocol import HttpProtocol
@@ -38,9 +40,9 @@ _OWN_FILES = 64  # open files that are no connections
 
 
 class DrainingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, state: State) -> None:
+    def __init__(self, config: uvicorn.Config, state: State, wyoming: WyomingDoor | None = None) -> None:
         super().__init__(config)
-        self._state = state
+        self._state, self._wyoming = state, wyoming
         self._deadline_s: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -57,6 +59,16 @@ class DrainingServer(uvicorn.Server):
             elif not self._state.live or time.monotonic() > self._deadline_s:
                 self.should_exit = True
         return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._wyoming is not None:
+            await self._wyoming.open()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._wyoming is not None:
+            await self._wyoming.close()
+        await super().shutdown(sockets)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -143,5 +155,15 @@ def serve(app: FastAPI, settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     scheme = "http" if settings.ssl_certfile is None else "https"
     log.info("listening", url=f"{scheme}://{_authority(host, port)}", engine=settings.engine_mode.value)
+    wyoming = wyoming_door(settings, state)
     keep_from_collector()
-    DrainingServer(config, state).run(sockets=[listener])
+    DrainingServer(config, state, wyoming).run(sockets=[listener])
+
+
+def wyoming_door(settings: Settings, state: State) -> WyomingDoor | None:
+    if settings.wyoming_port is None:
+        return None
+    listener = listen(settings.host, settings.wyoming_port)
+    door = WyomingDoor(state, listener, VERSION)
+    log.info("listening", url=f"tcp://{_authority(*listener.getsockname()[:2])}", protocol="wyoming")
+    return door

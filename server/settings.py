@@ -97,6 +97,8 @@ class Settings(BaseSettings):
         "", description="comma-separated names, *.name or *; empty: localhost when bound to loopback, otherwise any"
     )
     metrics_port: int | None = Field(None, ge=0, le=65535, description="serve /metrics there, not on the main port")
+    wyoming_port: int | None = Field(None, ge=0, le=65535, description="serve Wyoming (Home Assistant) there, over TCP")
+    wyoming_key: str | None = Field(None, description="API key on whose account Wyoming's clients speak")
     ssl_certfile: Path | None = Field(None, description="PEM certificate; with it the server speaks TLS")
     ssl_keyfile: Path | None = Field(None, description="PEM key, unless the certificate's file holds it")
     log_text: bool = Field(False, description="log texts; off: only their length")

@@ -28,7 +28,9 @@ from websockets.typing import Subprotocol
 from loadtests import leash
 from tests.audio.signals import delay
 
-_MISSING = [name for name in ("openai", "elevenlabs", "livekit", "pipecat") if importlib.util.find_spec(name) is None]
+_MISSING = [
+    name for name in ("openai", "elevenlabs", "livekit", "pipecat", "wyoming") if importlib.util.find_spec(name) is None
+]
 collect_ignore_glob = ["test_*.py"] if _MISSING else []
 
 SEED = 2
@@ -41,6 +43,7 @@ RESPELT = TEXT.replace("client", "customer")
 class Server:
     port: int
     scheme: str = "http"
+    wyoming_port: int = 0
 
     @property
     def url(self) -> str:
@@ -75,10 +78,14 @@ def likeness(heard: NDArray[np.float64], wanted: bytes) -> float:
     return float(np.corrcoef(heard[:count], samples[:count])[0, 1])
 
 
-def _serve(*flags: str) -> Iterator[int]:
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+        return int(probe.getsockname()[1])
+
+
+def _serve(*flags: str) -> Iterator[int]:
+    port = _free_port()
     python = os.environ.get("SERVER_PYTHON", sys.executable)
     command = [python, "-m", "server", "serve", "--port", str(port), *flags]
     # Nobody is refused because the machine is busy.
@@ -111,8 +118,9 @@ def _read_log(process: subprocess.Popen[str], ready: queue.SimpleQueue[bool]) ->
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder: Path = tmp_path_factory.mktemp("pronunciations")
     (folder / "names.json").write_text(json.dumps({"entries": ENTRIES}))
-    for port in _serve("--pronunciations", str(folder)):
-        yield Server(port=port)
+    wyoming_port = _free_port()
+    for port in _serve("--pronunciations", str(folder), "--wyoming-port", str(wyoming_port)):
+        yield Server(port=port, wyoming_port=wyoming_port)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ REQUIREMENTS = (Path(__file__).parent / "requirements.txt").read_text()
 @pytest.mark.parametrize("title", SNIPPETS)
 def test_a_snippet_runs(server: Server, title: str) -> None:
     code = SNIPPETS[title].replace("localhost:8000", f"localhost:{server.port}")
-    assert str(server.port) in code
+    code = code.replace('"localhost", 10200', f'"127.0.0.1", {server.wyoming_port}')
+    assert code != SNIPPETS[title]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     if title == "parlando.v1":
@@ -29,7 +30,7 @@ def test_a_snippet_runs(server: Server, title: str) -> None:
 
 
 def test_all_are_there_in_the_versions_that_are_tested() -> None:
-    assert set(SNIPPETS) == {"OpenAI", "ElevenLabs", "Pipecat", "LiveKit", "parlando.v1"}
+    assert set(SNIPPETS) == {"OpenAI", "ElevenLabs", "Pipecat", "LiveKit", "Wyoming", "parlando.v1"}
     for name, version in re.findall(r"^([a-z-]+)[^=]*==([\d.]+)$", REQUIREMENTS, re.MULTILINE):
         if not name.startswith("pytest") and name not in ("livekit-agents", "schemathesis"):
             assert re.search(rf"{name}.*\| {re.escape(version)} \|", PAGE), f"{name} {version}"

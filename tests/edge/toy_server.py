@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from server.app import create_app
-from server.serving import DrainingServer, listen, web_server
+from server.serving import DrainingServer, listen, web_server, wyoming_door
 from server.settings import Settings
 from server.state import State
 from tests.edge.toy import ToyEngine
@@ -30,7 +30,8 @@ class ToyServer:
         self._listener = listen("127.0.0.1", 0)
         self._listener.listen()
         self.port: int = self._listener.getsockname()[1]
-        self.server = DrainingServer(web_server(app, configured, max_files=max_files), self.state)
+        self.wyoming = wyoming_door(configured, self.state)
+        self.server = DrainingServer(web_server(app, configured, max_files=max_files), self.state, self.wyoming)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
