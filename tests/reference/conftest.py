@@ -4,12 +4,19 @@ where it is missing. Its package imports a browser interface and audio tools at 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from models.checkpoints.qwen3_tts.reader import CODEC_FOLDER, Checkpoint, read
+from models.checkpoints.qwen3_tts.sizes import SIZES
+from models.checkpoints.qwen3_tts.writer import write_checkpoint
+from models.checkpoints.safetensors import Tensors
 
 _WANTED = {"transformers": "4.57.3", "qwen_tts": "0.1.1"}
 
@@ -72,3 +79,38 @@ def reference() -> types.SimpleNamespace:
         codec_config=codec_configuration.Qwen3TTSTokenizerV2Config,
         codec=codec_modeling.Qwen3TTSTokenizerV2Model,
     )
+
+
+SIZE = os.environ.get("REFERENCE_SIZE", "tiny")  # or a published one, which takes minutes and 16 GB
+
+
+@pytest.fixture(scope="package", params=["base", "custom_voice", "voice_design"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    write_checkpoint(folder, SIZES[SIZE], request.param, shard_bytes=1 << 30)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def checkpoint(folder: Path) -> Checkpoint:
+    return read(folder)
+
+
+@pytest.fixture(scope="package")
+def theirs(folder: Path, reference: types.SimpleNamespace) -> Any:
+    config = reference.config(**json.loads((folder / "config.json").read_text()))
+    config._attn_implementation = "eager"
+    return _filled(reference.model(config), folder)
+
+
+@pytest.fixture(scope="package")
+def their_codec(folder: Path, reference: types.SimpleNamespace) -> Any:
+    config = reference.codec_config(**json.loads((folder / CODEC_FOLDER / "config.json").read_text()))
+    config._attn_implementation = "eager"
+    return _filled(reference.codec(config), folder / CODEC_FOLDER)
+
+
+def _filled(module: Any, folder: Path) -> Any:
+    tensors = Tensors.open(folder)
+    module.load_state_dict({name: tensors.read(name) for name in tensors.names()}, strict=True)
+    return module.float().eval()

@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from transformers import Qwen3Config, Qwen3Model
 
-from models.checkpoints.qwen3_tts.reader import CODEC_FOLDER, Checkpoint, read
-from models.checkpoints.qwen3_tts.sizes import SIZES
-from models.checkpoints.qwen3_tts.writer import write_checkpoint
-from models.checkpoints.safetensors import Tensors
-
-SIZE = os.environ.get("REFERENCE_SIZE", "tiny")  # or a published one, which takes minutes and 16 GB
-
-
-@pytest.fixture(scope="module", params=["base", "custom_voice", "voice_design"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp(request.param)
-    write_checkpoint(folder, SIZES[SIZE], request.param, shard_bytes=1 << 30)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(folder: Path) -> Checkpoint:
-    return read(folder)
-
-
-@pytest.fixture(scope="module")
-def theirs(folder: Path, reference: SimpleNamespace) -> Any:
-    config = reference.config(**json.loads((folder / "config.json").read_text()))
-    config._attn_implementation = "eager"
-    return _filled(reference.model(config), folder)
-
-
-@pytest.fixture(scope="module")
-def their_codec(folder: Path, reference: SimpleNamespace) -> Any:
-    config = reference.codec_config(**json.loads((folder / CODEC_FOLDER / "config.json").read_text()))
-    config._attn_implementation = "eager"
-    return _filled(reference.codec(config), folder / CODEC_FOLDER)
-
-
-def _filled(module: Any, folder: Path) -> Any:
-    tensors = Tensors.open(folder)
-    module.load_state_dict({name: tensors.read(name) for name in tensors.names()}, strict=True)
-    return module.float().eval()
-
-
-def _ids(checkpoint: Checkpoint, *shape: int, seed: int = 1) -> Tensor:
-    return torch.randint(0, checkpoint.config.im_start_token_id, shape, generator=torch.Generator().manual_seed(seed))
+from models.checkpoints.qwen3_tts.blocks import run_blocks
+from models.checkpoints.qwen3_tts.reader import Checkpoint
 
 
 @torch.no_grad()
@@ -114,3 +71,39 @@ def test_codec_encoder_codes(checkpoint: Checkpoint, their_codec: Any) -> None:
     expected = their_codec.encode(samples, torch.ones_like(samples, dtype=torch.long)).audio_codes[0]
     found = checkpoint.codec_encoder()(samples, checkpoint.codec.encoder_valid_num_quantizers)[0]
     assert torch.equal(found, expected)
+
+
+@torch.no_grad()
+def test_both_transformers_are_plain_qwen3(checkpoint: Checkpoint) -> None:
+    """The same weights in the library's own Qwen3: multimodal rotation of a text is the ordinary one."""
+    talker = checkpoint.talker()
+    for network, config, layers in (
+        (talker.model, talker.config, talker.model.layers),
+        (talker.code_predictor.model, talker.config.code_predictor_config, talker.code_predictor.model.layers),
+    ):
+        plain = Qwen3Model(
+            Qwen3Config(
+                vocab_size=1,
+                attn_implementation="eager",
+                **{
+                    name: getattr(config, name)
+                    for name in (
+                        "hidden_size",
+                        "intermediate_size",
+                        "num_hidden_layers",
+                        "num_attention_heads",
+                        "num_key_value_heads",
+                        "head_dim",
+                        "rms_norm_eps",
+                        "rope_theta",
+                        "max_position_embeddings",
+                    )
+                },
+            )
+        ).eval()
+        weights = {name: value for name, value in network.state_dict().items() if name.startswith(("layers.", "norm."))}
+        plain.load_state_dict({**weights, "embed_tokens.weight": torch.zeros(1, config.hidden_size)}, strict=True)
+        x = torch.randn(2, 11, config.hidden_size, generator=torch.Generator().manual_seed(8))
+        found, _ = run_blocks(layers, x, config.head_dim, config.rope_theta, None)
+        expected = plain(inputs_embeds=x).last_hidden_state
+        torch.testing.assert_close(network.norm(found), expected, atol=1e-4, rtol=1e-4)

@@ -92,20 +92,20 @@ def _write_tokenizer(folder: Path, config: dict[str, Any]) -> None:
             if word[:end] not in pieces:
                 merges.append(f"{word[: end - 1]} {word[end - 1]}")
                 pieces.append(word[:end])
+    first, last = config["im_start_token_id"], config["tts_eos_token_id"]
+    assert len(pieces) <= first, "the pieces' ids must lie below the special tokens'"
+    pieces += [f"<unused{number}>" for number in range(len(pieces), first)]  # libraries count ids without gaps
     _write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
-    special = {
-        str(config[f"{name}_token_id"]): {"content": text, "special": True, "normalized": False}
-        | dict.fromkeys(("lstrip", "rstrip", "single_word"), False)
-        for name, text in (
-            ("im_start", "<|im_start|>"),
-            ("im_end", "<|im_end|>"),
-            ("tts_pad", "<tts_pad>"),
-            ("tts_bos", "<tts_text_bos>"),
-            ("tts_eos", "<tts_text_eod>"),
-        )
+    names = {number: f"<|extra_{number - first}|>" for number in range(first, last + 1)} | {
+        config["im_start_token_id"]: "<|im_start|>",
+        config["im_end_token_id"]: "<|im_end|>",
+        config["tts_pad_token_id"]: "<tts_pad>",
+        config["tts_bos_token_id"]: "<tts_text_bos>",
+        config["tts_eos_token_id"]: "<tts_text_eod>",
     }
-    assert len(pieces) <= config["im_start_token_id"], "the pieces' ids must lie below the special tokens'"
+    marks = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
+    special = {str(number): {"content": name, "special": True, **marks} for number, name in names.items()}
     _write_json(
         folder / "tokenizer_config.json",
         {

@@ -58,9 +58,9 @@ def step_graph(talker: Talker, weights: WeightFile, positions: int, most: int) -
 def prefill_graph(talker: Talker, weights: WeightFile, positions: int) -> onnx.ModelProto:
     graph, config = SpeechGraph(weights), talker.config
     x, present = _talker_rows(graph, _values(talker), config, positions, speaker=True)
-    # The last layer's rows are nobody's input; one of them is given out so that non-finite weights show.
-    graph.node("ReduceSum", [x, graph.integers(0, 1)], "checksum", keepdims=0)
-    graph.output("checksum", TensorProto.FLOAT, [])
+    # Nothing reads the last layer's rows; their sum is given out so that values that are not finite show.
+    graph.node("ReduceSum", [x, graph.integers(0, 1)], "checksum", keepdims=1)
+    graph.output("checksum", TensorProto.FLOAT, [1, 1])
     _declare_cache(graph, config, present)
     return graph.model("qwen3_tts_prefill")
 

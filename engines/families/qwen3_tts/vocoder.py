@@ -1,0 +1,53 @@
+"""Frames to samples: one frame of one row a call, so that neither cuts nor neighbours change a bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Sound
+from engines.families.qwen3_tts.bundle import Bundle
+from engines.runtime.base import Backend, IntArray
+
+
+class Qwen3TtsVocoder:
+    def __init__(self, bundle: Bundle, backend: Backend, slots: int) -> None:
+        self._part = bundle.qwen3_tts.vocoder
+        (self._graph,) = backend.graphs(bundle.folder / self._part.file)
+        self.kernels = self._graph.kernels
+        self._silence = {one.name: np.zeros((1, *one.shape), np.float32) for one in self._part.states}
+        self._states: list[dict[str, NDArray[Any]]] = [self._silence] * slots  # replaced at each frame, never written
+
+    def warm_up(self) -> None:
+        codebooks = next(one.shape[1] for one in self._graph.inputs if one.name == "codes")
+        assert isinstance(codebooks, int)
+        zero = np.zeros(1, np.int64)
+        self.run(zero, np.zeros((1, 1, codebooks), np.int64), zero, zero, [None], np.ones(1, np.bool_))
+
+    def run(
+        self,
+        slots: IntArray,
+        frames: Frames,
+        first_frames: IntArray,
+        seeds: IntArray,
+        controls: Sequence[Controls],
+        is_last: BoolArray,
+    ) -> Pending[Sound]:
+        samples = [
+            self._row(slot, rows, first)
+            for slot, rows, first in zip(slots.tolist(), frames, first_frames.tolist(), strict=True)
+        ]
+        return Done(Sound(samples, np.array([bool(np.isfinite(one).all()) for one in samples])))
+
+    def _row(self, slot: int, frames: Frames, first: int) -> NDArray[np.float32]:
+        if first == 0:
+            self._states[slot] = self._silence
+        pieces = [np.zeros(0, np.float32)]
+        for place, frame in enumerate(frames, first):
+            found = self._graph.run({"codes": frame[None], "made": np.array([place]), **self._states[slot]})
+            pieces.append(found["samples"][0])
+            self._states[slot] = {name: found[f"{name}_out"] for name in self._silence}
+        return np.concatenate(pieces)
