@@ -33,8 +33,7 @@ from server.http.held_bytes import Memory
 from server.http.hosts import Hosts
 from server.logs import get_logger
 from server.metrics import Metrics
-from server.protocols.elevenlabs import messages as elevenlabs
-from server.routing.registry import ROUTERS
+from server.routing.registry import DIALECTS, ROUTERS
 from server.settings import Settings
 from server.speech.pronunciations import Dictionaries
 from server.state import State, state_of
@@ -92,7 +91,6 @@ def create_app(
     app.add_middleware(CrossOrigin, settings=settings)
     app.add_middleware(Hosts, settings=settings, refusal=_guarded)
     app.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]
-    app.add_exception_handler(elevenlabs.Invalid, _invalid)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _fault)
     return app
@@ -123,12 +121,6 @@ async def _api_error(request: Request, error: ApiError) -> JSONResponse:
     return _refused(request, error)
 
 
-async def _invalid(request: Request, invalid: elevenlabs.Invalid) -> JSONResponse:
-    """The form of a request in ElevenLabs' dialect."""
-    state_of(request).refused(ApiError("invalid_parameter", str(invalid)))
-    return invalid.response()
-
-
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     """No route, or not with this method."""
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
@@ -147,6 +139,7 @@ async def _fault(request: Request, error: Exception) -> JSONResponse:
 def _refused(connection: HTTPConnection, error: ApiError) -> JSONResponse:
     state_of(connection).refused(error)
     request_id = f"req-{uuid.uuid4().hex}"
-    if elevenlabs.is_spoken(connection):
-        return elevenlabs.error_response(error, request_id)
+    for dialect in DIALECTS:
+        if dialect.answers(connection):
+            return dialect.error_response(error, request_id)
     return error.response(request_id)

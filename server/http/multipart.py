@@ -1,45 +1,30 @@
-"""The fields of a form sent as `multipart/form-data` (RFC 7578), from a body that is here whole and bounded.
-
-Nested parts and transfer encodings, which no browser and no client sends, are not read.
-"""
+"""The fields of a form sent as `multipart/form-data` (RFC 7578), from a body that is whole and bounded."""
 
 from __future__ import annotations
 
-from email.message import Message
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 
 from server.errors import ApiError
 
 _MAX_FIELDS = 16
 
 
-def form_fields(content_type: str, body: bytes) -> dict[str, bytes]:
-    """By name; of two fields of one name the first. Raises ApiError."""
-    boundary = _header("content-type", content_type).get_param("boundary")
-    if not isinstance(boundary, str) or not boundary:
-        raise ApiError("invalid_request", "the form's Content-Type names no boundary")
-    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode(), _MAX_FIELDS + 1)
-    if not parts or not parts[-1].startswith(b"--"):
-        raise ApiError("invalid_request", f"the form does not end, or has more than {_MAX_FIELDS} fields")
-    fields: dict[str, bytes] = {}
-    for part in parts[:-1]:
-        head, parted, content = part.partition(b"\r\n\r\n")
-        name = _name(head) if parted else None
-        if name is None:
-            raise ApiError("invalid_request", "a part of the form has no name")
-        fields.setdefault(name, content)
+async def form_fields(request: Request) -> dict[str, str | bytes]:
+    """By name, files as bytes; of two fields of one name the first. Raises ApiError."""
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/form-data"):
+        message = f"send the form as multipart/form-data with a boundary, not {content_type[:100]!r}"
+        raise ApiError("invalid_request", message)
+    fields: dict[str, str | bytes] = {}
+    size = len(await request.body())  # bounded by the guard, so no part can be larger
+    try:
+        form = request.form(max_files=_MAX_FIELDS, max_fields=_MAX_FIELDS, max_part_size=size)
+        async with form as parts:
+            for name, part in parts.multi_items():
+                value = await part.read() if isinstance(part, UploadFile) else part
+                fields.setdefault(name, value)
+    except HTTPException as error:  # how starlette reports a form that it cannot parse
+        raise ApiError("invalid_request", f"the form cannot be read: {error.detail}") from error
     return fields
-
-
-def _name(head: bytes) -> str | None:
-    for line in head.decode(errors="replace").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip().lower() == "content-disposition":
-            name = _header(key.strip(), value.strip()).get_param("name", header="content-disposition")
-            return name if isinstance(name, str) else None
-    return None
-
-
-def _header(name: str, value: str) -> Message:
-    message = Message()
-    message[name] = value.replace("\r", " ").replace("\n", " ")
-    return message

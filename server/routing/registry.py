@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+from fastapi.responses import JSONResponse
+from starlette.requests import HTTPConnection
+
+from server.errors import ApiError
 from server.protocols.elevenlabs import dictionaries as elevenlabs_dictionaries
+from server.protocols.elevenlabs import errors as elevenlabs_errors
 from server.protocols.elevenlabs import route as elevenlabs_route
 from server.protocols.elevenlabs import socket as elevenlabs_socket
 from server.protocols.openai import route as openai_route
 from server.routing import catalogue, speech_socket
 
+
+class Dialect(Protocol):
+    def answers(self, connection: HTTPConnection) -> bool:
+        """Whether an error of this request is told in this dialect."""
+        ...
+
+    def error_response(self, error: ApiError, request_id: str) -> JSONResponse: ...
+
+
+DIALECTS: tuple[Dialect, ...] = (
+    elevenlabs_errors,
+)  # that word errors in their own way; all others get OpenAI's error object
 ROUTERS = (
     openai_route.router,
     speech_socket.router,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import Request
+from starlette.types import Message
 
 from server.errors import ApiError
 from server.http.multipart import form_fields
@@ -81,12 +84,20 @@ def test_a_server_without_a_folder_keeps_none(server: RunningServer) -> None:
     assert answer.json()["detail"]["status"] == "read_only"
 
 
+def fields(content_type: str, body: bytes) -> dict[str, str | bytes]:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {"type": "http", "app": None, "method": "POST", "headers": [(b"content-type", content_type.encode())]}
+    return asyncio.run(form_fields(Request(scope, receive)))
+
+
 @pytest.mark.parametrize(
     ("content_type", "body"),
     [
         ("multipart/form-data", b""),
+        ("application/json", b"{}"),
         ("multipart/form-data; boundary=x", b"--x\r\n\r\nnameless\r\n--x--\r\n"),
-        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nendless'),
         (
             "multipart/form-data; boundary=x",
             b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' * 20 + b"--x--",
@@ -95,10 +106,15 @@ def test_a_server_without_a_folder_keeps_none(server: RunningServer) -> None:
 )
 def test_a_broken_form_is_refused(content_type: str, body: bytes) -> None:
     with pytest.raises(ApiError):
-        form_fields(content_type, body)
+        fields(content_type, body)
+
+
+def test_a_field_without_its_end_is_no_field() -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n'
+    assert fields("multipart/form-data; boundary=x", head + b"endless") == {}
 
 
 def test_a_forms_bytes_are_untouched() -> None:
     content = bytes(range(256)) + b"\r\n--y\r\n"
-    head = b'preamble\r\n--x\r\ncontent-disposition: form-data; filename="b"; name="a"\r\nX: y\r\n\r\n'
-    assert form_fields('multipart/form-data; boundary="x"', head + content + b"\r\n--x--") == {"a": content}
+    head = b'--x\r\ncontent-disposition: form-data; filename="b"; name="a"\r\nX: y\r\n\r\n'
+    assert fields('multipart/form-data; boundary="x"', head + content + b"\r\n--x--") == {"a": content}

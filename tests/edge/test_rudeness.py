@@ -177,10 +177,10 @@ def test_those_beyond_the_limit_of_connections_are_told_when_to_come_back() -> N
 
 
 def test_a_fault_of_ours_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(raw: bytes) -> None:
+    def broken(*asked: object) -> None:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(route, "speech_body", broken)
+    monkeypatch.setattr(route, "_open", broken)
 
     async def scenario() -> None:
         async with serving() as app, http(app) as client:

@@ -1,28 +1,27 @@
 """`/v1/pronunciation-dictionaries` in ElevenLabs' words: what is stored, new ones from a lexicon or rules, their end.
 
-The entries stay on the server; names are told to whoever may speak, who may also add. Nothing stored is ever changed
-from here: what is added gets a name of its own, and its owner may remove it. What is raised here the application
-answers, in ElevenLabs' words.
+The entries stay on the server; clients that may speak see the names and may add. Nothing stored is ever changed from
+here: what is added gets a name of its own, and its owner may remove it.
 """
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.http.dependencies import WITH_KEY, CurrentState, body_as
 from server.http.multipart import form_fields
 from server.http.openapi import error_responses, request_body
-from server.protocols.elevenlabs.messages import check_key, parsed, parsed_json
+from server.protocols.elevenlabs.messages import parsed, parsed_json
 from server.schemas import Name
 from server.speech.dictionary_owners import Owner
 from server.speech.pronunciations import Listed
-from server.state import state_of
 
-router = APIRouter()
 _XML = ("application/pls+xml", "application/xml", "text/xml")
 _Title = Annotated[Name, Field(min_length=1, max_length=200)]
 
@@ -53,80 +52,73 @@ class FileForm(BaseModel):
     file: bytes = Field(min_length=1)
 
 
-@router.get("/v1/pronunciation-dictionaries", responses=error_responses())
-async def dictionaries(request: Request) -> JSONResponse:
-    """`problems` is ours: by name, why the file as it is now was refused; its last good version still speaks."""
-    state = state_of(request)
-    check_key(state, request)
+router = APIRouter(prefix="/v1/pronunciation-dictionaries", dependencies=WITH_KEY, responses=error_responses())
+
+
+async def _owner(request: Request) -> Owner:
+    return Owner.of(request)
+
+
+Requester = Annotated[Owner, Depends(_owner)]  # after the key's check, which finds the caller
+
+
+@router.get("")
+async def dictionaries(state: CurrentState) -> JSONResponse:
+    """`problems` is an extension: by name, why a file as it is now was refused; its last good version still speaks."""
     listed, problems = await state.dictionaries.listed()
-    told = {"pronunciation_dictionaries": [_described(one) for one in listed], "has_more": False, "next_cursor": None}
-    return JSONResponse(told | {"problems": problems})
+    found = {"pronunciation_dictionaries": [_described(one) for one in listed], "has_more": False, "next_cursor": None}
+    return JSONResponse(found | {"problems": problems})
 
 
-@router.post(
-    "/v1/pronunciation-dictionaries/add-from-rules", responses=error_responses(), openapi_extra=request_body(RulesBody)
-)
-async def add_from_rules(request: Request) -> JSONResponse:
-    state = state_of(request)
-    check_key(state, request)
-    body = parsed_json(RulesBody, await request.body())
-    return JSONResponse(_added(await state.dictionaries.add_rules(body.name, body.rules, Owner.of(request)), body.name))
+@router.post("/add-from-rules", openapi_extra=request_body(RulesBody))
+async def add_from_rules(
+    state: CurrentState,
+    owner: Requester,
+    body: Annotated[RulesBody, Depends(body_as(partial(parsed_json, RulesBody)))],
+) -> JSONResponse:
+    return JSONResponse(_added(await state.dictionaries.add_rules(body.name, body.rules, owner), body.name))
 
 
-@router.post(
-    "/v1/pronunciation-dictionaries/add-from-file",
-    responses=error_responses(),
-    openapi_extra=request_body(FileForm, media_type="multipart/form-data"),
-)
-async def add_from_file(request: Request) -> JSONResponse:
+async def _lexicon(request: Request) -> FileForm:
+    """Raises ApiError."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type in _XML:
+        return parsed(FileForm, "query", {**request.query_params, "file": await request.body()})
+    return parsed(FileForm, "body", await form_fields(request))
+
+
+@router.post("/add-from-file", openapi_extra=request_body(FileForm, media_type="multipart/form-data"))
+async def add_from_file(
+    state: CurrentState, owner: Requester, form: Annotated[FileForm, Depends(_lexicon)]
+) -> JSONResponse:
     """A lexicon in W3C's format (.pls)."""
-    state = state_of(request)
-    check_key(state, request)
-    form = _form(request, await request.body())
-    return JSONResponse(
-        _added(await state.dictionaries.add_lexicon(form.name, form.file, Owner.of(request)), form.name)
-    )
+    return JSONResponse(_added(await state.dictionaries.add_lexicon(form.name, form.file, owner), form.name))
 
 
-@router.get("/v1/pronunciation-dictionaries/{id}", responses=error_responses())
-async def one_dictionary(id: str, request: Request) -> JSONResponse:
-    state = state_of(request)
-    check_key(state, request)
+@router.get("/{id}")
+async def one_dictionary(id: str, state: CurrentState) -> JSONResponse:
     return JSONResponse(_described(await state.dictionaries.found(id)))
 
 
-@router.delete("/v1/pronunciation-dictionaries/{id}", responses=error_responses())
-async def remove(id: str, request: Request) -> JSONResponse:
+@router.delete("/{id}")
+async def remove(id: str, state: CurrentState, owner: Requester) -> JSONResponse:
     """By the key, or without keys the address, that added it."""
-    state = state_of(request)
-    check_key(state, request)
-    await state.dictionaries.remove(id, Owner.of(request))
+    await state.dictionaries.remove(id, owner)
     return JSONResponse({"status": "ok"})
 
 
-@router.patch(
-    "/v1/pronunciation-dictionaries/{id}", responses=error_responses(), openapi_extra=request_body(ArchiveBody)
-)
-async def archive(id: str, request: Request) -> JSONResponse:
-    """As ElevenLabs' clients remove one: `{"archived": true}`. It cannot be taken back."""
-    state = state_of(request)
-    check_key(state, request)
-    body = parsed_json(ArchiveBody, await request.body())
+@router.patch("/{id}", openapi_extra=request_body(ArchiveBody))
+async def archive(
+    id: str,
+    state: CurrentState,
+    owner: Requester,
+    body: Annotated[ArchiveBody, Depends(body_as(partial(parsed_json, ArchiveBody)))],
+) -> JSONResponse:
+    """As ElevenLabs' clients remove one: `{"archived": true}`. It cannot be undone."""
     if not body.archived:
         return JSONResponse(_described(await state.dictionaries.found(id)))
-    was = await state.dictionaries.remove(id, Owner.of(request))
+    was = await state.dictionaries.remove(id, owner)
     return JSONResponse(_described(was) | {"archived_time_unix": round(time.time())})
-
-
-def _form(request: Request, body: bytes) -> FileForm:
-    """Raises Invalid, or ApiError."""
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() in _XML:
-        return parsed(FileForm, "query", {**request.query_params, "file": body})
-    fields: dict[str, Any] = dict(form_fields(content_type, body))
-    if "name" in fields:
-        fields["name"] = fields["name"].decode(errors="replace")
-    return parsed(FileForm, "body", fields)
 
 
 def _described(one: Listed) -> dict[str, Any]:

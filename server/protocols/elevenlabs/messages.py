@@ -1,23 +1,22 @@
-"""What ElevenLabs' clients send, and their error bodies. Fields without a meaning here are ignored."""
+"""What ElevenLabs' clients send. Fields without a meaning here are ignored."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from fastapi.responses import JSONResponse
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
 from starlette.requests import HTTPConnection
 
 from server.audio.formats import ELEVEN_DEFAULT, ELEVEN_FORMATS, AudioFormat
 from server.errors import ApiError
 from server.http.json_body import read_json
+from server.protocols.elevenlabs.errors import Invalid
 from server.schemas import MAX_SEED, Speed
 from server.schemas import Name as ClientName
 from server.speech.pronunciations import MAX_DICTIONARIES, Chosen, DictionaryName, Name
 from server.state import State
 
 ELEVEN_MODELS = ("eleven_flash_v2_5", "eleven_turbo_v2_5", "eleven_multilingual_v2", "eleven_v3")
-_PATHS = ("/v1/text-to-speech", "/v1/voices", "/v1/pronunciation-dictionaries")
 _Parsed = TypeVar("_Parsed", bound=BaseModel)
 
 
@@ -89,21 +88,6 @@ class ClientMessage(_Lenient):
     key: ClientName | None = Field(None, validation_alias=AliasChoices("xi-api-key", "xi_api_key", "authorization"))
 
 
-class Invalid(Exception):
-    """Does not have the form: 422 with ElevenLabs' list of details."""
-
-    def __init__(self, place: str, error: ValidationError) -> None:
-        first = error.errors()[0]
-        super().__init__(f"{'.'.join(map(str, first['loc'])) or 'message'}: {first['msg']}")
-        self._place, self._error = place, error
-
-    def response(self) -> JSONResponse:
-        details = [
-            {"type": one["type"], "loc": [self._place, *one["loc"]], "msg": one["msg"]} for one in self._error.errors()
-        ]
-        return JSONResponse({"detail": details}, status_code=422)
-
-
 def parsed(model: type[_Parsed], place: str, data: object) -> _Parsed:
     """Raises Invalid."""
     try:
@@ -118,23 +102,6 @@ def parsed_json(model: type[_Parsed], raw: bytes | str) -> _Parsed:
         return parsed(model, "body", read_json(raw))
     except ValueError as error:
         raise ApiError("invalid_message", f"not JSON: {error}") from error
-
-
-def is_spoken(connection: HTTPConnection) -> bool:
-    """Whether a request that no route has answered comes from a client of ElevenLabs."""
-    path = connection.scope["path"]
-    return path.startswith(_PATHS) or ("xi-api-key" in connection.headers and not path.startswith("/v1/audio/"))
-
-
-def error_body(error: ApiError) -> dict[str, Any]:
-    _, name = error.kind.elevenlabs or (error.kind.status, error.code)
-    return {"detail": {"status": name, "message": error.message}}
-
-
-def error_response(error: ApiError, request_id: str) -> JSONResponse:
-    status, _ = error.kind.elevenlabs or (error.kind.status, error.code)
-    headers = {"request-id": request_id, "x-request-id": request_id, **error.retry_headers}
-    return JSONResponse(error_body(error), status_code=status, headers=headers)
 
 
 def check_model(state: State, wanted: str | None) -> None:
@@ -158,5 +125,5 @@ def has_key(connection: HTTPConnection) -> bool:
 
 def check_key(state: State, connection: HTTPConnection, message: ClientMessage | None = None) -> None:
     """The key from the headers, or from a WebSocket's first message."""
-    said = message.key if message is not None and not has_key(connection) else None
-    state.check_key(connection, said and said.removeprefix("Bearer "))
+    key = message.key if message is not None and not has_key(connection) else None
+    state.check_key(connection, key and key.removeprefix("Bearer "))

@@ -9,32 +9,33 @@ import base64
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from engines.messages import WordTime
 from server.audio.formats import MEDIA_TYPES
 from server.errors import ApiError
 from server.http.answer import SpeechResponse, aborted, audio_events, first_audio
+from server.http.dependencies import MAY_SPEAK, CurrentState, ReceivedS, body_as
 from server.http.openapi import request_body, speech_responses
 from server.http.whole_answer import wants_whole, whole_answer
 from server.protocols.elevenlabs.alignment import CharTimes, Span
 from server.protocols.elevenlabs.messages import (
     Query,
     TextBody,
-    check_key,
     check_model,
-    error_response,
     parsed,
     parsed_json,
     stored_pronunciations,
 )
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio
-from server.state import State, state_of
+from server.state import State
 
-router = APIRouter()
 _Writer = Callable[[EncodedSpeech, Audio, str], AsyncIterator[bytes]]
 
 
@@ -43,39 +44,62 @@ _AUDIO = speech_responses(*MEDIA_TYPES.values())
 _JSON = speech_responses("application/json")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """One request, with its key checked and its parameters and body parsed."""
+
+    request: Request
+    state: State
+    received_s: float
+    voice_id: str
+    query: Query
+    body: TextBody
+
+
+async def _query(request: Request) -> Query:
+    return parsed(Query, "query", dict(request.query_params))
+
+
+async def _asked(
+    request: Request,
+    state: CurrentState,
+    received_s: ReceivedS,
+    voice_id: str,
+    query: Annotated[Query, Depends(_query)],
+    body: Annotated[TextBody, Depends(body_as(partial(parsed_json, TextBody)))],
+) -> _Asked:
+    return _Asked(request=request, state=state, received_s=received_s, voice_id=voice_id, query=query, body=body)
+
+
+Asked = Annotated[_Asked, Depends(_asked)]
+router = APIRouter(dependencies=MAY_SPEAK)
+
+
 @router.post("/v1/text-to-speech/{voice_id}", responses=_AUDIO, openapi_extra=_TAKES, response_class=Response)
 @router.post("/v1/text-to-speech/{voice_id}/stream", responses=_AUDIO, openapi_extra=_TAKES, response_class=Response)
-async def speech(request: Request, voice_id: str) -> Response:
-    return await _answer(request, voice_id, _audio, None)
+async def speech(asked: Asked) -> Response:
+    return await _answer(asked, _audio, None)
 
 
 @router.post("/v1/text-to-speech/{voice_id}/with-timestamps", responses=_JSON, openapi_extra=_TAKES)
-async def speech_with_timestamps(request: Request, voice_id: str) -> Response:
-    return await _answer(request, voice_id, _timed_whole, "application/json")
+async def speech_with_timestamps(asked: Asked) -> Response:
+    return await _answer(asked, _timed_whole, "application/json")
 
 
 @router.post("/v1/text-to-speech/{voice_id}/stream/with-timestamps", responses=_JSON, openapi_extra=_TAKES)
-async def stream_with_timestamps(request: Request, voice_id: str) -> Response:
-    return await _answer(request, voice_id, _timed_lines, "application/json")
+async def stream_with_timestamps(asked: Asked) -> Response:
+    return await _answer(asked, _timed_lines, "application/json")
 
 
-async def _answer(request: Request, voice_id: str, write: _Writer, media_type: str | None) -> Response:
-    """`media_type` None: that of the audio. Raises Invalid."""
-    state = state_of(request)
-    received_s, request_id = request.state.received_s, f"req-{uuid.uuid4().hex}"
-    try:
-        check_key(state, request)
-        state.check_accepting()
-        query, body = parsed(Query, "query", dict(request.query_params)), parsed_json(TextBody, await request.body())
-        speaking = await _open(state, voice_id, query, body, request_id)
-        first = await first_audio(speaking, body.text, received_s, "text")
-        headers = {**speaking.headers, "request-id": request_id, "character-cost": str(len(body.text))}
-        if media_type is None and wants_whole(request, speaking.form):
-            return await whole_answer(request, state, speaking, first, headers)
-    except ApiError as error:
-        state.refused(error)
-        return error_response(error, request_id)
-    content = write(speaking, first, body.text)
+async def _answer(asked: _Asked, write: _Writer, media_type: str | None) -> Response:
+    """`media_type` None: that of the audio. Raises ApiError."""
+    request_id, text = f"req-{uuid.uuid4().hex}", asked.body.text
+    speaking = await _open(asked.state, asked.voice_id, asked.query, asked.body, request_id)
+    first = await first_audio(speaking, text, asked.received_s, "text")
+    headers = {**speaking.headers, "request-id": request_id, "character-cost": str(len(text))}
+    if media_type is None and wants_whole(asked.request, speaking.form):
+        return await whole_answer(asked.request, asked.state, speaking, first, headers)
+    content = write(speaking, first, text)
     return SpeechResponse(speaking, content, media_type or speaking.form.media_type, headers)
 
 

@@ -15,9 +15,9 @@ from server.http.connection_limit import permit_of
 from server.http.websocket import Closed, WebSocketChannel
 from server.http.websocket_endpoint import serve_websocket
 from server.protocols.elevenlabs.context import Context
+from server.protocols.elevenlabs.errors import error_message, refuse
 from server.protocols.elevenlabs.messages import (
     ClientMessage,
-    Invalid,
     Query,
     check_key,
     check_model,
@@ -43,10 +43,7 @@ class _Connection:
         """Raises ApiError for what the address asks and there is not."""
         self._channel, self._socket, self._state, self._multi = channel, socket, state, multi
         state.access.check_origin(socket)
-        try:
-            self._query = parsed(Query, "query", dict(socket.query_params))
-        except Invalid as invalid:
-            raise ApiError("invalid_parameter", str(invalid)) from invalid
+        self._query = parsed(Query, "query", dict(socket.query_params))
         check_model(state, self._query.model_id)
         self._casting = state.casting(voice_id)
         self._contexts: dict[str | None, Context] = {}
@@ -84,11 +81,10 @@ class _Connection:
                 await self._take_multi(message, chosen, received.received_s, group)
             else:
                 self._take_single(message, chosen, received.received_s, group)
-        except (Invalid, ApiError) as refused:
-            error = refused if isinstance(refused, ApiError) else ApiError("invalid_parameter", str(refused))
+        except ApiError as error:
             self._state.refused(error)
             if not self._multi and not any(context.has_text for context in self._contexts.values()):
-                await _refuse(self._channel, error)  # its one utterance would begin as nobody asked
+                await refuse(self._channel, error)  # its one utterance would begin as nobody asked
             await self._tell(error, message.context_id if message is not None else None)
 
     def _take_single(self, message: ClientMessage, chosen: Chosen, received_s: float, group: asyncio.TaskGroup) -> None:
@@ -158,7 +154,7 @@ class _Connection:
         failure = context.failure
         if not self._multi:
             if failure is not None:
-                await _refuse(self._channel, failure)
+                await refuse(self._channel, failure)
             await self._channel.close(1000, last=context.final)
         if failure is not None:
             await self._tell(failure, name)
@@ -166,7 +162,7 @@ class _Connection:
 
     async def _tell(self, error: ApiError, name: str | None) -> None:
         named = {"contextId": name, "context_id": name} if self._multi and name is not None else {}
-        message = {**_error(error), **named}
+        message = {**error_message(error), **named}
         code = error.close_code(others_live=bool(self._contexts))
         if code is not None:
             await self._channel.close(code, error.code, last=message)
@@ -185,15 +181,6 @@ class _Connection:
         await self._tell(ApiError("draining", DRAINING), None)
 
 
-def _error(error: ApiError) -> dict[str, object]:
-    return {"error": error.kind.elevenlabs_socket or error.code, "message": error.message, "code": error.final_close}
-
-
-async def _refuse(channel: WebSocketChannel, error: ApiError) -> None:
-    """`error` and its close. Raises Closed."""
-    await channel.close(error.final_close, error.code, last=_error(error))
-
-
 @router.websocket("/v1/text-to-speech/{voice_id}/stream-input")
 async def stream_input(socket: WebSocket, voice_id: str) -> None:
     await _serve(socket, voice_id, multi=False)
@@ -210,5 +197,5 @@ async def _serve(socket: WebSocket, voice_id: str, *, multi: bool) -> None:
         socket,
         "elevenlabs-multi" if multi else "elevenlabs-ws",
         lambda channel: _Connection(channel, socket, state, voice_id, multi=multi),
-        _refuse,
+        refuse,
     )

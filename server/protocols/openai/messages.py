@@ -77,11 +77,15 @@ _Body = TypeVar("_Body", bound=SpeechBody)
 
 def speech_body(raw: bytes) -> SpeechBody:
     """Raises ApiError."""
-    return parsed_body(SpeechBody, raw)
+    return _parsed(SpeechBody, raw)
 
 
-def parsed_body(form: type[_Body], raw: bytes) -> _Body:
+def url_body(raw: bytes) -> UrlBody:
     """Raises ApiError."""
+    return _parsed(UrlBody, raw)
+
+
+def _parsed(form: type[_Body], raw: bytes) -> _Body:
     try:
         body = form.model_validate(read_json(raw))
     except ValidationError as error:

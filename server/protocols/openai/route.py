@@ -10,85 +10,76 @@ import base64
 import json
 import uuid
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from engines.messages import Finished
 from server.audio.formats import MEDIA_TYPES
 from server.errors import ApiError
 from server.http.answer import SpeechResponse, aborted, audio_events, first_audio
+from server.http.dependencies import MAY_SPEAK, WITH_KEY, CurrentState, ReceivedS, body_as, check_accepting
 from server.http.openapi import error_responses, query_parameters, request_body, speech_responses
 from server.http.whole_answer import wants_whole, whole_answer
-from server.protocols.openai.messages import SpeechBody, UrlBody, parsed_body, speech_body, speech_query
+from server.protocols.openai.messages import SpeechBody, UrlBody, speech_body, speech_query, url_body
 from server.protocols.openai.signed_urls import PATH, check_playing, signed_url
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio
-from server.state import State, state_of
+from server.state import State
 
 router = APIRouter()
+_SPEECH = speech_responses(*MEDIA_TYPES.values(), "text/event-stream")
 
 
 @router.post(
-    PATH,
-    responses=speech_responses(*MEDIA_TYPES.values(), "text/event-stream"),
-    openapi_extra=request_body(SpeechBody),
-    response_class=Response,
+    PATH, dependencies=MAY_SPEAK, responses=_SPEECH, openapi_extra=request_body(SpeechBody), response_class=Response
 )
-async def speech(request: Request) -> Response:
-    state = state_of(request)
-    try:
-        state.check_key(request)
-        state.check_accepting()
-        body = speech_body(await request.body())
-        return await _answer(request, state, body)
-    except ApiError as error:
-        return _refusal(state, error)
+async def speech(
+    request: Request,
+    state: CurrentState,
+    received_s: ReceivedS,
+    body: Annotated[SpeechBody, Depends(body_as(speech_body))],
+) -> Response:
+    return await _answer(request, state, body, received_s)
+
+
+async def _may_play(request: Request, state: CurrentState) -> None:
+    check_playing(state.access, request)
+
+
+async def _query(request: Request) -> SpeechBody:
+    return speech_query(dict(request.query_params))
 
 
 @router.get(
     PATH,
-    responses=speech_responses(*MEDIA_TYPES.values(), "text/event-stream"),
+    dependencies=[Depends(_may_play), Depends(check_accepting)],
+    responses=_SPEECH,
     openapi_extra=query_parameters(SpeechBody),
     response_class=Response,
 )
-async def speech_by_url(request: Request) -> Response:
+async def speech_by_url(
+    request: Request, state: CurrentState, received_s: ReceivedS, body: Annotated[SpeechBody, Depends(_query)]
+) -> Response:
     """For players: the fields of the body as parameters. The same URL is the same audio, so ranges of it fit."""
-    state = state_of(request)
-    try:
-        check_playing(state.access, request)
-        state.check_accepting()
-        body = speech_query(dict(request.query_params))
-        body.seed = next(seed for seed in (body.seed, state.settings.seed, 0) if seed is not None)
-        return await _answer(request, state, body)
-    except ApiError as error:
-        return _refusal(state, error)
+    body.seed = next(seed for seed in (body.seed, state.settings.seed, 0) if seed is not None)
+    return await _answer(request, state, body, received_s)
 
 
-@router.post(f"{PATH}/url", responses=error_responses(), openapi_extra=request_body(UrlBody))
-async def url(request: Request) -> JSONResponse:
-    """A URL for a player, that says this and is valid for a while."""
-    state = state_of(request)
-    try:
-        state.check_key(request)
-        body = parsed_body(UrlBody, await request.body())
-        state.check_model(body.model)
-        state.casting(body.voice_id, body.timbre)
-        state.check_text(body.input, "input")
-        return JSONResponse({"url": signed_url(state.access, body.fields, body.expires_in_s)})
-    except ApiError as error:
-        return _refusal(state, error)
+@router.post(f"{PATH}/url", dependencies=WITH_KEY, responses=error_responses(), openapi_extra=request_body(UrlBody))
+async def url(state: CurrentState, body: Annotated[UrlBody, Depends(body_as(url_body))]) -> JSONResponse:
+    """A URL for a player that speaks this and is valid for a while."""
+    state.check_model(body.model)
+    state.casting(body.voice_id, body.timbre)
+    state.check_text(body.input, "input")
+    return JSONResponse({"url": signed_url(state.access, body.fields, body.expires_in_s)})
 
 
-def _refusal(state: State, error: ApiError) -> JSONResponse:
-    state.refused(error)
-    return error.response(f"req-{uuid.uuid4().hex}")
-
-
-async def _answer(request: Request, state: State, body: SpeechBody) -> Response:
+async def _answer(request: Request, state: State, body: SpeechBody, received_s: float) -> Response:
     """Raises ApiError."""
     speaking = await _open(state, body, f"req-{uuid.uuid4().hex}")
-    first = await first_audio(speaking, body.input, request.state.received_s, "input")
+    first = await first_audio(speaking, body.input, received_s, "input")
     headers = {**speaking.headers, "x-speed": f"{body.effective_speed:g}"}
     if body.stream_format == "sse":
         headers["Cache-Control"] = "no-cache"
