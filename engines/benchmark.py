@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle
 from engines.config import EngineConfig
 from engines.engine import Engine
@@ -54,7 +55,7 @@ class EngineBenchmark:
 def run(bundle: Bundle, streams: int, config: EngineConfig | None = None) -> EngineBenchmark:
     """Speaks TEXT `streams` times at once, after a warm-up."""
     # Everybody is let in: how slow it gets is the question.
-    engine = Engine(bundle, config or EngineConfig(slots=max(streams, 1), sheds=False))
+    engine = load_engine(bundle, config or EngineConfig(slots=max(streams, 1), sheds=False))
     try:
         _speak(engine, min(streams, 2))
         before, cpu_before, started = engine.stats(), time.process_time(), time.perf_counter()
@@ -80,7 +81,7 @@ def run(bundle: Bundle, streams: int, config: EngineConfig | None = None) -> Eng
 def _speak(engine: Engine, streams: int) -> tuple[float, float, tuple[float, ...]]:
     """Seconds of audio, of the loop's own work, and to each stream's first chunk."""
     started, waited_s, audio_s = time.perf_counter(), 0.0, 0.0
-    voices = engine.bundle.voices
+    voices = engine.spec.voices
     for index in range(streams):
         name = f"bench-{index}"
         engine.submit(Submit(request_id=name, voice=voices[index % len(voices)].id, seed=index))

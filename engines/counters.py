@@ -33,7 +33,8 @@ class Counters:
     lm_steps: int = 0
     lm_rows: int = 0  # wanted by a sequence
     lm_idle_rows: int = 0  # computed because they lay between wanted ones
-    tokens: int = 0  # codes made
+    frames: int = 0  # made
+    prefilled_positions: int = 0
     lm_busy_s: float = 0.0
     predicted_s: float = 0.0  # by the device profile, for all rounds that were made
     vocoder_busy_s: float = 0.0
@@ -67,7 +68,7 @@ class Counters:
     def named(self) -> dict[str, int]:
         """Counts by metric name."""
         names = (
-            "tokens",
+            "frames",
             "lm_rows",
             "lm_idle_rows",
             "vocoder_rows",

@@ -1,12 +1,11 @@
-"""The engine loop: drain the inbox, plan, run, commit, emit.
+"""The engine: drain the inbox, read, plan, run, commit, emit.
 
-It goes round once for each call of the LM: `engines/text_turn.py` reads what has come, `engines/lm_turn.py` plans
-several calls and makes one, `engines/vocoder_turn.py` gives the vocoder a job when one is due. A round looks at what
-has changed, not at all sequences.
+It goes round once for each call of the speech model: `reading` reads what has come, `scheduling.policy` plans several
+calls, `steps` makes one of them, `vocoding` gets a job when one is due.
 
-One thread calls `step` and `wait`; only it changes sequences, blocks and slots. `submit` may be called from any
-thread. There is one `_release`; when nothing is left to do the pools are counted, and a leak raises. What goes wrong
-with one sequence ends that sequence.
+One thread calls `step` and `wait`; only it changes sequences and slots. `submit` may be called from any thread. There
+is one `_release`; when nothing is left to do the slots are counted, and a leak raises. What goes wrong with one
+sequence ends that sequence.
 """
 
 from __future__ import annotations
@@ -14,26 +13,16 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from select import select
+from types import MappingProxyType
 
 from engines.bell import Bell, Readable
-from engines.bundle import Bundle
-from engines.config import DraftMode, EngineConfig, check_draft_tolerance, check_submit
+from engines.config import DraftMode, EngineConfig
 from engines.counters import Counters
-from engines.errors import (
-    BadParameter,
-    BundleError,
-    ConfigError,
-    EngineFault,
-    IntegrityError,
-    Overloaded,
-    ParlandoError,
-)
-from engines.families.phone_pointer.durations import Planner
-from engines.families.phone_pointer.forecast import Drafter, ForecastDrafter
-from engines.kv_blocks import BLOCK_TOKENS, BlockPool
-from engines.lm_turn import LmTurn
+from engines.errors import BadParameter, ConfigError, EngineFault, IntegrityError, Overloaded, ParlandoError
+from engines.families.base import Drafter, Family, ModelSpec, Talker, Vocoder
 from engines.measuring import Measuring, cores
 from engines.messages import (
     Append,
@@ -53,81 +42,76 @@ from engines.messages import (
     Submit,
     WaitingForText,
 )
-from engines.runtime.base import DurationRuntime, LmRuntime, VocoderRuntime
-from engines.runtime.onnx_cpu import OnnxDrafts, OnnxDurations, OnnxLm, OnnxVocoder, arithmetic
-from engines.scheduling.admission import Admission, Load, load_of
+from engines.reading import Reading
+from engines.scheduling.admission import Admission, Load
 from engines.scheduling.device_profile import DeviceProfile
-from engines.scheduling.policy import SATED_CODES
-from engines.sequence import Phase, Sequence
+from engines.scheduling.policy import Marks, Prefill, Step, View, calls, vocode
+from engines.sequence import Phase, Sequence, VocoderRow
 from engines.slots import SlotPool
-from engines.text import NUM_PHONE_IDS, FrontEnd
-from engines.text_turn import TextTurn
-from engines.vocoder_turn import VocoderTurn
-from engines.vocoding import Vocoded, VocoderRow, Vocoding
+from engines.speculation import Speculation
+from engines.steps import StepRunner
+from engines.vocoding import Vocoded, Vocoding
 
-__all__ = ["Engine", "EngineConfig"]
+__all__ = ["Engine", "EngineConfig", "Model"]
 
 _RETRY_AFTER_S = 1.0  # no stream ends sooner than its audio; a second is the least worth telling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A family and its parts on their devices, as `engines.assemble` puts them together."""
+
+    family: Family
+    spec: ModelSpec
+    talker: Talker
+    vocoder: Vocoder
+    drafter: Drafter | None
+    arithmetic: Callable[[str], str]  # kernels -> all that decides last bits besides the bundle
 
 
 class Engine:
     def __init__(
         self,
-        bundle: Bundle,
-        config: EngineConfig | None = None,
+        model: Model,
+        config: EngineConfig,
         clock: Callable[[], float] = time.monotonic,
-        front_end: FrontEnd | None = None,
-        lm: LmRuntime | None = None,
-        vocoder: VocoderRuntime | None = None,
-        drafter: Drafter | None = None,
-        durations: DurationRuntime | None = None,
         profile: DeviceProfile | None = None,
     ) -> None:
         """`profile`: of this machine, from an earlier start; without it `measure` makes one."""
-        if bundle.adapter.num_phone_ids != NUM_PHONE_IDS:
-            found = bundle.adapter.num_phone_ids
-            raise BundleError(f"adapter.num_phone_ids is {found}, the text front end speaks {NUM_PHONE_IDS}")
-        self.bundle = bundle
-        self.config = config or EngineConfig()
-        check_draft_tolerance(self.config.draft_tolerance, bundle)
+        self.model, self.spec, self.config = model, model.spec, config
         self._clock = clock
-        self._front_end = front_end or FrontEnd.load()
         self._inbox: deque[Command] = deque()
         self._news = Bell()
         self._sequences: dict[str, Sequence] = {}
         self._perhaps_starved: dict[str, Sequence] = {}  # by name: text was read, or audio came back, in this round
-        self._called = False  # the LM, in the last round
-        self._tokens_before, self._predicted_before_s = 0, 0.0  # of this round
-        self._slots = SlotPool(self.config.slots)
-        blocks = -(-bundle.adapter.max_steps // BLOCK_TOKENS)
-        self._blocks = BlockPool(self.config.slots * blocks)
+        self._called = False  # the speech model, in the last round
+        self._frames_before, self._predicted_before_s = 0, 0.0  # of this round
+        self._slots = SlotPool(config.slots)
         self._counters = Counters()
         self._events: list[Event] = []
-        self._text_turn = TextTurn(self.config.text_chars)
-        self._planner = Planner(bundle, durations or OnnxDurations(bundle, self.config.lm_threads))
-        lm = lm or OnnxLm(bundle, self.config.slots, self.config.lm_threads, self.config.own_kernels)
-        vocoder = vocoder or OnnxVocoder(bundle, self.config.vocoder_threads, self.config.own_kernels)
-        self._device = lm.device
-        self._kernels = lm.kernels if lm.kernels == vocoder.kernels else f"{lm.kernels}; vocoder: {vocoder.kernels}"
-        self.profile = profile or DeviceProfile(frame_s=bundle.code_s, cores=cores(), overlaps=self.config.workers)
-        self._admission = Admission(self.config, self.profile)
-        if drafter is None and bundle.drafts is not None and self.config.drafts is not DraftMode.OFF:
-            drafter = ForecastDrafter(bundle, OnnxDrafts(bundle, self.config.lm_threads, self.config.own_kernels))
-        if drafter is not None and (bundle.drafts is None or drafter.length > bundle.drafts.length):
-            most = bundle.drafts.length if bundle.drafts else 0
-            raise ConfigError(f"the drafter guesses {drafter.length} steps, the bundle's graph checks {most}")
-        self._lm_turn = LmTurn(bundle, self.config, lm, drafter, self._blocks, self._counters, self.profile, clock)
-        self._vocoding = Vocoding(
-            bundle,
-            vocoder,
-            self.config.slots,
-            self._news.ring if self.config.workers else None,
-            clock,
-        )
-        self._vocoder_turn = VocoderTurn(self.config, self.profile, self._vocoding, self._lm_turn.runnable)
-        self._cpu_clock = cpu_clock = time.thread_time if clock is time.monotonic else clock
+        self._reading = Reading(config.text_chars)
+        self.profile = profile or DeviceProfile(frame_s=self.spec.frame_s, cores=cores(), overlaps=config.workers)
+        self._marks = Marks.of(self.spec.frame_s)
+        self._admission = Admission(config, self.profile, self.spec.first_frames)
+        self._steps = StepRunner(model.talker, self._speculation(), self._counters, self.profile, clock)
+        self._plan: deque[Prefill[Sequence] | Step[Sequence]] = deque()
+        self._vocoding = Vocoding(model.vocoder, self._news.ring if config.workers else None, clock)
+        self._vocoder_changed = False  # a stream may be due that was not
+        self._look_again_s = math.inf  # when one will be, should nothing change
+        self._cpu_clock = time.thread_time if clock is time.monotonic else clock
         self._round_cpu_s = 0.0  # when this round began
-        self._measuring = Measuring(bundle, lm, self._vocoding, self.profile, self._counters, cpu_clock, self.config)
+        self._measuring = Measuring(model, self._vocoding, self.profile, self._counters, self._cpu_clock, config)
+
+    def _speculation(self) -> Speculation | None:
+        model, config = self.model, self.config
+        if model.drafter is None or config.drafts is DraftMode.OFF:
+            return None
+        most, found = model.talker.draft_frames, model.drafter.frames
+        if found > most:
+            raise ConfigError(f"the drafter guesses {found} steps, the bundle's graph checks {most}")
+        return Speculation(
+            model.talker, model.drafter, self._counters, self._clock, mode=config.drafts, rows=config.draft_rows
+        )
 
     # -- the door --------------------------------------------------------------------------------------------------
 
@@ -141,18 +125,25 @@ class Engine:
         self._measuring.before_ready(self)
 
     @property
+    def sequences(self) -> Mapping[str, Sequence]:
+        """By request id; to read only."""
+        return MappingProxyType(self._sequences)
+
+    @property
+    def planned(self) -> Collection[Prefill[Sequence] | Step[Sequence]]:
+        """What is left of the plan; to read only."""
+        return tuple(self._plan)
+
+    @property
     def empty(self) -> bool:
         return not self._sequences and not self._inbox
 
     def wait(self, timeout_s: float | None = None, *files: Readable) -> None:
-        """Sleeps until there is a command, a finished vocoder job, a lead that has come down to its cap, a first code
-        that waits no longer for words, or something to read from `files`."""
+        """Sleeps until there is a command, a finished vocoder job, a first frame that waits no longer for words, or
+        something to read from `files`."""
         now = self._clock()
-        due_s = [math.inf if timeout_s is None else timeout_s, self._vocoder_turn.wait_s(now)]
-        for sequence in self._sequences.values():  # a sated one waits for the vocoder, whatever its lead
-            if sequence.pending < SATED_CODES and self._lm_turn.may_decode(sequence):
-                due_s.append(sequence.above_cap_s(now))
-        limit_s = max(0.0, min(due_s))
+        due_s = self._look_again_s - now if self._vocoding.room(urgent=True) else math.inf
+        limit_s = max(0.0, min(due_s, math.inf if timeout_s is None else timeout_s))
         self._news.wait(None if math.isinf(limit_s) else limit_s, *files)
         if self.empty and not self._news.rung and self._clock() - now >= limit_s:
             self._measuring.when_idle(self, lambda: bool(select(files, (), (), 0)[0]))
@@ -164,23 +155,19 @@ class Engine:
     @property
     def has_work(self) -> bool:
         """Whether a step would do something now; otherwise `wait`."""
-        if self._called or self._inbox or self._news.rung or self._vocoding.has_finished:
+        if self._called or self._inbox or self._news.rung or self._vocoding.has_finished or self._reading.has_text:
             return True
-        now, sequences = self._clock(), self._sequences.values()
-        return (
-            self._text_turn.has_text
-            or self._lm_turn.has_rows(sequences, now)
-            or self._vocoder_turn.next_job(sequences, now) is not None
-        )
+        now, view = self._clock(), self._view()
+        return bool(calls(view, now)) or (self._vocoder_is_due(now) and vocode(view, now)[0] is not None)
 
     def step(self) -> list[Event]:
         """One round, both halves of it. Returns what happened, in order."""
         return self.attend() + self.advance()
 
     def attend(self) -> list[Event]:
-        """The first half: commands, text, finished audio. What it returns need not wait for the LM's call."""
+        """The first half: commands, text, finished audio. What it returns need not wait for the speech model's call."""
         self._news.clear()
-        self._tokens_before = self._counters.tokens
+        self._frames_before = self._counters.frames
         self._predicted_before_s, self._round_cpu_s = self._counters.predicted_s, self._cpu_clock()
         self._admission.saw_time(self._clock())
         self._drain()
@@ -191,8 +178,8 @@ class Engine:
         return self._take_events()
 
     def advance(self) -> list[Event]:
-        """The second half: one call of the LM, and what comes of it."""
-        self._called = self._decode()
+        """The second half: one call of the speech model, and what comes of it."""
+        self._called = self._run_next()
         if self._called:
             self._collect()
             self._dispatch()
@@ -210,7 +197,7 @@ class Engine:
             return
         predicted_s = self._counters.predicted_s - self._predicted_before_s
         full = self.profile.efficient_rows(self.config.max_batch) / 2
-        if self._counters.tokens - self._tokens_before >= full and predicted_s > 0:
+        if self._counters.frames - self._frames_before >= full and predicted_s > 0:
             self.profile.saw_batch(predicted_s, self._cpu_clock() - self._round_cpu_s)
 
     def _take_events(self) -> list[Event]:
@@ -218,31 +205,31 @@ class Engine:
         return events
 
     def stats(self) -> EngineStats:
-        phases, load = [one.phase for one in self._sequences.values()], self._load()
+        phases, load, model = [one.phase for one in self._sequences.values()], self.load(), self.model
+        kernels = model.talker.kernels
+        if kernels != model.vocoder.kernels:
+            kernels = f"{kernels}; vocoder: {model.vocoder.kernels}"
         return EngineStats(
             running=phases.count(Phase.RUNNING),
             waiting=phases.count(Phase.WAITING),
             slots=self.config.slots,
-            kv_blocks_used=self._blocks.total - self._blocks.free,
-            kv_blocks_total=self._blocks.total,
             lm_steps=self._counters.lm_steps,
             lm_busy_s=self._counters.lm_busy_s,
             vocoder_busy_s=self._counters.vocoder_busy_s,
             capacity=self._admission.capacity,
             streams_left=self._admission.streams_left(load),
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
-            kernels=self._kernels,
-            arithmetic=arithmetic(self._kernels),
-            device=self._device,
+            kernels=kernels,
+            arithmetic=model.arithmetic(kernels),
+            device=model.talker.device,
             vocoder_job_s=self._vocoding.job_s,
             counters=self._counters.named(),
             tallies=self._counters.tallies(),
         )
 
     def check_integrity(self) -> None:
-        """free + leased == total, for slots and blocks, and as many slots as sequences; IntegrityError otherwise."""
+        """free + leased == total, and as many leased slots as sequences that run; IntegrityError otherwise."""
         self._slots.check()
-        self._blocks.check()
         leased = sum(one.phase is not Phase.WAITING for one in self._sequences.values())
         if self._slots.count - self._slots.free != leased:
             raise IntegrityError(f"{leased} sequences hold {self._slots.count - self._slots.free} slots")
@@ -255,21 +242,25 @@ class Engine:
             if isinstance(command, Submit):
                 self._admit(command)
                 continue
-            sequence = self._sequences.get(command.request_id)
+            sequence, now = self._sequences.get(command.request_id), self._clock()
             if sequence is None or sequence.phase is Phase.DRAINING:
                 continue  # ended already; its last message is on the way
             match command:
                 case Append(text=text):
-                    self._text_turn.add(sequence, text, self._clock())
-                case Flush() | EndText():
-                    self._text_turn.add(sequence, command, self._clock())
+                    sequence.append(text, now)
+                    self._reading.changed([sequence])
+                case Flush():
+                    sequence.script.flush()
+                    self._reading.changed([sequence])
+                case EndText():
+                    sequence.script.end()
+                    self._reading.changed([sequence])
                 case SetPaused(paused=paused):
-                    sequence.paused = paused
-                    sequence.had_to_wait = True
-                    self._vocoder_turn.changed()
-                    self._lm_turn.became_ready(sequence, self._clock())
+                    sequence.pause(paused)
+                    self._vocoder_changed = True
+                    self._became_ready(sequence, now)
                 case StandBack():
-                    sequence.stands_back = True
+                    sequence.stand_back()
                 case Cancel():
                     self._counters.cancelled += 1
                     self._events.append(Cancelled(request_id=sequence.request.request_id, samples=sequence.samples))
@@ -279,33 +270,35 @@ class Engine:
         try:
             if submit.request_id in self._sequences:
                 raise BadParameter(f"request id {submit.request_id!r} is in use")
-            voice = check_submit(submit, self.bundle)
+            self.model.family.validate(submit)
             self._check_room()
         except ParlandoError as error:
-            self._refuse(submit.request_id, error)
+            self._reject(submit.request_id, error)
             return
-        text = self._front_end.open(submit.pronunciations, self.config.max_expanded)
-        self._sequences[submit.request_id] = Sequence(submit, voice, self.bundle, text, self._planner, self._clock())
+        script = self.model.family.open(submit)
+        self._sequences[submit.request_id] = Sequence(submit, script, self.spec, self._clock())
         self._assign_slots()
 
     def _check_room(self) -> None:
         """Raises Overloaded."""
         phases = [one.phase for one in self._sequences.values()]
         # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
-        places = phases.count(Phase.DRAINING)
-        if not self._slots.free and phases.count(Phase.WAITING) >= places:
+        if not self._slots.free and phases.count(Phase.WAITING) >= phases.count(Phase.DRAINING):
             raise Overloaded(f"all {self.config.slots} streams are in use", _RETRY_AFTER_S)
-        if (
-            self.config.sheds
-            and not self._measuring.rehearses
-            and (reason := self._admission.refusal(self._load())) is not None
-        ):
+        guarded = self.config.sheds and not self._measuring.rehearses
+        if guarded and (reason := self._admission.refusal(self.load())) is not None:
             raise Overloaded(reason, _RETRY_AFTER_S)
 
-    def _load(self) -> Load:
-        return load_of(self._sequences.values(), self._clock())
+    def load(self) -> Load:
+        now = self._clock()
+        speaking = [one for one in self._sequences.values() if one.phase is not Phase.DRAINING and one.speaks(now)]
+        return Load(
+            running=len(speaking),
+            busy=sum(one.wants_frames(now) for one in speaking),
+            first_pending=sum(one.awaits_first_audio for one in speaking),
+        )
 
-    def _refuse(self, request_id: str, error: ParlandoError) -> None:
+    def _reject(self, request_id: str, error: ParlandoError) -> None:
         self._counters.failed += 1
         later_s = error.retry_after_s if isinstance(error, Overloaded) else None
         failed = Failed(request_id=request_id, code=error.code, message=str(error), retry_after_s=later_s)
@@ -313,14 +306,14 @@ class Engine:
 
     def _read_text(self) -> None:
         now = self._clock()
-        read = self._text_turn.run(now)
+        read = self._reading.run(now)
         for sequence in read.sequences:
             self._perhaps_starved[sequence.request.request_id] = sequence
-            self._vocoder_turn.changed()
+            self._vocoder_changed = True
         for sequence, error in read.failed:
             self._fail(sequence, error)
         for sequence in read.made_ready:
-            self._lm_turn.became_ready(sequence, now)
+            self._became_ready(sequence, now)
 
     # -- ownership -------------------------------------------------------------------------------------------------
 
@@ -331,66 +324,97 @@ class Engine:
             slot = self._slots.allocate()
             if slot is None:
                 return
-            sequence.slot, sequence.phase, sequence.started_s = slot, Phase.RUNNING, self._clock()
-            self._lm_turn.reset(slot)
-            self._lm_turn.became_ready(sequence, self._clock())  # it may have waited with its text read
+            sequence.start(slot, self._clock())
+            self._became_ready(sequence, self._clock())  # it may have waited with its text read
             self._events.append(Started(request_id=sequence.request.request_id))
 
     def _release(self, sequence: Sequence) -> None:
         """The one way out, for finish, cancel and failure alike."""
-        sequence.unread.clear()
-        self._vocoder_turn.changed()  # with fewer streams a first chunk may be smaller
-        if sequence.in_vocoder:
-            sequence.phase = Phase.DRAINING
+        self._reading.forget(sequence)
+        self._vocoder_changed = True  # with fewer streams a first chunk may be smaller
+        if not sequence.leave():
             return
-        if sequence.phase is not Phase.WAITING:
-            self._lm_turn.reset(sequence.slot)
-            self._blocks.release(sequence.slot)
+        if sequence.slot is not None:
+            self.model.talker.release(sequence.slot)
             self._slots.release(sequence.slot)
-        sequence.phase = Phase.ENDED
-        self._counters.guards.update(sequence.guards)
+        self._counters.guards.update(sequence.script.guards)
         del self._sequences[sequence.request.request_id]
         self._assign_slots()
 
     def _fail(self, sequence: Sequence, error: ParlandoError) -> None:
-        self._refuse(sequence.request.request_id, error)
-        self._release(sequence)
+        if sequence.phase in (Phase.WAITING, Phase.RUNNING):
+            self._reject(sequence.request.request_id, error)
+            self._release(sequence)
 
-    # -- speech model ----------------------------------------------------------------------------------------------
+    # -- plan and run ----------------------------------------------------------------------------------------------
 
-    def _decode(self) -> bool:
-        """One call of the LM: the plan's next, or a new plan's first. Returns whether there was one."""
-        called = self._lm_turn.call()
-        if called is None:
-            self._lm_turn.plan(self._sequences.values(), self._clock())
-            called = self._lm_turn.call()
-        if called is None:
-            return False
-        self._vocoder_turn.changed()
-        self._text_turn.spoke(called.stepped)
-        for sequence, fault in called.failed:
-            self._fail(sequence, fault)
-        return True
+    def _view(self) -> View[Sequence]:
+        running = sum(one.phase is Phase.RUNNING for one in self._sequences.values())
+        return View(
+            streams=self._sequences.values(),
+            profile=self.profile,
+            marks=self._marks,
+            chunk_frames=self.spec.chunk_frames,
+            first_chunk=self.spec.first_frames[self.profile.is_crowded(running)],
+            max_batch=self.config.max_batch,
+            job_frames=self.config.job_frames,
+            groups=self.model.talker.groups,
+            drafts=self._steps.drafts,
+            has_room=self._vocoding.room(urgent=False),
+            has_urgent_room=self._vocoding.room(urgent=True),
+        )
+
+    def _became_ready(self, sequence: Sequence, now: float) -> None:
+        """A sequence can run that could not. If it is urgent, drops the rest of the plan so that it goes next."""
+        can_run = self._plan and (sequence.can_step or sequence.can_prefill)
+        if can_run and self._marks.is_urgent(sequence.spare_s(now, sequence.made)):
+            self._plan.clear()
+
+    def _run_next(self) -> bool:
+        """The plan's next item, or a new plan's first. Returns whether there was one with something left to do."""
+        fresh = not self._plan
+        if fresh:
+            self._plan.extend(calls(self._view(), self._clock()))
+        while self._plan:
+            if made := self._steps.run(self._plan.popleft()):
+                self._vocoder_changed = True
+                self._reading.changed(made.stepped)
+                for sequence, fault in made.failed:
+                    self._fail(sequence, fault)
+                return True
+        return False if fresh else self._run_next()
 
     # -- vocoder ---------------------------------------------------------------------------------------------------
 
+    def _vocoder_is_due(self, now: float) -> bool:
+        return self._vocoding.room(urgent=True) and (self._vocoder_changed or now >= self._look_again_s)
+
     def _dispatch(self) -> None:
-        self._vocoder_turn.dispatch(self._sequences.values(), self._clock())
+        """Gives the vocoder its next job, if there is one."""
+        now = self._clock()
+        if not self._vocoder_is_due(now):
+            return
+        job, self._look_again_s = vocode(self._view(), now)
+        self._vocoder_changed = False  # with nothing due, nothing will be until something changes
+        if job is not None:
+            self._vocoding.start([one.take(job.frames) for one in job.streams], urgent=job.urgent)
+            lead_s = job.next_lead_s
+            self._vocoder_changed = lead_s is not None and self._vocoding.room(urgent=self._marks.is_urgent(lead_s))
 
     def _collect(self) -> None:
         while (done := self._vocoding.collect()) is not None:
             self._deliver(done)
 
     def _deliver(self, done: Vocoded) -> None:
-        self._vocoder_turn.changed()
+        self._vocoder_changed = True
         self._counters.vocoder_busy_s += done.busy_s
         self._counters.vocoder_step_s.observe(done.busy_s)
         self._counters.vocoder_rows += len(done.rows)
         if not self.config.workers:
-            self._counters.predicted_s += self.profile.job_s(len(done.rows) * len(done.rows[0].codes))
+            self._counters.predicted_s += self.profile.job_s(len(done.rows) * len(done.rows[0].frames))
         for row, pcm in zip(done.rows, done.pcm, strict=True):
             sequence = self._sequences[row.request_id]
-            sequence.in_vocoder = False
+            sequence.came_back()
             self._perhaps_starved[row.request_id] = sequence
             if sequence.phase is Phase.DRAINING:
                 self._release(sequence)
@@ -403,9 +427,8 @@ class Engine:
         now = self._clock()
         pcm = sequence.audible(pcm, last=row.last)
         if pcm:
-            words = sequence.words_until(row.first_code + len(row.codes))
-            first_sample = sequence.samples
-            if sequence.late(now):
+            words, first_sample = sequence.words_until(row.end_frame), sequence.samples
+            if sequence.is_late(now):
                 self._counters.late_chunks += 1
                 if not self._measuring.rehearses:
                     self._admission.saw_late(now)
@@ -413,18 +436,21 @@ class Engine:
             sequence.play(len(pcm) // 2, now)
         if row.last:
             self._counters.finished += 1
-            timings = sequence.timings(now)
-            warnings = sequence.text.warnings
             self._events.append(
-                Finished(request_id=row.request_id, samples=sequence.samples, timings=timings, warnings=warnings)
+                Finished(
+                    request_id=row.request_id,
+                    samples=sequence.samples,
+                    timings=sequence.timings(now),
+                    warnings=sequence.script.warnings,
+                )
             )
             self._release(sequence)
 
     def _tell_starved(self) -> None:
-        """Tells who has spoken all the text there is."""
+        """Tells which streams have spoken all the text there is."""
         for name, sequence in self._perhaps_starved.items():
-            running = sequence.phase is Phase.RUNNING and bool(sequence.codes)
+            running = sequence.phase is Phase.RUNNING and sequence.made > 0
             if running and not sequence.told_waiting and sequence.starved:
-                sequence.told_waiting = sequence.had_to_wait = True
+                sequence.wait_for_text()
                 self._events.append(WaitingForText(request_id=name, spoken_samples=sequence.samples))
         self._perhaps_starved.clear()

@@ -9,19 +9,22 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from engines.bundle import Bundle
+import numpy as np
+
 from engines.config import EngineConfig
 from engines.counters import Counters
+from engines.families.base import Sampling
 from engines.messages import Append, Cancel, EndText, Submit
-from engines.runtime.base import LmRuntime
 from engines.scheduling.device_profile import Curve, DeviceProfile
+from engines.sequence import VocoderRow
 from engines.vocoding import Vocoding
 
 if TYPE_CHECKING:
-    from engines.engine import Engine
+    from engines.engine import Engine, Model
 
 BUDGET_S = 0.3
 _CALLS_SHARE = 0.4  # of the budget, for single calls; the rehearsal gets the rest
@@ -35,8 +38,7 @@ _TEXT = "The ship was due at nine, but the fog had come down over the harbour an
 class Measuring:
     def __init__(
         self,
-        bundle: Bundle,
-        lm: LmRuntime,
+        model: Model,
         vocoding: Vocoding,
         profile: DeviceProfile,
         counters: Counters,
@@ -44,7 +46,7 @@ class Measuring:
         config: EngineConfig,
     ) -> None:
         """`clock` tells the CPU seconds of the loop's thread: what other processes take is not the machine's."""
-        self._bundle, self._lm, self._vocoding = bundle, lm, vocoding
+        self._model, self._vocoding = model, vocoding
         self._profile, self._counters = profile, counters
         self._clock = clock
         self._slots = config.slots
@@ -52,8 +54,8 @@ class Measuring:
         self._own = list[float]()  # seconds a row, of each rehearsal
         most = min(config.slots, config.max_batch)
         rows = [size for size in _SIZES if size <= most]
-        codes = [size for size in _SIZES if size > 1]
-        self._turn = [(profile.steps, size) for size in rows] + [(profile.jobs, size) for size in codes]
+        frames = [size for size in _SIZES if size > 1]
+        self._turn = [(profile.steps, size) for size in rows] + [(profile.jobs, size) for size in frames]
         self._turn.sort(key=lambda one: _SIZES.index(one[1]))
         self._left, self._rehearsals_left = deque(self._turn * _IDLE_TURNS), _IDLE_TURNS
 
@@ -63,7 +65,7 @@ class Measuring:
         for run in (self._step, self._job):  # the first calls of all load code and memory
             for size in (_SIZES[0], 2, _SIZES[0]):
                 run(size)
-        self._rehearse(engine, self._clock() + BUDGET_S, lambda: self._counters.tokens > 0)
+        self._rehearse(engine, self._clock() + BUDGET_S, lambda: self._counters.frames > 0)
         began_s = self._clock()
         calls_until_s, until_s = began_s + _CALLS_SHARE * BUDGET_S, began_s + BUDGET_S
         for turn in range(3):
@@ -93,20 +95,39 @@ class Measuring:
         curve.add(size, self._clock() - began_s)
 
     def _step(self, rows: int) -> None:
-        self._lm.inputs.past[:rows] = self._bundle.adapter.max_steps // 8  # a usual context
-        self._lm.step(0, rows)
-        self._lm.inputs.past[:rows] = 0
+        rows = min(rows, self._slots)
+        talker, spec, slots = self._model.talker, self._model.spec, np.arange(rows)
+        context = np.full(rows, spec.positions // 8)  # a usual one
+        inputs, none = np.zeros((rows, 1, spec.row_width), np.int64), np.zeros((rows, 2), np.int64)
+        talker.step(slots, inputs, np.ones(rows, np.int64), context, [Sampling()] * rows, none, None).wait()
+        for slot in range(rows):
+            talker.release(slot)
 
-    def _job(self, codes: int) -> None:
-        each = 4 if codes % 4 == 0 else 2
-        self._vocoding.try_job(rows=min(self._slots, codes // each), codes=each)
+    def _job(self, frames: int) -> None:
+        spec = self._model.spec
+        unit, (small, large) = spec.chunk_frames[0], spec.first_frames
+        each = large if frames * unit % large == 0 else small
+        controls = self._model.family.open(Submit(request_id="", voice=spec.voices[0].id, seed=0)).controls
+        silent = np.zeros((each, spec.frame_width), spec.frame_dtype)
+        row = VocoderRow(
+            slot=0,
+            request_id="",
+            frames=silent,
+            first_frame=0,
+            end_frame=each,
+            controls=controls,
+            seed=0,
+            closes=False,
+            last=False,
+        )
+        self._vocoding.try_job([replace(row, slot=slot) for slot in range(min(self._slots, frames * unit // each))])
 
     def _rehearse(self, engine: Engine, until_s: float, enough: Callable[[], bool]) -> list[tuple[float, int]]:
         """The loop's own time in each round, beyond its calls of the LM, the vocoder at work beside it; and the rows
         made in it."""
         names = [f"rehearsal-{index}" for index in range(min(self._slots, _REHEARSED))]
         for seed, name in enumerate(names):
-            engine.submit(Submit(request_id=name, voice=self._bundle.voices[0].id, seed=seed))
+            engine.submit(Submit(request_id=name, voice=self._model.spec.voices[0].id, seed=seed))
             engine.submit(Append(request_id=name, text=_TEXT))
             engine.submit(EndText(request_id=name))
         settled_s = self._clock() + _SETTLED * (until_s - self._clock())
@@ -114,11 +135,11 @@ class Measuring:
         counted, self.rehearses, correction = counters.copy(), True, self._profile.correction
         self._profile.loop_row_s, self._profile.correction = None, 1.0  # calls alone are predicted
         while (began_s := self._clock()) < until_s and not engine.empty and not enough():
-            predicted_s, tokens = counters.predicted_s, counters.tokens
+            predicted_s, frames = counters.predicted_s, counters.frames
             engine.step()
             if began_s >= settled_s:
                 own_s = self._clock() - began_s - (counters.predicted_s - predicted_s)
-                rounds.append((own_s, counters.tokens - tokens))
+                rounds.append((own_s, counters.frames - frames))
             if not engine.has_work:
                 engine.wait(BUDGET_S)
         for name in names:

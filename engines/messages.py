@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from engines.families.phone_pointer.voice_mix import Timbre
-
 if TYPE_CHECKING:
     from engines.text.pronunciation import PronunciationDictionary
+
+
+Timbre = tuple[tuple[str, float], ...]  # (voice, its share of 1), sorted by voice; empty: the speaker's own
 
 
 class LeadingSilence(StrEnum):
@@ -40,7 +41,6 @@ class Submit:
     speed: float = 1.0  # 0.75 to 1.33, what the LM was trained on
     temperature: float | None = None  # None: the bundle's default
     leading_silence: LeadingSilence = LeadingSilence.TRIM
-    max_lead_s: float | None = None  # None: no cap; work ahead as long as there is room
     pronunciations: tuple[PronunciationDictionary, ...] = ()  # the first that has a word decides
     options: tuple[tuple[str, Any], ...] = ()  # of the model's family, by name; frozen values
 
@@ -178,8 +178,6 @@ class EngineStats:
     running: int
     waiting: int
     slots: int
-    kv_blocks_used: int
-    kv_blocks_total: int
     lm_steps: int
     lm_busy_s: float
     vocoder_busy_s: float

@@ -1,11 +1,9 @@
-"""The engine's state of one utterance; the only mutable class, owned by the loop.
+"""The engine's state of one utterance, owned by the loop. Its text is the Script's; nothing here knows text or models.
 
-text -> phones -> segments        what to say
-segment, past, pointer            where the LM is
-codes [0, vocoded)                spoken, emitted or on their way
-codes [vocoded, len)              wait for the vocoder
-
-Text is read in slices when the loop says so; how it was sliced changes nothing.
+length              positions that its slot holds, of the open segment; None: the slot must begin anew
+frames [0, vocoded)      sounding, emitted or on their way
+frames [vocoded, made)   wait for the vocoder
+ends                     where the vocoder must close, once known: of the utterance, or of each segment
 """
 
 from __future__ import annotations
@@ -15,276 +13,214 @@ from collections import deque
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from engines.bundle import Bundle, Voice
-from engines.errors import UnspeakableText
-from engines.families.phone_pointer.durations import Place, Planner, place_at
-from engines.families.phone_pointer.segmenter import Segment, Segmenter
-from engines.families.phone_pointer.voice_mix import weights
-from engines.leading_quiet import LeadingQuiet
-from engines.messages import EndText, Flush, LeadingSilence, Submit, Timings, WordTime
-from engines.scheduling.policy import Marks
-from engines.text import Phone, TextStream
+import numpy as np
 
-WORDS_A_SLICE = 24  # spoken ones, made and pronounced at once; 64 characters of running text have 11, of digits 32
-PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken
-MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
+from engines.families.base import Controls, Frames, ModelSpec, Script, ScriptState, Steps, Verdict
+from engines.leading_quiet import LeadingQuiet
+from engines.messages import LeadingSilence, Submit, Timings, WordTime
+from engines.playout import Playout
+from engines.scheduling.policy import NO_AUDIO, Marks
 
 
 class Phase(Enum):
     WAITING = auto()  # for a slot
     RUNNING = auto()
     DRAINING = auto()  # cancelled or failed while the vocoder still holds its row; freed when the job returns
-    ENDED = auto()  # its slot is somebody else's; whoever still knows it lets it be
+    ENDED = auto()  # slot released; stale references are ignored
 
 
-@dataclass(slots=True)
-class _OpenWord:
-    index: int
-    start_char: int
-    end_char: int
-    start_hop: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocoderRow:
+    """One sequence's share of a vocoder job."""
+
+    slot: int
+    request_id: str
+    frames: Frames  # [F, W]
+    first_frame: int  # in the utterance, or the segment where the vocoder restarts; 0 begins the slot
+    end_frame: int  # of the utterance
+    controls: Controls
+    seed: int
+    closes: bool  # the vocoder's state ends here
+    last: bool  # and so does the utterance
 
 
 class Sequence:
-    def __init__(
-        self, submit: Submit, voice: Voice, bundle: Bundle, text: TextStream, planner: Planner, now: float
-    ) -> None:
-        self.request = submit
-        self.voice = voice
-        self.bundle = bundle
-        self._marks = Marks.of(bundle.code_s)
-        self.weights = weights(bundle, submit.voice, submit.timbre)  # of the timbre, by voice
-        self.pitch = 2.0 ** (submit.pitch_semitones / 12)  # times the F0 that the vocoder chooses
-        self.stretch = 1.0 / submit.speed
-        temperature = bundle.temperature if submit.temperature is None else submit.temperature
-        self.temperature = temperature if temperature >= MIN_TEMPERATURE else 0.0
+    def __init__(self, submit: Submit, script: Script, spec: ModelSpec, now: float) -> None:
+        self.request, self.script, self.spec = submit, script, spec
+        self._marks = Marks.of(spec.frame_s)
         self.phase = Phase.WAITING
-        self.slot = -1  # valid while RUNNING or DRAINING
-        self.paused = False
-        self.stands_back = False
-
-        self.text = text
-        self.unread: deque[str | Flush | EndText] = deque()  # the first may be half read
-        self.text_ended = False
-        self._segmenter = Segmenter(submit.speed)
-        self._planner = planner
-        self._steps_planned = 2 + (bundle.drafts.length if bundle.drafts else 0)
-        self.segments: deque[Segment] = deque()
-
-        self.past = 0  # steps in the cache: of this segment
-        self.previous_code = bundle.codes.begin
-        self._pointer = 0  # phone of the last known place
-        self._place: Place | None = None  # of the next step, once it is known
-
-        self.codes: list[int] = []
-        self.vocoded = 0  # codes handed to the vocoder
+        self.slot: int | None = None
+        self.paused = self.stands_back = False
+        self.length: int | None = None
+        self._frames = np.zeros((64, spec.frame_width), spec.frame_dtype)
+        self.made = self.vocoded = 0
+        self._ends = deque[int]()
+        self._segment_first = 0  # frame from which the vocoder counts
+        self._ended = False  # the Script is done
         self.in_vocoder = False
-        self.flushed_tail = False
-        self.samples = 0  # emitted
+        self.closed = False  # its last job was given
+        self._playout = Playout(submit.sample_rate_hz)
         trims = submit.leading_silence is LeadingSilence.TRIM
         self._quiet = LeadingQuiet(submit.sample_rate_hz) if trims else None
-        # Codes at the start that have no audible window: those of the opening pause, later all found to have none.
-        self.quiet_codes = -(-bundle.durations.opening_hops // bundle.frames_per_code) if trims else 0
+        self.quiet_frames = spec.opening_frames if trims else 0  # at the start, without an audible window; later more
         self.told_waiting = False
-        self.had_to_wait = False  # since the last chunk: for text, or for a slow reader
-
-        self._dry_at_s: float | None = None  # when its listener, playing from the first chunk, has no more to play
-
-        self.words: deque[tuple[int, WordTime]] = deque()  # (hop at which it ends, word)
-        self._word: _OpenWord | None = None
-        self._met = 0  # phones of this segment that have begun, but the first
-        self._first_hop = 0  # of this segment
-
-        self.submitted_s = now
+        self.arrived_s = self.started_s = self._last_text_s = now
         self.first_text_s: float | None = None
-        self._last_text_s = now
-        self.started_s = now
-        self.first_chunk_s: float | None = None
-        self.lm_steps = 0
-        self.segments_done = 0
-        self.guards: set[str] = set()
+        self.lm_steps = self.segments_done = 0
+
+    @property
+    def samples(self) -> int:
+        """Sent."""
+        return self._playout.sent_samples
 
     # -- text ------------------------------------------------------------------------------------------------------
 
-    def add_text(self, step: str | Flush | EndText, now: float) -> None:
-        if isinstance(step, str):
-            if self.first_text_s is None:
-                self.first_text_s = now
-            if not step:
-                return
+    def append(self, text: str, now: float) -> None:
+        if self.first_text_s is None:
+            self.first_text_s = now
+        if text:
             self._last_text_s = now
-        self.unread.append(step)
+            self.script.append(text)
 
-    @property
-    def readable(self) -> bool:
-        """Whether text waits that should be read now."""
-        if not self.unread:
-            return False
-        return sum(len(one.phones) for one in self.segments) - self._pointer < PHONES_AHEAD
+    def see_end(self) -> None:
+        """The Script was read or given a frame: it may be done, with a frame or without one."""
+        if not self._ended and self.script.state is ScriptState.DONE:
+            self._ended = True
+            if not self._ends:
+                self._ends.append(self.made)
 
-    def speaks(self, now: float) -> bool:
-        """Whether it uses the machine, or is about to: a context that is open and silent does not."""
-        working = bool(self.unread or self.segments) or self.vocoded < len(self.codes) or self.in_vocoder
-        return working or now - self.submitted_s < self._marks.fresh_s or (self._dry_at_s or 0.0) > now
+    def words_until(self, frames: int) -> tuple[WordTime, ...]:
+        """In seconds from the first sample sent."""
+        words, shift_s = self.script.words_until(frames), self._withheld_s
+        if not shift_s:
+            return words
+        return tuple(
+            replace(one, start_s=max(0.0, one.start_s - shift_s), end_s=max(0.0, one.end_s - shift_s)) for one in words
+        )
 
-    def read(self, max_chars: int) -> int:
-        """Reads what has come, up to so many characters or some words of it. Returns how many characters that counts;
-        a slice that ends for its words counts whole."""
-        read = 0
-        while self.readable and read < max_chars:
-            read += self._read_next(max_chars - read)
-        return read
+    # -- phases ----------------------------------------------------------------------------------------------------
 
-    def _read_next(self, max_chars: int) -> int:
-        """A slice of the next piece of text, or of what a flush or the end of the text leaves to speak."""
-        step, chars = self.unread[0], 0
-        if not self.text.busy:
-            if isinstance(step, str):
-                chars = min(len(step), max_chars)
-                self.text.feed(step[:chars])
-                step = self.unread[0] = step[chars:]
-            else:
-                self.text.close()
-        self._take(self.text.more(WORDS_A_SLICE))
-        if self.text.busy:
-            return max_chars
-        if not isinstance(step, str):
-            self._close(step)
-        if not step or not isinstance(step, str):
-            self.unread.popleft()
-        return chars
+    def start(self, slot: int, now: float) -> None:
+        self.slot, self.phase, self.started_s = slot, Phase.RUNNING, now
 
-    def _close(self, step: Flush | EndText) -> None:
-        self._segmenter.close()
-        self._plan()
-        if isinstance(step, EndText):
-            self.text_ended = True
-            if not self.text.spoken_any:
-                raise UnspeakableText(f"nothing in the text can be spoken: {self.text.refusal}")
+    def pause(self, paused: bool) -> None:
+        self.paused = paused
+        self._playout.is_excused = True
 
-    def _take(self, phones: list[Phone]) -> None:
-        if phones:
-            self.told_waiting = False
-        self.segments.extend(self._segmenter.feed(phones))
-        self._plan()
+    def stand_back(self) -> None:
+        self.stands_back = True
 
-    # -- speech model ----------------------------------------------------------------------------------------------
+    def wait_for_text(self) -> None:
+        self.told_waiting = True
+        self._playout.waiting_for_text()
 
-    def _plan(self, hop: float | None = None) -> None:
-        """Durations of the open segment, as far as the next steps and the guesses behind them see, or until `hop`."""
-        if self.segments:
-            ahead = (self.past + self._steps_planned) * self.bundle.frames_per_code
-            self._planner.extend(self.segments[0], self.voice.index, self.stretch, ahead if hop is None else hop)
-
-    @property
-    def place(self) -> Place | None:
-        """Of the next LM step; None until its inputs are known."""
-        if self._place is None and self.segments:
-            segment = self.segments[0]
-            self._place = place_at(self.bundle, segment, self.past, self._pointer, self.previous_code)
-            if self._place is not None:
-                self._pointer = self._place.pointer
-        return self._place
-
-    @property
-    def ready(self) -> bool:
-        """Whether the next LM step's inputs are known: its look-ahead is there, or the segment ends before."""
-        return self.place is not None
-
-    @property
-    def pending(self) -> int:
-        """Codes that wait for the vocoder."""
-        return len(self.codes) - self.vocoded
-
-    @property
-    def spoken_out(self) -> bool:
-        """Every code of every phone has been made."""
-        return self.text_ended and not self.segments
+    def leave(self) -> bool:
+        """Ends it; False where the vocoder still holds its row."""
+        self.phase = Phase.DRAINING if self.in_vocoder else Phase.ENDED
+        return self.phase is Phase.ENDED
 
     @property
     def starved(self) -> bool:
-        """All codes of the text so far are spoken, and only more text brings more."""
-        spoken = not self.in_vocoder and self.vocoded == len(self.codes)
-        return spoken and not self.unread and not self.text_ended and not self.ready
+        """Everything that its text gave has sounded, and only more text brings more."""
+        idle = not self.in_vocoder and self.vocoded == self.made
+        return idle and not self.script.readable and self.script.state is ScriptState.STARVED
 
-    def take_code(self, code: int) -> None:
-        """Commits one LM step."""
-        segment = self.segments[0]
-        self.codes.append(code)
-        self.previous_code = code
-        self.past += 1
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    @property
+    def can_run(self) -> bool:
+        return self.phase is Phase.RUNNING and not self.paused
+
+    @property
+    def can_prefill(self) -> bool:
+        return self.can_run and self.script.state is ScriptState.PREFILL
+
+    @property
+    def can_step(self) -> bool:
+        return self.phase is Phase.RUNNING and not self.paused and self.script.state is ScriptState.READY
+
+    @property
+    def frames(self) -> Frames:
+        """[made, W]"""
+        return self._frames[: self.made]
+
+    def begin(self, length: int) -> None:
+        """Its slot holds a prefix of so many positions, and nothing of another segment."""
+        self.length = length
+
+    def prefilled(self, positions: int) -> None:
+        assert self.length is not None, "a prompt goes into a slot that has begun"
+        self.length += positions
+
+    def commit(self, frame: Frames, steps: Steps, row: int, step: int) -> bool:
+        """frame [W], which stands; `steps` has what else came with it. Returns whether its segment goes on."""
+        probe = None if steps.probes is None else steps.probes[row, step]
+        verdict = self.script.commit(frame, float(steps.end_scores[row, step]), probe)
         self.lm_steps += 1
-        self._place = None
-        self._plan()
-        self._meet_phones(segment)
-        if self.past >= self.bundle.adapter.max_steps:
-            self.guards.add("segment_too_long")
-            self._plan(math.inf)
-            self._finish_segment(segment)
-        elif segment.closed and self.place is None:
-            self._finish_segment(segment)
+        self.told_waiting = False
+        if verdict is not Verdict.END_MARKER:
+            if self.made == len(self._frames):
+                self._frames = np.concatenate([self._frames, np.zeros_like(self._frames)])
+            self._frames[self.made] = frame
+            self.made += 1
+        if verdict is Verdict.GOES_ON:
+            assert self.length is not None, "a step is made in a slot that has begun"
+            self.length += 1
+        else:
+            self.length = None
+            self.segments_done += 1
+            if self.spec.vocoder_restarts:
+                self._ends.append(self.made)
+        self.see_end()
+        return verdict is Verdict.GOES_ON
 
-    def _finish_segment(self, segment: Segment) -> None:
-        while self._met + 1 < len(segment.phones):
-            self._met += 1
-            self._meet(segment, self._met)
-        self._end_word(self._first_hop + segment.ends[-1])
-        self.segments.popleft()
-        self.segments_done += 1
-        self.past = self._pointer = self._met = 0
-        self._first_hop = len(self.codes) * self.bundle.frames_per_code
-        self.previous_code = self.bundle.codes.begin
-        self._plan()
+    # -- vocoder ---------------------------------------------------------------------------------------------------
 
-    # -- words -----------------------------------------------------------------------------------------------------
+    @property
+    def can_vocode(self) -> bool:
+        return self.phase is Phase.RUNNING and not (self.in_vocoder or self.paused or self.closed)
 
-    def _meet_phones(self, segment: Segment) -> None:
-        """All that begin within the codes made so far; the look-ahead holds them and their successors."""
-        hop = self.past * self.bundle.frames_per_code
-        while self._met + 1 < len(segment.phones) and self._met < len(segment.ends) and segment.ends[self._met] <= hop:
-            self._met += 1
-            self._meet(segment, self._met)
+    @property
+    def pending(self) -> int:
+        """Frames that wait for the vocoder."""
+        return self.made - self.vocoded
 
-    def _meet(self, segment: Segment, position: int) -> None:
-        """A phone begins."""
-        phone, word = segment.phones[position], self._word
-        if word is not None and word.index == phone.word_index:
-            return
-        following = segment.phones[position + 1].word_index if position + 1 < len(segment.phones) else None
-        if word is not None and phone.pause is not None and following == word.index:
-            return  # a token may be read with a pause inside it; the look-ahead has shown what comes behind
-        hop = self._first_hop + segment.ends[position - 1]
-        self._end_word(hop)
-        if phone.word_index is not None:
-            self._word = _OpenWord(phone.word_index, phone.start, phone.end, self._spoken(hop))
+    @property
+    def available(self) -> int:
+        """Of them, those that its next job may hold."""
+        end = self._ends[0] if self._ends else self.made - self.spec.withheld_frames
+        return max(0, end - self.vocoded)
 
-    def _end_word(self, hop: int) -> None:
-        word, self._word = self._word, None
-        if word is None:
-            return
-        hop = self._spoken(hop)
-        time = WordTime(
-            start_char=word.start_char,
-            end_char=word.end_char,
-            start_s=word.start_hop * self.bundle.hop_s,
-            end_s=hop * self.bundle.hop_s,
+    @property
+    def closes(self) -> bool:
+        """Whether its next job ends the vocoder's state, if it holds all that is available."""
+        return bool(self._ends)
+
+    def take(self, count: int) -> VocoderRow:
+        """The next `count` frames; they count as handed over from here on."""
+        first, end = self.vocoded, self.vocoded + count
+        closes = bool(self._ends) and end == self._ends[0]
+        if closes:
+            self._ends.popleft()
+        last = closes and self._ended and not self._ends
+        segment_first, self.vocoded, self.in_vocoder, self.closed = self._segment_first, end, True, last
+        if closes:
+            self._segment_first = end
+        assert self.slot is not None, "only sequences with a slot have frames"
+        return VocoderRow(
+            slot=self.slot,
+            request_id=self.request.request_id,
+            frames=self._frames[first:end],
+            first_frame=first - segment_first,
+            end_frame=end,
+            controls=self.script.controls,
+            seed=self.request.seed,
+            closes=closes,
+            last=last,
         )
-        self.words.append((hop, time))
 
-    def _spoken(self, hop: int) -> int:
-        """At most what the codes hold: a segment's last phones may end within half a step behind its last one."""
-        return min(hop, len(self.codes) * self.bundle.frames_per_code)
-
-    def words_until(self, codes: int) -> tuple[WordTime, ...]:
-        """Words that have ended within the first `codes` codes and were not taken before."""
-        taken = []
-        while self.words and self.words[0][0] <= codes * self.bundle.frames_per_code:
-            word = self.words.popleft()[1]
-            start_s, end_s = (max(0.0, at_s - self._withheld_s) for at_s in (word.start_s, word.end_s))
-            taken.append(replace(word, start_s=start_s, end_s=end_s))
-        return tuple(taken)
-
-    # -- audio -----------------------------------------------------------------------------------------------------
+    def came_back(self) -> None:
+        self.in_vocoder = False
 
     def audible(self, pcm: bytes, *, last: bool) -> bytes:
         """What of the next samples is sent: nothing before the first audible window is there."""
@@ -292,7 +228,7 @@ class Sequence:
             return pcm
         sent = self._quiet.feed(pcm, last=last)
         if not self._quiet.is_over:
-            self.quiet_codes = max(self.quiet_codes, self.vocoded)
+            self.quiet_frames = max(self.quiet_frames, self.vocoded)
         return sent
 
     @property
@@ -303,66 +239,71 @@ class Sequence:
 
     def play(self, samples: int, now: float) -> None:
         """A chunk was sent. A listener who had run dry, or was waiting for text, plays on from now."""
-        if self.first_chunk_s is None:
-            self.first_chunk_s = now
-        self.samples += samples
-        self.had_to_wait = False
-        self._dry_at_s = max(self._dry_at_s or now, now) + samples / self.request.sample_rate_hz
+        self._playout.sent(samples, now)
 
-    def wants_codes(self, now: float) -> bool:
-        """Whether there is work on it now that somebody waits for: text to speak, and a reader who takes it and has
-        not got plenty."""
-        if self.paused or self.spare_s(now, len(self.codes)) > self._marks.comfortable_s:
-            return False
-        return (bool(self.unread) or self.ready) and self.above_cap_s(now) <= 0
+    @property
+    def sounds(self) -> bool:
+        """Whether a chunk was sent."""
+        return self._playout.has_begun
 
-    def late(self, now: float) -> bool:
+    def is_late(self, now: float) -> bool:
         """Whether a chunk sent now finds its listener dry, for want of speed and not of text."""
-        excused = self.had_to_wait or self.paused or self.stands_back
-        return self._dry_at_s is not None and now > self._dry_at_s and not excused
+        return not (self.paused or self.stands_back) and self._playout.is_late(now)
 
     def begins(self, now: float) -> bool:
         """Whether its next chunk is the first that its listener has to play: of all, or since the text ran out."""
-        return self._dry_at_s is None or (self.had_to_wait and now > self._dry_at_s - self.bundle.code_s)
+        playout = self._playout
+        return not playout.has_begun or (playout.is_excused and playout.lead_s(now) < self.spec.frame_s)
 
-    def lead_s(self, now: float, codes: int) -> float:
-        """Seconds left to play once the first `codes` codes are sent; minus infinity before the first chunk.
+    def lead_s(self, now: float, frames: int) -> float:
+        """Seconds left to play once the first `frames` frames are sent; minus infinity before the first chunk.
 
         Time in which there was no text to speak is not owed: a listener cannot be more than dry.
         """
-        if self._dry_at_s is None:
-            return float("-inf")
-        unsent_s = codes * self.bundle.code_s - self._withheld_s - self.samples / self.request.sample_rate_hz
-        return max(0.0, self._dry_at_s - now) + unsent_s
+        playout = self._playout
+        if not playout.has_begun:
+            return NO_AUDIO
+        sounding = frames if self._ended else frames - self.spec.lookahead_frames
+        return max(0.0, playout.lead_s(now)) + sounding * self.spec.frame_s - self._withheld_s - playout.sent_s
 
     def plays_for_s(self, now: float) -> float:
         """Seconds that its listener can play from now on; 0 or less when it is dry, or has heard nothing yet."""
-        return 0.0 if self._dry_at_s is None else self._dry_at_s - now
+        return self._playout.lead_s(now)
 
-    def spare_s(self, now: float, codes: int) -> float:
-        """Its lead as the choice of who runs sees it: whoever stands back can always wait."""
-        return float("inf") if self.stands_back else self.lead_s(now, codes)
+    def spare_s(self, now: float, frames: int) -> float:
+        """Its lead as plans see it: a stream that stands back can always wait."""
+        return math.inf if self.stands_back else self.lead_s(now, frames)
 
-    def above_cap_s(self, now: float) -> float:
-        """Seconds until its lead is down to its cap again; 0 or less when it may be decoded."""
-        cap = self.request.max_lead_s
-        return float("-inf") if cap is None else self.lead_s(now, len(self.codes)) - cap
+    def speaks(self, now: float) -> bool:
+        """Whether it uses the machine, or is about to: a context that is open and silent does not."""
+        working = self.script.has_text or self.vocoded < self.made or self.in_vocoder
+        return working or now - self.arrived_s < self._marks.fresh_s or self.plays_for_s(now) > 0
+
+    def wants_frames(self, now: float) -> bool:
+        """Whether its listener needs more audio soon and there is text for it."""
+        if self.paused or self.spare_s(now, self.made) > self._marks.comfortable_s:
+            return False
+        return self.script.readable or self.script.state in (ScriptState.READY, ScriptState.PREFILL)
+
+    @property
+    def awaits_first_audio(self) -> bool:
+        return not self.sounds and self.script.has_text
 
     def words_expected_s(self, now: float) -> float:
-        """For how long a first code alone, or the opening pause, is worth keeping back, since the next words are about
-        to bring another code."""
-        alone = self.vocoded == 0 and 0 < len(self.codes) <= max(1, self.quiet_codes) and not self.text_ended
+        """For how long a first frame alone, or the opening pause, is worth keeping back, since the next words are about
+        to bring another one."""
+        alone = self.vocoded == 0 and 0 < self.made <= max(1, self.quiet_frames) and not self._ended
         return self._last_text_s + self._marks.words_gap_s - now if alone else 0.0
 
     def timings(self, now: float) -> Timings:
-        origin = self.submitted_s
+        origin = self.arrived_s
         return Timings(
             first_text_s=(self.first_text_s or origin) - origin,
             started_s=self.started_s - origin,
-            first_chunk_s=(self.first_chunk_s or now) - origin,
+            first_chunk_s=(self._playout.first_s or now) - origin,
             finished_s=now - origin,
-            audio_s=self.samples / self.request.sample_rate_hz,
+            audio_s=self._playout.sent_s,
             lm_steps=self.lm_steps,
             segments=self.segments_done,
-            guards=tuple(sorted(self.guards)),
+            guards=tuple(sorted(self.script.guards)),
         )

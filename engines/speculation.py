@@ -1,39 +1,30 @@
-"""Several steps of one sequence from one forward, with the very picks that single steps would have made.
+"""Several steps of one sequence from one forward, with the very frames that single steps would have sampled.
 
-The drafter guesses; the target runs over the true next step and the guesses behind it; its own picks, made with the
+The drafter guesses; the target runs over the true next step and the guesses behind it; its own frames, sampled with the
 same noise at the same positions, decide how far the guesses were right (drafter-invariant coupling, arXiv 2408.07978).
 
     step      x[t+1]   x[t+2]      x[t+3]       x[t+4]
-    input     true     if guess 1  if guess 2   if guess 3
-    pick      p1       p2          p3           p4
-    stands    always   p1 = g1     p2 = g2      p3 = g3, and all before
+    input     true     if draft 1  if draft 2   if draft 3
+    sampled   s1       s2          s3           s4
+    stands    always   s1 = d1     s2 = d2      s3 = d3, and all before
 
-What does not stand is taken back by counting fewer steps in the cache. The graph over several steps has the bits of
-single ones (`models/export.py`), so drafts change no bit of the audio. (Tried first: one attention call over all
-steps. It sums in another order, 1e-5 apart in float, which int8 now and then makes a whole step of its scale.)
-
-With a `tolerance` above 0 a guess stands as well if each of its digits is that near the pick's. Then the guess is what
-is said, since the steps behind it have seen it; the audio is no longer that of single steps (docs/decisions/0009).
-
-Whether it pays is measured, not believed: `DraftSwitch` times both ways and lets the faster one run.
+What does not stand is taken back by holding fewer positions. A Talker's verify has the bits of single steps, so drafts
+change no bit of the audio. Where a family lets near drafts stand, the draft is what is committed, since the steps
+behind it have seen it (docs/decisions/0009).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from engines.bundle import Bundle
+import numpy as np
+
+from engines.config import DraftMode
 from engines.counters import Counters
-from engines.decoding import Outcome, pick
-from engines.errors import EngineFault
-from engines.families.phone_pointer.durations import Place, place_at
-from engines.families.phone_pointer.forecast import Drafter
-from engines.families.phone_pointer.inputs import features
-from engines.families.phone_pointer.tolerance import stands
-from engines.runtime.base import LmRuntime
+from engines.families.base import Drafter, Frames, Steps, Talker
 from engines.sequence import Sequence
 
-_PROBE_EVERY = 400  # tokens between two looks at the way not taken; twice as many after each that changed nothing
+_PROBE_EVERY = 400  # frames between two looks at the way not taken; twice as many after each that changed nothing
 _PROBE_EVERY_MOST = 12800
 _PROBE_TOKENS = 48
 _PROBE_LEAST = 12  # tokens of a look that may end early
@@ -91,12 +82,6 @@ class DraftSwitch:
         drafted_s, plain_s = self._cost_s(True), self._cost_s(False)
         return drafted_s is None or plain_s is None or drafted_s <= plain_s
 
-    @property
-    def gain(self) -> float | None:
-        """Speed with drafts over speed without."""
-        drafted_s, plain_s = self._cost_s(True), self._cost_s(False)
-        return None if drafted_s is None or plain_s is None else plain_s / drafted_s
-
     def _cost_s(self, way: bool) -> float | None:
         """Seconds a token."""
         return self._seconds[way] / self._tokens[way] if self._tokens[way] else None
@@ -105,85 +90,57 @@ class DraftSwitch:
 class Speculation:
     def __init__(
         self,
-        bundle: Bundle,
-        runtime: LmRuntime,
+        talker: Talker,
         drafter: Drafter,
         counters: Counters,
         clock: Callable[[], float],
-        tolerance: int = 0,
+        *,
+        mode: DraftMode,
+        rows: int,
     ) -> None:
-        self._bundle, self._runtime, self._drafter = bundle, runtime, drafter
-        self._counters, self._clock = counters, clock
-        self._levels, self._tolerance = bundle.codes.levels, tolerance
+        """`rows`: drafting is thought of while at most so many rows are to step."""
+        self._talker, self._drafter, self._counters, self._clock = talker, drafter, counters, clock
+        self._always = mode is DraftMode.ON
+        self._switches = [DraftSwitch() for _ in range(rows)]
 
     @property
-    def steps(self) -> int:
-        """Of one call: the true one and the guesses."""
-        return self._drafter.length + 1
+    def pays(self) -> tuple[bool, ...]:
+        """For 1, 2, ... rows: the way to run next."""
+        return tuple(self._always or switch.on for switch in self._switches)
 
-    def run(self, sequence: Sequence, commit: Callable[[Sequence, Outcome], bool]) -> bool:
-        """Commits the picks that stand. The sequence must be `ready`, its memory must hold `steps` more steps.
+    def observe(self, rows: int, *, drafted: bool, frames: int, seconds: float) -> None:
+        switch = self._switches[min(rows, len(self._switches)) - 1]
+        if not self._always and switch.on is drafted:
+            switch.observe(frames, seconds)
 
-        `commit` tells whether the sequence goes on. False, and nothing done, where nothing can be guessed: a plain step
-        is then due.
-        """
-        started_s = self._clock()
+    def stands(self, drafted: Frames, sampled: Frames) -> bool:
+        return self._drafter.stands(drafted, sampled)
+
+    def verify(self, sequence: Sequence) -> tuple[Frames, Steps] | None:
+        """Drafts of one sequence that can step, [K, W], and what the target samples over them. None, and nothing done,
+        where nothing can be guessed: a plain step is then due."""
+        if not sequence.length:
+            return None  # a plain step begins the slot
+        started_s, script = self._clock(), sequence.script
         try:
-            places = self._foresee(sequence)
-            if len(places) < 2:
-                return False
-            self._runtime.ahead.past[0] = sequence.past
-            code_logits = self._runtime.verify(sequence.slot)
-        except Exception:  # whatever the backend raises: a guess is optional, and a plain step says what is wrong
+            known = script.peek(self._drafter.frames + 1)
+            if len(known) < 2:
+                return None
+            rows = np.array(known, np.int64).reshape(len(known), len(known[0]))
+            counts, key, sampling = (
+                np.array([len(rows)]),
+                np.array([[sequence.request.seed, sequence.made]]),
+                [script.sampling],
+            )
+            drafted = self._drafter.propose(rows[None, :-1], counts - 1, sampling, key, [sequence.frames])
+            drafted = drafted[:, : len(rows) - 1]
+            slots, lengths = np.array([sequence.slot]), np.array([sequence.length])
+            steps = self._talker.step(slots, rows[None], counts, lengths, sampling, key, drafted).wait()
+        except Exception:  # whatever the backend raises: a draft is optional, and a plain step says what is wrong
             self._counters.draft_faults += 1
-            return False
+            return None
         self._counters.lm_busy_s += self._clock() - started_s
         self._counters.lm_steps += 1
         self._counters.lm_rows += 1
-        self._counters.drafts_proposed += len(places) - 1
-        segment = sequence.segments_done
-        for step, following in enumerate([*places[1:], None]):
-            picked = pick(sequence, code_logits[step])
-            said = self._said(picked, following)
-            if not commit(sequence, said):
-                break
-            if sequence.segments_done != segment or sequence.place != following:
-                break
-            if said == picked:
-                self._counters.drafts_accepted += 1
-            else:
-                self._counters.drafts_tolerated += 1
-        return True
-
-    def _said(self, picked: Outcome, following: Place | None) -> Outcome:
-        """The guess where it stands, since the step behind it has seen it; else the pick."""
-        if following is None or isinstance(picked, EngineFault):
-            return picked
-        guess = following.previous_code
-        return guess if stands(self._levels, guess, picked, self._tolerance) else picked
-
-    def _foresee(self, sequence: Sequence) -> list[Place]:
-        """The places of the steps to run, the true one and those the guesses lead to, laid out for the runtime."""
-        if sequence.past == 0:
-            return []  # a plain step clears what another sequence left in the slot
-        rows = self._runtime.ahead.features[0]
-        places = self._look_ahead(sequence)
-        for step, place in enumerate(places):
-            rows[step] = features(self._bundle, sequence, place)
-        guesses = self._drafter.propose(sequence, rows[: len(places) - 1, 1:])
-        offset = self._bundle.adapter.offsets["code"]
-        for step, code in enumerate(guesses, 1):
-            rows[step, 0] = offset + code
-            places[step] = places[step]._replace(previous_code=code)
-        last = len(guesses)
-        rows[last + 1 :] = rows[last]  # what lies behind the last place is computed and taken back
-        return places[: last + 1]
-
-    def _look_ahead(self, sequence: Sequence) -> list[Place]:
-        """The true step and those behind it that are in sight, whose codes are not known."""
-        place, places = sequence.place, list[Place]()
-        assert place is not None, "only where the next step's inputs are known"
-        while place is not None and len(places) < self.steps:
-            places.append(place)
-            place = place_at(self._bundle, sequence.segments[0], place.step + 1, place.pointer, 0)
-        return places
+        self._counters.drafts_proposed += len(rows) - 1
+        return drafted[0], steps

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from engines.engine import Engine
 from engines.errors import EngineFault, error_of
-from engines.families.phone_pointer.voice_mix import Timbre
-from engines.messages import Append, Chunk, EndText, Failed, Finished, LeadingSilence, Submit, Timings, WordTime
+from engines.messages import Append, Chunk, EndText, Failed, Finished, LeadingSilence, Submit, Timbre, Timings, WordTime
 from engines.text import PronunciationDictionary
 
 
@@ -56,7 +55,7 @@ def speak(
     """The whole utterance at once."""
     submit = Submit(
         request_id="speak",
-        voice=voice or engine.bundle.voices[0].id,
+        voice=voice or engine.spec.voices[0].id,
         timbre=timbre,
         pitch_semitones=pitch_semitones,
         seed=seed,

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
+from engines.assemble import speech_model
 from engines.bundle import Bundle, PointerAdapter, load_bundle
-from engines.runtime.onnx_cpu import OnnxLm
 from models.lm_data import Example, collate
 from models.speech_lm import feature_rows
 
@@ -31,28 +31,28 @@ class _Row:
 
 def own_samples(bundle: Bundle, examples: list[Example], rows: int = 48) -> Iterator[Example]:
     """The same phones, times and voices with the LM's own codes, in the order in which they finish."""
-    lm, adapter = OnnxLm(bundle, rows), bundle.adapter
+    lm, adapter = speech_model(bundle, rows), bundle.adapter
     waiting = list(reversed(examples))
     running: list[_Row | None] = [None] * rows
     while waiting or any(running):
         for slot in range(rows):
             if running[slot] is None and waiting:
                 running[slot] = _row(waiting.pop(), adapter)
-                lm.inputs.past[slot] = 0
+                lm.past[slot] = 0
             row = running[slot]
             if row is not None:
-                lm.inputs.features[slot, 0] = row.features[len(row.codes)]
+                lm.features[slot] = row.features[len(row.codes)]
                 previous = row.codes[-1] if row.codes else bundle.codes.begin
-                lm.inputs.features[slot, 0, 0] = adapter.offsets["code"] + previous
+                lm.features[slot, 0] = adapter.offsets["code"] + previous
         codes = lm.step(0, rows).argmax(1)
         for slot, row in enumerate(running):
             if row is None:
                 continue
             row.codes.append(int(codes[slot]))
-            lm.inputs.past[slot] += 1
+            lm.past[slot] += 1
             if len(row.codes) == len(row.features):
                 yield replace(row.example, codes=np.array(row.codes))
-                running[slot], lm.inputs.past[slot] = None, 0
+                running[slot], lm.past[slot] = None, 0
 
 
 def _row(example: Example, adapter: PointerAdapter) -> _Row:

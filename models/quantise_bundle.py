@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from engines.assemble import spectrum_model
 from engines.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.networks import pure
 from engines.randomness import noise
-from engines.runtime.base import pure
-from engines.runtime.onnx_cpu import OnnxVocoder
 from models import fold_lm, fold_vocoder
 from models.export import update_manifest
 from models.lm_data import Example, collate
@@ -70,7 +70,7 @@ def lm_calls(bundle: Bundle, examples: list[Example]) -> Iterator[Feeds]:
 
 
 def vocoder_calls(bundle: Bundle, examples: list[Example]) -> Iterator[Feeds]:
-    state = OnnxVocoder(bundle).initial_state(1)
+    state = spectrum_model(bundle).initial_state(1)
     for seed, one in enumerate(examples):
         samples = bundle.look_back + len(one.codes) * bundle.samples_per_code
         speaker = {"voices": pure(len(bundle.voices), one.speaker), "pitch": np.ones(1, np.float32)}

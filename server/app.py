@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engines.bundle import load_bundle
-from engines.config import check_draft_tolerance
+from engines.families.phone_pointer.family import check_draft_tolerance
 from engines.messages import EngineStats
 from engines.runtime.installed import check_one_runtime
 from engines.runtime.kernels import choose
@@ -82,7 +82,7 @@ def create_app(
         clock=clock,
     )
     state.check_voice_names()
-    metrics.watch(draining=lambda: state.shutdown.leaving, engine_pid=lambda: engine.pid)
+    metrics.watch(draining=lambda: state.draining, engine_pid=lambda: engine.pid)
     for router in _ROUTERS:
         app.include_router(router)
     app.router.default = _no_such_path

@@ -14,9 +14,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
-from engines.config import MAX_DRAFT_TOLERANCE, MAX_PITCH_SEMITONES
+from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ParlandoError
+from engines.families.phone_pointer.family import MAX_PITCH_SEMITONES
 from engines.families.phone_pointer.voice_mix import cast, parse_mix
 from engines.runtime.installed import check_one_runtime
 from server import logs
@@ -120,7 +122,6 @@ def say(
     bundle: BundlePath = None,
 ) -> None:
     """Speaks a text in this process and prints how long the first sound and the whole took."""
-    from engines.engine import Engine
     from engines.messages import Submit
     from server import say as saying
 
@@ -143,7 +144,7 @@ def say(
                 seed=seed,
                 sample_rate_hz=spoken_rate_hz(rate),
             )
-            engine = Engine(loaded)
+            engine = load_engine(loaded)
             said = saying.say(engine, submit, text, speed=speed, rate_hz=rate)
             engine.close()
             if file is not None:
@@ -212,7 +213,6 @@ def export(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the model, as clients see it [the source's last part].")] = None,
     positions: Annotated[int, typer.Option(help="Of a slot: text and frames of a segment.")] = 1024,
-    dtype: Annotated[str, typer.Option(help="Qwen3-TTS: float32, or int8: quicker, near it.")] = "float32",
     voice: Annotated[list[str] | None, typer.Option(help="pocket-tts: a voice's name or file; repeatable.")] = None,
     voice_licence: Annotated[str | None, typer.Option(help="pocket-tts: of voices of your own.")] = None,
     model: Annotated[str | None, typer.Option(help="pocket-tts: which of the repository's models [english].")] = None,
@@ -222,7 +222,7 @@ def export(
     missing = [one for one in ("torch", "onnx", "onnxscript", "tokenizers") if find_spec(one) is None]
     if missing:
         _stop(ValueError(f"export needs {', '.join(missing)}: pip install 'parlando[export]'"))
-    command = [sys.executable, "-m", "models.exporting", source, "--positions", str(positions), "--dtype", dtype]
+    command = [sys.executable, "-m", "models.exporting", source, "--positions", str(positions)]
     given = {"out": out_folder, "name": name, "voice-licence": voice_licence, "model": model, "config": config}
     for option, value in [*given.items(), *(("voice", one) for one in voice or ())]:
         if value is not None:

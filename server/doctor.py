@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle, load_bundle
 from engines.config import EngineConfig
 from engines.errors import ParlandoError
@@ -88,10 +89,9 @@ def _voice(settings: Settings) -> Iterator[Finding]:
 
 
 def _speaks(settings: Settings, bundle: Bundle) -> Finding:
-    from engines.engine import Engine
     from engines.synth import speak
 
-    engine = Engine(bundle, EngineConfig(slots=1, own_kernels=settings.own_kernels))
+    engine = load_engine(bundle, EngineConfig(slots=1, own_kernels=settings.own_kernels))
     try:
         speak(engine, "Ready to speak.")
         spoken = speak(engine, "Ready to speak.")

@@ -121,7 +121,6 @@ class _EngineFigures(Collector):
         stats = self.stats
         if stats is None:
             return
-        blocks = stats.kv_blocks_total
         for name, says, value in (
             ("requests_running", "Sequences holding a slot", stats.running),
             ("requests_waiting", "Sequences waiting for a slot", stats.waiting),
@@ -129,8 +128,6 @@ class _EngineFigures(Collector):
             ("capacity_streams", "Streams that this machine can keep at real time", stats.capacity),
             ("capacity_streams_left", "Of them, not in use", stats.streams_left),
             ("predicted_first_audio_seconds", "Time to first audio of one more stream", stats.predicted_ttfa_s),
-            ("kv_cache_usage_ratio", "Leased cache blocks by all", stats.kv_blocks_used / blocks if blocks else 0.0),
-            ("kv_blocks_free", "Cache blocks that nobody leases", blocks - stats.kv_blocks_used),
             (
                 "own_kernels",
                 "1: LM and vocoder run on our kernels; 0: in part or all on the runtime's",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr, ValidationError
 
-from engines.config import MAX_PITCH_SEMITONES
+from engines.families.phone_pointer.family import MAX_PITCH_SEMITONES
 from server.audio import OFFERED_HZ
 from server.errors import ApiError
 

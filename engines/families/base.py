@@ -24,6 +24,7 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 Frames = NDArray[Any]  # [..., W] of ModelSpec.frame_dtype; the core hands them on and never reads them
+Row = Sequence[int]  # [R], or [P] of a prompt
 Rows = IntArray  # [..., R]; a row of zeros is a valid input, so that warm-up and measurements need no text
 WordTimes = tuple[WordTime, ...]
 Controls = Any  # what a Script gives its Vocoder: timbre, pitch, rate; opaque to the core
@@ -122,7 +123,11 @@ class Script(Protocol):
     controls: Controls
     prefix: Prefix | None  # that each segment's slot begins with
     guards: set[str]  # names of limits that cut something short
-    warnings: tuple[str, ...]  # for the caller: what of the text was left out
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """For the caller: what of the text was left out."""
+        ...
 
     def append(self, text: str) -> None: ...
 
@@ -150,17 +155,17 @@ class Script(Protocol):
     @property
     def state(self) -> ScriptState: ...
 
-    def prompt(self, most: int) -> Rows:
-        """-> [T, P], 1 <= T <= most: the next positions to prefill. Only in PREFILL; each is given once. The last
-        position of a prompt is not among them: it is the first step."""
+    def prompt(self, most: int) -> Sequence[Row]:
+        """-> T rows of [P], 1 <= T <= most: the next positions to prefill. Only in PREFILL; each is given once. A
+        prompt's last position is not among them: it is the first step."""
         ...
 
-    def row(self) -> Rows:
+    def row(self) -> Row:
         """-> [R], the next step's. Only in READY; the same until `commit`."""
         ...
 
-    def peek(self, most: int) -> Rows:
-        """-> [N, R], N <= most: rows of the next steps of this segment as far as they are known, the first of them
+    def peek(self, most: int) -> Sequence[Row]:
+        """-> N rows of [R], N <= most: the next steps of this segment as far as they are known, the first of them
         `row`. What `row` will give later never differs."""
         ...
 
@@ -210,7 +215,7 @@ class Talker(Protocol):
     All calls come from one thread. A slot's number is stable for its owner; its row may move inside.
     """
 
-    arithmetic: str  # what decides last bits besides the bundle: kernels, instructions, runtime version
+    kernels: str  # whose run, and why not ours: see `Graph.kernels`
     device: str
     draft_frames: int  # K that `step` can verify at once; 0: none
 
@@ -222,9 +227,10 @@ class Talker(Protocol):
 
     def release(self, slot: int) -> None: ...
 
-    def groups(self, slots: Sequence[int], others: Sequence[int]) -> list[list[int]]:
-        """Cuts `slots`, the most urgent first, into lists that fit one call each. A call that computes idle rows anyway
-        may take some of `others`, slots that can use a step too."""
+    def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
+        """Cuts `slots`, the most urgent first, into lists that fit one call each, in that order. A call that computes
+        idle rows anyway may take some of `others`, slots that can use a step too. `call_rows`: what another call costs,
+        in idle rows."""
         ...
 
     def prefill(self, slots: IntArray, rows: Rows, offsets: IntArray, lengths: IntArray) -> Pending[BoolArray]:
@@ -285,7 +291,7 @@ class Sound(NamedTuple):
 class Vocoder(Protocol):
     """Frames to samples. State by slot inside. All calls come from one thread, which need not be the Talker's."""
 
-    arithmetic: str
+    kernels: str
 
     def warm_up(self) -> None: ...
 

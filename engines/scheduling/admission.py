@@ -7,13 +7,10 @@ equal steps. A saturated machine makes as many frames for few streams as for man
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from engines.config import EngineConfig
 from engines.scheduling.device_profile import DeviceProfile
-from engines.scheduling.policy import first_chunk
-from engines.sequence import Phase, Sequence
 
 _MOST = 3 / 4  # of capacity, that may be generated at once: each stream gains lead
 _DECREASE = 0.9
@@ -27,19 +24,10 @@ class Load:
     busy: int = 0  # of them, those being generated: not starved of text, paused or far ahead
 
 
-def load_of(sequences: Collection[Sequence], now: float) -> Load:
-    running = pending = busy = 0
-    for one in sequences:
-        if one.phase is not Phase.DRAINING and one.speaks(now):
-            running += 1
-            busy += one.wants_codes(now)
-            pending += one.first_chunk_s is None and bool(one.unread or one.segments)
-    return Load(running=running, first_pending=pending, busy=busy)
-
-
 class Admission:
-    def __init__(self, config: EngineConfig, profile: DeviceProfile) -> None:
-        self._config, self._profile = config, profile
+    def __init__(self, config: EngineConfig, profile: DeviceProfile, first_frames: tuple[int, int]) -> None:
+        """`first_frames`: of a first chunk, with time left and under load."""
+        self._config, self._profile, self._first_frames = config, profile, first_frames
         self._share = _MOST  # of capacity, that may be generated at once
         self._seen_at_s: float | None = None
         self._late_at_s = float("-inf")
@@ -50,7 +38,7 @@ class Admission:
         config = self._config
         if not self._profile.measured:
             return config.slots
-        streams = self._profile.capacity(max_batch=config.max_batch, job_codes=config.vocoder_job_codes)
+        streams = self._profile.capacity(max_batch=config.max_batch, job_frames=config.job_frames)
         return max(1, min(config.slots, int(streams)))
 
     def streams_left(self, load: Load) -> int:
@@ -60,15 +48,15 @@ class Admission:
     def predicted_ttfa_s(self, load: Load) -> float:
         """Of one more stream: the calls under way, then its own and those of the streams that wait before it."""
         config, profile, waiting = self._config, self._profile, load.first_pending + 1
-        codes = first_chunk(crowded=profile.is_crowded(load.running + 1))
-        rows = max(1, config.vocoder_job_codes // codes)
+        frames = self._first_frames[profile.is_crowded(load.running + 1)]
+        rows = max(1, config.job_frames // frames)
         batches, jobs = -(-waiting // config.max_batch), -(-waiting // rows)
         under_way_s = 0.0
         if load.busy:
             busy = min(load.busy, profile.efficient_rows(config.max_batch))
-            under_way_s = profile.step_s(busy) + profile.job_s(config.vocoder_job_codes)
-        steps_s = codes * batches * profile.step_s(min(waiting, config.max_batch))
-        return under_way_s + steps_s + jobs * profile.job_s(codes * min(waiting, rows))
+            under_way_s = profile.step_s(busy) + profile.job_s(config.job_frames)
+        steps_s = frames * batches * profile.step_s(min(waiting, config.max_batch))
+        return under_way_s + steps_s + jobs * profile.job_s(frames * min(waiting, rows))
 
     def refusal(self, load: Load) -> str | None:
         """Why one more stream cannot be served in time; None when it can, and when it would be the only one."""

@@ -68,7 +68,7 @@ class DeviceProfile:
     cores: int
     overlaps: bool  # the vocoder has a thread of its own
     steps: Curve = field(default_factory=Curve)  # by rows
-    jobs: Curve = field(default_factory=Curve)  # by codes, of all rows together
+    jobs: Curve = field(default_factory=Curve)  # by frames, of all rows together
     loop_row_s: float | None = None  # the loop's own time for one frame of one row; None until it was rehearsed
     edge_row_s: float | None = None  # the edge's; None: estimated
     correction: float = 1.0  # observed over predicted, of full batches
@@ -83,10 +83,10 @@ class DeviceProfile:
             return self.frame_s / 100 * (1 + rows / 5)
         return self.correction * (self.steps(rows) + rows * (self.loop_row_s or 0.0))
 
-    def job_s(self, codes: int) -> float:
+    def job_s(self, frames: int) -> float:
         if not self.jobs.measured:
-            return self.frame_s / 100 * (1 + codes / 3)
-        return self.correction * self.jobs(codes)
+            return self.frame_s / 100 * (1 + frames / 3)
+        return self.correction * self.jobs(frames)
 
     def rows_within(self, seconds: float, most: int) -> int:
         """Rows that one round may hold to stay within `seconds`; at least 1, at most `most`."""
@@ -113,12 +113,12 @@ class DeviceProfile:
         """Whether a step of so many streams takes a good part of the time that the frame lasts."""
         return self.step_s(running) > self.frame_s / 3
 
-    def capacity(self, *, max_batch: int, job_codes: int) -> float:
+    def capacity(self, *, max_batch: int, job_frames: int) -> float:
         """Streams at real time. The busiest worker decides, or the cores that all share."""
         rows = self.efficient_rows(max_batch)
         loop_s = self.step_s(rows) / rows
-        codes = max(1, job_codes // 2)  # first chunks are small, and jobs half full
-        vocoder_s = self.job_s(codes) / codes
+        frames = max(1, job_frames // 2)  # first chunks are small, and jobs half full
+        vocoder_s = self.job_s(frames) / frames
         edge_s = _EDGE_ROWS * (self.loop_row_s or 0.0) if self.edge_row_s is None else self.edge_row_s
         busiest_s = max(loop_s, vocoder_s) if self.overlaps else loop_s + vocoder_s
         usable = _USABLE_BESIDE if self.overlaps and self.cores > 1 else _USABLE

@@ -1,31 +1,70 @@
-"""Who runs next. Pure functions over counts and times; never an array, never a wait.
+"""What runs next: `plan(view, now)` says which slots are prefilled, stepped and vocoded, in order. Pure functions over
+counts and times; never an array, never a wait.
 
-First audio of admitted sequences comes before everything, then whoever has least lead. Idle capacity works ahead, and
-is what those get who stand back: their lead counts as endless.
+First audio comes before everything, then the least lead. Idle capacity works ahead. A plan holds as many calls of the
+speech model as fit a slice of time; a new stream waits for the end of the current one only, since the engine drops the
+rest of a plan when an urgent stream can run.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
+from collections.abc import Callable, Collection
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Generic, Protocol, TypeVar
 
-LADDER = (1, 2, 4, 8)  # codes a chunk
-SATED_CODES = 2 * LADDER[-1]  # that wait for the vocoder: its next job of a sequence, and one behind it
+from engines.scheduling.device_profile import DeviceProfile
+
 NO_AUDIO = float("-inf")  # the lead of a stream that has not sounded
+_BEGINNING = 4  # streams whose first chunks one item makes, so that the next new stream does not wait for long
+
+
+class Stream(Protocol):
+    """What a plan sees of a sequence."""
+
+    slot: int | None
+    arrived_s: float
+    made: int  # frames
+    vocoded: int  # of them, handed to the vocoder
+    quiet_frames: int  # at the start, without an audible window
+    stands_back: bool
+
+    @property
+    def can_prefill(self) -> bool: ...
+    @property
+    def can_step(self) -> bool: ...
+    @property
+    def can_vocode(self) -> bool: ...
+    @property
+    def sounds(self) -> bool: ...
+    @property
+    def pending(self) -> int: ...
+    @property
+    def available(self) -> int: ...
+    @property
+    def closes(self) -> bool: ...
+    def begins(self, now: float) -> bool: ...
+    def plays_for_s(self, now: float) -> float: ...
+    def spare_s(self, now: float, frames: int) -> float: ...
+    def words_expected_s(self, now: float) -> float: ...
+
+
+AnyStream = TypeVar("AnyStream", bound=Stream)
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
     """Leads and times at which decisions change, all of them in frames: what a frame holds is what is scheduled."""
 
-    slice_s: float  # of LM calls that are planned at once
-    words_gap_s: float  # words that follow each other faster are about to bring the next code
+    slice_s: float  # of calls that are planned at once
+    words_gap_s: float  # words that follow each other faster are about to bring the next frame
     urgent_s: float  # a lead that a step of all rows, a vocoder job and the way out could use up
-    low_water_s: float  # while a stream has less, those above the lead cap wait
-    lead_cap_s: float
-    chunk_leads_s: tuple[float, float, float]  # below which a chunk has 1, 2 or 4 codes
+    low_water_s: float  # while a stream has less, those far ahead wait
+    far_ahead_s: float
+    chunk_leads_s: tuple[float, float, float]  # below which a chunk has the first, second or third size
     fresh_s: float  # a stream that has just been submitted counts as speaking
     comfortable_s: float  # a lead with which nothing is owed for a while, however long the text
 
@@ -36,7 +75,7 @@ class Marks:
             words_gap_s=frame_s,
             urgent_s=3 * frame_s,
             low_water_s=12 * frame_s,
-            lead_cap_s=50 * frame_s,
+            far_ahead_s=50 * frame_s,
             chunk_leads_s=(3 * frame_s, 8 * frame_s, 20 * frame_s),
             fresh_s=50 * frame_s,
             comfortable_s=125 * frame_s,
@@ -47,104 +86,173 @@ class Marks:
         return lead_s < self.urgent_s
 
 
-class Row(NamedTuple):
-    """What the scheduler knows of a sequence."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View(Generic[AnyStream]):
+    """All that a plan depends on, besides the time."""
 
-    slot: int
-    lead_s: float  # -inf before its first chunk's codes, inf when it stands back
-    arrived_s: float
-    pending: int = 0  # codes that wait for the vocoder
+    streams: Collection[AnyStream]
+    profile: DeviceProfile
+    marks: Marks
+    chunk_frames: tuple[int, ...]  # sizes of vocoder jobs, rising
+    first_chunk: int  # frames, beyond those of the opening quiet, with which a stream begins, or begins again
+    max_batch: int  # rows of a call
+    job_frames: int  # rows x frames of a vocoder job
+    groups: Callable[[Items[int], Items[int], int], list[list[int]]]  # see `Talker.groups`
+    drafts: tuple[bool, ...] = ()  # whether drafts pay for 1, 2, ... rows; no more are drafted
+    has_room: bool = True  # the vocoder takes another job
+    has_urgent_room: bool = True  # the vocoder takes an urgent one
 
     @property
-    def urgency(self) -> tuple[float, float]:
-        return self.lead_s, self.arrived_s
+    def sated(self) -> int:
+        """Frames that wait for the vocoder: its next job of a stream, and one behind it."""
+        return 2 * self.chunk_frames[-1]
 
 
-def is_sated(row: Row) -> bool:
-    """Whether the vocoder is so far behind the LM that more codes would only wait."""
-    return row.pending >= SATED_CODES
+@dataclass(frozen=True, slots=True)
+class Prefill(Generic[AnyStream]):
+    streams: list[AnyStream]
 
 
-def worth_decoding(ready: Items[Row], marks: Marks) -> list[Row]:
-    """The rows that the next calls of the LM are for: of those that are not sated.
+@dataclass(frozen=True, slots=True)
+class Step(Generic[AnyStream]):
+    """One decode step of each stream; of those that have begun further ones at once, until they have made this many
+    frames beyond their opening quiet: a round between two of them would cost more than a step."""
 
-    While somebody waits for first audio it is for them and for whoever is about to run dry; while somebody is below
-    the low water, who has more than the lead cap waits. With neither, all work ahead.
+    streams: list[AnyStream]
+    first_chunk: int
+    drafts: bool | None = None  # verify drafts, or measure the plain way beside it; None: too many rows to think of it
+
+
+@dataclass(frozen=True, slots=True)
+class Vocode(Generic[AnyStream]):
+    streams: list[AnyStream]
+    frames: int  # of each
+    urgent: bool
+    next_lead_s: float | None = None  # the least lead of those that are due and do not come with it
+
+
+def plan(view: View[AnyStream], now: float) -> list[Prefill[AnyStream] | Step[AnyStream] | Vocode[AnyStream]]:
+    """A vocoder job, then prefills, then steps."""
+    job, _ = vocode(view, now)
+    return [*([job] if job is not None else []), *calls(view, now)]
+
+
+# -- the speech model ------------------------------------------------------------------------------------------------
+
+
+def calls(view: View[AnyStream], now: float) -> list[Prefill[AnyStream] | Step[AnyStream]]:
+    prompts = sorted((one for one in view.streams if one.can_prefill), key=lambda one: urgency(view, one, now))
+    found: list[Prefill[AnyStream] | Step[AnyStream]] = [
+        Prefill(prompts[at : at + _BEGINNING]) for at in range(0, len(prompts), _BEGINNING)
+    ]
+    steppable = [(urgency(view, one, now), one) for one in view.streams if one.can_step and one.pending < view.sated]
+    wanted = sorted(_worth_stepping(view, steppable), key=lambda item: item[0])
+    first = view.first_chunk
+    new = [one for (lead_s, _, _), one in wanted if lead_s == NO_AUDIO]
+    others = [one for (lead_s, _, _), one in wanted if lead_s != NO_AUDIO]
+    if len(wanted) <= len(view.drafts):
+        alone = bool(view.drafts) and view.drafts[0]
+        batches = [[one] for one in new] if alone else [new]
+        found += [Step(batch, first, alone) for batch in batches if batch]
+        return found + ([Step(others, first, view.drafts[len(others) - 1])] if others else [])
+    found += [Step(new[at : at + _BEGINNING], first) for at in range(0, len(new), _BEGINNING)]
+    return found + [Step(group, first) for group in _groups(view, others, [one for _, one in steppable])]
+
+
+def urgency(view: View[AnyStream], stream: AnyStream, now: float) -> tuple[float, float, int]:
+    """(lead at the speech model, arrival, slot), the most urgent least."""
+    lead_s = stream.spare_s(now, stream.made)
+    if lead_s == NO_AUDIO and stream.made >= stream.quiet_frames + view.first_chunk:
+        lead_s = stream.made * view.profile.frame_s  # its first chunk waits for the vocoder, not for more frames
+    return lead_s, stream.arrived_s, stream.slot or 0
+
+
+Urgent = tuple[tuple[float, float, int], AnyStream]
+
+
+def _worth_stepping(view: View[AnyStream], ready: list[Urgent[AnyStream]]) -> list[Urgent[AnyStream]]:
+    """While first audio waits, only those and streams about to run dry; while one is below the low water, those far
+    ahead wait. With neither, all work ahead."""
+    leads_s = [item[0][0] for item in ready]
+    least_s = min(leads_s, default=math.inf)
+    if least_s == NO_AUDIO:
+        limit_s = view.marks.urgent_s
+    else:
+        limit_s = view.marks.far_ahead_s if least_s < view.marks.low_water_s else math.inf
+    return [item for item, lead_s in zip(ready, leads_s, strict=True) if lead_s < limit_s or limit_s == math.inf]
+
+
+def _groups(view: View[AnyStream], wanted: list[AnyStream], able: list[AnyStream]) -> list[list[AnyStream]]:
+    """Calls for the most urgent of `wanted`, as many as a slice of time allows, in parts that are efficient and no
+    longer. Idle rows that a call computes anyway step others that are able to."""
+    by_slot = {one.slot: one for one in able}
+    most = view.profile.rows_within(view.marks.slice_s, view.max_batch)
+    enough = view.profile.efficient_rows(view.max_batch)
+    slots, others = (
+        [one.slot for one in wanted[:most] if one.slot is not None],
+        [one for one in by_slot if one is not None],
+    )
+    found = []
+    for group in view.groups(slots, others, view.profile.rows_of_a_call()):
+        parts = max(1, round(len(group) / enough))
+        ends = [at * len(group) // parts for at in range(parts + 1)]
+        found += [[by_slot[slot] for slot in group[first:last]] for first, last in pairwise(ends)]
+    return found
+
+
+# -- the vocoder -----------------------------------------------------------------------------------------------------
+
+
+def vocode(view: View[AnyStream], now: float) -> tuple[Vocode[AnyStream] | None, float]:
+    """The next job, and when to look again should nothing change until then.
+
+    The most urgent stream whose chunk is large enough for its lead goes first, with those of as many frames; a stream
+    that can wait never goes with an urgent one, since every row makes the job longer.
     """
-    ready = [row for row in ready if not is_sated(row)]
-    if any(row.lead_s == NO_AUDIO for row in ready):
-        return [row for row in ready if marks.is_urgent(row.lead_s)]
-    if any(row.lead_s < marks.low_water_s for row in ready):
-        return [row for row in ready if row.lead_s < marks.lead_cap_s]
-    return ready
-
-
-def batch_runs(ready: Items[Row], max_batch: int, max_gap: int) -> list[tuple[int, int]]:
-    """Ranges of slots [first, last) to step, disjoint, of `max_batch` rows in all; one call of the LM each.
-
-    Neighbours are joined over at most `max_gap` others, whose rows are computed for nothing but cost less than another
-    call. The ranges with the most urgent rows go first; when not all fit, of the last one the part around its most
-    urgent row with the least lead in it.
-
-        slots   0 1 . 3 . . . . . . 10 .  12        . = not wanted
-        runs   [0       4)         [10      13)     a gap of at most `max_gap`
-    """
-    runs: list[list[Row]] = []
-    for row in sorted(ready, key=lambda one: one.slot):
-        if runs and row.slot - runs[-1][-1].slot - 1 <= max_gap:
-            runs[-1].append(row)
-        else:
-            runs.append([row])
-    chosen, left = [], max_batch
-    for run in sorted(runs, key=lambda rows: min(row.urgency for row in rows)):
-        if left <= 0:
-            break
-        first, last = _most_urgent_part(run, left)
-        chosen.append((first, last))
-        left -= last - first + max_gap  # another call costs as much as a few rows
-    return chosen
-
-
-def _most_urgent_part(run: list[Row], most: int) -> tuple[int, int]:
-    """A range of at most `most` slots of a run (which may have gaps), its most urgent row inside."""
-    if run[-1].slot + 1 - run[0].slot <= most:
-        return run[0].slot, run[-1].slot + 1
-    urgent = min(range(len(run)), key=lambda index: run[index].urgency)
-    # Who has sounded and who has not are both worth having; a long lead is worth little.
-    worths = [1.0 / (1.0 + max(0.0, row.lead_s)) for row in run]
-    best: tuple[float, int, int] | None = None
-    last = 0
-    for first in range(urgent + 1):
-        last = max(last, first)
-        while last + 1 < len(run) and run[last + 1].slot - run[first].slot < most:
-            last += 1
-        if last < urgent:
+    look_again_s, due = math.inf, list[tuple[tuple[float, float, int], int, AnyStream]]()
+    if not view.has_urgent_room:
+        return None, look_again_s
+    for stream in view.streams:
+        if not stream.can_vocode or (not view.has_room and stream.plays_for_s(now) >= view.marks.urgent_s):
             continue
-        worth = sum(worths[first : last + 1])
-        if best is None or worth > best[0]:
-            best = (worth, run[first].slot, run[last].slot + 1)
-    assert best is not None, "the part from the most urgent row on always holds it"
-    return best[1], best[2]
+        lead_s, available = stream.spare_s(now, stream.vocoded), stream.available
+        if (not view.has_room and not view.marks.is_urgent(lead_s)) or not (available or stream.closes):
+            continue
+        count = chunk_frames(view, stream, available, lead_s, now, no_more=stream.closes)
+        if not count and available and not (stream.can_step or stream.can_prefill):
+            if (expected_s := stream.words_expected_s(now)) > 0:
+                look_again_s = min(look_again_s, now + expected_s)
+            else:
+                count = chunk_frames(view, stream, available, lead_s, now, no_more=True)
+        if count or not available:
+            due.append(((lead_s, stream.arrived_s, stream.slot or 0), count, stream))
+    if not due:
+        return None, look_again_s
+    due.sort(key=lambda item: item[0])
+    (least_s, _, _), frames, _ = due[0]
+    urgent = view.marks.is_urgent(least_s)
+    fits = [item[1] == frames and view.marks.is_urgent(item[0][0]) == urgent for item in due]
+    rows = max(1, view.job_frames // max(1, frames))
+    chosen = [item[2] for item, fit in zip(due, fits, strict=True) if fit][:rows]
+    left_s = next((item[0][0] for item in due if item[2] not in chosen), None)
+    return Vocode(chosen, frames, urgent, left_s), look_again_s
 
 
-def first_chunk(*, crowded: bool) -> int:
-    """Codes of the chunk with which a stream begins, or goes on once its text had run out. More of them where many
-    streams run: the next chunk takes longer to come.
-
-    Codes of the opening quiet are not counted. Never one alone where there may be two: its 18 ms after overlap are
-    played before the next chunk can be relied on.
-    """
-    return 4 if crowded else 2
-
-
-def chunk_codes(pending: int, lead_s: float, marks: Marks, *, first: int | None, no_more: bool) -> int:
-    """How many of `pending` codes to vocode now, 0 to wait for more. Larger chunks cost less; lead buys patience.
-    `first`: of the chunk with which a stream begins, its opening quiet included; None once it has begun."""
-    if pending == 0:
+def chunk_frames(
+    view: View[AnyStream], stream: AnyStream, available: int, lead_s: float, now: float, *, no_more: bool
+) -> int:
+    """How many of the available frames to vocode now, 0 to wait for more. Larger chunks cost less; lead buys
+    patience."""
+    sizes = view.chunk_frames
+    if available == 0:
         return 0
-    if first is not None:
-        return min(pending, LADDER[-1]) if pending >= min(first, LADDER[-1]) or no_more else 0
-    wanted = LADDER[bisect_right(marks.chunk_leads_s, lead_s)]
-    if pending < wanted and not no_more:
+    if stream.begins(now):
+        first = min(max(0, stream.quiet_frames - stream.vocoded) + view.first_chunk, sizes[-1])
+        if available < first and not no_more:
+            return 0
+        most = min(available, sizes[-1])
+        return most if stream.closes and most == available else most // sizes[0] * sizes[0]
+    wanted = sizes[min(bisect_right(view.marks.chunk_leads_s, lead_s), len(sizes) - 1)]
+    if available < wanted and not no_more:
         return 0
-    return max(size for size in LADDER if size <= pending)
+    return max((size for size in sizes if size <= available), default=available if stream.closes else 0)

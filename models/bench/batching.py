@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Submit
@@ -87,7 +88,7 @@ def main() -> None:
 
     @functools.lru_cache(maxsize=4)
     def engine(slots: int) -> Engine:
-        return Engine(bundle, EngineConfig(slots=slots))
+        return load_engine(bundle, EngineConfig(slots=slots))
 
     for line in sys.stdin:
         job = json.loads(line)

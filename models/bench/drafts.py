@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.progress import track
 
+from engines.assemble import load_engine
 from engines.benchmark import TEXT
 from engines.bundle import Bundle, load_bundle
 from engines.config import DraftMode, EngineConfig
@@ -27,7 +28,7 @@ from engines.messages import Append, Chunk, EndText, Finished, Submit
 from engines.runtime.ort import ort
 
 STREAMS = (1, 2, 4, 8, 16)
-COUNTED = ("tokens", "lm_rows", "drafts_proposed", "drafts_accepted", "drafts_tolerated")
+COUNTED = ("frames", "lm_rows", "drafts_proposed", "drafts_accepted", "drafts_tolerated")
 EXACT = {"off": DraftMode.OFF, "on": DraftMode.ON, "auto": DraftMode.AUTO}
 NEAR = {"on, tolerance 1": DraftMode.ON, "auto, tolerance 1": DraftMode.AUTO}
 
@@ -36,7 +37,7 @@ def speak(engine: Engine, streams: int) -> tuple[str, float]:
     """A digest of all audio, and its seconds."""
     digest, audio_s, left = [hashlib.sha256() for _ in range(streams)], 0.0, streams
     for index in range(streams):
-        voice = engine.bundle.voices[index % len(engine.bundle.voices)].id
+        voice = engine.spec.voices[index % len(engine.spec.voices)].id
         engine.submit(Submit(request_id=str(index), voice=voice, seed=index))
         engine.submit(Append(request_id=str(index), text=TEXT))
         engine.submit(EndText(request_id=str(index)))
@@ -59,7 +60,7 @@ def measure(bundle: Bundle, streams: int, rounds: int) -> dict[str, Any]:
         most = max(2, streams) if mode is DraftMode.ON else 2
         tolerance = 1 if way in NEAR else 0
         config = EngineConfig(slots=streams, drafts=mode, draft_rows=most, draft_tolerance=tolerance, sheds=False)
-        engines[way] = Engine(bundle, config)
+        engines[way] = load_engine(bundle, config)
         speak(engines[way], streams)  # memory, bindings, and what the switch learns
     rows: dict[str, dict[str, list[float]]] = {way: {} for way in engines}
     said = set()
@@ -72,7 +73,7 @@ def measure(bundle: Bundle, streams: int, rounds: int) -> dict[str, Any]:
                 said.add(digest)
             made = {name: count - before.counters[name] for name, count in after.counters.items() if name in COUNTED}
             found = {
-                "tokens_per_row": made["tokens"] / made["lm_rows"],
+                "frames_per_row": made["frames"] / made["lm_rows"],
                 "accepted_share": made["drafts_accepted"] / max(1, made["drafts_proposed"]),
                 "tolerated_share": made["drafts_tolerated"] / max(1, made["drafts_proposed"]),
                 "lm_ms_per_audio_s": 1000 * (after.lm_busy_s - before.lm_busy_s) / audio_s,
@@ -116,7 +117,7 @@ def page(figures: dict[str, Any]) -> str:
     for row in figures["rows"]:
         for way in EXACT | NEAR:
             one = row[way]
-            cells = [row["streams"], way, f"{one['tokens_per_row']:.2f}", f"{one['accepted_share']:.0%}"]
+            cells = [row["streams"], way, f"{one['frames_per_row']:.2f}", f"{one['accepted_share']:.0%}"]
             cells.append(f"{one['tolerated_share']:.0%}")
             cells += [f"{one['lm_ms_per_audio_s']:.2f}", f"{one['real_time_factor']:.4f}"]
             lines.append("| " + " | ".join(map(str, cells)) + " |")

@@ -15,8 +15,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from engines.assemble import speech_model
 from engines.bundle import Bundle, load_bundle
-from engines.runtime.onnx_cpu import OnnxLm
+from engines.families.phone_pointer.networks import SpeechModel
 
 RUN_STEPS = 32  # a job steps from context - 16 to context + 15, then starts again
 
@@ -32,17 +33,17 @@ def bundle_of(arguments: list[str]) -> Bundle:
     return msgspec.structs.replace(bundle, folder=file.parent, lm=lm, drafts=None)
 
 
-def step_times_s(lm: OnnxLm, batch: int, context: int, seconds: float) -> list[float]:
+def step_times_s(lm: SpeechModel, batch: int, context: int, seconds: float) -> list[float]:
     """Wall time of every step. All rows stand at the same context."""
-    inputs, rng = lm.inputs, np.random.default_rng(0)
-    inputs.features[:batch, 0, 0] = rng.integers(0, 4096, batch)
+    rng = np.random.default_rng(0)
+    lm.features[:batch, 0] = rng.integers(0, 4096, batch)
     first = max(0, context - RUN_STEPS // 2)
     times: list[float] = []
     spent_s = 0.0
     while True:
         for past in range(first, first + RUN_STEPS):
             started = time.perf_counter()
-            inputs.past[:batch] = past
+            lm.past[:batch] = past
             lm.step(0, batch)
             times.append(time.perf_counter() - started)
             spent_s += times[-1]
@@ -54,8 +55,8 @@ def main() -> None:
     bundle = bundle_of(sys.argv[1:])
 
     @functools.lru_cache(maxsize=8)
-    def runtime(batch: int, threads: int) -> OnnxLm:
-        return OnnxLm(bundle, slots=batch, threads=threads)
+    def runtime(batch: int, threads: int) -> SpeechModel:
+        return speech_model(bundle, slots=batch, threads=threads)
 
     for line in sys.stdin:
         job = json.loads(line)

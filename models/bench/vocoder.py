@@ -13,16 +13,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from engines.assemble import spectrum_model
 from engines.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.networks import SpectrumModel, pure
 from engines.randomness import noise
-from engines.runtime.base import pure
-from engines.runtime.onnx_cpu import OnnxVocoder
 
 SHAPES = [(1, 1), (1, 2), (1, 4), (1, 8), (2, 4), (4, 4), (4, 8), (8, 4), (32, 1), (8, 8), (16, 8)]
 CALLS = 25  # in a turn
 
 
-def turn_s(bundle: Bundle, vocoder: OnnxVocoder, rows: int, codes: int) -> float:
+def turn_s(bundle: Bundle, vocoder: SpectrumModel, rows: int, codes: int) -> float:
     """Median seconds of a call with `codes` codes in each of `rows` rows."""
     rng = np.random.default_rng([rows, codes])
     said = rng.integers(0, bundle.codes.count, (rows, codes))
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     turns = parser.parse_args().turns
     bundle = load_bundle()
-    ours, theirs = OnnxVocoder(bundle), OnnxVocoder(bundle, own_kernels="off")
+    ours, theirs = spectrum_model(bundle), spectrum_model(bundle, own_kernels="off")
     times: dict[tuple[int, int], list[tuple[float, float]]] = {shape: [] for shape in SHAPES}
     for _ in range(turns):
         for rows, codes in SHAPES:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle, load_bundle
 from engines.config import DraftMode
-from engines.engine import Engine, EngineConfig
+from engines.engine import EngineConfig
 from engines.synth import speak
 from models.judge.forced import forced
 from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate
@@ -35,7 +36,7 @@ Figures = dict[str, dict[str, float]]  # "rms everyday wer" -> fp32, int8, worse
 
 
 def spoken(bundle: Bundle, voice: str, texts: list[str]) -> list[NDArray[np.int16]]:
-    engine = Engine(bundle, EngineConfig(slots=1, workers=False, drafts=DraftMode.OFF))
+    engine = load_engine(bundle, EngineConfig(slots=1, workers=False, drafts=DraftMode.OFF))
     found = [speak(engine, text, voice=voice, seed=SEED, sample_rate_hz=SAMPLE_RATE_HZ).pcm for text in texts]
     engine.close()
     return [np.frombuffer(pcm, np.int16) for pcm in found]

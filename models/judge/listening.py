@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle, load_bundle
-from engines.engine import Engine, EngineConfig
+from engines.engine import EngineConfig
 from engines.synth import speak
 from models.codec import SAMPLES_PER_CODE, Codec
 from models.encode import load_codec
@@ -78,7 +79,7 @@ def spectrograms(rows: dict[str, Samples], path: Path) -> None:
 
 def write(bundle: Bundle, codec: Codec, program: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    engine, sections, lines = Engine(bundle, EngineConfig(workers=False)), [], []
+    engine, sections, lines = load_engine(bundle, EngineConfig(workers=False)), [], []
     for voice in bundle.voices:
         (theirs,) = teacher.speak(program, voice.id, [TEXT])
         ours = np.frombuffer(speak(engine, TEXT, voice=voice.id, seed=1, sample_rate_hz=SAMPLE_RATE_HZ).pcm, np.int16)

@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
 from engines.errors import UnspeakableText
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500, help="the first 300 are the list of earlier figures")
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"))
     arguments = parser.parse_args()
-    engine = Engine(load_bundle(arguments.bundle), EngineConfig(workers=False))
+    engine = load_engine(load_bundle(arguments.bundle), EngineConfig(workers=False))
     front_end = FrontEnd.load()
     problems, ratios, ours, refused = [], [], [], 0
     for text in track(texts(arguments.count), description="speaking"):
@@ -104,7 +105,7 @@ def main() -> None:
             continue
         problems += [f"{text[:60]!r}: {one}" for one in wrong]
         ours.append((text, speech_seconds(np.frombuffer(spoken.pcm, np.int16))))
-    voice = engine.bundle.voices[0].id
+    voice = engine.spec.voices[0].id
     theirs = teacher.speak(arguments.teacher, voice, [front_end.script(text) for text, _ in ours])
     for (text, seconds), samples in zip(ours, theirs, strict=True):
         ratios.append((seconds / speech_seconds(samples), text))

@@ -9,11 +9,11 @@ import torch
 from pesq import pesq
 from pystoi import stoi
 
+from engines.assemble import spectrum_model
 from engines.bundle import Bundle
+from engines.families.phone_pointer.networks import pure
 from engines.families.phone_pointer.overlap_add import OverlapAdd
 from engines.randomness import noise
-from engines.runtime.base import pure
-from engines.runtime.onnx_cpu import OnnxVocoder
 from models.codec import Codec
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
 from models.mel import LogMel
@@ -66,7 +66,7 @@ def distances(mel: LogMel, ours: torch.Tensor, theirs: torch.Tensor) -> tuple[fl
 
 def served(bundle: Bundle, codes: np.ndarray, speaker: int) -> torch.Tensor:
     """codes [T] -> samples [1, T * 640] as a listener at 16 kHz gets them."""
-    vocoder, rate = OnnxVocoder(bundle), OverlapAdd(bundle, SAMPLE_RATE_HZ)
+    vocoder, rate = spectrum_model(bundle), OverlapAdd(bundle, SAMPLE_RATE_HZ)
     excitation = noise(1, 0, bundle.look_back + len(codes) * bundle.samples_per_code)[None]
     state = vocoder.initial_state(1)
     as_it_is = pure(len(bundle.voices), speaker), np.ones(1, np.float32)

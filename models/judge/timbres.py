@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
 from engines.families.phone_pointer.voice_mix import cast, parse_mix
@@ -39,7 +40,7 @@ ROWS: tuple[tuple[str, str | None, float], ...] = (
 def spoken(
     engine: Engine, voice: str, timbre: str | None, pitch_semitones: float, texts: list[str]
 ) -> list[NDArray[np.int16]]:
-    names = {one.id: one.id for one in engine.bundle.voices}
+    names = {one.id: one.id for one in engine.spec.voices}
     casting = cast(parse_mix(voice, names), None if timbre is None else parse_mix(timbre, names))
     made = []
     for text in texts:
@@ -108,7 +109,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"))
     arguments = parser.parse_args()
-    engine = Engine(load_bundle(arguments.bundle), EngineConfig(slots=1, workers=False))
+    engine = load_engine(load_bundle(arguments.bundle), EngineConfig(slots=1, workers=False))
     write(judge(engine), arguments.out)
     engine.close()
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
 from engines.synth import speak
@@ -138,7 +139,7 @@ def main() -> None:
     arguments = parser.parse_args()
     aligner = Aligner()
     texts = sentences(aligner, arguments.lists.split(","), arguments.limit)
-    engine = Engine(load_bundle(arguments.bundle), EngineConfig(workers=False))
+    engine = load_engine(load_bundle(arguments.bundle), EngineConfig(workers=False))
     rows: dict[str, Figures] = {}
     for voice in arguments.voices.split(","):
         for speed in arguments.speeds.split(","):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.config import MAX_SPEED, MIN_SPEED
+from engines.families.phone_pointer.family import MAX_SPEED, MIN_SPEED
 
 _HOP_S = 0.0125
 _SEARCH_S = 0.008  # to both sides: together more than a period of a voice of 65 Hz

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from engines.playout import Playout
 from server.access import Caller
 from server.errors import Outcome
 from server.logs import get_logger
 from server.metrics import Metrics, Protocol
-from server.speech.playout import Playout
 
 log = get_logger()
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from engines.sequence import WORDS_A_SLICE
+from engines.families.phone_pointer.script import WORDS_A_SLICE
 from engines.text import FrontEnd, TextStream, parse_dictionary
 from engines.text.context import MAX_TOKEN_CHARS
 from engines.text.pronunciation import MAX_SAY_CHARS

@@ -101,7 +101,7 @@ def test_a_vocoder_job_that_was_frozen_with_the_machine_is_no_hang() -> None:
 
     async def scenario() -> None:
         stats = EngineStats(
-            running=1, waiting=0, slots=4, kv_blocks_used=1, kv_blocks_total=8, lm_steps=1, lm_busy_s=0.5,
+            running=1, waiting=0, slots=4, lm_steps=1, lm_busy_s=0.5,
             vocoder_busy_s=0.25, capacity=3, streams_left=2, predicted_ttfa_s=0.04,
         )  # fmt: skip
         client = EngineClient(Settings(engine_silence_s=5), voice="rms")

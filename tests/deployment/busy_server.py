@@ -20,7 +20,7 @@ def metrics() -> Metrics:
 def engine(rounds: int) -> EngineStats:
     tally = Tally(bounds=(0.01, 1.0), counts=(rounds, rounds, 0), sum=0.5 * rounds)
     return EngineStats(
-        running=1, waiting=0, slots=8, kv_blocks_used=1, kv_blocks_total=8, lm_steps=rounds, lm_busy_s=0.1 * rounds,
+        running=1, waiting=0, slots=8, lm_steps=rounds, lm_busy_s=0.1 * rounds,
         vocoder_busy_s=0.1 * rounds, capacity=8, streams_left=7, predicted_ttfa_s=0.01,
         counters={"guard_silence": rounds, "retimed": rounds, "drafts_proposed": 2 * rounds, "drafts_accepted": rounds},
         tallies={"batch_rows": tally, "lm_step_s": tally, "vocoder_step_s": tally},

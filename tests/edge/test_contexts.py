@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.speech.playout import Playout
+from engines.playout import Playout
 from server.speech.transcript import Transcript
 from tests.edge.toy import WORD_S, AsgiSocket, FakeClock, serving, word_pcm
 

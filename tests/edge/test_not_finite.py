@@ -16,11 +16,15 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.config import EngineConfig
 from engines.engine import Engine
-from engines.runtime.base import FloatArray, IntArray, State
-from engines.runtime.onnx_cpu import OnnxLm, OnnxVocoder
+from engines.families.phone_pointer.networks import SpectrumModel, SpeechModel, State
+from engines.families.phone_pointer.talker import PointerTalker
+from engines.families.phone_pointer.vocoder import PointerVocoder
+from engines.runtime.base import FloatArray, IntArray
+from engines.runtime.onnx_cpu import OnnxCpu
 from server.app import create_app
 from server.engine import worker as engine_worker
 from server.settings import Settings
@@ -39,25 +43,25 @@ class Poison:
         self.in_vocoder: set[int] = set()
 
 
-class PoisonedLm(OnnxLm):
+class PoisonedLm(SpeechModel):
     poison: Poison
 
     first_speaker: int
 
     def step(self, first: int, last: int) -> FloatArray:
-        bad = np.isin(self.inputs.features[first:last, 0, -1] - self.first_speaker, list(self.poison.in_lm))
+        bad = np.isin(self.features[first:last, -1] - self.first_speaker, list(self.poison.in_lm))
         code_logits = super().step(first, last).copy()
         code_logits[bad] = np.nan
         return code_logits
 
-    def verify(self, slot: int) -> FloatArray:
-        code_logits = super().verify(slot).copy()
-        if int(self.ahead.features[0, 0, -1]) - self.first_speaker in self.poison.in_lm:
+    def verify(self, slot: int, features: IntArray) -> FloatArray:
+        code_logits = super().verify(slot, features).copy()
+        if int(features[0, -1]) - self.first_speaker in self.poison.in_lm:
             code_logits[:] = np.nan
         return code_logits
 
 
-class PoisonedVocoder(OnnxVocoder):
+class PoisonedVocoder(SpectrumModel):
     poison: Poison
 
     def run(
@@ -85,10 +89,11 @@ class Lives:
 
         def load() -> Engine:
             bundle = load_bundle(folder)
-            lm, vocoder = PoisonedLm(bundle, config.slots), PoisonedVocoder(bundle)
+            lm, vocoder = PoisonedLm(bundle, OnnxCpu(), config.slots), PoisonedVocoder(bundle, OnnxCpu())
             lm.first_speaker = bundle.adapter.offsets["speaker"]
             lm.poison = vocoder.poison = poison
-            return Engine(bundle, config, lm=lm, vocoder=vocoder)
+            talker = PointerTalker(bundle, lm)
+            return load_engine(bundle, config, talker=talker, vocoder=PointerVocoder(bundle, vocoder, config.slots))
 
         engine_worker.run_engine(end, load)
 

@@ -124,8 +124,6 @@ def test_metrics_have_a_port_of_their_own_when_asked() -> None:
             "tts_streams_active 0.0",
             "tts_requests_running",
             "tts_requests_waiting",
-            "tts_kv_cache_usage_ratio",
-            "tts_kv_blocks_free",
             "tts_own_kernels",
             "tts_engine_up 1.0",
             'tts_requests_total{outcome="ok",protocol="parlando.v1"} 1.0',

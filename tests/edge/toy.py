@@ -140,8 +140,8 @@ class ToyEngine:
 
     def _stats(self) -> EngineStats:
         return EngineStats(
-            running=len(self.voices), waiting=0, slots=4, kv_blocks_used=len(self.voices), kv_blocks_total=8,
-            lm_steps=1, lm_busy_s=0.5, vocoder_busy_s=0.25, capacity=3, streams_left=3 - len(self.voices),
+            running=len(self.voices), waiting=0, slots=4, lm_steps=1, lm_busy_s=0.5,
+            vocoder_busy_s=0.25, capacity=3, streams_left=3 - len(self.voices),
             predicted_ttfa_s=0.04,
             counters=self.counters,
             tallies={

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle, load_bundle
 from engines.engine import Engine, EngineConfig
-from engines.families.phone_pointer.voice_mix import Timbre
-from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit
+from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit, Timbre
 from engines.runtime.kernels import FORMS, OFF, runs
-from engines.runtime.onnx_cpu import arithmetic
 from tests.engine.driving import settle
 
 TABLE = Path(__file__).with_name("pinned.json")
@@ -97,7 +96,7 @@ def utterances() -> list[Utterance]:
 
 
 def kind(engine: Engine) -> str:
-    return arithmetic(engine.stats().kernels)
+    return engine.stats().arithmetic
 
 
 def hash_all(engine: Engine) -> dict[str, Hashes]:
@@ -150,7 +149,7 @@ def _hashes(events: list[Event]) -> Hashes:
 def engines_of_all_kinds(bundle: Bundle) -> list[Engine]:
     """One engine for each kind of kernels that this machine runs."""
     kinds = [*(form for form in FORMS if runs(form)), OFF]
-    return [Engine(bundle, EngineConfig(slots=12, workers=False, own_kernels=one, sheds=False)) for one in kinds]
+    return [load_engine(bundle, EngineConfig(slots=12, workers=False, own_kernels=one, sheds=False)) for one in kinds]
 
 
 def main() -> None:

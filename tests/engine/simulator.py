@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
-from engines.engine import Engine
 from engines.messages import (
     Append,
     Chunk,
@@ -19,7 +19,7 @@ from engines.messages import (
     Submit,
     WaitingForText,
 )
-from tests.engine.toys import FakeClock, ToyDurations, ToyLm, ToyVocoder
+from tests.engine.toys import FakeClock, ToyDurations, ToyTalker, ToyVocoder
 
 SHORT = "Please hold the line while I look."
 LONG = " ".join(["It was a long road and nobody knew where it went, but we followed it all the same."] * 40)
@@ -102,11 +102,11 @@ class Simulator:
     ) -> None:
         self.bundle, self.clock = bundle, TickingClock(machine.read_s)
         self.config = config or EngineConfig(slots=64, workers=False, drafts=DraftMode.OFF)
-        self.lm = ToyLm(bundle, self.config.slots, self.clock, *machine.step_s)
+        self.lm = ToyTalker(bundle, self.clock, *machine.step_s)
         self.vocoder = ToyVocoder(bundle, self.clock, *machine.job_s)
         self.durations = ToyDurations(bundle, phone_codes)
-        self.engine = Engine(
-            bundle, self.config, self.clock, lm=self.lm, vocoder=self.vocoder, durations=self.durations
+        self.engine = load_engine(
+            bundle, self.config, self.clock, talker=self.lm, vocoder=self.vocoder, durations=self.durations
         )
         if measured:
             self.engine.measure()
@@ -116,7 +116,7 @@ class Simulator:
     def becomes(self, machine: Machine) -> None:
         self.clock.read_s = machine.read_s
         self.lm.base_s, self.lm.row_s = machine.step_s
-        self.vocoder.base_s, self.vocoder.code_s = machine.job_s
+        self.vocoder.base_s, self.vocoder.frame_s = machine.job_s
 
     @property
     def stats(self) -> EngineStats:
@@ -126,9 +126,9 @@ class Simulator:
     def capacity(self) -> int:
         return self.stats.capacity
 
-    def ask(self, name: str, text: str, *, end: bool = True, max_lead_s: float | None = None) -> None:
+    def ask(self, name: str, text: str, *, end: bool = True) -> None:
         self.listeners[name] = Listener(self.clock.now_s)
-        self.engine.submit(Submit(request_id=name, voice=self.bundle.voices[0].id, seed=1, max_lead_s=max_lead_s))
+        self.engine.submit(Submit(request_id=name, voice=self.bundle.voices[0].id, seed=1))
         self.engine.submit(Append(request_id=name, text=text))
         if end:
             self.engine.submit(EndText(request_id=name))

@@ -21,7 +21,7 @@ def profile(step_s: tuple[float, float] = (0.3e-3, 0.1e-3), *, overlaps: bool = 
 
 
 def admission(of: DeviceProfile, **settings: float) -> Admission:
-    return Admission(EngineConfig(slots=512, **settings), of)  # type: ignore[arg-type]
+    return Admission(EngineConfig(slots=512, **settings), of, (2, 4))  # type: ignore[arg-type]
 
 
 def test_a_curve_is_straight_between_and_beyond_what_was_measured() -> None:

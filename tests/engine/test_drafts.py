@@ -4,54 +4,61 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Items
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from engines.assemble import load_engine, speech_model
 from engines.bundle import Bundle
 from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
 from engines.errors import ConfigError
-from engines.families.phone_pointer.forecast import Drafter, NgramDrafter
+from engines.families.base import Drafter, Frames, Rows, Sampling
 from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
 from engines.runtime.base import IntArray
-from engines.runtime.onnx_cpu import OnnxLm
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Sequence
 from engines.speculation import DraftSwitch
 from engines.text import FrontEnd
 from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
-from tests.engine.toys import FakeClock, ToyVocoder
+from tests.engine.toys import FakeClock, NgramDrafter, ToyVocoder
 
 LISTS = Path(__file__).parents[2] / "models" / "judge" / "lists"
 Picks = dict[int, list[int]]  # by seed: what was said
 
 
-class Foreseeing:
+class Foreseeing(NgramDrafter):
     """Knows what will be said, and says something else for a share of its guesses."""
 
-    def __init__(self, picks: Picks, wrong: float, length: int = 2) -> None:
-        self.picks, self.wrong, self.length = picks, wrong, length  # as many as the bundle's graph can check
+    def __init__(self, picks: Picks, wrong: float, frames: int = 2) -> None:
+        super().__init__(frames)  # as many as the bundle's graph can check
+        self.picks, self.wrong = picks, wrong
         self.rng = random.Random(4)
 
-    def propose(self, sequence: Sequence, ahead: IntArray) -> list[int]:
-        done = len(sequence.codes)
-        following = self.picks[sequence.request.seed][done : done + min(self.length, len(ahead))]
-        return [(code + 1) % 4096 if self.rng.random() < self.wrong else code for code in following]
+    def propose(
+        self, rows: Rows, counts: IntArray, sampling: Items[Sampling], keys: IntArray, made: Items[Frames]
+    ) -> Frames:
+        drafted = np.zeros((len(rows), self.frames, 1), np.int64)
+        for row, (seed, done) in enumerate(keys.tolist()):
+            for place, code in enumerate(self.picks[seed][done : done + self.frames]):
+                drafted[row, place] = (code + 1) % 4096 if self.rng.random() < self.wrong else code
+        return drafted
 
 
 def make(bundle: Bundle, front_end: FrontEnd, drafter: Drafter, **settings: object) -> Engine:
     defaults: dict[str, object] = {"slots": 12, "workers": False, "drafts": DraftMode.ON}
     config = EngineConfig(**(defaults | settings))  # type: ignore[arg-type]
-    return Engine(bundle, config, front_end=front_end, drafter=drafter)
+    return load_engine(bundle, config, front_end=front_end, drafter=drafter)
 
 
 def say(engine: Engine, texts: list[str], temperature: float | None = None) -> list[bytes]:
     """All at once; the text's place is its seed and picks its voice."""
     for seed, text in enumerate(texts):
-        voice = engine.bundle.voices[seed % 2].id
+        voice = engine.spec.voices[seed % 2].id
         engine.submit(Submit(request_id=str(seed), voice=voice, seed=seed, temperature=temperature))
         engine.submit(Append(request_id=str(seed), text=text))
         engine.submit(EndText(request_id=str(seed)))
@@ -64,13 +71,13 @@ def say(engine: Engine, texts: list[str], temperature: float | None = None) -> l
 def picks(monkeypatch: pytest.MonkeyPatch) -> Picks:
     """What the LM says from now on, by seed."""
     said: Picks = {}
-    take_code = Sequence.take_code
+    commit = Sequence.commit
 
-    def record(self: Sequence, code: int) -> None:
-        said.setdefault(self.request.seed, []).append(code)
-        take_code(self, code)
+    def record(self: Sequence, frame: Frames, *made: Any) -> bool:
+        said.setdefault(self.request.seed, []).append(int(frame[0]))
+        return commit(self, frame, *made)
 
-    monkeypatch.setattr(Sequence, "take_code", record)
+    monkeypatch.setattr(Sequence, "commit", record)
     return said
 
 
@@ -88,7 +95,7 @@ def test_drafts_change_no_byte(
         assert say(engine, [text], temperature) == expected
         counters = engine.stats().counters
         if wrong == 0:
-            assert counters["drafts_accepted"] > 0.5 * counters["tokens"], "right guesses stand"
+            assert counters["drafts_accepted"] > 0.5 * counters["frames"], "right guesses stand"
         if wrong == 1:
             assert counters["drafts_accepted"] == 0
         engine.close()
@@ -96,16 +103,15 @@ def test_drafts_change_no_byte(
 
 def test_several_steps_have_the_bits_of_single_ones(bundle: Bundle) -> None:
     """Logits and the cache, over a whole cache's length and with steps taken back."""
-    single, several = OnnxLm(bundle, 3), OnnxLm(bundle, 3)
-    rng, steps, past = np.random.default_rng(6), several.ahead.features.shape[1], 0
+    single, several = speech_model(bundle, 3), speech_model(bundle, 3)
+    rng, steps, past = np.random.default_rng(6), several.most_steps, 0
     table_rows = bundle.adapter.offsets["speaker"] + len(bundle.voices)
     while past + steps <= bundle.adapter.max_steps:
-        several.ahead.features[:] = rng.integers(0, table_rows, several.ahead.features.shape)
-        several.ahead.past[0] = past
-        found = several.verify(1).copy()
+        features = rng.integers(0, table_rows, (steps, bundle.adapter.features))
+        several.past[1] = past
+        found = several.verify(1, features).copy()
         for step in range(steps):
-            single.inputs.features[1] = several.ahead.features[0, step : step + 1]
-            single.inputs.past[1] = past + step
+            single.features[1], single.past[1] = features[step], past + step
             assert np.array_equal(found[step], single.step(1, 2)[0])
         past += int(rng.integers(1, steps + 1))  # the others are taken back
 
@@ -120,7 +126,7 @@ def test_switching_at_any_moment(bundle: Bundle, front_end: FrontEnd, picks: Pic
     order, events, opened = random.Random(8), list[Event](), 0
     while engine.has_work or opened < len(texts):
         if opened == 0 or (opened < len(texts) and order.random() < 0.06):
-            voice = engine.bundle.voices[opened % 2].id
+            voice = engine.spec.voices[opened % 2].id
             engine.submit(Submit(request_id=str(opened), voice=voice, seed=opened))
             engine.submit(Append(request_id=str(opened), text=texts[opened]))
             engine.submit(EndText(request_id=str(opened)))
@@ -128,7 +134,7 @@ def test_switching_at_any_moment(bundle: Bundle, front_end: FrontEnd, picks: Pic
         events += engine.step()
     assert [pcm_of(events, str(seed)) for seed in range(len(texts))] == expected
     counters = engine.stats().counters
-    assert 0 < counters["drafts_accepted"] < counters["tokens"] / 2
+    assert 0 < counters["drafts_accepted"] < counters["frames"] / 2
     engine.close()
 
 
@@ -141,7 +147,7 @@ def test_a_newcomer_in_a_crowd_gets_its_first_chunk_in_one_plan(
         profile.steps.add(rows, seconds)
     assert profile.is_crowded(crowd)
     config = EngineConfig(workers=False, sheds=False, drafts=drafts)
-    engine = Engine(bundle, config, front_end=front_end, profile=profile)
+    engine = load_engine(bundle, config, front_end=front_end, profile=profile)
     for seed in range(crowd):
         engine.submit(Submit(request_id=str(seed), voice=bundle.voices[0].id, seed=seed))
         engine.submit(Append(request_id=str(seed), text=TEXT * 9))
@@ -153,12 +159,12 @@ def test_a_newcomer_in_a_crowd_gets_its_first_chunk_in_one_plan(
         engine.submit(Append(request_id=name, text=TEXT))
         engine.submit(EndText(request_id=name))
     engine.attend()
-    newcomers = [engine._sequences[name] for name in ("new", "newer")]
-    assert [len(one.codes) for one in newcomers] == [0, 0]
+    newcomers = [engine.sequences[name] for name in ("new", "newer")]
+    assert [one.made for one in newcomers] == [0, 0]
     engine.advance()
-    while engine._lm_turn._plan:
+    while engine.planned:
         engine.advance()
-    assert all(len(one.codes) >= 4 for one in newcomers)
+    assert all(one.made >= 4 for one in newcomers)
     engine.close()
 
 
@@ -185,7 +191,7 @@ def test_cancel_while_drafting(bundle: Bundle, front_end: FrontEnd, picks: Picks
 
 def test_the_shipped_forecast_is_mostly_right(bundle: Bundle, front_end: FrontEnd) -> None:
     """One that looked a step too far or too near would change no audio, only be wrong."""
-    engine = Engine(bundle, EngineConfig(slots=1, workers=False, drafts=DraftMode.ON), front_end=front_end)
+    engine = load_engine(bundle, EngineConfig(slots=1, workers=False, drafts=DraftMode.ON), front_end=front_end)
     say(engine, [TEXT])
     say(engine, [OTHERS[0]], temperature=0.5)
     counters = engine.stats().counters
@@ -195,7 +201,7 @@ def test_the_shipped_forecast_is_mostly_right(bundle: Bundle, front_end: FrontEn
 
 def test_a_failing_drafter_costs_nothing_but_its_drafts(bundle: Bundle, front_end: FrontEnd) -> None:
     class Failing(NgramDrafter):
-        def propose(self, sequence: Sequence, ahead: IntArray) -> list[int]:
+        def propose(self, *asked: object) -> Frames:
             raise RuntimeError("no opinion")
 
     plain, engine = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF), make(bundle, front_end, Failing())
@@ -208,16 +214,13 @@ def test_a_failing_drafter_costs_nothing_but_its_drafts(bundle: Bundle, front_en
 def test_a_drafter_that_guesses_too_far_is_refused(bundle: Bundle, front_end: FrontEnd) -> None:
     assert bundle.drafts is not None
     with pytest.raises(ConfigError, match=f"guesses 9 steps, the bundle's graph checks {bundle.drafts.length}"):
-        make(bundle, front_end, NgramDrafter(length=9))
+        make(bundle, front_end, NgramDrafter(9))
 
 
 def test_ngrams_continue_as_before() -> None:
-    class Past:
-        codes: tuple[int, ...] = (5, 6, 7, 8, 9, 5, 6)
-
-    assert list(NgramDrafter(length=2).propose(Past(), np.zeros((2, 14), int))) == [7, 8]  # type: ignore[arg-type]
-    Past.codes = (1, 2, 3)
-    assert NgramDrafter().propose(Past(), np.zeros((2, 14), int)) == []  # type: ignore[arg-type]
+    none = np.zeros((1, 2, 0), np.int64)
+    made = [np.array([5, 6, 7, 8, 9, 5, 6])[:, None]]
+    assert NgramDrafter(2).propose(none, none, [], none, made)[0, :, 0].tolist() == [7, 8]
 
 
 class TestSwitch:
@@ -231,9 +234,6 @@ class TestSwitch:
         switch = DraftSwitch()
         ways = list(self.run(switch, lambda on: 1.0 if on is faster else 1.5, 10_000))
         assert ways.count(faster) / len(ways) > 0.97
-        gain = switch.gain
-        assert gain is not None
-        assert gain == pytest.approx(1.5 if faster else 1 / 1.5)
 
     def test_notices_when_the_other_way_becomes_faster(self) -> None:
         switch = DraftSwitch()
@@ -265,7 +265,6 @@ class TestSwitch:
             made[on] += tokens
             switch.observe(tokens, (per_step if on else 1.0) * (10 if step < 2 else 1))
         assert made[gain > 1] / sum(made.values()) > 0.9
-        assert switch.gain == pytest.approx(gain, rel=0.1)
 
 
 def test_two_hundred_utterances_with_the_shipped_heads(bundle: Bundle, front_end: FrontEnd, picks: Picks) -> None:
@@ -277,7 +276,7 @@ def test_two_hundred_utterances_with_the_shipped_heads(bundle: Bundle, front_end
     def speak(drafts: DraftMode, together: int) -> tuple[Picks, dict[str, int]]:
         picks.clear()
         config = EngineConfig(slots=together, workers=False, drafts=drafts, sheds=False)
-        engine = Engine(bundle, config, front_end=front_end, vocoder=ToyVocoder(bundle, FakeClock(), 0.0, 0.0))
+        engine = load_engine(bundle, config, front_end=front_end, vocoder=ToyVocoder(bundle, FakeClock(), 0.0, 0.0))
         waiting = list(enumerate(texts))
         while waiting:
             for seed, text in waiting[:together]:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from engines.assemble import load_engine, spectrum_model
 from engines.bundle import Bundle
 from engines.engine import Engine, EngineConfig
-from engines.families.phone_pointer.overlap_add import RATES_HZ, OverlapAdd, to_s16
+from engines.families.phone_pointer.networks import SpeechModel
+from engines.families.phone_pointer.overlap_add import RATES_HZ, OverlapAdd
 from engines.messages import (
     Append,
     Cancel,
@@ -25,9 +27,9 @@ from engines.messages import (
     Submit,
 )
 from engines.randomness import noise
-from engines.runtime.onnx_cpu import OnnxLm, OnnxVocoder
 from engines.synth import speak
 from engines.text import FrontEnd
+from engines.vocoding import to_s16
 from tests.engine.driving import pcm_of, settle
 
 TEXT = "Hello there, this is a test. Would you like 3 cups of tea, or nothing at all?"
@@ -41,7 +43,7 @@ OTHERS = (
 
 def make(bundle: Bundle, front_end: FrontEnd, **settings: object) -> Engine:
     defaults: dict[str, object] = {"slots": 12, "workers": False}
-    return Engine(bundle, EngineConfig(**(defaults | settings)), front_end=front_end)  # type: ignore[arg-type]
+    return load_engine(bundle, EngineConfig(**(defaults | settings)), front_end=front_end)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -52,12 +54,12 @@ def engine(bundle: Bundle, front_end: FrontEnd) -> Iterator[Engine]:
     one.close()
 
 
-def submit(bundle: Bundle, name: str, seed: int = 3, voice: int = 0) -> Submit:
-    return Submit(request_id=name, voice=bundle.voices[voice].id, seed=seed)
+def submit(engine: Engine, name: str, seed: int = 3, voice: int = 0) -> Submit:
+    return Submit(request_id=name, voice=engine.spec.voices[voice].id, seed=seed)
 
 
 def whole(engine: Engine, text: str = TEXT, seed: int = 3, voice: int = 0) -> bytes:
-    engine.submit(submit(engine.bundle, "whole", seed, voice))
+    engine.submit(submit(engine, "whole", seed, voice))
     engine.submit(Append(request_id="whole", text=text))
     engine.submit(EndText(request_id="whole"))
     events = settle(engine)
@@ -68,7 +70,7 @@ def whole(engine: Engine, text: str = TEXT, seed: int = 3, voice: int = 0) -> by
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
 @pytest.mark.parametrize("chunks", [[1], [2], [5], [25], None])
 def test_streamed_equals_one_shot(bundle: Bundle, rate_hz: int, chunks: list[int] | None) -> None:
-    vocoder, rate = OnnxVocoder(bundle), OverlapAdd(bundle, rate_hz)
+    vocoder, rate = spectrum_model(bundle), OverlapAdd(bundle, rate_hz)
     rng = np.random.default_rng(5)
     codes = rng.integers(0, bundle.codes.count, (1, 40))
     weights, pitch = np.array([[0.2, 0.5, 0.3, 0.0]], np.float32), np.array([1.3], np.float32)
@@ -98,16 +100,16 @@ def test_a_row_that_the_model_fails_with_ends_alone(
 ) -> None:
     engine = make(bundle, front_end)
     expected = [whole(engine, text, seed) for seed, text in enumerate(OTHERS)]
-    step = OnnxLm.step
+    step = SpeechModel.step
 
-    def fails_with_slot_1(self: OnnxLm, first: int, last: int) -> object:
-        if first <= 1 < last and self.inputs.past[1] == 9:
+    def fails_with_slot_1(self: SpeechModel, first: int, last: int) -> object:
+        if first <= 1 < last and self.past[1] == 9:
             raise RuntimeError("index out of range")
         return step(self, first, last)
 
-    monkeypatch.setattr(OnnxLm, "step", fails_with_slot_1)
+    monkeypatch.setattr(SpeechModel, "step", fails_with_slot_1)
     for seed, text in enumerate(OTHERS):
-        engine.submit(submit(bundle, str(seed), seed))
+        engine.submit(submit(engine, str(seed), seed))
         engine.submit(Append(request_id=str(seed), text=text))
         engine.submit(EndText(request_id=str(seed)))
     events = settle(engine)
@@ -120,10 +122,10 @@ def test_a_row_that_the_model_fails_with_ends_alone(
     engine.close()
 
 
-def test_every_code_gives_its_samples(engine: Engine) -> None:
+def test_every_frame_gives_its_samples(engine: Engine, bundle: Bundle) -> None:
     for rate_hz in RATES_HZ:
         spoken = speak(engine, "Good day.", sample_rate_hz=rate_hz, leading_silence=LeadingSilence.KEEP)
-        silence = engine.bundle.durations.closing_hops * rate_hz // 100
+        silence = bundle.durations.closing_hops * rate_hz // 100
         assert len(spoken.pcm) // 2 == spoken.timings.lm_steps * rate_hz // 25 + silence
         assert not any(spoken.pcm[-2 * silence :])
 
@@ -133,7 +135,7 @@ def test_feeding_does_not_matter(engine: Engine) -> None:
     words = [word + " " for word in TEXT.split(" ")]
     words[-1] = words[-1].rstrip()
     for name, pieces in {"words": words, "characters": list(TEXT)}.items():
-        engine.submit(submit(engine.bundle, name))
+        engine.submit(submit(engine, name))
         events: list[Event] = []
         for piece in pieces:
             engine.submit(Append(request_id=name, text=piece))
@@ -146,7 +148,7 @@ def test_feeding_does_not_matter(engine: Engine) -> None:
 def test_long_text_is_cut_into_segments_and_fed_in_any_way(engine: Engine) -> None:
     text = " ".join(OTHERS) + " " + TEXT * 3
     expected = whole(engine, text)
-    engine.submit(submit(engine.bundle, "split"))
+    engine.submit(submit(engine, "split"))
     rng, start, events = random.Random(4), 0, []
     while start < len(text):
         end = start + rng.randint(1, 30)
@@ -175,16 +177,16 @@ def test_neighbours_change_nothing(bundle: Bundle, front_end: FrontEnd) -> None:
     expected = whole(alone)
     crowd = make(bundle, front_end)
     rng = random.Random(11)
-    crowd.submit(submit(bundle, "n0", seed=100))
+    crowd.submit(submit(crowd, "n0", seed=100))
     crowd.submit(Append(request_id="n0", text=OTHERS[0]))
     crowd.submit(EndText(request_id="n0"))
     events: list[Event] = crowd.step()
-    crowd.submit(submit(bundle, "me"))
+    crowd.submit(submit(crowd, "me"))
     crowd.submit(Append(request_id="me", text=TEXT))
     crowd.submit(EndText(request_id="me"))
     for number in range(1, 9):
         name = f"n{number}"
-        crowd.submit(submit(bundle, name, seed=number, voice=number % len(bundle.voices)))
+        crowd.submit(submit(crowd, name, seed=number, voice=number % len(bundle.voices)))
         crowd.submit(Append(request_id=name, text=rng.choice(OTHERS)))
         crowd.submit(EndText(request_id=name))
         for _ in range(rng.randint(1, 12)):
@@ -220,7 +222,7 @@ def test_cancel_at_any_step_leaks_nothing(bundle: Bundle, front_end: FrontEnd, w
     steps, finished = 0, False
     while not finished:
         name = f"c{steps}"
-        engine.submit(submit(bundle, name))
+        engine.submit(submit(engine, name))
         engine.submit(Append(request_id=name, text=text))
         engine.submit(EndText(request_id=name))
         seen: list[Event] = []
@@ -246,12 +248,11 @@ def test_cancel_at_any_step_leaks_nothing(bundle: Bundle, front_end: FrontEnd, w
         engine.check_integrity()
         steps += 1
     assert steps > 10
-    assert engine.stats().kv_blocks_used == 0
     engine.close()
 
 
 def test_flush_speaks_without_an_end(engine: Engine) -> None:
-    engine.submit(submit(engine.bundle, "f"))
+    engine.submit(submit(engine, "f"))
     engine.submit(Append(request_id="f", text="Hello there my friend"))
     before = len(pcm_of(settle(engine), "f"))
     engine.submit(Flush(request_id="f"))
@@ -266,8 +267,8 @@ def test_flush_speaks_without_an_end(engine: Engine) -> None:
 def test_refusals_name_the_value(engine: Engine) -> None:
     cases = {
         "voice": Submit(request_id="voice", voice="nobody", seed=0),
-        "speed": Submit(request_id="speed", voice=engine.bundle.voices[0].id, seed=0, speed=9.0),
-        "rate": Submit(request_id="rate", voice=engine.bundle.voices[0].id, seed=0, sample_rate_hz=12_345),
+        "speed": Submit(request_id="speed", voice=engine.spec.voices[0].id, seed=0, speed=9.0),
+        "rate": Submit(request_id="rate", voice=engine.spec.voices[0].id, seed=0, sample_rate_hz=12_345),
     }
     wanted = {"voice": "nobody", "speed": "9.0", "rate": "12345"}
     for name, command in cases.items():
@@ -279,14 +280,14 @@ def test_refusals_name_the_value(engine: Engine) -> None:
 
 def test_a_full_engine_refuses_at_once(bundle: Bundle, front_end: FrontEnd) -> None:
     engine = make(bundle, front_end, slots=1)
-    engine.submit(submit(bundle, "first"))
-    engine.submit(submit(bundle, "second"))
+    engine.submit(submit(engine, "first"))
+    engine.submit(submit(engine, "second"))
     failed = [event for event in engine.step() if isinstance(event, Failed)]
     assert [(event.request_id, event.code) for event in failed] == [("second", "overloaded")]
     assert failed[0].retry_after_s
     engine.submit(Cancel(request_id="first"))
     engine.step()
-    engine.submit(submit(bundle, "third"))
+    engine.submit(submit(engine, "third"))
     assert not [event for event in engine.step() if isinstance(event, Failed)]
     engine.close()
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle
 from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
@@ -27,10 +28,9 @@ from engines.messages import (
     Submit,
     WaitingForText,
 )
-from engines.scheduling.admission import load_of
 from engines.text import FrontEnd
 from tests.engine.driving import pcm_of, settle
-from tests.engine.toys import FakeClock, ToyDurations, ToyLm, ToyVocoder
+from tests.engine.toys import FakeClock, ToyDurations, ToyTalker, ToyVocoder
 
 RATE_HZ = 24_000
 WINDOW = 240
@@ -121,7 +121,7 @@ def test_the_first_audible_window_is_found_in_any_chunks(sizes: list[int], quiet
 
 @pytest.fixture
 def engine(bundle: Bundle, front_end: FrontEnd) -> Iterator[Engine]:
-    one = Engine(bundle, EngineConfig(slots=12, workers=False), front_end=front_end)
+    one = load_engine(bundle, EngineConfig(slots=12, workers=False), front_end=front_end)
     yield one
     one.check_integrity()
     one.close()
@@ -191,11 +191,11 @@ QUIET_CODES = 7
 def hushed(bundle: Bundle) -> Iterator[Engine]:
     """Every utterance opens with 280 ms of silence."""
     clock, config = FakeClock(), EngineConfig(slots=4, workers=False, drafts=DraftMode.OFF)
-    one = Engine(
+    one = load_engine(
         bundle,
         config,
         clock,
-        lm=ToyLm(bundle, config.slots, clock, 0.3e-3, 0.1e-3),
+        talker=ToyTalker(bundle, clock, 0.3e-3, 0.1e-3),
         vocoder=ToyVocoder(bundle, clock, 0.3e-3, 0.1e-3, quiet=QUIET_CODES),
         durations=ToyDurations(bundle),
     )
@@ -212,9 +212,9 @@ def test_a_stream_waits_for_first_audio_until_it_is_heard(hushed: Engine) -> Non
     while not chunks:
         chunks += [event for event in hushed.step() if isinstance(event, Chunk)]
         if not chunks:
-            assert load_of(hushed._sequences.values(), hushed._clock()).first_pending == 1
-            assert hushed._sequences["quiet"].samples == 0
-    assert hushed._sequences["quiet"].vocoded > QUIET_CODES
+            assert hushed.load().first_pending == 1
+            assert hushed.sequences["quiet"].samples == 0
+    assert hushed.sequences["quiet"].vocoded > QUIET_CODES
     assert loud_windows(np.frombuffer(chunks[0].pcm, "<i2"), RATE_HZ)[:2].any()
     settle(hushed)
 
@@ -236,11 +236,11 @@ def test_its_lead_counts_what_was_sent(hushed: Engine) -> None:
     leads: list[float] = []
     while hushed.has_work:
         hushed.step()
-        sequence, now = hushed._sequences.get("quiet"), hushed._clock()
+        sequence, now = hushed.sequences.get("quiet"), hushed._clock()
         if sequence is not None and sequence.samples and not sequence.in_vocoder:
             leads.append(sequence.lead_s(now, sequence.vocoded) - sequence.plays_for_s(now))
     assert leads
-    assert all(0 <= one < hushed.bundle.code_s for one in leads)
+    assert all(0 <= one < hushed.spec.frame_s for one in leads)
 
 
 def test_a_text_that_stops_while_all_is_quiet_is_waited_for(hushed: Engine) -> None:

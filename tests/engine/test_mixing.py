@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import pyworld
 
+from engines.assemble import load_engine, spectrum_model
 from engines.bundle import Bundle
 from engines.engine import Engine, EngineConfig
 from engines.errors import BadParameter, RequestError, UnknownVoice
-from engines.families.phone_pointer.voice_mix import Casting, Timbre, cast, parse_mix
-from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, LeadingSilence, Submit
+from engines.families.phone_pointer.voice_mix import Casting, cast, parse_mix
+from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, LeadingSilence, Submit, Timbre
 from engines.randomness import noise
 from engines.runtime.base import FloatArray
-from engines.runtime.onnx_cpu import OnnxVocoder
 from engines.synth import speak
 from engines.text import FrontEnd
 from tests.engine.driving import pcm_of, settle
@@ -29,7 +29,7 @@ MIX: Timbre = (("awb", 0.25), ("rms", 0.75))
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle, front_end: FrontEnd) -> Iterator[Engine]:
-    one = Engine(bundle, EngineConfig(slots=8, workers=False), front_end=front_end)
+    one = load_engine(bundle, EngineConfig(slots=8, workers=False), front_end=front_end)
     yield one
     one.check_integrity()
     one.close()
@@ -103,7 +103,7 @@ def vocoder_feeds(bundle: Bundle, rows: int, codes: int) -> tuple[np.ndarray, Fl
 
 
 def test_a_row_of_the_vocoder_has_its_bits_in_any_batch(bundle: Bundle) -> None:
-    vocoder = OnnxVocoder(bundle)
+    vocoder = spectrum_model(bundle)
     feeds = vocoder_feeds(bundle, 64, 2)
     whole, whole_state = vocoder.run(*feeds, vocoder.initial_state(64))
     for rows in range(1, 64):

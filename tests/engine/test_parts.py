@@ -5,105 +5,33 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
-import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from engines.assemble import speech_model
 from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.errors import BundleError, IntegrityError
 from engines.families.phone_pointer.durations import Planner, place_at
+from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
-from engines.kv_blocks import BlockPool
-from engines.runtime.onnx_cpu import OnnxDurations, OnnxLm
-from engines.scheduling.policy import NO_AUDIO, Marks, Row, batch_runs, chunk_codes
+from engines.runtime.onnx_cpu import OnnxCpu
 from engines.slots import SlotPool
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
 from tests.engine.toys import ToyDurations
 
-MAX_GAP, MARKS = 3, Marks.of(0.04)
-
-
-def row(slot: int, lead_s: float) -> Row:
-    return Row(slot=slot, lead_s=lead_s, arrived_s=float(slot))
-
-
-def test_first_audio_comes_before_least_lead() -> None:
-    rows = [row(0, 5.0), row(40, float("-inf")), row(80, 9.0)]
-    assert batch_runs(rows, max_batch=1, max_gap=3) == [(40, 41)]
-    assert batch_runs(rows, max_batch=4, max_gap=3) == [(40, 41)], "another call costs as much as a few rows"
-    assert batch_runs(rows, max_batch=5, max_gap=3) == [(40, 41), (0, 1)]
-    assert batch_runs([], max_batch=32, max_gap=3) == []
-
-
-def test_a_small_gap_is_joined_and_a_large_one_is_not() -> None:
-    assert batch_runs([row(slot, 1.0) for slot in (0, 1, 3, 10, 12)], max_batch=32, max_gap=3) == [
-        (0, 4),
-        (10, 13),
-    ]
-    assert batch_runs([row(0, 1.0), row(1 + MAX_GAP, 1.0)], max_batch=32, max_gap=3) == [(0, MAX_GAP + 2)]
-    assert batch_runs([row(0, 1.0), row(2 + MAX_GAP, 1.0)], max_batch=32, max_gap=3) == [
-        (0, 1),
-        (2 + MAX_GAP, 3 + MAX_GAP),
-    ]
-
-
-@given(st.sets(st.integers(0, 127)), st.integers(1, 32), st.randoms(use_true_random=False))
-def test_runs_hold_the_most_urgent_row_and_no_more_than_fit(
-    slots: set[int], max_batch: int, rng: random.Random
-) -> None:
-    rows = [row(slot, rng.choice([0.0, 1.0, 2.0])) for slot in slots]
-    runs = batch_runs(rows, max_batch, MAX_GAP)
-    covered = [slot for first, last in runs for slot in range(first, last)]
-    assert len(covered) == len(set(covered)) <= max_batch
-    assert not rows or min(rows, key=lambda one: one.urgency).slot in range(*runs[0]), "the most urgent go first"
-    assert all(first in slots and last - 1 in slots for first, last in runs)
-    assert slots <= set(covered) or len(covered) + MAX_GAP + 1 >= max_batch or len(runs) > 1
-
-
-def test_a_part_of_a_crowd_has_the_least_lead() -> None:
-    crowd = [row(slot, 0.1 if 30 <= slot < 40 else 5.0) for slot in range(64)]
-    assert batch_runs(crowd, max_batch=10, max_gap=3) == [(30, 40)]
-    newcomers = [row(slot, float("-inf") if slot > 60 else 1.0) for slot in range(64)]
-    ((first, last),) = batch_runs(newcomers, max_batch=8, max_gap=3)
-    assert first <= 61
-    assert last == 64
-
-
-def test_chunks_grow_with_the_lead() -> None:
-    patience = []
-    for lead_s in (0.0, 0.2, 0.5, 2.0):
-        patience.append(next(n for n in range(1, 20) if chunk_codes(n, lead_s, MARKS, first=None, no_more=False)))
-    assert patience == [1, 2, 4, 8]
-    assert chunk_codes(20, 0.0, MARKS, first=None, no_more=False) == 8
-    assert chunk_codes(3, 2.0, MARKS, first=None, no_more=False) == 0
-    assert chunk_codes(3, 2.0, MARKS, first=None, no_more=True) == 2
-    assert chunk_codes(1, NO_AUDIO, MARKS, first=2, no_more=False) == 0
-    assert chunk_codes(2, NO_AUDIO, MARKS, first=2, no_more=False) == 2
-    assert chunk_codes(3, NO_AUDIO, MARKS, first=4, no_more=False) == 0
-    assert chunk_codes(4, NO_AUDIO, MARKS, first=4, no_more=False) == 4
-    assert chunk_codes(1, NO_AUDIO, MARKS, first=4, no_more=True) == 1
-
 
 def test_pools_find_what_was_lost() -> None:
-    slots, blocks = SlotPool(2), BlockPool(10)
+    slots = SlotPool(2)
     assert [slots.allocate(), slots.allocate(), slots.allocate()] == [0, 1, None]
     slots.release(1)
     with pytest.raises(IntegrityError):
         slots.release(1)
-    blocks.grow(0, 33)
-    assert blocks.free == 7
-    assert not blocks.can_grow(1, 16 * 8)
+    slots._leased.clear()
     with pytest.raises(IntegrityError):
-        blocks.grow(1, 16 * 8)
-    blocks.release(0)
-    blocks.free -= 1
-    with pytest.raises(IntegrityError):
-        blocks.check()
+        slots.check()
 
 
 def phones(count: int, *, word: int = 0) -> list[Phone]:
@@ -179,7 +107,7 @@ def test_bundle_refuses_a_missing_folder(tmp_path: Path) -> None:
 
 class TestPlan:
     def test_a_phone_is_as_long_wherever_it_stands_in_a_call(self, bundle: Bundle) -> None:
-        runtime, rng = OnnxDurations(bundle), np.random.default_rng(9)
+        runtime, rng = Durations(bundle, OnnxCpu(own_kernels="off")), np.random.default_rng(9)
         durations, width = bundle.durations, len(bundle.durations.window)
         firsts = [durations.phones + place * durations.num_phone_ids for place in range(width)]
         firsts += [durations.pauses + place * durations.num_pause_types for place in range(width)]
@@ -207,10 +135,10 @@ class TestPlan:
             planner.extend(segment, 0, 1.0)
             assert segment.ends[: len(before)] == before
             assert segment.ends == [bundle.durations.opening_hops + 8 * at for at in range(len(segment.phones))]
-            places, place = [], place_at(bundle, segment, 0, 0, 1)
+            places, place = [], place_at(bundle, segment, 0, 0)
             while place is not None:
                 places.append(place)
-                place = place_at(bundle, segment, place.step + 1, place.pointer, 1)
+                place = place_at(bundle, segment, place.step + 1, place.pointer)
             assert [one.step for one in places] == list(range(len(places)))
             opening = int(bundle.durations.opening_hops <= bundle.frames_per_code // 2)  # too short for a step's middle
             assert sorted({one.pointer for one in places}) == list(range(opening, len(segment.phones)))
@@ -218,7 +146,7 @@ class TestPlan:
             assert segment.ends[-1] <= middle < segment.ends[-1] + bundle.frames_per_code
 
     def test_planned_as_far_as_asked_it_is_the_same_plan(self, bundle: Bundle, front_end: FrontEnd) -> None:
-        planner = Planner(bundle, OnnxDurations(bundle))
+        planner = Planner(bundle, Durations(bundle, OnnxCpu(own_kernels="off")))
         whole, piecewise = Segment(), Segment()
         for phone in front_end.phones("Is it five past ten? I thought so; you did not, and neither did we all."):
             whole.add(phone)
@@ -239,7 +167,8 @@ class TestPlan:
 
 def test_the_memory_of_all_slots_is_there_from_the_start(bundle: Bundle) -> None:
     """Else a busier minute than any before would wait for pages, and could find none."""
-    for slab in OnnxLm(bundle, 64)._cache.values():
+    for buffer in speech_model(bundle, 64).slabs.slabs.values():
+        slab = buffer.read()
         first = -(-slab.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
         pages = (slab.ctypes.data + slab.nbytes - first) // mmap.PAGESIZE
         resident = (ctypes.c_ubyte * pages)()

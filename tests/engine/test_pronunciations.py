@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle
-from engines.engine import Engine, EngineConfig
+from engines.engine import EngineConfig
 from engines.synth import speak
 from engines.text import FrontEnd, parse_dictionary
 
@@ -12,7 +13,7 @@ RESPELLED = "Please ask win about the new plan."
 
 
 def test_a_respelled_word_sounds_as_spelled_and_keeps_its_characters(bundle: Bundle, front_end: FrontEnd) -> None:
-    engine = Engine(bundle, EngineConfig(slots=2, workers=False), front_end=front_end)
+    engine = load_engine(bundle, EngineConfig(slots=2, workers=False), front_end=front_end)
     own = (parse_dictionary({"entries": [{"word": "nguyen", "arpabet": "W IH1 N"}]}, "names"),)
     asked = speak(engine, WRITTEN, pronunciations=own)
     spelled = speak(engine, RESPELLED)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.config import EngineConfig
-from engines.engine import Engine
 from engines.errors import BadParameter, EngineFault, Overloaded, RequestError, UnknownVoice, UnspeakableText, error_of
 from engines.messages import Submit
 from engines.synth import speak
 
 
 def test_a_full_engine_says_when_to_come_back() -> None:
-    engine = Engine(load_bundle(None), EngineConfig(slots=1, sheds=False, workers=False))
+    engine = load_engine(load_bundle(None), EngineConfig(slots=1, sheds=False, workers=False))
     engine.submit(Submit(request_id="first", voice="rms", seed=0))
     with pytest.raises(Overloaded, match="all 1 streams are in use") as refused:
         speak(engine, "There is no room for this.")
@@ -22,7 +22,7 @@ def test_a_full_engine_says_when_to_come_back() -> None:
 
 
 def test_callers_faults_have_their_own_types() -> None:
-    engine = Engine(load_bundle(None), EngineConfig(slots=1, workers=False))
+    engine = load_engine(load_bundle(None), EngineConfig(slots=1, workers=False))
     with pytest.raises(UnknownVoice, match="nobody"):
         speak(engine, "Hello.", voice="nobody")
     with pytest.raises(BadParameter, match="speed"):

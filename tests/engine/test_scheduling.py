@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from engines.bundle import Bundle
-from engines.messages import Append, Chunk, EndText, Failed, Finished, Flush, SetPaused, StandBack
-from engines.runtime.base import FloatArray, IntArray
-from engines.scheduling.policy import NO_AUDIO, SATED_CODES, Marks, Row, is_sated, worth_decoding
-from engines.sequence import PHONES_AHEAD
+from engines.families.base import ScriptState
+from engines.messages import Append, EndText, Failed, Finished, Flush, SetPaused, StandBack, Submit
+from engines.runtime.base import IntArray
+from engines.scheduling.policy import Marks
 from tests.engine.simulator import LONG, SHORT, Machine, Simulator
 
 CROWDED = Machine(step_s=(0.3e-3, 0.28e-3), job_s=(0.3e-3, 0.12e-3), read_s=0)  # by 50 streams: a third of a frame
@@ -27,7 +30,7 @@ def fed(bundle: Bundle, *, others: int, gap_s: float) -> tuple[Simulator, int]:
     for place, word in enumerate(words):
         simulator.engine.submit(Append(request_id="fed", text=word + " "))
         simulator.run(gap_s)
-        if first is None and simulator.engine._sequences["fed"].codes:
+        if first is None and simulator.engine.sequences["fed"].made:
             first = place
         if first is not None and place == first + 1:
             return simulator, first
@@ -78,7 +81,7 @@ def test_who_is_nearly_dry_when_text_comes_begins_anew_too(bundle: Bundle, in_ha
     listener = simulator.listeners["fed"]
     while not listener.waiting or listener.dry_s - simulator.clock.now_s > in_hand_s:
         simulator.step()
-    fed = simulator.engine._sequences["fed"]
+    fed = simulator.engine.sequences["fed"]
     simulator.engine.submit(Append(request_id="fed", text="and then on and on again. "))
     before = fed.samples
     while fed.samples == before:
@@ -150,33 +153,42 @@ def test_who_cannot_be_served_is_refused_and_who_was_admitted_keeps_its_lead(bun
 
 
 def test_no_audio_that_is_ready_waits_for_the_lm(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    simulator = Simulator(bundle)
-    step = simulator.lm.step
+    simulator, rows = Simulator(bundle), list[int]()
+    run = simulator.vocoder.run
 
-    def watched(first: int, last: int) -> FloatArray:
-        assert Chunk not in [type(event) for event in simulator.engine._events]
-        assert not simulator.engine._vocoding.has_finished
-        return step(first, last)
+    def counted(slots: IntArray, *job: Any) -> Any:
+        rows.append(len(slots))
+        return run(slots, *job)
 
-    monkeypatch.setattr(simulator.lm, "step", watched)
+    def delivered() -> None:
+        assert simulator.stats.counters["vocoder_rows"] == sum(rows)
+
+    monkeypatch.setattr(simulator.vocoder, "run", counted)
+    simulator.lm.before_call = delivered
     for index in range(20):
         simulator.ask(f"s{index}", SHORT)
         simulator.run(0.05)
     simulator.run(10)
+    assert sum(rows) > 100
     assert all(isinstance(one.end, Finished) for one in simulator.listeners.values())
 
 
 def test_a_text_is_read_no_further_than_its_speech_needs(bundle: Bundle) -> None:
-    simulator = Simulator(bundle)
-    simulator.ask("book", 20 * LONG, max_lead_s=1.0)
-    simulator.engine.attend()
-    sequence = simulator.engine._sequences["book"]
-    assert sequence.ready
-    assert len(sequence.unread[0]) == len(20 * LONG) - 64, "one slice, so that its first code need not wait"  # type: ignore[arg-type]
-    for _ in range(50):
-        simulator.run(0.2)
-        ahead = sum(len(one.phones) for one in sequence.segments) - sequence.place.pointer  # type: ignore[union-attr]
-        assert 30 < ahead < PHONES_AHEAD + 100
+    family = Simulator(bundle).engine.model.family
+    script = family.open(Submit(request_id="book", voice=bundle.voices[0].id, seed=1))
+    script.append(20 * LONG)
+    assert script.read(64) == 64
+    assert script.state is ScriptState.READY, "one slice, so that its first frame need not wait"
+    chars = 64
+    for _ in range(2):
+        while script.readable:
+            chars += script.read(64)
+        assert chars < 1_000
+        frame, before = np.zeros(1, np.int64), chars
+        while not script.readable:
+            script.commit(frame, 0.0, None)
+            assert script.state is ScriptState.READY
+        assert chars == before
 
 
 def test_durations_that_fail_are_heard_by_one_stream(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,39 +244,6 @@ def test_text_slower_than_speech_is_a_pause_and_not_an_end(bundle: Bundle) -> No
     assert simulator.engine.stats().counters["late_chunks"] == 0
 
 
-def test_a_lead_cap_holds_and_the_stream_still_never_runs_dry(bundle: Bundle) -> None:
-    simulator = Simulator(bundle)
-    simulator.ask("capped", LONG, max_lead_s=1.0)
-    for _ in range(100):
-        simulator.run(0.2)
-        listener = simulator.listeners["capped"]
-        assert listener.dry_s - simulator.clock.now_s < 1.0 + 0.4
-    assert listener.underruns == 0
-
-
-def row(slot: int, lead_s: float, pending: int = 0) -> Row:
-    return Row(slot=slot, lead_s=lead_s, arrived_s=0.0, pending=pending)
-
-
-def worth(*rows: Row) -> list[int]:
-    """Slots."""
-    return [one.slot for one in worth_decoding(rows, Marks.of(0.04))]
-
-
-def test_work_ahead_is_for_idle_capacity() -> None:
-    assert worth(row(0, 9.0), row(1, 3.0)) == [0, 1]
-    assert worth(row(0, 9.0), row(1, 1.0), row(2, 0.3)) == [1, 2]
-    assert worth(row(0, 9.0), row(1, 1.0), row(2, NO_AUDIO), row(3, 0.05)) == [2, 3]
-
-
-def test_whose_codes_the_vocoder_does_not_take_gets_no_more_and_holds_nobody_up() -> None:
-    assert [is_sated(row(0, 1.0, pending)) for pending in (0, SATED_CODES - 1, SATED_CODES)] == [False, False, True]
-    assert worth(row(0, 1.0, SATED_CODES), row(1, 1.0, SATED_CODES - 1)) == [1]
-    assert worth(row(0, 0.1, SATED_CODES), row(1, 9.0)) == [1], "who is short is short of the vocoder"
-    assert worth(row(0, NO_AUDIO, SATED_CODES), row(1, 9.0), row(2, 0.3)) == [2]
-    assert worth(row(0, 1.0, SATED_CODES)) == []
-
-
 def test_who_stands_back_speaks_behind_all_others_and_to_the_end(bundle: Bundle) -> None:
     simulator = Simulator(bundle)
     simulator.ask("closing", SHORT)
@@ -278,7 +257,7 @@ def test_who_stands_back_speaks_behind_all_others_and_to_the_end(bundle: Bundle)
 
 def test_who_stands_back_alone_is_not_held_up(bundle: Bundle) -> None:
     simulator = Simulator(bundle)
-    simulator.ask("closing", LONG, max_lead_s=1.0)
+    simulator.ask("closing", LONG)
     simulator.engine.submit(StandBack(request_id="closing"))
     simulator.run(3)
     assert simulator.ttfa_s("closing") < 0.05

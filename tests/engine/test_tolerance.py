@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence as Items
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,18 +13,21 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle
-from engines.config import DraftMode, EngineConfig, check_draft_tolerance
+from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine
 from engines.errors import ConfigError
+from engines.families.base import Frames, Rows, Sampling, Talker
+from engines.families.phone_pointer.family import check_draft_tolerance
 from engines.families.phone_pointer.tolerance import stands
 from engines.messages import Append, Cancel, EndText, Event, LeadingSilence, Submit
-from engines.runtime.base import FloatArray, IntArray, LmRuntime, StepInputs
+from engines.runtime.base import IntArray
 from engines.sequence import Sequence
 from engines.synth import speak
 from engines.text import FrontEnd
-from tests.engine.stepwise import StepwiseLm, with_drafts
 from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
+from tests.engine.toys import FakeClock, ToyTalker
 
 SLOTS = 6
 
@@ -78,14 +83,22 @@ class TestDigits:
 class Beside:
     """Guesses what follows in `picks`, at each place with some digits as far off as one of `offs` says."""
 
-    def __init__(self, bundle: Bundle, picks: list[int], offs: tuple[int, ...]) -> None:
+    def __init__(self, bundle: Bundle, picks: list[int], offs: tuple[int, ...], tolerance: int) -> None:
         assert bundle.drafts is not None
-        self.levels, self.picks, self.offs = bundle.codes.levels, picks, offs
-        self.length = bundle.drafts.length
+        self.levels, self.picks, self.offs, self.tolerance = bundle.codes.levels, picks, offs, tolerance
+        self.frames = bundle.drafts.length
 
-    def propose(self, sequence: Sequence, ahead: IntArray) -> list[int]:
-        done = len(sequence.codes)
-        return [self.guess(place) for place in range(done, min(done + self.length, done + len(ahead), len(self.picks)))]
+    def propose(
+        self, rows: Rows, counts: IntArray, sampling: Items[Sampling], keys: IntArray, made: Items[Frames]
+    ) -> Frames:
+        drafted = np.zeros((1, self.frames, 1), np.int64)
+        done = len(made[0])
+        for place in range(done, min(done + self.frames, len(self.picks))):
+            drafted[0, place - done] = self.guess(place)
+        return drafted
+
+    def stands(self, drafted: Frames, sampled: Frames) -> bool:
+        return stands(self.levels, int(drafted[0]), int(sampled[0]), self.tolerance)
 
     def guess(self, place: int) -> int:
         rng, digits = random.Random(place), digits_of(self.levels, self.picks[place])
@@ -103,32 +116,34 @@ class Speaker:
     """Speaks one text in engines of many settings, and knows the codes."""
 
     def __init__(self, bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.bundle, self.front_end = with_drafts(bundle), front_end
+        self.bundle, self.front_end = bundle, front_end
         self.picks: list[int] = []  # the model's, and guesses where they stood
-        self.forced: list[int] | None = None  # said in place of the picks
-        take_code = Sequence.take_code
+        self.forced: list[int] | None = None  # what later steps see in place of the picks
+        commit = Sequence.commit
 
-        def record(sequence: Sequence, code: int) -> None:
-            self.picks.append(code)
-            forced = self.forced
-            take_code(sequence, code if forced is None else forced[len(sequence.codes)])
+        def record(sequence: Sequence, frame: Frames, *made: Any) -> bool:
+            self.picks.append(int(frame[0]))
+            goes_on = commit(sequence, frame, *made)
+            if self.forced is not None and sequence.length is not None:
+                said = np.array([[self.forced[len(self.picks) - 1]]])
+                self.talker.keep(np.array([sequence.slot]), np.array([sequence.length]), said)
+            return goes_on
 
-        monkeypatch.setattr(Sequence, "take_code", record)
+        monkeypatch.setattr(Sequence, "commit", record)
 
     def engine(
         self,
         offs: tuple[int, ...] = (0,),
         known: list[int] | None = None,
-        lm: LmRuntime | None = None,
+        talker: Talker | None = None,
         **settings: object,
     ) -> Engine:
-        assert self.bundle.drafts is not None
-        if lm is None and not self.bundle.drafts.verify:
-            lm = StepwiseLm(self.bundle, SLOTS)
         defaults: dict[str, object] = {"slots": SLOTS, "workers": False, "drafts": DraftMode.ON, "sheds": False}
         config = EngineConfig(**(defaults | settings))  # type: ignore[arg-type]
-        drafter = Beside(self.bundle, known or [], offs)
-        return Engine(self.bundle, config, front_end=self.front_end, lm=lm, drafter=drafter)
+        drafter = Beside(self.bundle, known or [], offs, config.draft_tolerance)
+        engine = load_engine(self.bundle, config, front_end=self.front_end, talker=talker, drafter=drafter)
+        self.talker = engine.model.talker
+        return engine
 
     def say(self, engine: Engine, temperature: float = 0.0) -> Spoken:
         """And closes it."""
@@ -149,7 +164,7 @@ class Speaker:
 
 
 def ask(engine: Engine, temperature: float = 0.0) -> None:
-    engine.submit(Submit(request_id="0", voice=engine.bundle.voices[0].id, seed=3, temperature=temperature))
+    engine.submit(Submit(request_id="0", voice=engine.spec.voices[0].id, seed=3, temperature=temperature))
     engine.submit(Append(request_id="0", text=TEXT))
     engine.submit(EndText(request_id="0"))
 
@@ -194,36 +209,24 @@ def test_one_beyond_falls(speaker: Speaker) -> None:
     assert counters["drafts_accepted"] == counters["drafts_tolerated"] == 0
 
 
-class Scripted:
-    """Picks the same at a place of a segment whatever was said before, so that every guess is judged beforehand."""
-
-    kernels = "ours"
-    device = "cpu"
+class Scripted(ToyTalker):
+    """Samples the same at a place of a segment whatever was said before, so that every guess is judged beforehand."""
 
     def __init__(self, bundle: Bundle) -> None:
-        assert bundle.drafts is not None
-        features, self._count = bundle.adapter.features, bundle.codes.count
-        self.inputs = StepInputs.allocate(SLOTS, features)
-        self.ahead = StepInputs.allocate(1, features, bundle.drafts.length + 1)
+        super().__init__(bundle, FakeClock(), 0.0, 0.0)
+        self._count = bundle.codes.count
 
-    def _logits(self, places: list[int]) -> FloatArray:
-        return np.stack([np.random.default_rng(place).random(self._count, np.float32) for place in places])
-
-    def step(self, first: int, last: int) -> FloatArray:
-        return self._logits(self.inputs.past[first:last].tolist())
-
-    def verify(self, slot: int) -> FloatArray:
-        past, steps = int(self.ahead.past[0]), self.ahead.features.shape[1]
-        return self._logits(list(range(past, past + steps)))
+    def codes(self, positions: IntArray) -> IntArray:
+        return np.vectorize(lambda place: np.random.default_rng(place).integers(self._count))(positions)
 
 
 def test_takes_at_least_what_the_exact_way_takes(speaker: Speaker) -> None:
-    script = speaker.say(speaker.engine(drafts=DraftMode.OFF, lm=Scripted(speaker.bundle)))[1]
+    script = speaker.say(speaker.engine(drafts=DraftMode.OFF, talker=Scripted(speaker.bundle)))[1]
     offs, found = (0, 0, 0, 1, 2, 3), {}
     for tolerance in (0, 1, 2):
         engine = speaker.engine(offs, script, Scripted(speaker.bundle), draft_tolerance=tolerance)
         _, said, counters = found[tolerance] = speaker.say(engine)
-        guesses = [Beside(speaker.bundle, script, offs).guess(place) for place in range(len(script))]
+        guesses = [Beside(speaker.bundle, script, offs, 0).guess(place) for place in range(len(script))]
         levels = speaker.bundle.codes.levels
         strange = [place for place, code in enumerate(said) if code != script[place]]
         assert all(said[place] == guesses[place] for place in strange), "what is not the pick is the guess"
@@ -257,7 +260,7 @@ def test_neighbours_turn_drafts_off_and_all_ends_well(speaker: Speaker) -> None:
     for place, text in enumerate(texts):
         submit = Submit(
             request_id=str(place),
-            voice=engine.bundle.voices[0].id,
+            voice=engine.spec.voices[0].id,
             seed=place,
             leading_silence=LeadingSilence.KEEP,  # how much of it there is hangs on the codes
         )
@@ -287,8 +290,8 @@ def test_what_cannot_run_is_refused(bundle: Bundle, front_end: FrontEnd) -> None
         EngineConfig(draft_tolerance=1, drafts=DraftMode.OFF)
     without = msgspec.structs.replace(bundle, drafts=None)
     with pytest.raises(ConfigError, match="needs drafts, the bundle 'flite' brings none"):
-        Engine(without, EngineConfig(draft_tolerance=1, slots=1, workers=False), front_end=front_end)
-    coarse = msgspec.structs.replace(with_drafts(bundle), codes=msgspec.structs.replace(bundle.codes, levels=(4,) * 6))
+        load_engine(without, EngineConfig(draft_tolerance=1, slots=1, workers=False), front_end=front_end)
+    coarse = msgspec.structs.replace(bundle, codes=msgspec.structs.replace(bundle.codes, levels=(4,) * 6))
     check_draft_tolerance(2, coarse)
     with pytest.raises(ConfigError, match="lets any guess stand: the codes' digits have 4, 4, 4, 4, 4, 4 levels"):
         check_draft_tolerance(3, coarse)
@@ -299,13 +302,13 @@ def test_the_shipped_heads(bundle: Bundle, front_end: FrontEnd) -> None:
     counters = {}
     for tolerance in (0, 1):
         config = EngineConfig(slots=1, workers=False, drafts=DraftMode.ON, draft_tolerance=tolerance)
-        engine = Engine(bundle, config, front_end=front_end)
+        engine = load_engine(bundle, config, front_end=front_end)
         for _ in range(2):
             ask(engine)
             settle(engine)
         engine.check_integrity()
         counters[tolerance] = engine.stats().counters
         engine.close()
-    assert counters[0]["tokens"] == counters[1]["tokens"]
+    assert counters[0]["frames"] == counters[1]["frames"]
     assert counters[0]["drafts_tolerated"] == 0 < counters[1]["drafts_tolerated"]
     assert counters[1]["lm_rows"] < counters[0]["lm_rows"]

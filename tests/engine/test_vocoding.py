@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from engines.bundle import Bundle
-from engines.runtime.base import FloatArray, IntArray, State
-from engines.vocoding import VocoderRow, Vocoding
+from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
+from engines.families.phone_pointer.script import VoiceControls
+from engines.runtime.base import IntArray
+from engines.sequence import VocoderRow
+from engines.vocoding import Vocoding
 from tests.engine.toys import FakeClock, ToyVocoder
 
 _WITHIN_S = 20.0
@@ -24,23 +29,29 @@ class HeldVocoder(ToyVocoder):
         self.busy = threading.Event()
 
     def run(
-        self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
-    ) -> tuple[FloatArray, State]:
+        self,
+        slots: IntArray,
+        frames: Frames,
+        first_frames: IntArray,
+        seeds: IntArray,
+        controls: Sequence[Controls],
+        is_last: BoolArray,
+    ) -> Pending[Sound]:
         self.busy.set()
         assert self.go.acquire(timeout=_WITHIN_S)
-        return super().run(codes, voices, pitch, noise, state)
+        return super().run(slots, frames, first_frames, seeds, controls, is_last)
 
 
-def row(name: str, slot: int, *, first_code: int = 0) -> VocoderRow:
+def row(name: str, slot: int) -> VocoderRow:
     return VocoderRow(
         slot=slot,
         request_id=name,
-        codes=(1, 2),
-        first_code=first_code,
-        voices=(1.0, 0.0, 0.0, 0.0),
-        pitch=1.0,
+        frames=np.array([[1], [2]]),
+        first_frame=0,
+        end_frame=2,
+        controls=VoiceControls((1.0, 0.0, 0.0, 0.0), 1.0, 24_000),
         seed=0,
-        rate_hz=24_000,
+        closes=False,
         last=False,
     )
 
@@ -60,7 +71,7 @@ def finished(vocoding: Vocoding, count: int) -> list[str]:
 
 def test_an_urgent_job_goes_before_the_one_that_waits(bundle: Bundle) -> None:
     runtime = HeldVocoder(bundle)
-    vocoding = Vocoding(bundle, runtime, 4, lambda: None, time.monotonic)
+    vocoding = Vocoding(runtime, lambda: None, time.monotonic)
     try:
         vocoding.start([row("runs", 0)], urgent=False)
         assert runtime.busy.wait(_WITHIN_S)
@@ -82,7 +93,7 @@ def test_an_urgent_job_goes_before_the_one_that_waits(bundle: Bundle) -> None:
 
 def test_jobs_of_one_kind_keep_their_order_and_are_done_before_the_end(bundle: Bundle) -> None:
     runtime = HeldVocoder(bundle)
-    vocoding = Vocoding(bundle, runtime, 4, lambda: None, time.monotonic)
+    vocoding = Vocoding(runtime, lambda: None, time.monotonic)
     vocoding.start([row("first", 0)], urgent=True)
     vocoding.start([row("second", 1)], urgent=True)
     vocoding.start([row("third", 2)], urgent=True)
@@ -92,7 +103,7 @@ def test_jobs_of_one_kind_keep_their_order_and_are_done_before_the_end(bundle: B
 
 
 def test_without_a_worker_a_job_is_done_when_it_was_given(bundle: Bundle) -> None:
-    vocoding = Vocoding(bundle, ToyVocoder(bundle, FakeClock(), 0.0, 0.0), 4, None, time.monotonic)
+    vocoding = Vocoding(ToyVocoder(bundle, FakeClock(), 0.0, 0.0), None, time.monotonic)
     vocoding.start([row("one", 0)], urgent=False)
     assert not vocoding.room(urgent=True)
     assert finished(vocoding, 1) == ["one"]

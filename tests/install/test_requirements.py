@@ -18,10 +18,11 @@ CUDA = ROOT / "requirements/cuda.txt"
 TRIES = """
 from engines.runtime.ort import ort
 assert "CUDAExecutionProvider" in ort.get_available_providers()
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
 from engines.synth import speak
-assert speak(Engine(load_bundle(), EngineConfig(slots=1)), "Hello.").pcm
+assert speak(load_engine(load_bundle(), EngineConfig(slots=1)), "Hello.").pcm
 """
 
 

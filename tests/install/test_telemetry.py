@@ -16,10 +16,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTERS = {"engines/runtime/ort.py", "loadtests/gpu/ort_session.py"}
 SPEAKS = """
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
 from engines.synth import speak
-assert speak(Engine(load_bundle(), EngineConfig(slots=1)), "Hello.").pcm
+assert speak(load_engine(load_bundle(), EngineConfig(slots=1)), "Hello.").pcm
 input()
 """
 LETS_IT = "import onnxruntime; input()"

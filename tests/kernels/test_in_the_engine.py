@@ -14,13 +14,12 @@ import onnx.inliner
 import pytest
 import torch
 
+from engines.assemble import load_engine, speech_model
 from engines.bundle import Bundle
 from engines.config import EngineConfig
-from engines.engine import Engine
 from engines.errors import ConfigError
 from engines.runtime import kernels
 from engines.runtime.kernels import CHOICES, choose
-from engines.runtime.onnx_cpu import OnnxLm
 from models.export import lm_graph
 from models.fold_lm import folded
 from models.speech_lm import LmConfig, SpeechLm
@@ -43,7 +42,7 @@ def test_a_compiler_gave_us_the_kernel() -> None:
 
 def test_the_engine_says_which_kernels_run(form: str, bundle: Bundle) -> None:
     for asked, said in ((form, f"ours, {form}"), ("off", "the runtime's: own_kernels is off")):
-        engine = Engine(bundle, EngineConfig(slots=1, own_kernels=asked))
+        engine = load_engine(bundle, EngineConfig(slots=1, own_kernels=asked))
         try:
             assert engine.stats().kernels == said
             assert engine.stats().arithmetic.startswith(f"{said}; ")
@@ -62,7 +61,7 @@ def test_a_form_that_does_not_run_here_is_an_error_that_says_what_does(monkeypat
 
 def test_without_a_compiler_the_runtimes_serve_and_say_why(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     monkeypatch.setattr(kernels, "library_file", lambda: None)
-    lm = OnnxLm(bundle, 1)
+    lm = speech_model(bundle, 1)
     assert lm.kernels.startswith("the runtime's: ours were not compiled")
     assert np.isfinite(lm.step(0, 1)).all()
     with pytest.raises(ConfigError, match="were not compiled"):
@@ -71,12 +70,12 @@ def test_without_a_compiler_the_runtimes_serve_and_say_why(monkeypatch: pytest.M
 
 def test_the_shipped_voice_says_the_same_with_the_runtimes_kernel(form: str, bundle: Bundle) -> None:
     """Steps of growing context, fed the same codes: logits differ by what int8 makes of the last bits."""
-    ours, theirs = OnnxLm(bundle, 3, own_kernels=form), OnnxLm(bundle, 3, own_kernels="off")
+    ours, theirs = speech_model(bundle, 3, own_kernels=form), speech_model(bundle, 3, own_kernels="off")
     rng, apart = np.random.default_rng(8), []
     for past in range(60):
         codes, logits = rng.integers(0, bundle.codes.count, 3), []
         for lm in (ours, theirs):
-            lm.inputs.features[:, 0, 0], lm.inputs.past[:] = codes, past
+            lm.features[:, 0], lm.past[:] = codes, past
             logits.append(lm.step(0, 3).copy())
         apart.append(np.abs(logits[0] - logits[1]).max() / logits[1].std())
     assert np.median(apart) < 0.02
@@ -91,12 +90,13 @@ def test_the_engine_keeps_a_cache_in_half_precision(form: str, bundle: Bundle, t
     onnx.save(lm, tmp_path / "lm.onnx")
     own = msgspec.structs.replace(bundle.lm, file="lm.onnx")
     halves = msgspec.structs.replace(bundle, folder=tmp_path, lm=own, drafts=None)
-    runtimes = OnnxLm(halves, 2, own_kernels=form), OnnxLm(halves, 2, own_kernels="off"), OnnxLm(bundle, 2)
+    runtimes = [speech_model(halves, 2, own_kernels=own_kernels) for own_kernels in (form, "off")]
+    runtimes.append(speech_model(bundle, 2))
     assert [one.kernels.startswith("ours") for one in runtimes[:2]] == [True, False]
     for past in range(20):
         logits = []
         for lm_of_one in runtimes:
-            lm_of_one.inputs.features[:, 0, 0], lm_of_one.inputs.past[:] = 7 * past, past
+            lm_of_one.features[:, 0], lm_of_one.past[:] = 7 * past, past
             logits.append(lm_of_one.step(0, 2).copy())
         assert np.abs(logits[0] - logits[1]).max() < logits[1].std()
         assert np.abs(logits[0] - logits[2]).max() < logits[2].std()
@@ -107,7 +107,7 @@ def test_a_graph_without_nodes_for_ours_runs_on_the_runtimes(form: str, bundle: 
     del lm.metadata_props[:]
     onnx.save(onnx.inliner.inline_local_functions(lm), tmp_path / "lm.onnx")
     own = msgspec.structs.replace(bundle.lm, file="lm.onnx")
-    runtime = OnnxLm(msgspec.structs.replace(bundle, folder=tmp_path, lm=own, drafts=None), 2, own_kernels=form)
+    runtime = speech_model(msgspec.structs.replace(bundle, folder=tmp_path, lm=own, drafts=None), 2, own_kernels=form)
     assert "has no nodes for ours" in runtime.kernels
     assert np.isfinite(runtime.step(0, 2)).all()
 
@@ -118,7 +118,7 @@ def test_a_shape_that_is_not_for_the_kernel_keeps_the_runtimes(bundle: Bundle, t
     config = LmConfig(voices=4, num_phone_ids=bundle.adapter.num_phone_ids, width=544, layers=1, heads=2, kv_heads=1)
     onnx.save(folded(lm_graph(SpeechLm(config).eval())), tmp_path / "lm.onnx")
     own = msgspec.structs.replace(bundle.lm, file="lm.onnx", layers=1, kv_heads=1, head_dim=config.head_dim)
-    runtime = OnnxLm(msgspec.structs.replace(bundle, folder=tmp_path, lm=own, drafts=None), 2)
+    runtime = speech_model(msgspec.structs.replace(bundle, folder=tmp_path, lm=own, drafts=None), 2)
     if kernels.library_file() is not None:
         assert "at most 256" in runtime.kernels
     assert np.isfinite(runtime.step(0, 2)).all()

@@ -12,11 +12,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from engines.assemble import spectrum_model
 from engines.bundle import Bundle, load_bundle
 from engines.randomness import noise
 from engines.runtime import kernels
 from engines.runtime.kernels import FORMS
-from engines.runtime.onnx_cpu import OnnxVocoder
 from engines.runtime.ort import ort
 from models.fold_vocoder import BLOCK, FRAMES
 from tests.kernels.graphs import Array, session, stock
@@ -38,7 +38,7 @@ def inputs(bundle: Bundle, rows: int, codes: int) -> dict[str, Array]:
     """Of streams under way, each with a past of its own, a mix of voices and a pitch."""
     rng = np.random.default_rng([rows, codes])
     voices = rng.uniform(0, 1, (rows, len(bundle.voices))).astype(np.float32)
-    vocoder = OnnxVocoder(bundle, own_kernels="off")
+    vocoder = spectrum_model(bundle, own_kernels="off")
     spoken, state = 5, vocoder.initial_state(rows)
     pitch, samples = rng.uniform(0.6, 1.6, rows).astype(np.float32), bundle.samples_per_code
     said = rng.integers(0, bundle.codes.count, (rows, spoken + codes))
@@ -173,10 +173,10 @@ def test_a_state_of_another_size_is_refused(form: str, bundle: Bundle) -> None:
 
 
 def test_the_vocoder_says_whose_kernels_it_runs(form: str, bundle: Bundle, tmp_path: Path) -> None:
-    assert OnnxVocoder(bundle, own_kernels=form).kernels == f"ours, {form}"
-    assert OnnxVocoder(bundle, own_kernels="off").kernels.startswith("the runtime's")
+    assert spectrum_model(bundle, own_kernels=form).kernels == f"ours, {form}"
+    assert spectrum_model(bundle, own_kernels="off").kernels.startswith("the runtime's")
     (tmp_path / "vocoder.onnx").write_bytes(changed(bundle, BLOCK, 13, np.array(1, np.int8)).SerializeToString())
-    kept = OnnxVocoder(msgspec.structs.replace(bundle, folder=tmp_path), own_kernels=form)
+    kept = spectrum_model(msgspec.structs.replace(bundle, folder=tmp_path), own_kernels=form)
     assert "zero points" in kept.kernels
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
-from engines.engine import Engine, EngineConfig
+from engines.engine import EngineConfig
 from engines.synth import speak
 from engines.text import FrontEnd
 from models.excitation import HOP
@@ -42,7 +43,7 @@ def test_a_voice_from_blocks(tmp_path: Path) -> None:
     assert "codec: there already" in finished.stdout
     bundle = load_bundle(work / "bundle")
     assert [voice.id for voice in bundle.voices] == ["af_heart"]
-    engine = Engine(bundle, EngineConfig(slots=1, workers=False))
+    engine = load_engine(bundle, EngineConfig(slots=1, workers=False))
     assert len(speak(engine, "Hello there.", voice="af_heart").pcm) > 16_000
     engine.close()
 

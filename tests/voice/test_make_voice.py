@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.config import DraftMode
-from engines.engine import Engine, EngineConfig
+from engines.engine import EngineConfig
 from engines.runtime.ort import ort
 from engines.synth import speak
 from models.codec import Codec
@@ -74,7 +75,7 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
     assert finished.drafts is not None
     spoken = {}
     for mode in (DraftMode.OFF, DraftMode.ON):
-        engine = Engine(finished, EngineConfig(slots=1, workers=False, drafts=mode))
+        engine = load_engine(finished, EngineConfig(slots=1, workers=False, drafts=mode))
         spoken[mode] = [speak(engine, "Hello there.", voice=voice).pcm for voice in ("rms", "slt")]
         assert (engine.stats().counters["drafts_proposed"] > 0) is (mode is DraftMode.ON)
         engine.close()
@@ -180,20 +181,14 @@ def test_vocoder_streams_in_torch_too() -> None:
 
 def test_training_and_serving_see_the_same() -> None:
     """What the LM is shown in serving is what it was shown in training, for the same phones and pointer."""
-    from engines.bundle import Voice
-    from engines.families.phone_pointer.durations import Planner
-    from engines.families.phone_pointer.inputs import next_pause, write_row
+    from engines.families.phone_pointer.durations import place_at
+    from engines.families.phone_pointer.inputs import next_pause, row_of
     from engines.families.phone_pointer.segmenter import Segment
-    from engines.messages import Submit
-    from engines.runtime.base import StepInputs
-    from engines.sequence import Sequence
-    from engines.text import FrontEnd, PauseType, Phone
+    from engines.text import PauseType, Phone
     from models.lm_data import pause_types, phone_ids
     from models.speech_lm import feature_rows
-    from tests.engine.toys import ToyDurations
 
-    bundle, front_end = load_bundle(), FrontEnd.load()
-    planner = Planner(bundle, ToyDurations(bundle))
+    bundle = load_bundle()
     utterances, _, _ = load(FIXTURE, "rms")
     for one in utterances[:5]:
         codes = np.arange(one.samples // 640)
@@ -204,19 +199,14 @@ def test_training_and_serving_see_the_same() -> None:
             segment.add(Phone(int(identity), "", None, 0, 0, PauseType(kind) if kind else None))
         segment.closed = True
         segment.ends = trained.ends.tolist()
-        submit = Submit(request_id="x", voice="rms", seed=0, speed=1 / one.stretch)
-        voice = Voice(id="rms", name="", index=0, description="")
-        sequence = Sequence(submit, voice, bundle, front_end.open(), planner, 0.0)
-        sequence.slot = 0
-        sequence.segments.append(segment)
-        served = StepInputs.allocate(1, bundle.adapter.features)
-        for code in codes:
-            write_row(bundle, served, sequence)
-            assert served.features[0, 0].tolist() == rows[sequence.past].tolist()
-            sequence.take_code(int(code))
-            if not sequence.segments:
-                break  # the fixture is padded to whole codes, by less than one
-        assert len(codes) - sequence.lm_steps in (0, 1)
+        place, previous = place_at(bundle, segment, 0, 0), bundle.codes.begin
+        made = 0
+        while place is not None and made < len(codes):
+            served = [bundle.adapter.offsets["code"] + previous, *row_of(bundle, segment, 0, place)]
+            assert served == rows[place.step].tolist()
+            place, previous = place_at(bundle, segment, place.step + 1, place.pointer), int(codes[made])
+            made += 1
+        assert len(codes) - made in (0, 1), "the fixture is padded to whole codes, by less than one"
         assert next_pause(bundle.adapter, segment, 0) == (0, int(PauseType.PLAIN))
 
 

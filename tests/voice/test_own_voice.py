@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engines.assemble import load_engine
 from engines.bundle import Bundle, load_bundle
-from engines.engine import Engine, EngineConfig
+from engines.engine import EngineConfig
 from engines.families.phone_pointer.durations import Planner
+from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import Segmenter
-from engines.runtime.onnx_cpu import OnnxDurations
+from engines.runtime.onnx_cpu import OnnxCpu
 from engines.synth import speak
 from engines.text import FrontEnd
 from models.teacher.prepare import load
@@ -48,7 +50,7 @@ def kill_in_stage(arguments: list[str], stage: str) -> list[str]:
 
 def planned_s(bundle: Bundle, voice: str, speed: float) -> float:
     """By the bundle's durations alone."""
-    segmenter, planner = Segmenter(speed), Planner(bundle, OnnxDurations(bundle))
+    segmenter, planner = Segmenter(speed), Planner(bundle, Durations(bundle, OnnxCpu(own_kernels="off")))
     segments = segmenter.feed(FrontEnd.load().phones(TEXT))
     segmenter.close()
     for segment in segments:
@@ -71,7 +73,7 @@ def test_voice_from_recordings(tmp_path: Path) -> None:
     assert "weights and recordings: the user's own" in written["licences"]
     assert not any("flite" in str(written[key]).lower() for key in ("name", "voices", "licences", "provenance"))
     assert len(written["provenance"]["encoder_sha256"]) == 64
-    engine = Engine(bundle, EngineConfig(slots=1, workers=False))
+    engine = load_engine(bundle, EngineConfig(slots=1, workers=False))
     seconds = {}
     for voice in ("anna", "ben"):
         for speed in (1.0, 1.3):

@@ -52,11 +52,12 @@ def test_a_folder_of_speech(tmp_path: Path) -> None:
     reason="Whisper base is not in the cache; `make judge` puts it there",
 )
 def test_it_hears_our_voice() -> None:
+    from engines.assemble import load_engine
     from engines.bundle import load_bundle
-    from engines.engine import Engine, EngineConfig
+    from engines.engine import EngineConfig
     from engines.synth import speak
 
-    engine = Engine(load_bundle(), EngineConfig(workers=False))
+    engine = load_engine(load_bundle(), EngineConfig(workers=False))
     text = "Please hold the line while I check your booking."
     pcm = speak(engine, text, voice="rms", seed=1, sample_rate_hz=16_000).pcm
     engine.close()

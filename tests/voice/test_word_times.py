@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engines.assemble import load_engine
 from engines.bundle import load_bundle
-from engines.engine import Engine, EngineConfig
+from engines.engine import EngineConfig
 from engines.text import FrontEnd
 from models.judge.aligner import Aligner
 from models.judge.teacher import word_spans
@@ -25,7 +26,7 @@ from models.judge.word_times import (
 @pytest.mark.parametrize("voice", ["rms", "slt"])
 def test_live_times_agree_with_the_alignment(voice: str) -> None:
     aligner = Aligner()
-    engine = Engine(load_bundle(), EngineConfig(workers=False))
+    engine = load_engine(load_bundle(), EngineConfig(workers=False))
     row = of_engine(engine, aligner, voice, sentences(aligner, ["everyday", "figures"], limit=3))
     engine.close()
     assert row["not_aligned"] == 0

@@ -14,19 +14,18 @@ import math
 from typing import NamedTuple
 
 from engines.bundle import Bundle
+from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import Segment
-from engines.runtime.base import DurationRuntime
 
 
 class Place(NamedTuple):
-    """Where a sequence is between two steps of one segment: all that a step's input depends on, the text apart."""
+    """Where a sequence is between two steps of one segment."""
 
     step: int
     pointer: int  # the phone being spoken
-    previous_code: int
 
 
-def place_at(bundle: Bundle, segment: Segment, step: int, start: int, previous_code: int) -> Place | None:
+def place_at(bundle: Bundle, segment: Segment, step: int, start: int) -> Place | None:
     """None where the segment is at its end, or its plan or look-ahead does not reach yet.
 
     `start` is a phone that is not behind the pointer.
@@ -41,17 +40,17 @@ def place_at(bundle: Bundle, segment: Segment, step: int, start: int, previous_c
         pointer -= 1  # shorter than half a step: it has one all the same
     if not segment.closed and len(segment.phones) <= pointer + bundle.adapter.look_ahead_phones:
         return None
-    return Place(step, pointer, previous_code)
+    return Place(step, pointer)
 
 
 class Planner:
-    """Writes `Segment.ends`, no further than is asked for: who waits for first audio does not wait for a whole plan.
+    """Writes `Segment.ends`, no further than is asked for: first audio does not wait for a whole plan.
 
     Phones go through the network in calls of one size, whose rows do not see one another.
     """
 
-    def __init__(self, bundle: Bundle, runtime: DurationRuntime) -> None:
-        self._durations, self._runtime = bundle.durations, runtime
+    def __init__(self, bundle: Bundle, network: Durations) -> None:
+        self._durations, self._network = bundle.durations, network
 
     def extend(self, segment: Segment, speaker: int, stretch: float, hop: float = math.inf) -> None:
         """Plans until a phone begins and ends behind `hop`, or every phone is planned whose window is known by now."""
@@ -61,14 +60,14 @@ class Planner:
             ends.append(durations.opening_hops)
         if len(ends) >= known or _reaches(ends, hop):
             return
-        features, rows = self._runtime.features, self._runtime.rows
-        self._runtime.stretch[:] = math.log(stretch)
+        features, rows = self._network.features, self._network.rows
+        self._network.stretch[:] = math.log(stretch)
         while len(ends) < known and not _reaches(ends, hop):
             first = len(ends)
             count = min(rows, known - first)
             for row in range(count):
                 features[row] = self._row(segment, first + row, speaker)
-            for hops in self._runtime.plan()[:count].tolist():
+            for hops in self._network.plan()[:count].tolist():
                 ends.append(ends[-1] + max(1, hops))
 
     def _row(self, segment: Segment, at: int, speaker: int) -> list[int]:

@@ -1,7 +1,8 @@
-"""The `pointer` input adapter: writes what the LM sees of each sequence into its slot's row.
+"""The `pointer` inputs: what the speech model sees of a sequence at each step, as rows of its input table.
 
-Every value is a function of the segment's phones inside the look-ahead, the step and the previous code; nothing
-depends on when text arrived. `models/lm_data.py` builds the same values for training.
+Every value is a function of the segment's phones inside the look-ahead and of the step; nothing depends on when text
+arrived. The last code, which the model sees too, is the Talker's to add. `models/lm_data.py` builds the same values for
+training.
 """
 
 from __future__ import annotations
@@ -9,28 +10,18 @@ from __future__ import annotations
 from engines.bundle import Bundle, PointerAdapter
 from engines.families.phone_pointer.durations import Place
 from engines.families.phone_pointer.segmenter import Around, Segment
-from engines.runtime.base import StepInputs
-from engines.sequence import Sequence
 
 
-def write_row(bundle: Bundle, inputs: StepInputs, sequence: Sequence) -> None:
-    """The sequence must be `ready`."""
-    place = sequence.place
-    assert place is not None, "only where the next step's inputs are known"
-    inputs.features[sequence.slot, 0] = features(bundle, sequence, place)
-    inputs.past[sequence.slot] = sequence.past
-
-
-def features(bundle: Bundle, sequence: Sequence, at: Place) -> list[int]:
-    """Rows of the LM's input table for one step of the open segment, the code's first."""
-    adapter, segment = bundle.adapter, sequence.segments[0]
+def row_of(bundle: Bundle, segment: Segment, speaker: int, at: Place) -> list[int]:
+    """[F - 1]: all rows of the table for one step but the code's."""
+    adapter = bundle.adapter
     known = segment.around.get(at.pointer)
     if known is None:
-        known = segment.around[at.pointer] = _around(adapter, segment, at.pointer, sequence.voice.index)
+        known = segment.around[at.pointer] = _around(adapter, segment, at.pointer, speaker)
     phones, begin, end, rest = known
     hop, offsets = at.step * bundle.frames_per_code, adapter.offsets
     since, left = _cut(hop - begin, adapter.since), _cut(end - hop, adapter.left)
-    return [offsets["code"] + at.previous_code, *phones, offsets["since"] + since, offsets["left"] + left, *rest]
+    return [*phones, offsets["since"] + since, offsets["left"] + left, *rest]
 
 
 def _around(adapter: PointerAdapter, segment: Segment, pointer: int, speaker: int) -> Around:

@@ -7,7 +7,6 @@ scaled. No resampler, no added delay. A row's samples depend on its own frames o
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.errors import BadParameter
@@ -20,8 +19,13 @@ def check_rate(bundle: Bundle, rate_hz: int) -> None:
     """Raises BadParameter where the voice cannot be spoken at that rate."""
     if rate_hz not in RATES_HZ:
         raise BadParameter(f"sample rate {rate_hz} Hz is not offered; valid: {', '.join(map(str, RATES_HZ))}")
-    if any(length * rate_hz % bundle.sample_rate_hz for length in (bundle.window_samples, bundle.hop_length)):
+    if not has_rate(bundle, rate_hz):
         raise BadParameter(f"a voice of {bundle.sample_rate_hz} Hz has no whole frames at {rate_hz} Hz")
+
+
+def has_rate(bundle: Bundle, rate_hz: int) -> bool:
+    """Whether frames have whole windows and hops at that rate."""
+    return not any(length * rate_hz % bundle.sample_rate_hz for length in (bundle.window_samples, bundle.hop_length))
 
 
 class OverlapAdd:
@@ -73,9 +77,3 @@ class OverlapAdd:
             grid[:, k : k + frames, : part.shape[2]] += part
         done = frames * self.hop
         return total[:, :done], total[:, done : done + self.look_back].copy()
-
-
-def to_s16(samples: FloatArray) -> NDArray[np.int16]:
-    """Clipped before rounding: without it 1.2 would wrap to a loud click."""
-    whole: NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * np.float32(32767)).astype("<i2")
-    return whole

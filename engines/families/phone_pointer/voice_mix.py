@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from engines.errors import BadParameter, UnknownVoice
+from engines.messages import Timbre
 
 if TYPE_CHECKING:
     from engines.bundle import Bundle
@@ -21,7 +22,6 @@ MAX_PARTS = 4
 _WEIGHTED = re.compile(r"(.*)\((.*)\)")
 _WEIGHT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 Shares = dict[str, Fraction]  # of 1, by voice
-Timbre = tuple[tuple[str, float], ...]  # (voice, its share of 1), sorted by voice; empty: the speaker's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import numpy as np
 from msgspec import Meta, Struct
-from numpy.typing import NDArray
 
 Positive = Annotated[int, Meta(ge=1)]
 Id = Annotated[int, Meta(ge=0)]
@@ -34,11 +32,6 @@ class TalkerPart(Part, frozen=True, kw_only=True):
     def nothing(self) -> int:
         """The row of the frame table that adds nothing."""
         return self.vocabulary + (self.codebooks - 1) * self.codes
-
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        """[Q]: the row of each codebook's first code."""
-        return np.concatenate([[0], self.vocabulary + np.arange(self.codebooks - 1) * self.codes])
 
     @property
     def speaker(self) -> int:

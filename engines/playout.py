@@ -1,4 +1,4 @@
-"""How far ahead of its listener a stream is.
+"""How far ahead of its listener a stream is: the one playout clock, for the engine's plans and the server's figures.
 
 A listener who plays from the first byte has heard `now - first` seconds, but never more than was sent; the lead is what
 was sent beyond that. When the listener has run dry the clock stands still until audio comes again. Time spent waiting
@@ -15,9 +15,9 @@ from __future__ import annotations
 class Playout:
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
-        self._sent_samples = 0
+        self.sent_samples = 0
         self._ends_s: float | None = None  # when the listener runs dry
-        self._excused = False
+        self.is_excused = False  # since the last audio: there was no text, or the listener did not read
         self.first_s: float | None = None
         self.last_s: float | None = None
         self.underruns = 0
@@ -26,7 +26,7 @@ class Playout:
 
     @property
     def sent_s(self) -> float:
-        return self._sent_samples / self._rate_hz
+        return self.sent_samples / self._rate_hz
 
     def sent(self, samples: int, now: float) -> float:
         """Returns when their first is played."""
@@ -35,22 +35,30 @@ class Playout:
         if now > self._ends_s:
             self._dry(now - self._ends_s)
             self._ends_s = now
-        self._excused = False
+        self.is_excused = False
         self.last_s = now
         begins_s = self._ends_s
         self._ends_s += samples / self._rate_hz
-        self._sent_samples += samples
+        self.sent_samples += samples
         return begins_s
 
     def _dry(self, gap_s: float) -> None:
-        if self._excused:
+        if self.is_excused:
             self.waited_s += gap_s
         else:
             self.underruns += 1
             self.underrun_s += gap_s
 
+    @property
+    def has_begun(self) -> bool:
+        return self._ends_s is not None
+
     def waiting_for_text(self) -> None:
-        self._excused = True
+        self.is_excused = True
+
+    def is_late(self, now: float) -> bool:
+        """Whether audio sent now finds the listener dry, for want of speed and not of text."""
+        return self._ends_s is not None and now > self._ends_s and not self.is_excused
 
     def lead_s(self, now: float) -> float:
         return 0.0 if self._ends_s is None else self._ends_s - now

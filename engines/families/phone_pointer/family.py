@@ -1,0 +1,115 @@
+"""The shipped voice's family: phones with planned durations, a pointer to the one being spoken, one code a step."""
+
+from __future__ import annotations
+
+from engines.bundle import Bundle
+from engines.errors import BadParameter, BundleError, ConfigError
+from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.families.phone_pointer.durations import Planner
+from engines.families.phone_pointer.forecast import ForecastDrafter
+from engines.families.phone_pointer.networks import Durations, Forecast, SpectrumModel, SpeechModel
+from engines.families.phone_pointer.overlap_add import RATES_HZ, check_rate, has_rate
+from engines.families.phone_pointer.script import PointerScript
+from engines.families.phone_pointer.talker import PointerTalker
+from engines.families.phone_pointer.vocoder import PointerVocoder
+from engines.families.phone_pointer.voice_mix import weights
+from engines.messages import Submit
+from engines.runtime.base import Backend
+from engines.text import NUM_PHONE_IDS, FrontEnd
+
+MIN_SPEED, MAX_SPEED = 0.75, 1.33  # what the shipped speech model has heard
+MAX_TEMPERATURE = 2.0
+MAX_PITCH_SEMITONES = 12.0  # either way; the vocoder's source reaches an octave beyond what it has learnt
+_OPTIONS = (
+    OptionSpec(name="speed", kind="number", least=MIN_SPEED, most=MAX_SPEED),
+    OptionSpec(name="temperature", kind="number", least=0, most=MAX_TEMPERATURE),
+    OptionSpec(name="pitch_semitones", kind="number", least=-MAX_PITCH_SEMITONES, most=MAX_PITCH_SEMITONES),
+    OptionSpec(name="timbre", kind="object", description="(voice, share) pairs that the vocoder mixes"),
+    OptionSpec(name="pronunciations", kind="object", description="dictionaries; the first that has a word decides"),
+)
+
+
+class PointerFamily:
+    def __init__(
+        self,
+        bundle: Bundle,
+        host: Backend,
+        *,
+        front_end: FrontEnd | None = None,
+        durations: Durations | None = None,
+        max_expanded: int = 4096,
+    ) -> None:
+        """`max_expanded`: characters spoken for dictionaries' entries in one utterance."""
+        found = bundle.adapter.num_phone_ids
+        if found != NUM_PHONE_IDS:
+            raise BundleError(f"adapter.num_phone_ids is {found}, the text front end speaks {NUM_PHONE_IDS}")
+        self._bundle, self._max_expanded = bundle, max_expanded
+        self._front_end = front_end or FrontEnd.load()
+        self._planner = Planner(bundle, durations or Durations(bundle, host))
+
+    def spec(self, backend: Backend) -> ModelSpec:
+        return spec_of(self._bundle)
+
+    def validate(self, submit: Submit) -> None:
+        check_rate(self._bundle, submit.sample_rate_hz)
+        if not MIN_SPEED <= submit.speed <= MAX_SPEED:
+            raise BadParameter(f"speed {submit.speed} is out of range {MIN_SPEED} to {MAX_SPEED}")
+        if submit.temperature is not None and not 0 <= submit.temperature <= MAX_TEMPERATURE:
+            raise BadParameter(f"temperature {submit.temperature} is out of range 0 to {MAX_TEMPERATURE}")
+        if not -MAX_PITCH_SEMITONES <= submit.pitch_semitones <= MAX_PITCH_SEMITONES:
+            most = f"{MAX_PITCH_SEMITONES:g}"
+            raise BadParameter(f"pitch_semitones {submit.pitch_semitones} is out of range -{most} to {most}")
+        weights(self._bundle, submit.voice, submit.timbre)
+        self._bundle.voice(submit.voice)
+
+    def open(self, submit: Submit) -> Script:
+        text = self._front_end.open(submit.pronunciations, self._max_expanded)
+        return PointerScript(submit, self._bundle.voice(submit.voice), self._bundle, text, self._planner)
+
+    def talker(self, backend: Backend, slots: int) -> Talker:
+        return PointerTalker(self._bundle, SpeechModel(self._bundle, backend, slots))
+
+    def vocoder(self, backend: Backend, slots: int) -> Vocoder:
+        return PointerVocoder(self._bundle, SpectrumModel(self._bundle, backend), slots)
+
+    def drafter(self, backend: Backend, *, tolerance: int) -> Drafter | None:
+        check_draft_tolerance(tolerance, self._bundle)
+        if self._bundle.drafts is None:
+            return None
+        return ForecastDrafter(self._bundle, Forecast(self._bundle, backend), tolerance)
+
+
+def spec_of(bundle: Bundle) -> ModelSpec:
+    lm, positions = bundle.lm, bundle.adapter.max_steps
+    return ModelSpec(
+        family="phone_pointer",
+        name=bundle.name,
+        version=bundle.version,
+        digest=bundle.digest,
+        frame_s=bundle.code_s,
+        frame_width=1,
+        frame_dtype="int64",
+        row_width=bundle.adapter.features - 1,
+        prompt_width=0,
+        positions=positions,
+        bytes_per_slot=2 * 4 * lm.layers * lm.kv_heads * lm.head_dim * positions,
+        chunk_frames=(1, 2, 4, 8),
+        # Never one alone where there may be two: its 18 ms after overlap are played before the next chunk can be there.
+        first_frames=(2, 4),
+        opening_frames=-(-bundle.durations.opening_hops // bundle.frames_per_code),
+        rates_hz=tuple(rate_hz for rate_hz in RATES_HZ if has_rate(bundle, rate_hz)),
+        native_rate_hz=bundle.sample_rate_hz,
+        voices=tuple(VoiceSpec(id=one.id, name=one.name, description=one.description) for one in bundle.voices),
+        options=_OPTIONS,
+    )
+
+
+def check_draft_tolerance(tolerance: int, bundle: Bundle) -> None:
+    """Raises where the bundle cannot keep a tolerance above 0, so that no mode is promised that does not run."""
+    if tolerance == 0:
+        return
+    if bundle.drafts is None:
+        raise ConfigError(f"draft_tolerance {tolerance} needs drafts, the bundle {bundle.name!r} brings none")
+    if tolerance >= max(bundle.codes.levels) - 1:
+        levels = ", ".join(map(str, bundle.codes.levels))
+        raise ConfigError(f"draft_tolerance {tolerance} lets any guess stand: the codes' digits have {levels} levels")

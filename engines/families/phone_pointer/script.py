@@ -1,0 +1,184 @@
+"""The text side of one utterance of the shipped voice: text -> phones -> segments -> rows, and the times of words.
+
+Text is read in slices, as far as speech needs it; how it was sliced changes nothing. Durations are planned before the
+speech model speaks, so a segment ends when its plan is used up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import NamedTuple
+
+from engines.bundle import Bundle, Voice
+from engines.errors import UnspeakableText
+from engines.families.base import Frames, Row, Sampling, ScriptState, Verdict, WordTimes
+from engines.families.phone_pointer.durations import Place, Planner, place_at
+from engines.families.phone_pointer.inputs import row_of
+from engines.families.phone_pointer.segmenter import Segment, Segmenter
+from engines.families.phone_pointer.voice_mix import weights
+from engines.families.phone_pointer.word_times import WordClock
+from engines.messages import Submit
+from engines.runtime.base import FloatArray
+from engines.text import Phone, TextStream
+
+WORDS_A_SLICE = 24  # spoken ones, made and pronounced at once; 64 characters of running text have 11, of digits 32
+PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken
+PART_CHARS = 64  # what unpacking a part of a dictionary costs, in characters
+_FLUSH, _END = object(), object()
+
+
+class VoiceControls(NamedTuple):
+    """What the vocoder is told of an utterance."""
+
+    weights: tuple[float, ...]  # of each voice's timbre, by index
+    pitch: float  # times the F0 that the vocoder chooses
+    rate_hz: int
+
+
+class PointerScript:
+    prefix = None
+
+    def __init__(self, submit: Submit, voice: Voice, bundle: Bundle, text: TextStream, planner: Planner) -> None:
+        self._bundle, self._voice, self._text, self._planner = bundle, voice, text, planner
+        self.sampling = Sampling(temperature=bundle.temperature if submit.temperature is None else submit.temperature)
+        self.controls = VoiceControls(
+            weights(bundle, submit.voice, submit.timbre), 2.0 ** (submit.pitch_semitones / 12), submit.sample_rate_hz
+        )
+        self.guards = set[str]()
+        self._stretch = 1.0 / submit.speed
+        self._segmenter = Segmenter(submit.speed)
+        self._unread = deque[object]()  # texts, _FLUSH, _END; the first text may be half read
+        self._ended = False
+        self._segments = deque[Segment]()
+        self._steps_planned = 2 + (bundle.drafts.length if bundle.drafts else 0)
+        self._past = self._pointer = 0  # of this segment: steps made, phone of the last known place
+        self._place: Place | None = None  # of the next step, once it is known
+        self._words = WordClock(bundle)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self._text.warnings
+
+    # -- text ------------------------------------------------------------------------------------------------------
+
+    def append(self, text: str) -> None:
+        if text:
+            self._unread.append(text)
+
+    def flush(self) -> None:
+        self._unread.append(_FLUSH)
+
+    def end(self) -> None:
+        self._unread.append(_END)
+
+    @property
+    def readable(self) -> bool:
+        if not self._unread:
+            return False
+        return sum(len(one.phones) for one in self._segments) - self._pointer < PHONES_AHEAD
+
+    @property
+    def has_text(self) -> bool:
+        return bool(self._unread or self._segments)
+
+    def read(self, max_chars: int) -> int:
+        if not self._text.prepared:
+            self._text.prepare()
+            return PART_CHARS
+        read = 0
+        while self.readable and read < max_chars:
+            read += self._read_next(max_chars - read)
+        return read
+
+    def _read_next(self, max_chars: int) -> int:
+        """A slice of the next piece of text, or of what a flush or the end of the text leaves to speak. One that ends
+        for its words counts whole."""
+        step, chars = self._unread[0], 0
+        if not self._text.busy:
+            if isinstance(step, str):
+                chars = min(len(step), max_chars)
+                self._text.feed(step[:chars])
+                step = self._unread[0] = step[chars:]
+            else:
+                self._text.close()
+        self._take(self._text.more(WORDS_A_SLICE))
+        if self._text.busy:
+            return max_chars
+        if not isinstance(step, str):
+            self._close(ends=step is _END)
+        if not step or not isinstance(step, str):
+            self._unread.popleft()
+        return chars
+
+    def _close(self, *, ends: bool) -> None:
+        self._segmenter.close()
+        self._plan()
+        if ends:
+            self._ended = True
+            if not self._text.spoken_any:
+                raise UnspeakableText(f"nothing in the text can be spoken: {self._text.refusal}")
+
+    def _take(self, phones: list[Phone]) -> None:
+        self._segments.extend(self._segmenter.feed(phones))
+        self._plan()
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ScriptState:
+        if self._find_place() is not None:
+            return ScriptState.READY
+        if self._unread and not self._text.prepared:
+            return ScriptState.PREPARING
+        return ScriptState.DONE if self._ended and not self._segments else ScriptState.STARVED
+
+    def prompt(self, most: int) -> list[Row]:
+        raise AssertionError("nothing is prefilled")
+
+    def row(self) -> Row:
+        place = self._find_place()
+        assert place is not None, "only where the next step's inputs are known"
+        return row_of(self._bundle, self._segments[0], self._voice.index, place)
+
+    def peek(self, most: int) -> list[Row]:
+        place, rows = self._find_place(), list[Row]()
+        while place is not None and len(rows) < most:
+            rows.append(row_of(self._bundle, self._segments[0], self._voice.index, place))
+            place = place_at(self._bundle, self._segments[0], place.step + 1, place.pointer)
+        return rows
+
+    def _find_place(self) -> Place | None:
+        """Of the next step; None until its look-ahead is there, or where the segment ends before."""
+        if self._place is None and self._segments:
+            self._place = place_at(self._bundle, self._segments[0], self._past, self._pointer)
+            if self._place is not None:
+                self._pointer = self._place.pointer
+        return self._place
+
+    def commit(self, frame: Frames, end_score: float, probe: FloatArray | None) -> Verdict:
+        segment = self._segments[0]
+        self._past += 1
+        self._place = None
+        self._plan()
+        self._words.step_made(segment, self._past)
+        if self._past >= self._bundle.adapter.max_steps:
+            self.guards.add("segment_too_long")
+            self._plan(math.inf)
+        elif not segment.closed or self._find_place() is not None:
+            return Verdict.GOES_ON
+        self._words.segment_ends(segment)
+        self._segments.popleft()
+        self._past = self._pointer = 0
+        self._place = None
+        self._plan()
+        return Verdict.SEGMENT_ENDS
+
+    def words_until(self, frames: int) -> WordTimes:
+        return self._words.until(frames)
+
+    def _plan(self, hop: float | None = None) -> None:
+        """Durations of the open segment, as far as the next steps and the guesses behind them see, or until `hop`."""
+        if self._segments:
+            ahead = (self._past + self._steps_planned) * self._bundle.frames_per_code
+            self._planner.extend(self._segments[0], self._voice.index, self._stretch, ahead if hop is None else hop)

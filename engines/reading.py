@@ -1,0 +1,87 @@
+"""Whose text is read now, and how much of it.
+
+It looks only at sequences to which something has happened: more text came, or frames were made of what was read. What
+is read changes no sound, only when it can be made. A round reads a bounded number of characters, and unpacks what
+requests brought (dictionaries) with at most half of them, whatever the texts are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from engines.errors import EngineFault, ParlandoError
+from engines.families.base import ScriptState
+from engines.sequence import Sequence
+
+_SLICE_CHARS = 64  # of one sequence a round: enough to begin with
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one round of reading has done."""
+
+    sequences: list[Sequence] = field(default_factory=list)
+    made_ready: list[Sequence] = field(default_factory=list)  # of them, those that can run only now
+    failed: list[tuple[Sequence, ParlandoError]] = field(default_factory=list)
+
+
+class Reading:
+    def __init__(self, chars: int) -> None:
+        """`chars`: read in a round, of all together."""
+        self._chars = chars
+        self._changed: dict[str, Sequence] = {}  # by name
+
+    def changed(self, sequences: Iterable[Sequence]) -> None:
+        """Text came for them, or frames of them were made, so that more of their text may be wanted."""
+        for sequence in sequences:
+            self._changed[sequence.request.request_id] = sequence
+
+    def forget(self, sequence: Sequence) -> None:
+        self._changed.pop(sequence.request.request_id, None)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is something to read now."""
+        return any(one.script.readable for one in self._changed.values())
+
+    def run(self, now: float) -> Read:
+        """A slice of each sequence, the most urgent first, as far as the round's share goes."""
+        done, left = Read(), self._chars
+        if not self._changed:
+            return done
+        readable = [one for one in self._changed.values() if one.script.readable]
+        readable.sort(key=lambda one: (one.spare_s(now, one.made), one.arrived_s))
+        for sequence in readable:
+            state = sequence.script.state
+            if state is ScriptState.PREPARING:
+                left = self._prepare(sequence, left, done)
+                if sequence.script.state is ScriptState.PREPARING or left <= 0:
+                    continue
+            left -= self._read(sequence, min(left, _SLICE_CHARS), done)
+            if sequence.script.state is not state and (sequence.can_step or sequence.can_prefill):
+                done.made_ready.append(sequence)
+            if left <= 0:
+                break
+        # What has enough for now is looked at again after its next frame.
+        self._changed = {name: one for name, one in self._changed.items() if one.script.readable}
+        return done
+
+    def _prepare(self, sequence: Sequence, left: int, done: Read) -> int:
+        """Returns what is left of the round's share."""
+        while left > self._chars // 2 and sequence.script.state is ScriptState.PREPARING:
+            left -= self._read(sequence, _SLICE_CHARS, done)
+        return left
+
+    def _read(self, sequence: Sequence, chars: int, done: Read) -> int:
+        done.sequences.append(sequence)
+        try:
+            read = sequence.script.read(chars)
+            sequence.see_end()
+        except ParlandoError as error:
+            done.failed.append((sequence, error))
+        except Exception as error:  # no text may take the other streams with it
+            done.failed.append((sequence, EngineFault(f"the text could not be read: {error!r}")))
+        else:
+            return read
+        return chars

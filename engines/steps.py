@@ -1,0 +1,229 @@
+"""Runs one item of a plan at the Talker, and commits what stands.
+
+Between two items a sequence may end and its slot go to another: each item looks again who can still run. When a call
+fails its rows are called one by one, so that only those with which it fails end; a row whose values are not finite gets
+a fault of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engines.counters import Counters
+from engines.errors import EngineFault
+from engines.families.base import Frames, Row, Rows, ScriptState, Steps, Talker
+from engines.runtime.base import IntArray
+from engines.scheduling.device_profile import DeviceProfile
+from engines.scheduling.policy import Prefill, Step
+from engines.sequence import Sequence
+from engines.speculation import Speculation
+
+_PREFILL_POSITIONS = 256  # of all rows of a call: no step waits longer than for so many
+_PREFILL_BLOCK = 8  # from here on the runtime has the bits of one call, however a prompt is cut
+
+
+@dataclass(slots=True)
+class Made:
+    """What one item has done."""
+
+    stepped: list[Sequence] = field(default_factory=list)  # once for each frame
+    failed: list[tuple[Sequence, EngineFault]] = field(default_factory=list)
+    prefilled: int = 0  # positions
+
+    def __bool__(self) -> bool:
+        return bool(self.stepped or self.failed or self.prefilled)
+
+
+class StepRunner:
+    def __init__(
+        self,
+        talker: Talker,
+        speculation: Speculation | None,
+        counters: Counters,
+        profile: DeviceProfile,
+        clock: Callable[[], float],
+    ) -> None:
+        self._talker, self._speculation = talker, speculation
+        self._counters, self._profile, self._clock = counters, profile, clock
+        self._made = Made()
+
+    @property
+    def drafts(self) -> tuple[bool, ...]:
+        """Whether drafts pay for 1, 2, ... rows; beyond these drafting is not thought of."""
+        return self._speculation.pays if self._speculation is not None else ()
+
+    def run(self, item: Prefill[Sequence] | Step[Sequence]) -> Made:
+        self._made = made = Made()
+        if isinstance(item, Prefill):
+            self._prefill([one for one in item.streams if one.can_prefill])
+            return made
+        sequences, started_s = [one for one in item.streams if one.can_step], self._clock()
+        while sequences:
+            plain = self._drafted(sequences) if item.drafts else sequences
+            if plain:
+                self._decode(plain)
+            failed = [one for one, _ in made.failed]
+            sequences = [one for one in sequences if one.can_step and one not in failed and _goes_on(one, item)]
+        if item.drafts is not None and self._speculation is not None and made.stepped:
+            self._speculation.observe(
+                len(item.streams), drafted=item.drafts, frames=len(made.stepped), seconds=self._clock() - started_s
+            )
+        return made
+
+    # -- prefill -----------------------------------------------------------------------------------------------------
+
+    def _prefill(self, sequences: list[Sequence]) -> None:
+        """A block of each prompt, all in one call."""
+        if not sequences:
+            return
+        most = max(_PREFILL_BLOCK, _PREFILL_POSITIONS // len(sequences) // _PREFILL_BLOCK * _PREFILL_BLOCK)
+        for one in sequences:
+            self._begin(one)
+        prompts = [one.script.prompt(most) for one in sequences]
+        self._prefill_rows(sequences, prompts)
+
+    def _prefill_rows(self, sequences: list[Sequence], prompts: Items[Items[Row]]) -> None:
+        counts = [len(prompt) for prompt in prompts]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        try:
+            rows = np.concatenate([_rows(prompt) for prompt in prompts])
+            is_finite = self._talker.prefill(_slots(sequences), rows, offsets, _lengths(sequences)).wait()
+        except Exception as error:
+            if len(sequences) > 1:
+                for sequence, prompt in zip(sequences, prompts, strict=True):
+                    self._prefill_rows([sequence], [prompt])
+            else:
+                self._made.failed.append((sequences[0], EngineFault(f"the speech model failed: {error}")))
+            return
+        self._counters.prefilled_positions += int(offsets[-1])
+        self._made.prefilled += int(offsets[-1])
+        for sequence, count, finite in zip(sequences, counts, is_finite.tolist(), strict=True):
+            sequence.prefilled(count)
+            if not finite:
+                self._made.failed.append((sequence, _not_finite()))
+
+    # -- decode ------------------------------------------------------------------------------------------------------
+
+    def _decode(self, sequences: list[Sequence]) -> None:
+        """One step of each."""
+        by_slot = {one.slot: one for one in sequences if one.slot is not None}
+        for group in self._talker.groups([*by_slot], (), self._profile.rows_of_a_call()):
+            self._call([by_slot[slot] for slot in group])
+
+    def _call(self, batch: list[Sequence]) -> None:
+        for one in batch:
+            self._begin(one)
+        slots, started_s = _slots(batch), self._clock()
+        try:
+            rows = _rows([one.script.row() for one in batch])[:, None]
+            steps = self._talker.step(
+                slots, rows, _ones(batch), _lengths(batch), [one.script.sampling for one in batch], _keys(batch), None
+            ).wait()
+        except Exception as error:  # whatever the backend raises belongs to one of these rows, not to the loop
+            if len(batch) > 1:
+                for one in batch:
+                    self._call([one])
+            else:
+                self._made.failed.append((batch[0], EngineFault(f"the speech model failed: {error}")))
+            return
+        counters, busy_s = self._counters, self._clock() - started_s
+        counters.lm_busy_s += busy_s
+        counters.lm_step_s.observe(busy_s)
+        counters.batch_rows.observe(len(batch))
+        counters.lm_steps += 1
+        counters.lm_rows += len(batch)
+        spread = int(slots.max() - slots.min()) + 1
+        counters.lm_idle_rows += spread - len(batch)
+        counters.predicted_s += self._profile.step_s(spread)
+        for row, sequence in enumerate(batch):
+            self._commit(sequence, steps.frames[row, 0], steps, row, 0)
+
+    def _begin(self, sequence: Sequence) -> None:
+        if sequence.length is None:
+            assert sequence.slot is not None, "only sequences with a slot run"
+            sequence.begin(self._talker.begin(sequence.slot, sequence.script.prefix))
+
+    # -- drafts ------------------------------------------------------------------------------------------------------
+
+    def _drafted(self, sequences: list[Sequence]) -> list[Sequence]:
+        """Verifies drafts of each. Returns those for which nothing could be guessed and nothing was done."""
+        assert self._speculation is not None, "drafts need a drafter"
+        plain = []
+        for sequence in sequences:
+            started_s = self._clock()
+            verified = self._speculation.verify(sequence)
+            if verified is None:
+                plain.append(sequence)
+                continue
+            drafted, steps = verified
+            self._counters.draft_step_s.observe(self._clock() - started_s)
+            self._commit_verified(sequence, drafted, steps)
+        return plain
+
+    def _commit_verified(self, sequence: Sequence, drafted: Frames, steps: Steps) -> None:
+        """The sampled frames as long as the drafts before them stand: drafted [K, W], steps of one row."""
+        assert self._speculation is not None
+        slot = sequence.slot
+        for step in range(len(drafted) + 1):
+            sampled = steps.frames[0, step]
+            stands = step < len(drafted) and bool(steps.is_finite[0, step])
+            stands = stands and self._speculation.stands(drafted[step], sampled)
+            frame = drafted[step] if stands else sampled
+            if not self._commit(sequence, frame, steps, 0, step) or not stands:
+                break
+            if sequence.script.state is not ScriptState.READY:
+                break
+            self._counters.drafts_accepted += bool((frame == sampled).all())
+            self._counters.drafts_tolerated += bool((frame != sampled).any())
+        if sequence.length is not None and sequence.slot == slot:
+            self._talker.keep(_slots([sequence]), _lengths([sequence]), sequence.frames[-1:])
+
+    def _commit(self, sequence: Sequence, frame: Frames, steps: Steps, row: int, step: int) -> bool:
+        """Whether the frame stands and its segment goes on."""
+        if not steps.is_finite[row, step]:
+            self._made.failed.append((sequence, _not_finite()))
+            return False
+        try:
+            goes_on = sequence.commit(frame, steps, row, step)
+        except Exception as error:  # its next rows are planned there
+            self._made.failed.append((sequence, EngineFault(f"what follows could not be planned: {error}")))
+            return False
+        self._counters.frames += 1
+        self._made.stepped.append(sequence)
+        return goes_on
+
+
+def _goes_on(sequence: Sequence, item: Step[Sequence]) -> bool:
+    """Whether it has begun and its first chunk is not whole."""
+    begun = 0 < sequence.made < sequence.quiet_frames + item.first_chunk
+    return begun and not sequence.sounds and not sequence.stands_back
+
+
+def _not_finite() -> EngineFault:
+    return EngineFault("the speech model returned values that are not finite")
+
+
+def _rows(rows: Items[Row]) -> Rows:
+    """[N, R]; R may be 0."""
+    return np.array(rows, np.int64).reshape(len(rows), len(rows[0]))
+
+
+def _slots(sequences: list[Sequence]) -> IntArray:
+    return np.array([one.slot for one in sequences], np.int64)
+
+
+def _lengths(sequences: list[Sequence]) -> IntArray:
+    return np.array([one.length for one in sequences], np.int64)
+
+
+def _ones(sequences: list[Sequence]) -> IntArray:
+    return np.ones(len(sequences), np.int64)
+
+
+def _keys(sequences: list[Sequence]) -> IntArray:
+    """(seed, frames made): what a row's noise is keyed by."""
+    return np.array([(one.request.seed, one.made) for one in sequences], np.int64)
