@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import onnx
 
-from models.folding import Part, fold
+from models.folding import Part, fold, part_between
 
 BLOCK, FRAMES = "CausalBlock", "Frames"
 _TAPS = 7
@@ -43,7 +43,7 @@ def _blocks(graph: onnx.GraphProto) -> list[Part]:
             raise ValueError(f"{len(sums)} sums take in {x} behind {norm.name}, one is right")
         later = users[-1].output[0]  # the context for the next chunk
         outputs = [sums[0].output[0], later]
-        found.append(_part(graph, [x, state], outputs, stop={x, state}))
+        found.append(part_between(graph, [x, state], outputs, stop={x, state}))
     if not found:
         raise ValueError("no block was found: the exporter has written it in another way")
     return found
@@ -69,7 +69,7 @@ def _frames(graph: onnx.GraphProto) -> Part:
         raise ValueError(f"{len(gains)} products of voicing and loudness were found, one is right")
     voiced = gains[0].output[0]
     known = [f0_hz, voiced, filters, "phase", "tail", "noise"]
-    return _part(graph, known, ["spectrum", "phase_out", "tail_out"], stop={*known, "codes", "fine", "coarse"})
+    return part_between(graph, known, ["spectrum", "phase_out", "tail_out"], stop={*known, "codes", "fine", "coarse"})
 
 
 def _from_sqrt(maker: dict[str, onnx.NodeProto], name: str) -> bool:
@@ -88,30 +88,3 @@ def _after(graph: onnx.GraphProto, start: onnx.NodeProto) -> Iterable[onnx.NodeP
         if seen & set(node.input):
             seen |= set(node.output)
             yield node
-
-
-def _part(graph: onnx.GraphProto, inputs: list[str], outputs: list[str], stop: set[str]) -> Part:
-    """All nodes between; what else they take that is made elsewhere from shapes alone becomes an input too."""
-    maker = {name: node for node in graph.node for name in node.output}
-    constants = {one.name for one in graph.initializer}
-    wanted: set[str] = set()
-    todo = list(outputs)
-    while todo:
-        name = todo.pop()
-        if not name or name in stop or name in constants or name in wanted or name not in maker:
-            continue
-        wanted.add(name)
-        todo += maker[name].input
-    while True:  # what is used outside as well, shapes that is, is made there
-        nodes = [node for node in graph.node if wanted & set(node.output)]
-        outside = {name for node in graph.node if node not in nodes for name in node.input}
-        shared = (outside & wanted) - set(outputs)
-        if not shared:
-            break
-        wanted -= shared
-    inside = {name for node in nodes for name in node.output}
-    for node in nodes:
-        for name in node.input:
-            if name and name not in inside and name not in constants and name not in inputs:
-                inputs = [*inputs, name]
-    return Part(nodes, inputs, outputs)

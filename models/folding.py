@@ -48,6 +48,33 @@ def fold(model: onnx.ModelProto, parts: Callable[[onnx.GraphProto], Iterable[tup
     return result
 
 
+def part_between(graph: onnx.GraphProto, inputs: list[str], outputs: list[str], stop: set[str]) -> Part:
+    """All nodes between; what else they take that is made elsewhere from shapes alone becomes an input too."""
+    maker = {name: node for node in graph.node for name in node.output}
+    constants = {one.name for one in graph.initializer}
+    wanted: set[str] = set()
+    todo = list(outputs)
+    while todo:
+        name = todo.pop()
+        if not name or name in stop or name in constants or name in wanted or name not in maker:
+            continue
+        wanted.add(name)
+        todo += maker[name].input
+    while True:  # what is used outside as well, shapes that is, is made there
+        nodes = [node for node in graph.node if wanted & set(node.output)]
+        outside = {name for node in graph.node if node not in nodes for name in node.input}
+        shared = (outside & wanted) - set(outputs)
+        if not shared:
+            break
+        wanted -= shared
+    inside = {name for node in nodes for name in node.output}
+    for node in nodes:
+        for name in node.input:
+            if name and name not in inside and name not in constants and name not in inputs:
+                inputs = [*inputs, name]
+    return Part(nodes, inputs, outputs)
+
+
 def _function(
     kind: str, part: Part, constants: dict[str, onnx.TensorProto], opsets: Sequence[onnx.OperatorSetIdProto]
 ) -> onnx.FunctionProto:

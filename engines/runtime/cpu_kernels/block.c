@@ -38,17 +38,6 @@ static OrtStatus *compute(void *state, OrtKernelContext *context)
     return NULL;
 }
 
-static OrtStatus *floats(const OrtApi *api, const OrtKernelInfo *info, size_t index, size_t wanted, float **out)
-{
-    const float *given;
-    TRY(constant(api, info, index, wanted, (const void **)&given));
-    *out = malloc(wanted * sizeof **out);
-    if (!*out)
-        return refused(api, "no memory");
-    memcpy(*out, given, wanted * sizeof **out);
-    return NULL;
-}
-
 /* Both matrices by their shapes: one that lies transposed has as many elements. */
 static OrtStatus *learn_products(Block *block, const OrtApi *api, const OrtKernelInfo *info)
 {
@@ -79,7 +68,7 @@ static OrtStatus *learn(Block *block, const OrtApi *api, const OrtKernelInfo *in
         else if (at == FIRST_ZEROS || at == SECOND_ZEROS)
             TRY(zero_points(api, info, at, at == FIRST_ZEROS ? hidden : width));
         else if (at != FIRST && at != SECOND)
-            TRY(floats(api, info, at, wanted, &block->floats[at]));
+            TRY(copied_floats(api, info, at, wanted, &block->floats[at]));
     }
     return NULL;
 }

@@ -1,6 +1,6 @@
 /* A form of the kernels: the same arithmetic for one class of processors. Every form is compiled, one runs.
  *
- * form_avx2.c and form_avx512.c compile the same sources (attend.h, strips.h, tile.h, spectra.h) over a vector of
+ * form_avx2.c and form_avx512.c compile the same sources (attend.h, strips.h, tile.h, stage_rows.h, closing_steps.h, spectra.h) over a vector of
  * LANES floats (wide.h). */
 #ifndef PARLANDO_FORM_H
 #define PARLANDO_FORM_H
@@ -32,6 +32,8 @@ typedef struct Form {
     void (*quantise)(const float *x, size_t count, size_t depth, float step, void *rows);
     void (*strip)(void *product, size_t index);
     void (*tile)(void *block_call, size_t index);
+    void (*stage)(void *stage_call, size_t row);
+    void (*closing)(void *closing_call, size_t row);
     void (*pulses)(const struct FramesCall *call, size_t row);
     void (*spectra)(const struct FramesCall *call, size_t first);
 } Form;

@@ -3,13 +3,17 @@
 
 #include "attention.h"
 #include "block.h"
+#include "closing.h"
 #include "frames.h"
 #include "products.h"
+#include "stage.h"
 
 #include "wide.h"
 
 #include "strips.h"
 #include "tile.h"
+#include "stage_rows.h"
+#include "closing_steps.h"
 #include "spectra.h"
 
 #define CACHED float
@@ -34,6 +38,8 @@ const Form FORM = {
     .quantise = quantise_rows,
     .strip = one_strip,
     .tile = one_tile,
+    .stage = one_stage,
+    .closing = one_closing,
     .pulses = make_pulses,
     .spectra = make_frames,
 };

@@ -1,6 +1,9 @@
 /* Descriptions made into what the runtime wants, and reading of inputs, for every operator. */
 #include "operator.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static const Operator *operator_of(const OrtCustomOp *op) { return (const Operator *)op; }
 
 static OrtStatus *create(const OrtCustomOp *op, const OrtApi *api, const OrtKernelInfo *info, void **kernel)
@@ -96,6 +99,17 @@ OrtStatus *constant(const OrtApi *api, const OrtKernelInfo *info, size_t index, 
     size_t count;
     TRY(constant_input(api, info, index, data, NULL, 0, &count));
     return count == wanted ? NULL : refused(api, "the constants of a node do not fit each other");
+}
+
+OrtStatus *copied_floats(const OrtApi *api, const OrtKernelInfo *info, size_t index, size_t wanted, float **out)
+{
+    const float *given;
+    TRY(constant(api, info, index, wanted, (const void **)&given));
+    *out = malloc(wanted * sizeof **out);
+    if (!*out)
+        return refused(api, "no memory");
+    memcpy(*out, given, wanted * sizeof **out);
+    return NULL;
 }
 
 OrtStatus *zero_points(const OrtApi *api, const OrtKernelInfo *info, size_t index, size_t wanted)

@@ -29,7 +29,7 @@ typedef struct {
     const Form *form;
 } Operator;
 
-HIDDEN extern const Kind ATTENTION, ATTENTION_HALF, PRODUCT, BLOCK, FRAMES;
+HIDDEN extern const Kind ATTENTION, ATTENTION_HALF, PRODUCT, BLOCK, STAGE, CLOSING, FRAMES;
 HIDDEN void operator_init(Operator *made, const Kind *kind, const Form *form);
 
 HIDDEN OrtStatus *refused(const OrtApi *api, const char *why);
@@ -44,6 +44,8 @@ HIDDEN OrtStatus *constant_input(const OrtApi *api, const OrtKernelInfo *info, s
                                  int64_t *shape, size_t rank, size_t *count);
 /* A constant's data, which must have `wanted` elements. */
 HIDDEN OrtStatus *constant(const OrtApi *api, const OrtKernelInfo *info, size_t index, size_t wanted, const void **data);
+/* The same, copied, since a constant may go once the graph is loaded. */
+HIDDEN OrtStatus *copied_floats(const OrtApi *api, const OrtKernelInfo *info, size_t index, size_t wanted, float **out);
 /* `wanted` zero points, which must all be 0. */
 HIDDEN OrtStatus *zero_points(const OrtApi *api, const OrtKernelInfo *info, size_t index, size_t wanted);
 HIDDEN OrtStatus *output(const OrtApi *api, OrtKernelContext *context, size_t index, const int64_t *shape, size_t rank,

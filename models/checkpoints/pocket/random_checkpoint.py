@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from models.checkpoints.pocket.config import Config
 from models.checkpoints.pocket.files import CONFIG
-from models.checkpoints.pocket.weights import shapes
+from models.checkpoints.pocket.weights import Weights, shapes
 from models.checkpoints.safetensors import SINGLE, write
 
 VOICE_POSITIONS = 60
@@ -29,8 +29,8 @@ def write_random(folder: Path, config: Config, voices: tuple[str, ...] = ("alba"
     """Writes model.safetensors, a tokenizer, config.yaml and embeddings/VOICE.safetensors into the folder."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: torch.from_numpy(_values(name, shape, config, rng)) for name, shape in shapes(config).items()}
-    write(folder / SINGLE, tensors)
+    weights = random_weights(config, rng)
+    write(folder / SINGLE, {name: torch.from_numpy(value) for name, value in weights.items()})
     (folder / CONFIG).write_text(yaml.safe_dump(msgspec.to_builtins(config), allow_unicode=True), encoding="utf-8")
     pieces = _pieces(config.flow_lm.lookup_table.n_bins)
     if config.flow_lm.lookup_table.tokenizer == "sentencepiece":
@@ -43,6 +43,10 @@ def write_random(folder: Path, config: Config, voices: tuple[str, ...] = ("alba"
         tokenizer.save(str(folder / "tokenizer.json"))
     for voice in voices:
         write_voice(folder / "embeddings" / f"{voice}.safetensors", config, rng)
+
+
+def random_weights(config: Config, rng: np.random.Generator) -> Weights:
+    return {name: _values(name, shape, config, rng) for name, shape in shapes(config).items()}
 
 
 def write_voice(path: Path, config: Config, rng: np.random.Generator, positions: int = VOICE_POSITIONS) -> None:

@@ -154,8 +154,13 @@ def _seanet(graph: Layers, seanet: Seanet, mimi: Weights, x: str) -> str:
     x = _convolution(graph, x, mimi, "decoder.model.0.conv", "opening")
     for index, ratio in enumerate(seanet.ratios):
         x = _stage(graph, x, mimi, index, ratio)
-    x = graph.node("Elu", [x], "closing_elu", alpha=1.0)
-    return _convolution(graph, x, mimi, f"decoder.model.{3 * len(seanet.ratios) + 2}.conv", "closing")
+    x = graph.node("Elu", [x], "closing.opening", alpha=1.0)
+    at = f"decoder.model.{3 * len(seanet.ratios) + 2}.conv"
+    weight = mimi[f"{at}.weight"]
+    windows = graph.windows(x, weight.shape[1], weight.shape[2], "closing", "closing_past")
+    flat = np.ascontiguousarray(weight.transpose(0, 2, 1).reshape(1, -1).T)
+    made = graph.node("MatMul", [windows, graph.exact("closing.weight", flat)], "closing.product")
+    return graph.node("Add", [made, graph.exact("closing.bias", mimi[f"{at}.bias"])], "closing")
 
 
 def _convolution(graph: Layers, x: str, mimi: Weights, at: str, name: str) -> str:

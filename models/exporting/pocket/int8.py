@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from models import fold_lm
 from models.checkpoints.pocket.files import Checkpoint
 from models.exporting.pocket import calibration
+from models.exporting.pocket.folding import folded
 from models.folding import fold
 from models.quantise import Feeds, quantised, scales
 
 MOST_FRAME_ERROR = 0.15  # of the frames' own size
 MOST_END_ERROR = 0.5  # of a logit whose threshold is -1 or -4
 LEAST_DECODER_DB = 20.0
-_FLOAT = ("input.weight", "flow_out.weight", "quantizer.weight", "closing.weight")  # the ends of a graph
+_FLOAT = ("input.weight", "flow_out.weight", "quantizer.weight")  # the ends of a graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,10 @@ def chosen(checkpoint: Checkpoint, step: onnx.ModelProto, prefill: onnx.ModelPro
     seen = calibration.speak(checkpoint, prefill, step, positions, seed=1)
     unseen = calibration.speak(checkpoint, prefill, step, positions, seed=2)
     grouped = checkpoint.config.flow_lm.transformer.kv_heads < checkpoint.config.flow_lm.transformer.num_heads
-    small_step, small_prefill = _int8(step, seen.steps), _int8(prefill, seen.prefills)
+    small_step, small_prefill = int8_form(step, seen.steps), int8_form(prefill, seen.prefills)
     frames, ends = _errors(step, small_step, unseen.steps, ("frames", "end"))
     keys = _errors(prefill, small_prefill, unseen.prefills, ("present_k0",))[0]
-    small_decoder = _int8(decoder, calibration.decoder_feeds(decoder, seen.frames), least=1)
+    small_decoder = int8_form(decoder, calibration.decoder_feeds(decoder, seen.frames), least=1)
     db = _decoder_db(decoder, small_decoder, unseen.frames)
     measured: dict[str, Any] = {
         "frame_error": frames[0],
@@ -59,7 +60,7 @@ def chosen(checkpoint: Checkpoint, step: onnx.ModelProto, prefill: onnx.ModelPro
         step, prefill = small_step, small_prefill
     return Forms(
         step=_folded_lm(step, grouped), prefill=_folded_lm(prefill, grouped),
-        decoder=small_decoder if decodes_in_int8 else decoder, measured=measured,
+        decoder=folded(small_decoder if decodes_in_int8 else decoder), measured=measured,
     )  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def _folded_lm(model: onnx.ModelProto, grouped: bool) -> onnx.ModelProto:
     return fold(model, lambda graph: fold_lm.products(graph))
 
 
-def _int8(model: onnx.ModelProto, calls: Iterable[Feeds], **how: int) -> onnx.ModelProto:
+def int8_form(model: onnx.ModelProto, calls: Iterable[Feeds], **how: int) -> onnx.ModelProto:
     return quantised(model, scales(model, calls, **how), lambda weight: weight not in _FLOAT, **how)
 
 
