@@ -113,6 +113,7 @@ KINDS: Final[dict[str, ErrorKind]] = {
     "draining": E(
         503, _SERVER, "the server is stopping", close=1012, close_single=1012, closes_idle_only=True, outcome="shed"
     ),
+    "cannot_resume": E(409, _INVALID, "a resumed utterance would not be the same audio here"),
     "deadline_exceeded": E(
         503, _SERVER, "no audio in time", close_single=1011, outcome="timeout", nari="generation_failed"
     ),

@@ -55,6 +55,8 @@ async def _first_bytes(speech: EncodedSpeech, param: str) -> Audio:
                     return Audio(data=data, words=words)
             case Failed(code=code):
                 raise ApiError.of(event, param=param if code in ("unspeakable_text", "invalid_text") else None)
+            case Finished() if speech.is_resumed:
+                return Audio(data=b"", words=words)
             case Finished() | Cancelled():
                 raise ApiError("internal_error", "the utterance ended without a sound")
 

@@ -15,6 +15,7 @@ from server.audio.workers import off_loop
 from server.metrics import Protocol
 from server.speech.events import Audio, SpeechEvent
 from server.speech.pronunciations import Chosen
+from server.speech.resume import Resume
 from server.speech.utterance import Utterance
 from server.state import State
 
@@ -33,6 +34,7 @@ class EncodedSpeech:
         temperature: float | None = None,
         pronunciations: Chosen = (),
         leading_silence: LeadingSilence | None = None,
+        resume: Resume | None = None,
         request_id: str | None = None,
         text_field: str = "text",
         idle_s: float | None = None,
@@ -52,6 +54,7 @@ class EncodedSpeech:
             pronunciations=pronunciations,
             leading_silence=leading_silence,
             rendering=form.name,
+            resume=resume,
             request_id=request_id,
             text_field=text_field,
             idle_s=idle_s,
@@ -69,6 +72,11 @@ class EncodedSpeech:
     def headers(self) -> dict[str, str]:
         """For an HTTP answer whose text is complete."""
         return self._utterance.headers
+
+    @property
+    def is_resumed(self) -> bool:
+        """It may have nothing left to say."""
+        return self._utterance.is_resumed
 
     def append(self, text: str, received_s: float) -> None:
         """Raises ApiError beyond a limit."""

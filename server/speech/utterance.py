@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from engines.families.phone_pointer.voice_mix import Casting
@@ -39,6 +40,7 @@ from server.speech.accounting import Accounting
 from server.speech.events import Audio, SpeechEvent
 from server.speech.identity import utterance_id
 from server.speech.pronunciations import Chosen
+from server.speech.resume import Resume, Skip
 from server.speech.transcript import Position, Transcript
 from server.state import State
 
@@ -58,6 +60,7 @@ class Utterance:
         pronunciations: Chosen = (),
         leading_silence: LeadingSilence | None = None,
         rendering: str = "pcm",
+        resume: Resume | None = None,
         request_id: str | None = None,
         text_field: str = "text",
         idle_s: float | None = None,
@@ -91,6 +94,11 @@ class Utterance:
             pronunciations=pronunciations,
             leading_silence=leading_silence or state.settings.leading_silence,
         )
+        self.name_without_text = self._name("", ())
+        if resume is not None:
+            resume.check(self._name(resume.text, ()))
+        self._skip = Skip(0 if resume is None else resume.from_sample)
+        self._skipped_s = self._skip.left / rate_hz
         self._accounting = Accounting(
             state.metrics, current_caller(), protocol=protocol, rate_hz=rate_hz, clock=state.clock
         )
@@ -108,12 +116,17 @@ class Utterance:
 
     @property
     def audio_s(self) -> float:
-        return self._accounting.audio_s
+        """Up to the last sample that the listener has; a resumed utterance counts from its first."""
+        return self._skipped_s + self._accounting.audio_s
 
     @property
     def lead_s(self) -> float:
         """Audio sent and not yet heard."""
         return max(0.0, self._accounting.lead_s)
+
+    @property
+    def is_resumed(self) -> bool:
+        return self._skipped_s > 0
 
     @property
     def ttfa_s(self) -> float | None:
@@ -126,11 +139,14 @@ class Utterance:
     @property
     def utterance_id(self) -> str:
         """The same for the same speech; final once the text has ended."""
+        return self._name(self.transcript.text, self._flushes)
+
+    def _name(self, text: str, flushes: Sequence[int]) -> str:
         return utterance_id(
             self._state.engine.bundle_digest,
             self._state.engine.arithmetic,
-            self.transcript.text,
-            self._flushes,
+            text,
+            flushes,
             self._submit,
             rate_hz=self.rate_hz,
             tempo=self._tempo,
@@ -152,7 +168,9 @@ class Utterance:
     def position(self) -> Position:
         """Where it stands, or was cancelled: what has been heard by then and what has not."""
         sent_s = self.audio_s
-        heard_s = self._accounting.played_s(self._clock() if self._cancelled_s is None else self._cancelled_s)
+        heard_s = self._skipped_s + self._accounting.played_s(
+            self._clock() if self._cancelled_s is None else self._cancelled_s
+        )
         played_s = round(max(0.0, min(sent_s, heard_s if self._played_s is None else self._played_s)), 5)
         spoken, remaining = self.transcript.split(played_s)
         return Position(played_s=played_s, sent_s=sent_s, text_spoken=spoken, text_remaining=remaining)
@@ -218,6 +236,8 @@ class Utterance:
                 case Finished():
                     self._finished = event
                     rest = await self._made(b"", (), last=True)
+                    if self._skip.left:
+                        return self._failed_beyond_the_end()
                     if rest is not None and rest.data:
                         return rest
                 case Started():
@@ -246,7 +266,12 @@ class Utterance:
             if self._cancelled_s is not None and not last:
                 return None
         self._unsent_words += words
-        return Audio(data=pcm, words=words)
+        return Audio(data=self._skip.rest(pcm), words=words)
+
+    def _failed_beyond_the_end(self) -> Failed:
+        message = f"from_sample is {self._skip.left} samples behind the end of the utterance"
+        self._finish_accounting("error", "invalid_parameter")
+        return Failed(request_id=self.id, code="invalid_parameter", message=message)
 
     async def _next_within_deadlines(self) -> Event:
         while True:

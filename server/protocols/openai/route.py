@@ -26,6 +26,7 @@ from server.protocols.openai.messages import SpeechBody, UrlBody, speech_body, s
 from server.protocols.openai.signed_urls import PATH, check_playing, signed_url
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio
+from server.speech.resume import Resume, resume_header
 from server.state import State
 
 router = APIRouter()
@@ -78,7 +79,8 @@ async def url(state: CurrentState, body: Annotated[UrlBody, Depends(body_as(url_
 
 async def _answer(request: Request, state: State, body: SpeechBody, received_s: float) -> Response:
     """Raises ApiError."""
-    speaking = await _open(state, body, f"req-{uuid.uuid4().hex}")
+    resume = resume_header(request, body.form, body.input, body.seed)
+    speaking = await _open(state, body, resume, f"req-{uuid.uuid4().hex}")
     first = await first_audio(speaking, body.input, received_s, "input")
     headers = {**speaking.headers, "x-speed": f"{body.effective_speed:g}"}
     if body.stream_format == "sse":
@@ -90,7 +92,7 @@ async def _answer(request: Request, state: State, body: SpeechBody, received_s: 
     return SpeechResponse(speaking, _audio(speaking, first), body.form.media_type, headers)
 
 
-async def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeech:
+async def _open(state: State, body: SpeechBody, resume: Resume | None, request_id: str) -> EncodedSpeech:
     state.check_model(body.model)
     state.check_text(body.input, "input")
     return EncodedSpeech(
@@ -104,6 +106,7 @@ async def _open(state: State, body: SpeechBody, request_id: str) -> EncodedSpeec
         temperature=body.temperature,
         pronunciations=await state.dictionaries.chosen(body.pronunciations, body.input),
         leading_silence=body.leading_silence,
+        resume=resume,
         request_id=request_id,
         text_field="input",
     )

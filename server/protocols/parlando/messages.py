@@ -13,6 +13,7 @@ from server.http.json_body import read_json
 from server.schemas import PitchSemitones, Seed, Speed, Temperature, described
 from server.speech.pronunciations import Pronunciations
 
+MAX_FLUSHES = 1_000
 ContextName = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 
 
@@ -22,8 +23,7 @@ class _Message(BaseModel):
     context: ContextName | None = None  # None: the unnamed one
 
 
-class StartMessage(_Message):
-    type: Literal["start"]
+class _Request(_Message):
     voice: StrictStr | None = None
     timbre: StrictStr | None = None
     pitch_semitones: PitchSemitones = 0.0
@@ -34,6 +34,22 @@ class StartMessage(_Message):
     leading_silence: LeadingSilence | None = None
     words: StrictBool = True
     pronunciations: Pronunciations | None = None
+
+
+class StartMessage(_Request):
+    type: Literal["start"]
+
+
+class ResumeMessage(_Request):
+    """The request as it was, what of its text was sent, and where its audio breaks off."""
+
+    type: Literal["resume"]
+    seed: Seed
+    text: StrictStr
+    flushes: list[StrictInt] = Field([], max_length=MAX_FLUSHES)
+    ended: StrictBool = True
+    resume_id: StrictStr
+    from_sample: Annotated[StrictInt, Field(ge=0)]
 
 
 class AppendMessage(_Message):
@@ -54,7 +70,7 @@ class CancelMessage(_Message):
     played_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
-ClientMessage = StartMessage | AppendMessage | FlushMessage | EndMessage | CancelMessage
+ClientMessage = StartMessage | ResumeMessage | AppendMessage | FlushMessage | EndMessage | CancelMessage
 _CLIENT_MESSAGE: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 
 

@@ -20,11 +20,13 @@ from server.protocols.parlando.messages import (
     ClientMessage,
     EndMessage,
     FlushMessage,
+    ResumeMessage,
     StartMessage,
     client_message,
 )
 from server.schemas import check_rate
 from server.speech.events import Audio, SpeechEvent
+from server.speech.resume import Resume, pieces
 from server.speech.utterance import Utterance
 from server.state import State
 
@@ -88,6 +90,8 @@ class ParlandoConnection:
         match message:
             case StartMessage():
                 await self._start(message, group)
+            case ResumeMessage():
+                await self._resume(message, received, group)
             case AppendMessage(text=text, context=name):
                 if new := name not in self._contexts:
                     self._state.check_length(len(text))  # before an utterance is opened for it
@@ -110,7 +114,22 @@ class ParlandoConnection:
                 if (cancelled := self._contexts.pop(name, None)) is not None:
                     cancelled.cancel(None if played_ms is None else played_ms / 1000)
 
-    async def _start(self, message: StartMessage, group: asyncio.TaskGroup) -> None:
+    async def _resume(self, message: ResumeMessage, received: Received, group: asyncio.TaskGroup) -> None:
+        self._state.check_text(message.text, "text")
+        *flushed, rest = pieces(message.text, message.flushes)
+        await self._start(message, group, Resume(id=message.resume_id, from_sample=message.from_sample))
+        context = self._contexts[message.context]
+        for piece in flushed:
+            context.utterance.append(piece, received.received_s)
+            context.utterance.flush()
+        context.utterance.append(rest, received.received_s)
+        if message.ended:
+            context.text_ended = True
+            context.utterance.end()
+
+    async def _start(
+        self, message: StartMessage | ResumeMessage, group: asyncio.TaskGroup, resume: Resume | None = None
+    ) -> None:
         state, name = self._state, message.context
         if name in self._contexts:
             says = "an utterance is in progress; send 'end' or 'cancel' and wait for its last event"
@@ -132,6 +151,7 @@ class ParlandoConnection:
             temperature=message.temperature,
             pronunciations=pronunciations,
             leading_silence=message.leading_silence,
+            resume=resume,
         )
         context = self._contexts[name] = _Context(name, utterance, message.words)
         predecessor = self._speakers_by_name.get(name)
@@ -156,7 +176,8 @@ class ParlandoConnection:
         if predecessor is not None:
             await asyncio.wait([predecessor])
         audio = {"encoding": "pcm_s16le", "sample_rate": utterance.rate_hz, "channels": 1}
-        started = context.says("started", request_id=utterance.id, seed=utterance.seed, audio=audio)
+        ids = {"request_id": utterance.id, "resume_id": utterance.name_without_text}
+        started = context.says("started", **ids, seed=utterance.seed, audio=audio)
         await self._channel.send(started)
         while not await self._pass_on(context, await utterance.next()):
             pass
