@@ -37,7 +37,7 @@ INLINE void mix(const BlockCall *call, size_t row, size_t step, Row *out)
     }
 }
 
-static void multiply(const Weights *weights, const Row *rows, size_t count, float step, const float *scales, float *out)
+INLINE void multiply(const Weights *weights, const Row *rows, size_t count, float step, const float *scales, float *out)
 {
     Product product = {.weights = weights, .rows = rows, .column_scales = scales, .row_scale = step, .out = out,
                        .count = (int)count};
