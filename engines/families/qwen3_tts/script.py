@@ -44,8 +44,6 @@ class Reference:
 
 
 class Qwen3TtsScript:
-    controls = None
-
     def __init__(
         self,
         section: Qwen3TtsSection,
@@ -54,8 +52,10 @@ class Qwen3TtsScript:
         prefix: VoicePrefix,
         opening: Sequence[IntArray] = (),
         reference: Reference | None = None,
+        rate_hz: int | None = None,
     ) -> None:
-        """`opening`: rows behind the prefix, of every segment."""
+        """`opening`: rows behind the prefix, of every segment. `rate_hz`: of the samples; None: the model's own."""
+        self.controls = rate_hz or section.vocoder.rate_hz
         self._section, self._stream = section, stream
         self.sampling, self.prefix = sampling, prefix
         self.guards, self.warnings = set[str](), ()

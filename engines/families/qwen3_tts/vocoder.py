@@ -1,4 +1,7 @@
-"""Frames to samples: one frame of one row a call, so that neither cuts nor neighbours change a bit."""
+"""Frames to samples: one frame of one row a call, so that neither cuts nor neighbours change a bit.
+
+The network speaks at one rate; other rates are resampled, frame by frame as well.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Sound
@@ -20,12 +24,13 @@ class Qwen3TtsVocoder:
         self.kernels = self._graph.kernels
         self._silence = {one.name: np.zeros((1, *one.shape), np.float32) for one in self._part.states}
         self._states: list[dict[str, NDArray[Any]]] = [self._silence] * slots  # replaced at each frame, never written
+        self._resamplers: list[soxr.ResampleStream | None] = [None] * slots
 
     def warm_up(self) -> None:
         codebooks = next(one.shape[1] for one in self._graph.inputs if one.name == "codes")
         assert isinstance(codebooks, int)
         zero = np.zeros(1, np.int64)
-        self.run(zero, np.zeros((1, 1, codebooks), np.int64), zero, zero, [None], np.ones(1, np.bool_))
+        self.run(zero, np.zeros((1, 1, codebooks), np.int64), zero, zero, [self._part.rate_hz], np.ones(1, np.bool_))
 
     def run(
         self,
@@ -36,18 +41,26 @@ class Qwen3TtsVocoder:
         controls: Sequence[Controls],
         is_last: BoolArray,
     ) -> Pending[Sound]:
+        """`controls` are the rates of the rows, in Hz."""
         samples = [
-            self._row(slot, rows, first)
-            for slot, rows, first in zip(slots.tolist(), frames, first_frames.tolist(), strict=True)
+            self._row(slot, rows, first, rate_hz, last)
+            for slot, rows, first, rate_hz, last in zip(
+                slots.tolist(), frames, first_frames.tolist(), controls, is_last.tolist(), strict=True
+            )
         ]
         return Done(Sound(samples, np.array([bool(np.isfinite(one).all()) for one in samples])))
 
-    def _row(self, slot: int, frames: Frames, first: int) -> NDArray[np.float32]:
+    def _row(self, slot: int, frames: Frames, first: int, rate_hz: int, is_last: bool) -> NDArray[np.float32]:
         if first == 0:
+            own = self._part.rate_hz
             self._states[slot] = self._silence
-        pieces = [np.zeros(0, np.float32)]
+            self._resamplers[slot] = soxr.ResampleStream(own, rate_hz, 1, "float32") if rate_hz != own else None
+        pieces, resampler = [np.zeros(0, np.float32)], self._resamplers[slot]
         for place, frame in enumerate(frames, first):
             found = self._graph.run({"codes": frame[None], "made": np.array([place]), **self._states[slot]})
-            pieces.append(found["samples"][0])
             self._states[slot] = {name: found[f"{name}_out"] for name in self._silence}
+            samples = found["samples"][0]
+            pieces.append(samples if resampler is None else resampler.resample_chunk(samples))
+        if is_last and resampler is not None:
+            pieces.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
         return np.concatenate(pieces)

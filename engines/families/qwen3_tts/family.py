@@ -1,0 +1,169 @@
+"""Qwen3-TTS behind the six Protocols: one text id a frame in, 16 codes a frame out, an end that is learnt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from engines.errors import BadParameter, ConfigError, UnknownVoice
+from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.families.qwen3_tts.bundle import FAMILY, Bundle
+from engines.families.qwen3_tts.cloning import ClonedVoice, digest, kept
+from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
+from engines.families.qwen3_tts.script import Qwen3TtsScript, Reference, depth_sampling, no_rows
+from engines.families.qwen3_tts.section import Qwen3TtsSection
+from engines.families.qwen3_tts.talker import Qwen3TtsTalker
+from engines.families.qwen3_tts.tokens import TokenStream, ids_of, load_tokenizer
+from engines.families.qwen3_tts.vocoder import Qwen3TtsVocoder
+from engines.messages import Submit
+from engines.runtime.base import Backend
+
+NO_SPEAKER = "default"  # the voice of a checkpoint without named speakers: the model's own choice
+MAX_INSTRUCTION_CHARS = 2000
+RESAMPLED_HZ = (8_000, 16_000, 24_000, 32_000, 48_000)
+
+
+class Qwen3TtsFamily:
+    def __init__(self, bundle: Bundle, host: Backend) -> None:
+        self._bundle, self._section = bundle, bundle.qwen3_tts
+        self._tokenizer = load_tokenizer(bundle.folder / self._section.text.tokenizer)
+        self._rows = Rows(self._section)
+        self._cloned = kept(bundle)
+        self._spec = spec_of(bundle, self._cloned)
+
+    def spec(self, backend: Backend) -> ModelSpec:
+        return self._spec
+
+    def validate(self, submit: Submit) -> None:
+        spec = self._spec
+        if submit.voice not in [voice.id for voice in spec.voices]:
+            valid = ", ".join(voice.id for voice in spec.voices)
+            raise UnknownVoice(f"voice {submit.voice!r} is not in this bundle; valid: {valid}")
+        if submit.sample_rate_hz not in spec.rates_hz:
+            valid = ", ".join(map(str, spec.rates_hz))
+            raise BadParameter(f"sample_rate_hz {submit.sample_rate_hz} is not spoken; valid: {valid}")
+        for name, given in _asked(submit).items():
+            option = spec.option(name)
+            if option is None:
+                known = ", ".join(one.name for one in spec.options)
+                raise BadParameter(f"{name} is not an option of {self._bundle.name}; valid: {known}")
+            _check(option, given)
+
+    def open(self, submit: Submit) -> Script:
+        asked, section = _asked(submit), self._section
+        language = asked.get("language")
+        speaker, cloned = section.codec.speakers.get(submit.voice), self._cloned.get(submit.voice)
+        if cloned is not None:
+            speaker = section.talker.speaker
+        opening = self._rows.opening(None if language in (None, "auto") else language.lower(), speaker)
+        instruction = str(asked.get("instruction", "")).strip()
+        if instruction:  # read first; too long to be worth a kept prefix
+            rows = [*self._rows.instruction(ids_of(self._tokenizer, instruction)), *opening]
+            prefix = VoicePrefix(key=None, rows=no_rows(section), speaker=cloned.speaker if cloned else None)
+        else:
+            rows = []
+            key = f"{submit.voice} {language}"
+            prefix = VoicePrefix(key=key, rows=opening, speaker=cloned.speaker if cloned else None)
+        numbers = {name: float(given) for name, given in asked.items() if name not in ("language", "instruction")}
+        stream = TokenStream(self._tokenizer)
+        reference = None
+        if cloned is not None and len(cloned.frames):
+            reference = Reference(text=tuple(cloned.text.tolist()), frames=cloned.frames)
+        sampling = depth_sampling(section, numbers)
+        return Qwen3TtsScript(section, stream, sampling, prefix, rows, reference, submit.sample_rate_hz)
+
+    def talker(self, backend: Backend, slots: int) -> Talker:
+        return Qwen3TtsTalker(self._bundle, backend, slots)
+
+    def vocoder(self, backend: Backend, slots: int) -> Vocoder:
+        return Qwen3TtsVocoder(self._bundle, backend, slots)
+
+    def drafter(self, backend: Backend, *, tolerance: int) -> Drafter | None:
+        if tolerance:
+            raise ConfigError(f"draft_tolerance {tolerance} needs drafts, {self._bundle.name} has none")
+        return None
+
+
+def spec_of(bundle: Bundle, cloned: Mapping[str, ClonedVoice]) -> ModelSpec:
+    section, talker = bundle.qwen3_tts, bundle.qwen3_tts.talker
+    positions = talker.positions + talker.spare_positions
+    cache = 2 * 4 * talker.layers * talker.kv_heads * talker.head_dim * positions
+    states = 4 * sum(math.prod(one.shape) for one in section.vocoder.states)
+    return ModelSpec(
+        family=FAMILY,
+        name=bundle.name,
+        version=bundle.version,
+        digest=digest(bundle),
+        frame_s=section.frame_s,
+        frame_width=talker.codebooks,
+        frame_dtype="int64",
+        row_width=1 + talker.codebooks,
+        prompt_width=1 + talker.codebooks,
+        positions=talker.positions,
+        bytes_per_slot=cache + states,
+        chunk_frames=(1, 2, 4, 8),
+        first_frames=(1, 2),
+        opening_frames=1,
+        vocoder_restarts=True,
+        rates_hz=tuple(sorted({*RESAMPLED_HZ, section.vocoder.rate_hz})),
+        native_rate_hz=section.vocoder.rate_hz,
+        voices=_voices(section, cloned),
+        options=_options(section),
+    )
+
+
+def _voices(section: Qwen3TtsSection, cloned: Mapping[str, ClonedVoice]) -> tuple[VoiceSpec, ...]:
+    dialects = section.codec.dialects
+    named = [
+        VoiceSpec(id=one, name=one.title(), description=f"speaks {dialects[one]}" if one in dialects else "")
+        for one in section.codec.speakers
+    ]
+    named += [VoiceSpec(id=name, name=name, description="cloned from a recording") for name in cloned]
+    return tuple(named) or (VoiceSpec(id=NO_SPEAKER, name="Default", description="a voice of the model's choice"),)
+
+
+def _options(section: Qwen3TtsSection) -> tuple[OptionSpec, ...]:
+    found = [
+        OptionSpec(name="language", kind="text", choices=("auto", *section.codec.languages)),
+        OptionSpec(name="temperature", kind="number", least=0, most=2),
+        OptionSpec(name="top_k", kind="integer", least=1, most=section.talker.most_likely),
+        OptionSpec(name="top_p", kind="number", least=0.01, most=1),
+        OptionSpec(name="repetition_penalty", kind="number", least=0.5, most=2),
+    ]
+    if section.takes_instructions:
+        found.append(OptionSpec(name="instruction", kind="text", most=MAX_INSTRUCTION_CHARS))
+    return tuple(found)
+
+
+def _asked(submit: Submit) -> dict[str, Any]:
+    """What the request sets, under the names of options; what stands at its default is not asked for."""
+    found = dict(submit.options)
+    if submit.temperature is not None:
+        found["temperature"] = submit.temperature
+    if submit.speed != 1.0:
+        found["speed"] = submit.speed
+    if submit.pitch_semitones:
+        found["pitch_semitones"] = submit.pitch_semitones
+    if submit.timbre:
+        found["timbre"] = submit.timbre
+    if submit.pronunciations:
+        found["pronunciations"] = submit.pronunciations
+    return found
+
+
+def _check(option: OptionSpec, given: Any) -> None:
+    if option.kind == "text":
+        if not isinstance(given, str):
+            raise BadParameter(f"{option.name} {given!r} must be a text")
+        if option.choices and given.lower() not in option.choices:
+            raise BadParameter(f"{option.name} {given!r} is not spoken; valid: {', '.join(option.choices)}")
+        if option.most is not None and len(given) > option.most:
+            raise BadParameter(f"{option.name} is {len(given)} characters long, at most {option.most:.0f} are read")
+        return
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise BadParameter(f"{option.name} {given!r} must be a number")
+    assert option.least is not None
+    assert option.most is not None
+    if not option.least <= given <= option.most:
+        raise BadParameter(f"{option.name} {given} is out of range {option.least:g} to {option.most:g}")
