@@ -213,6 +213,7 @@ def export(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the model, as clients see it [the source's last part].")] = None,
     positions: Annotated[int, typer.Option(help="Of a slot: text and frames of a segment.")] = 1024,
+    dtype: Annotated[str, typer.Option(help="Qwen3-TTS: float32, or int8: quicker, near it.")] = "float32",
     voice: Annotated[list[str] | None, typer.Option(help="pocket-tts: a voice's name or file; repeatable.")] = None,
     voice_licence: Annotated[str | None, typer.Option(help="pocket-tts: of voices of your own.")] = None,
     model: Annotated[str | None, typer.Option(help="pocket-tts: which of the repository's models [english].")] = None,
@@ -222,7 +223,8 @@ def export(
     missing = [one for one in ("torch", "onnx", "onnxscript", "tokenizers") if find_spec(one) is None]
     if missing:
         _stop(ValueError(f"export needs {', '.join(missing)}: pip install 'parlando[export]'"))
-    command = [sys.executable, "-m", "models.exporting", source, "--positions", str(positions)]
+    options = ["--positions", str(positions), "--dtype", dtype]
+    command = [sys.executable, "-m", "models.exporting", source, *options]
     given = {"out": out_folder, "name": name, "voice-licence": voice_licence, "model": model, "config": config}
     for option, value in [*given.items(), *(("voice", one) for one in voice or ())]:
         if value is not None:

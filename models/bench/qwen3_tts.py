@@ -113,16 +113,16 @@ def main() -> None:
             "total_len": np.array([count], np.int32),
         }
         block = Bound(prefill, feeds, cache)
-        times = [block.run() for _ in range(given.calls + 1)][1:]
-        print(f"prefill of {count} positions: {1000 * np.median(times):.0f}")
+        blocks_s = [block.run() for _ in range(given.calls + 1)][1:]
+        print(f"prefill of {count} positions: {1000 * np.median(blocks_s):.0f}")
     states = {one.name: np.zeros((1, *one.shape), np.float32) for one in section.vocoder.states}
     feeds = {"codes": np.ones((1, part.codebooks), np.int64), "made": np.array([80]), **states}
-    times = []
+    frames_s: list[float] = []
     for _ in range(given.calls + 1):
         began = time.perf_counter()
         vocoder.run(None, feeds)
-        times.append(time.perf_counter() - began)
-    print(f"vocoder, a frame of one row, 1 thread: {1000 * np.median(times[1:]):.0f}")
+        frames_s.append(time.perf_counter() - began)
+    print(f"vocoder, a frame of one row, 1 thread: {1000 * np.median(frames_s[1:]):.0f}")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
 
 

@@ -18,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="the bundle's folder, which must not exist [the model's name]")
     parser.add_argument("--name", help="of the model, as clients see it [the source's last part]")
     parser.add_argument("--positions", type=int, default=1024, help="of a slot: text and frames of a segment [1024]")
+    parser.add_argument("--dtype", choices=("float32", "int8"), default="float32", help="of Qwen3-TTS's products")
     pocket = parser.add_argument_group("pocket-tts")
     pocket.add_argument("--voice", action="append", default=[], help="a voice's name or file; may be given again")
     pocket.add_argument("--voice-licence", help="of voices of your own")
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
             given.out or Path(name),
             name=name,
             positions=given.positions,
+            dtype=given.dtype,
             say=lambda line: print(line, flush=True),
         )
     except ParlandoError as error:

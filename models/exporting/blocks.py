@@ -5,6 +5,7 @@ Rows and steps lie in one axis between attention nodes: products over two axes h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +22,13 @@ class SpeechGraph(Graph):
     """A graph whose weights lie in a file and keep the precision of the checkpoint: bfloat16 ones are stored so and
     cast once at load."""
 
-    def __init__(self, weights: WeightFile) -> None:
+    def __init__(self, weights: WeightFile, steps: Mapping[str, float] | None = None) -> None:
+        """`steps`: of int8 for what enters each block's products, by the product's name, as `calibration` finds them;
+        without them products are float32."""
         super().__init__()
-        self._weights = weights
+        self._weights, self._steps = weights, steps
         self._declared = set[str]()
+        self.entering: list[tuple[str, str]] = []  # of each block's product: its name, what enters it
 
     def parameter(self, name: str, value: Tensor) -> str:
         """A float32 constant."""
@@ -69,6 +73,27 @@ class SpeechGraph(Graph):
         if bias is not None:
             terms.append(self.parameter(f"{name}.bias", bias))
         return self.node("Gemm", terms, output)
+
+    def block_product(self, x: str, name: str, weight: Tensor, output: str) -> str:
+        """As `product`, in int8 where steps are given: one scale for each output channel of the weight, one fixed
+        beforehand for x, so that a row's bits do not depend on its neighbours."""
+        self.entering.append((name, x))
+        if self._steps is None:
+            return self.product(x, name, weight, output)
+        stored = f"{name}.int8", f"{name}.scales", f"{name}.zeros"
+        if stored[0] not in self._declared:
+            self._declared.add(stored[0])
+            scales = weight.abs().amax(dim=1).clamp(min=1e-8).float() / 127
+            codes = (weight / scales[:, None]).round().to(torch.int8).T.contiguous()
+            for constant, value in zip(stored, (codes, scales, torch.zeros(len(weight), dtype=torch.int8))):
+                self.constants.append(self._weights.tensor(constant, value))
+            self.exact(f"{name}.zero", np.array(0, np.int8))
+        entering = [self.floats(f"{name}.step", self._steps[name]), f"{name}.zero"]
+        rounded = self.node("QuantizeLinear", [x, *entering], f"{output}.rounded")
+        # A pair of its own for each product: a shared one is not fused with it and would be undone at every call.
+        left = self.node("DequantizeLinear", [rounded, *entering], f"{output}.left")
+        right = self.node("DequantizeLinear", [*stored], f"{output}.right", axis=1)
+        return self.node("Gemm", [left, right], output)
 
     def rms_norm(self, x: str, name: str, weight: Tensor, eps: float, output: str) -> str:
         scale = self.parameter(name, weight)
@@ -135,7 +160,7 @@ def qwen3_block(
         return graph.reshaped(split, lead, (count * head_dim,), f"{here}{kind}.steps")
 
     packed_weight = torch.cat([weights[f"{at}self_attn.{kind}_proj.weight"] for kind in "qkv"])
-    packed = graph.product(norm(x, "input_layernorm", "n1"), f"{at}qkv", packed_weight, f"{here}qkv.out")
+    packed = graph.block_product(norm(x, "input_layernorm", "n1"), f"{at}qkv", packed_weight, f"{here}qkv.out")
     sizes = graph.integers(heads * head_dim, kv_heads * head_dim, kv_heads * head_dim)
     graph.node("Split", [packed, sizes], [f"{here}q", f"{here}k", f"{here}v"], axis=-1)
     query, key = normed_heads(f"{here}q", "q", heads), normed_heads(f"{here}k", "k", kv_heads)
@@ -151,12 +176,12 @@ def qwen3_block(
         do_rotary=1,
     )
     flat = graph.node("Reshape", [f"{here}mixed", graph.integers(-1, heads * head_dim)], f"{here}mixed.rows")
-    out = graph.product(flat, f"{at}o", weights[f"{at}self_attn.o_proj.weight"], f"{here}o.out")
+    out = graph.block_product(flat, f"{at}o", weights[f"{at}self_attn.o_proj.weight"], f"{here}o.out")
     x = graph.node("Add", [x, out], f"{here}x1")
     both = torch.cat([weights[f"{at}mlp.gate_proj.weight"], weights[f"{at}mlp.up_proj.weight"]])
-    gate_up = graph.product(norm(x, "post_attention_layernorm", "n2"), f"{at}gate_up", both, f"{here}gate_up.out")
+    gate_up = graph.block_product(norm(x, "post_attention_layernorm", "n2"), f"{at}gate_up", both, f"{here}gate_up.out")
     hidden = len(both) // 2
     graph.node("Split", [gate_up, graph.integers(hidden, hidden)], [f"{here}gate", f"{here}up"], axis=-1)
     product = graph.node("Mul", [graph.silu(f"{here}gate", f"{here}silu"), f"{here}up"], f"{here}product")
-    down = graph.product(product, f"{at}down", weights[f"{at}mlp.down_proj.weight"], f"{here}down.out")
+    down = graph.block_product(product, f"{at}down", weights[f"{at}mlp.down_proj.weight"], f"{here}down.out")
     return graph.node("Add", [x, down], f"{here}x2"), present

@@ -15,6 +15,7 @@ import pytest
 from onnx import TensorProto
 from typer.testing import CliRunner
 
+from engines.families.qwen3_tts.bundle import load
 from engines.runtime.ort import ort
 from models.exporting import parts
 from models.exporting.__main__ import main
@@ -22,6 +23,7 @@ from models.exporting.blocks import SpeechGraph
 from models.exporting.errors import ExportError
 from models.exporting.parts import Parts, check_room
 from models.exporting.qwen3_tts import export as exporting
+from models.exporting.qwen3_tts.parity import greedy
 from models.exporting.qwen3_tts.tokenizer import built
 from models.exporting.sampling import declare_sampling, drawn
 from models.exporting.weights import WeightFile
@@ -66,6 +68,33 @@ def test_an_export_that_broke_off_goes_on(
     assert "vocoder: done before" in said.out
     assert main(arguments) == 1
     assert "exists; right is a folder that the export makes" in capsys.readouterr().err
+
+
+def test_int8_rows_are_independent_and_near_the_network(qwen3_custom: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main([str(qwen3_custom), "--out", str(out), "--positions", "128", "--dtype", "int8"]) == 0
+    figures = json.loads((out / "manifest.json").read_text())["quality"]["parity"]
+    assert 0 < figures["talker_logits_int8"] < 0.1
+    assert figures["codes_that_differ_int8"] < 0.3
+    part = load(out).qwen3_tts.talker
+    session, rng = (
+        ort.InferenceSession(str(out / part.step), providers=["CPUExecutionProvider"]),
+        np.random.default_rng(0),
+    )
+    rows, shape = 5, (5, part.kv_heads, 136, part.head_dim)
+    feeds = {name: np.repeat(value, rows, 0) for name, value in greedy(part).items()} | {
+        f"past_{kind}{layer}": rng.standard_normal(shape).astype(np.float32)
+        for layer in range(part.layers)
+        for kind in "kv"
+    }
+    feeds |= {"text": rng.integers(0, 400, (rows, 1)), "codes": rng.integers(0, part.codes, (rows, 1, part.codebooks))}
+    feeds |= {"seqlens_k": np.arange(9, 14, dtype=np.int32), "total_len": np.array([14], np.int32)}
+    together = session.run(["logits", "frames"], feeds)
+    for row in range(rows):
+        alone = {name: value[row : row + 1] for name, value in feeds.items() if name != "total_len"}
+        alone["total_len"] = alone["seqlens_k"] + 1
+        for one, all_rows in zip(session.run(["logits", "frames"], alone), together, strict=True):
+            assert np.array_equal(one[0], all_rows[row])
 
 
 def test_parts_of_another_source_are_not_taken(tmp_path: Path) -> None:

@@ -44,9 +44,7 @@ class Rows:
 
     def frame(self, text: int, codes: IntArray) -> IntArray:
         """A text id beside a whole frame [Q]."""
-        starts = np.arange(self._talker.codebooks) - 1
-        shifts = np.where(starts < 0, 0, self._talker.vocabulary + starts * self._talker.codes)
-        return np.concatenate([[text], codes + shifts])
+        return np.concatenate([[text], codes + self._talker.starts])
 
     def instruction(self, ids: Sequence[int]) -> IntArray:
         text = self._section.text

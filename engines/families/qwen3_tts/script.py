@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 
 from engines.errors import UnspeakableText
-from engines.families.base import FloatArray, Frames, Sampling, ScriptState, Verdict, WordTimes
+from engines.families.base import FloatArray, Frames, Prefix, Row, Sampling, ScriptState, Verdict, WordTimes
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from engines.families.qwen3_tts.tokens import Token, TokenStream
@@ -57,8 +57,11 @@ class Qwen3TtsScript:
         """`opening`: rows behind the prefix, of every segment. `rate_hz`: of the samples; None: the model's own."""
         self.controls = rate_hz or section.vocoder.rate_hz
         self._section, self._stream = section, stream
-        self.sampling, self.prefix = sampling, prefix
-        self.guards, self.warnings = set[str](), ()
+        self.sampling: Sampling = sampling
+        self.prefix: Prefix | None = prefix
+        self.guards = set[str]()
+        self.warnings = tuple[str, ...]()
+        self._begun_at = len(prefix.rows)
         self._rows, self._opening, self._reference = Rows(section), opening, reference
         self._unread = deque[object]()
         self._ended = self._spoke = False
@@ -68,7 +71,7 @@ class Qwen3TtsScript:
 
     def _restart(self) -> None:
         """A segment of which nothing is given yet."""
-        self._positions = len(self.prefix.rows)
+        self._positions = self._begun_at
         self._prompt = deque[IntArray](self._opening)
         self._before = deque[int](self._reference.text if self._reference else ())  # ids of the reference
         self._codes = deque[IntArray](self._reference_rows())  # rows that want a text id, the last one in a step
@@ -130,7 +133,7 @@ class Qwen3TtsScript:
 
     @property
     def _has_begun(self) -> bool:
-        return self._positions > len(self.prefix.rows)
+        return self._positions > self._begun_at
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -178,7 +181,7 @@ class Qwen3TtsScript:
             self._ids += 1
         return found
 
-    def prompt(self, most: int) -> list[IntArray]:
+    def prompt(self, most: int) -> list[Row]:
         found: list[IntArray] = []
         while self._prompt and len(found) < most:
             found.append(self._prompt.popleft())
@@ -187,16 +190,16 @@ class Qwen3TtsScript:
             row[0] = self._next_text()
             found.append(row)
         self._positions += len(found)
-        return found
+        return [row.tolist() for row in found]
 
-    def row(self) -> IntArray:
+    def row(self) -> Row:
         return self.peek(1)[0]
 
-    def peek(self, most: int) -> list[IntArray]:
+    def peek(self, most: int) -> list[Row]:
         rows = [self._rows.of(one, self._section.talker.follow) for one in self._known(most)]
         if self._codes:
             rows[0][1:] = self._codes[0][1:]
-        return rows
+        return [row.tolist() for row in rows]
 
     def commit(self, frame: Frames, end_score: float, probe: FloatArray | None) -> Verdict:
         self._next_text()

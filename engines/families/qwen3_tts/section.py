@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 Positive = Annotated[int, Meta(ge=1)]
 Id = Annotated[int, Meta(ge=0)]
@@ -32,6 +34,11 @@ class TalkerPart(Part, frozen=True, kw_only=True):
     def nothing(self) -> int:
         """The row of the frame table that adds nothing."""
         return self.vocabulary + (self.codebooks - 1) * self.codes
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """[Q]: the row of each codebook's first code."""
+        return np.concatenate([[0], self.vocabulary + np.arange(self.codebooks - 1) * self.codes])
 
     @property
     def speaker(self) -> int:

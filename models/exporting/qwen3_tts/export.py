@@ -19,6 +19,7 @@ from models.exporting.errors import ExportError
 from models.exporting.parts import Parts, check_room
 from models.exporting.qwen3_tts import manifest as named
 from models.exporting.qwen3_tts import parity
+from models.exporting.qwen3_tts.calibration import int8_steps
 from models.exporting.qwen3_tts.encoders import export_codec_encoder, export_speaker_encoder
 from models.exporting.qwen3_tts.talker_graphs import prefill_graph, step_graph
 from models.exporting.qwen3_tts.tokenizer import built
@@ -29,20 +30,25 @@ FORMAT = 5
 _PARITY_FRAMES = 12
 
 
-def export(folder: Path, out: Path, *, name: str, positions: int, say: Callable[[str], None]) -> None:
+def export(
+    folder: Path, out: Path, *, name: str, positions: int, dtype: str = "float32", say: Callable[[str], None]
+) -> None:
     checkpoint = read(folder)
     most = checkpoint.config.talker_config.max_position_embeddings - named.SPARE_POSITIONS
     if not 64 <= positions <= most:
         raise ExportError(f"positions {positions} is out of range 64 to {most}")
     stored, loaded = _sizes(checkpoint)
     check_room(out, int(1.1 * stored), loaded)
-    parts = Parts(out, _digest(checkpoint, positions), say)
+    parts = Parts(out, _digest(checkpoint, [FORMAT, positions, dtype]), say)
     tokenizer = built(folder)
     parts.do("tokenizer", lambda: tokenizer.save(str(parts.folder / named.TOKENIZER)))
     states = parts.do("vocoder", lambda: _vocoder(checkpoint, parts.folder))
     section = named.section(checkpoint, tokenizer, positions, [(state, tuple(shape)) for state, shape in states])
     figures: dict[str, Any] = {}
-    figures |= parts.do("talker", lambda: _talker(checkpoint, parts.folder, section))
+    steps = None
+    if dtype == "int8":
+        steps = parts.do("calibration", lambda: int8_steps(parts.folder, checkpoint.talker(), section.talker))
+    figures |= parts.do("talker", lambda: _talker(checkpoint, parts.folder, section, steps))
     figures["vocoder"] = parts.do("vocoder parity", lambda: _vocoder_parity(checkpoint, parts.folder, states))
     if checkpoint.clones:
         figures["speaker_embedding"] = parts.do("speaker encoder", lambda: _speaker(checkpoint, parts.folder))
@@ -59,7 +65,7 @@ def export(folder: Path, out: Path, *, name: str, positions: int, say: Callable[
                 "source": folder.name,
                 "model": f"Qwen3-TTS-12Hz {checkpoint.config.tts_model_size} {checkpoint.config.tts_model_type.value}",
                 "device": "cpu",
-                "dtype": "float32",
+                "dtype": dtype,
             },
             "quality": {
                 "parity": figures,
@@ -87,9 +93,9 @@ def _count(shape: tuple[int, ...]) -> int:
     return count
 
 
-def _digest(checkpoint: Checkpoint, positions: int) -> str:
+def _digest(checkpoint: Checkpoint, options: list[Any]) -> str:
     """Of the configs and of the weight files' sizes and times: their bytes take minutes."""
-    digest = hashlib.sha256(json.dumps([FORMAT, positions]).encode())
+    digest = hashlib.sha256(json.dumps(options).encode())
     for path in sorted(checkpoint.folder.rglob("*")):
         if path.suffix == ".json":
             digest.update(path.read_bytes())
@@ -98,13 +104,15 @@ def _digest(checkpoint: Checkpoint, positions: int) -> str:
     return digest.hexdigest()
 
 
-def _talker(checkpoint: Checkpoint, folder: Path, section: Qwen3TtsSection) -> dict[str, float]:
+def _talker(
+    checkpoint: Checkpoint, folder: Path, section: Qwen3TtsSection, steps: dict[str, float] | None
+) -> dict[str, float]:
     network, part = checkpoint.talker(), section.talker
     positions = part.positions + part.spare_positions
     with WeightFile(folder / "talker.weights") as weights:
-        onnx.save(step_graph(network, weights, positions, part.most_likely), folder / named.STEP)
-        onnx.save(prefill_graph(network, weights, positions), folder / named.PREFILL)
-    return parity.talker(folder, network, part, named.STEP, named.PREFILL)
+        onnx.save(step_graph(network, weights, positions, part.most_likely, steps), folder / named.STEP)
+        onnx.save(prefill_graph(network, weights, positions, steps), folder / named.PREFILL)
+    return parity.talker(folder, network, part, named.STEP, named.PREFILL, exact=steps is None)
 
 
 def _vocoder(checkpoint: Checkpoint, folder: Path) -> list[tuple[str, tuple[int, ...]]]:

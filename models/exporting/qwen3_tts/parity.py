@@ -24,8 +24,11 @@ _PROMPT, _STEPS = 8, 6
 
 
 @torch.no_grad()
-def talker(folder: Path, network: Talker, part: TalkerPart, step: str, prefill: str) -> dict[str, float]:
-    """Logits of greedy frames behind a prefilled prompt; their codes must be equal."""
+def talker(
+    folder: Path, network: Talker, part: TalkerPart, step: str, prefill: str, *, exact: bool = True
+) -> dict[str, float]:
+    """Logits of greedy frames behind a prefilled prompt; their codes must be equal. Of an int8 graph, which is not
+    `exact`, the difference and the share of codes that differ are only told."""
     config, rng = network.config, np.random.default_rng(1)
     text = rng.integers(0, config.text_vocab_size // 2, (1, _PROMPT + _STEPS))
     codes = np.full((1, _PROMPT + 1, config.num_code_groups), part.nothing)
@@ -35,17 +38,17 @@ def talker(folder: Path, network: Talker, part: TalkerPart, step: str, prefill: 
     shape = (1, config.num_key_value_heads, part.positions + part.spare_positions, config.head_dim)
     cache = {f"past_{kind}{layer}": np.zeros(shape, np.float32) for layer in range(part.layers) for kind in "kv"}
     feeds = {"text": text[:, :_PROMPT], "codes": codes[:, :_PROMPT], "speaker": speaker}
-    found = _run(folder / prefill, [feeds | _lengths(_PROMPT) | cache])[0]
+    found = _run(folder / prefill, [feeds | lengths(_PROMPT) | cache])[0]
     cache = {name: found[name.replace("past", "present")] for name in cache}
 
     table = frame_table(network.state_dict(), config)
     prompt = network.text(torch.from_numpy(text[:, :_PROMPT])) + table[torch.from_numpy(codes[:, :_PROMPT])].sum(2)
     _, _, past = network(prompt + torch.from_numpy(speaker))
-    session, row, worst = _session(folder / step), codes[:, _PROMPT:], 0.0
+    session, row, worst, differing = opened(folder / step), codes[:, _PROMPT:], 0.0, 0
     names = [one.name for one in session.get_outputs()]
     for number in range(_STEPS):
         ids = text[:, _PROMPT + number : _PROMPT + number + 1]
-        feeds = {"text": ids, "codes": row} | _lengths(_PROMPT + number + 1) | greedy(part) | cache
+        feeds = {"text": ids, "codes": row} | lengths(_PROMPT + number + 1) | greedy(part) | cache
         found = dict(zip(names, session.run(names, feeds), strict=True))
         cache = {name: found[name.replace("past", "present")] for name in cache}
         x = network.text(torch.from_numpy(ids)) + table[torch.from_numpy(row)].sum(2)
@@ -54,11 +57,15 @@ def talker(folder: Path, network: Talker, part: TalkerPart, step: str, prefill: 
         worst = max(worst, float(np.abs(found["logits"][0] - expected).max() / np.abs(expected).max()))
         first = torch.from_numpy(found["frames"][:, 0])
         rest = network.code_predictor.greedy(hidden[:, -1], network.model.codec_embedding(first))
-        if not np.array_equal(found["frames"][0, 1:], rest[0].numpy()):
+        differing += int((found["frames"][0, 1:] != rest[0].numpy()).sum())
+        if exact and differing:
             raise ParityError(f"frame {number}: torch predicts codes {rest[0].tolist()}, ONNX {found['frames'][0, 1:]}")
-        starts = np.concatenate([[0], part.vocabulary + np.arange(part.codebooks - 1) * part.codes])
-        row = (found["frames"] + starts)[:, None]
-    return {"talker_logits": checked("talker", worst)}
+        row = (found["frames"] + part.starts)[:, None]
+    if exact:
+        return {"talker_logits": checked("talker", worst)}
+    if not np.isfinite(worst):
+        raise ParityError("talker: the int8 graph gives values that are no numbers")
+    return {"talker_logits_int8": worst, "codes_that_differ_int8": differing / (_STEPS * (part.codebooks - 1))}
 
 
 def greedy(part: TalkerPart) -> dict[str, np.ndarray]:
@@ -83,7 +90,7 @@ def vocoder(path: Path, network: CodecDecoder, states: list[tuple[str, tuple[int
     config = network.config
     codes = np.random.default_rng(2).integers(0, config.codebook_size, (1, frames, config.num_quantizers))
     expected = network(torch.from_numpy(codes))[0].numpy()
-    session = _session(path)
+    session = opened(path)
     names = [one.name for one in session.get_outputs()]
     state = {name: np.zeros((1, *shape), np.float32) for name, shape in states}
     pieces = []
@@ -123,17 +130,17 @@ def checked(name: str, difference: float) -> float:
     return difference
 
 
-def _lengths(total: int) -> dict[str, np.ndarray]:
+def lengths(total: int) -> dict[str, np.ndarray]:
     return {"seqlens_k": np.array([total - 1], np.int32), "total_len": np.array([total], np.int32)}
 
 
-def _session(path: Path) -> ort.InferenceSession:
+def opened(path: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _run(path: Path, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    session = _session(path)
+    session = opened(path)
     names = [one.name for one in session.get_outputs()]
     return [dict(zip(names, session.run(names, feeds), strict=True)) for feeds in calls]

@@ -13,6 +13,8 @@ one after the other, whose last row is zero:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 import torch
@@ -26,9 +28,30 @@ from models.exporting.sampling import declare_sampling, drawn
 from models.exporting.weights import WeightFile
 
 
-def step_graph(talker: Talker, weights: WeightFile, positions: int, most: int) -> onnx.ModelProto:
-    """`most`: how many of the likeliest codes may be drawn from at all."""
-    graph, config = SpeechGraph(weights), talker.config
+def step_graph(
+    talker: Talker, weights: WeightFile, positions: int, most: int, steps: Mapping[str, float] | None = None
+) -> onnx.ModelProto:
+    """`most`: how many of the likeliest codes may be drawn from at all. `steps`: of int8, see `SpeechGraph`."""
+    return _stepping(SpeechGraph(weights, steps), talker, positions, most).model("qwen3_tts_step")
+
+
+def watched_graph(
+    talker: Talker, weights: WeightFile, positions: int, most: int
+) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """The step graph with what int8 must hold: outputs that are the largest magnitudes which entered the blocks'
+    products, each with its product's name."""
+    graph = _stepping(SpeechGraph(weights), talker, positions, most)
+    watched = {}
+    for number, (name, x) in enumerate(graph.entering):
+        size = graph.node("Abs", [x], f"watched{number}.sizes")
+        graph.node("ReduceMax", [size, graph.integers(0, 1)], f"watched{number}", keepdims=0)
+        graph.output(f"watched{number}", TensorProto.FLOAT, [])
+        watched[f"watched{number}"] = name
+    return graph.model("qwen3_tts_watched"), watched
+
+
+def _stepping(graph: SpeechGraph, talker: Talker, positions: int, most: int) -> SpeechGraph:
+    config = talker.config
     values = _values(talker)
     x, present = _talker_rows(graph, values, config, positions, speaker=False)
     hidden = graph.rms_norm(x, "model.norm", values["model.norm.weight"], config.rms_norm_eps, "hidden")
@@ -52,11 +75,13 @@ def step_graph(talker: Talker, weights: WeightFile, positions: int, most: int) -
     graph.output("is_finite", TensorProto.BOOL, ["B"])
     graph.output("logits", TensorProto.FLOAT, ["B", config.vocab_size])
     _declare_cache(graph, config, present)
-    return graph.model("qwen3_tts_step")
+    return graph
 
 
-def prefill_graph(talker: Talker, weights: WeightFile, positions: int) -> onnx.ModelProto:
-    graph, config = SpeechGraph(weights), talker.config
+def prefill_graph(
+    talker: Talker, weights: WeightFile, positions: int, steps: Mapping[str, float] | None = None
+) -> onnx.ModelProto:
+    graph, config = SpeechGraph(weights, steps), talker.config
     x, present = _talker_rows(graph, _values(talker), config, positions, speaker=True)
     # Nothing reads the last layer's rows; their sum is given out so that values that are not finite show.
     graph.node("ReduceSum", [x, graph.integers(0, 1)], "checksum", keepdims=1)
