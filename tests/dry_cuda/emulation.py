@@ -33,9 +33,12 @@ class Emulation:
         self._cudart.drycuda_on_replay(self._callback)
 
     def _prepared(self, call: CudaCall) -> None:
-        """The capture's own replay finds nothing to run; its state is that of scratch slots."""
+        """A first run is two eager ones, a capture and a replay: what it updates in place advances three times."""
         self._prepare(call)
-        self._replays[self._cudart.drycuda_last_executable()] = self._on_the_host(call)
+        replay = self._on_the_host(call)
+        for _ in range(3):
+            replay()
+        self._replays[self._cudart.drycuda_last_executable()] = replay
 
     def _on_the_host(self, call: CudaCall) -> Callable[[], None]:
         session = self._session(call.graph.path)

@@ -112,18 +112,17 @@ def test_facts_follow_what_is_allocated_and_given_back(device: Device) -> None:
 
 
 def test_a_waiting_thread_leaves_the_interpreter_to_others(pretended: None) -> None:
-    """The pretended stream calls back into Python while a thread waits: with the lock held that would hang."""
-    device = CudaDevice()
-    stream, event, ran = device.stream(), device.event(), threading.Event()
-    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: ran.set())
-    cudart = ctypes.CDLL("libcudart.so.13")
-    cudart.cudaLaunchHostFunc(ctypes.c_void_p(stream), function, None)
+    """Queued work waits for a semaphore that only another Python thread posts: with the lock held that would hang."""
+    libc, cudart, device = ctypes.CDLL(None), ctypes.CDLL("libcudart.so.13"), CudaDevice()
+    semaphore = ctypes.create_string_buffer(64)
+    libc.sem_init(semaphore, 0, 0)
+    stream, event = device.stream(), device.event()
+    cudart.cudaLaunchHostFunc(ctypes.c_void_p(stream), libc.sem_wait, semaphore)
     device.record(event, stream)
     waiting = threading.Thread(target=device.wait, args=(event,))
     waiting.start()
-    assert ran.wait(60)
-    waiting.join(60)
-    assert not waiting.is_alive()
+    libc.sem_post(semaphore)
+    waiting.join()
     device.close()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from engines.errors import BundleError
+from engines.errors import BundleError, EngineFault
 from engines.families.phone_pointer.device_form import DeviceForm, self_test
 from engines.families.phone_pointer.device_vocoder import DeviceVocoder
 from engines.runtime.base import FloatArray
@@ -114,6 +114,17 @@ def test_a_verification_of_few_steps_pads_by_itself() -> None:
     assert steps.frames[0, :2, 0].tolist() == wanted[1:3]
 
 
+def test_a_step_beyond_the_slot_is_refused() -> None:
+    """A device writes an index beyond the cache at its end, silently."""
+    made, one = talker(), Utterance(slot=0, seed=3)
+    one.frames = [0] * form().positions
+    with pytest.raises(EngineFault, match=rf"would reach position {form().positions + 1}, a slot holds"):
+        made.step(
+            np.array([0]), np.zeros((1, 1, 14), np.int64), np.ones(1, np.int64), np.array([one.length]), [GREEDY],
+            np.zeros((1, 2), np.int64), None,
+        )  # fmt: skip
+
+
 # -- the vocoder
 
 
@@ -158,11 +169,22 @@ def test_rows_of_a_job_are_independent() -> None:
         assert np.concatenate(pieces[row]).tobytes() == whole(row, how[row]).tobytes()
 
 
+def test_filled_up_rows_write_to_spare_slots() -> None:
+    """A job of three rows runs in a bucket of four: the fourth must not touch a slot that waits."""
+    made, how = make_vocoder(), How()
+    first = job(made, 0, slice(0, 4), how, last=False, slot=0)
+    three = np.array([1, 2, 3])
+    made.run(three, CODES[:, :4, None], np.zeros(3, np.int64), three, [how] * 3, np.zeros(3, bool)).wait()
+    rest = job(made, 0, slice(4, 13), how, last=True, slot=0)
+    assert np.concatenate([first, rest]).tobytes() == whole(0, how).tobytes()
+
+
 # -- the form
 
 
-def test_the_device_passes_its_self_test() -> None:
-    assert self_test(form(), BUNDLE, OnnxCuda()) is None
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_device_passes_its_self_test(dtype: str) -> None:
+    assert self_test(form(dtype), BUNDLE, OnnxCuda()) is None
 
 
 @pytest.mark.parametrize("golden", ["lm_keys", "lm_values", "vocoder_samples"])

@@ -79,10 +79,11 @@ def test_another_shape_under_a_captured_id_is_accepted_and_replays_the_old_graph
 def test_our_stream_is_the_one_that_captures_and_replays(log: Log) -> None:
     device = CudaDevice()
     made = session(addition(), device.stream())
-    created = [entry.stream for entry in log.take() if entry.event == "stream"]
+    (created,) = {entry.stream: entry.fields for entry in log.take() if entry.event == "stream"}.items()
     made.run_with_iobinding(bind(made, device, 3).binding, run_options(1))
     used = {entry.stream for entry in log.take() if entry.event in ("kernel", "replay", "capture-begin")}
     assert used == {created[0]}
+    assert created[1] == ("non-blocking",)  # one that waits for the default stream would wait for all
 
 
 @pytest.mark.parametrize("waits", [True, False])

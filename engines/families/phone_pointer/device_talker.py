@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from engines.bundle import Bundle
+from engines.errors import EngineFault
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Rows, Sampling, Steps
 from engines.families.phone_pointer.device_buffers import LmBuffers, buckets
 from engines.families.phone_pointer.device_form import DeviceForm
@@ -45,7 +46,7 @@ class DeviceTalker:
         for steps, graph in zip(form.verify_steps, verify, strict=True):
             for rows in self._buckets:
                 self._calls[steps, rows] = graph.bind(self._buffers.verify(rows, steps))
-        self._lengths = np.zeros(slots, np.int32)
+        self._lengths, self._positions = np.zeros(slots, np.int32), form.positions
         self._begin = bundle.codes.begin
 
     def warm_up(self) -> None:
@@ -80,6 +81,8 @@ class DeviceTalker:
         keys: IntArray,
         drafted: Frames | None,
     ) -> Pending[Steps]:
+        if (beyond := int(lengths.max()) + rows.shape[1]) > self._positions:  # a device would write at the end instead
+            raise EngineFault(f"a step would reach position {beyond}, a slot holds {self._positions}")
         last = int(slots.max()) + 1
         covered = next(rows for rows in self._buckets if rows >= last)
         self._lengths[slots] = lengths

@@ -1,0 +1,151 @@
+"""Guards against traps of captured graphs, each with a change that takes it away and the test that must notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CUDA, DEVICE = "engines/runtime/onnx_cuda.py", "engines/runtime/device.py"
+TALKER, FORM = "engines/families/phone_pointer/device_talker.py", "engines/families/phone_pointer/device_form.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutation:
+    trap: str
+    file: str
+    guard: str  # text of the file
+    without: str
+    test: str  # fails then
+    hangs: bool = False  # which counts as failing
+
+
+MUTATIONS = (
+    Mutation(
+        trap="a first run advances what it updates three times",
+        file=CUDA,
+        guard="        for buffer in memories.values():\n            buffer.clear()\n",
+        without="",
+        test="test_onnx_cuda.py::test_state_is_clean_after_its_capture_and_advances_once_a_launch",
+    ),
+    Mutation(
+        trap="another thread captures again",
+        file=CUDA,
+        guard="        if self._thread != threading.get_ident():",
+        without="        if self._thread is None:",
+        test="test_onnx_cuda.py::test_a_call_is_launched_by_the_thread_that_prepared_it",
+    ),
+    Mutation(
+        trap="what was not captured at warm-up is captured while streams run",
+        file=CUDA,
+        guard="        if self._thread != threading.get_ident():",
+        without="        if self._thread not in (None, threading.get_ident()):",
+        test="test_onnx_cuda.py::test_nothing_is_captured_after_warm_up",
+    ),
+    Mutation(
+        trap="another shape under a captured id replays the old graph",
+        file=CUDA,
+        guard="next(self._numbers), wanted)",
+        without="1, wanted)",
+        test="test_onnx_cuda.py::test_each_bucket_has_a_graph_of_its_own",
+    ),
+    Mutation(
+        trap="waiting for outputs waits for the whole device",
+        file=CUDA,
+        guard="        self._queue.device.wait(self._event)\n",
+        without="        self._binding.synchronize_outputs()\n",
+        test="test_onnx_cuda.py::test_a_wait_is_for_an_event_and_never_for_the_device",
+    ),
+    Mutation(
+        trap="a replay waits for its end unless it is told not to",
+        file=CUDA,
+        guard="    if not waits:\n",
+        without="    if False:\n",
+        test="test_onnx_cuda.py::test_a_wait_is_for_an_event_and_never_for_the_device",
+    ),
+    Mutation(
+        trap="the default stream does not wait for ours",
+        file=DEVICE,
+        guard='"cudaMemcpyAsync", to, source, size_bytes, _TO_DEVICE_OR_BACK, stream)',
+        without='"cudaMemcpyAsync", to, source, size_bytes, _TO_DEVICE_OR_BACK, 0)',
+        test="test_onnx_cuda.py::test_what_is_written_is_read",
+    ),
+    Mutation(
+        trap="a blocking stream waits for the default one",
+        file=DEVICE,
+        guard='"cudaStreamCreateWithFlags", _NON_BLOCKING)',
+        without='"cudaStreamCreateWithFlags", 0)',
+        test="test_provider.py::test_our_stream_is_the_one_that_captures_and_replays",
+    ),
+    Mutation(
+        trap="fresh memory is not a number, and that spreads",
+        file=CUDA,
+        guard="        self._buffers[-1].clear()\n",
+        without="",
+        test="test_onnx_cuda.py::test_a_buffer_begins_as_zeros",
+    ),
+    Mutation(
+        trap="a replay reads shared memory when it runs",
+        file=CUDA,
+        guard="            if self.memory.calls_in_flight:",
+        without="            if False:",
+        test="test_onnx_cuda.py::test_shared_memory_is_not_written_under_a_call_in_flight",
+    ),
+    Mutation(
+        trap="an error of ours is reported by the provider's next launch",
+        file=DEVICE,
+        guard="        self._cudart.cudaGetLastError()  # else",
+        without="        pass  # else",
+        test="test_device.py::test_a_failure_is_not_left_for_the_provider_to_find",
+    ),
+    Mutation(
+        trap="a wait holds the interpreter lock",
+        file=DEVICE,
+        guard="_bound(ctypes.CDLL(LIBRARIES[0]))",
+        without="_bound(ctypes.PyDLL(LIBRARIES[0]))",
+        test="test_device.py::test_a_waiting_thread_leaves_the_interpreter_to_others",
+        hangs=True,
+    ),
+    Mutation(
+        trap="kernels for many parts copy a table of them from the host's memory",
+        file="models/gpu_graphs/vocoder.py",
+        guard="np.array(grouped))], names, axis=1)\n    for name, group in zip(names, groups, strict=False):\n"
+        '        graph.node("Split", [name], [parts[at] for at in group], axis=1, num_outputs=len(group))\n',
+        without="np.array(sizes))], parts, axis=1)\n",
+        test="test_gpu_graphs.py::test_a_capture_is_whole_and_within_its_budget[vocoder-2]",
+    ),
+    Mutation(
+        trap="float32 grouped attention has no kernel on the device",
+        file="models/gpu_graphs/__main__.py",
+        guard='Attend.GROUPED if dtype != "float32" else Attend.CAUSAL',
+        without="Attend.GROUPED",
+        test="test_device_voice.py::test_the_device_passes_its_self_test",
+    ),
+    Mutation(
+        trap="a wrong index into the cache is clamped silently",
+        file=TALKER,
+        guard="> self._positions:",
+        without="> 1 << 40:",
+        test="test_device_voice.py::test_a_step_beyond_the_slot_is_refused",
+    ),
+    Mutation(
+        trap="an idle row writes where a neighbour's next step reads",
+        file=TALKER,
+        guard='        self._buffers.values["lengths"].write(self._lengths[:covered])\n',
+        without='        self._buffers.values["lengths"].write(np.zeros(covered, np.int32))\n'
+        '        self._buffers.values["lengths"].write(lengths.astype(np.int32)[-1:], last - 1)\n',
+        test="test_device_voice.py::test_neighbours_change_nothing",
+    ),
+    Mutation(
+        trap="rows that fill up a bucket write to slots in use",
+        file="engines/families/phone_pointer/device_vocoder.py",
+        guard="spare = self._buffers.spare_slot + np.arange(covered - rows)",
+        without="spare = np.arange(covered - rows)",
+        test="test_device_voice.py::test_filled_up_rows_write_to_spare_slots",
+    ),
+    Mutation(
+        trap="a device that computes otherwise serves",
+        file=FORM,
+        guard="    if error <= _WITHIN[dtype]:",
+        without="    if True:",
+        test="test_device_voice.py::test_a_device_that_computes_otherwise_is_refused",
+    ),
+)

@@ -1,0 +1,59 @@
+"""Takes each guard of `mutations.py` away in a copy of the sources and runs its test there, which must fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.dry_cuda.mutations import MUTATIONS, Mutation
+
+ROOT = Path(__file__).resolve().parents[2]
+_LINKED = shutil.ignore_patterns("bundles", "data", "*.so", "__pycache__")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources, what is large linked."""
+    root = tmp_path_factory.mktemp("sources")
+    for name in ("engines", "models", "tests/dry_cuda", "tests/gpu_graphs"):
+        shutil.copytree(ROOT / name, root / name, ignore=_LINKED)
+    for name in ("engines/bundles", "engines/text/data"):
+        (root / name).symlink_to(ROOT / name)
+    for name in ("tests/__init__.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, root / name)
+    return root
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.trap)
+def test_a_guard_that_is_taken_away_is_missed(pretended: None, copy: Path, mutation: Mutation) -> None:
+    path = copy / mutation.file
+    whole = path.read_text()
+    assert whole.count(mutation.guard) == 1, "the guard is written otherwise now: mend mutations.py"
+    path.write_text(whole.replace(mutation.guard, mutation.without))
+    try:
+        assert _run(copy, mutation.test, timeout_s=10 if mutation.hangs else 200) == 1, (
+            "its test passes, or does not run, without it"
+        )
+    finally:
+        path.write_text(whole)
+
+
+def test_the_tests_pass_in_an_unchanged_copy(pretended: None, copy: Path) -> None:
+    assert _run(copy, *sorted({one.test for one in MUTATIONS})) == 0
+
+
+def _run(root: Path, *tests: str, timeout_s: float = 200) -> int:
+    """pytest's status: 1 where tests failed, as one does that hangs."""
+    options = ["-q", "-x", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *(f"tests/dry_cuda/{test}" for test in tests)]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(root)}
+    try:
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        return 1
+    return done.returncode
