@@ -1,7 +1,8 @@
 """Who may speak and how much: API keys, origins of web pages, quotas by key.
 
 Keys come from the environment or a file and are compared by digest in constant time, always against all of them. The
-caller found by `check_key` is remembered for the rest of that request or connection, so that each of its utterances
+file is read again when it has changed; one that cannot be read, or has an error in it, leaves the keys as they were.
+The caller found by `check_key` is remembered for the rest of that request or connection, so that each of its utterances
 counts against its quota. Nothing here is asynchronous.
 """
 
@@ -18,8 +19,11 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 
 from server.errors import ApiError
+from server.logs import get_logger
 from server.settings import Settings
+from server.watched_file import WatchedFile
 
+log = get_logger()
 KEY_SUBPROTOCOL = "parlando.key."  # a browser's WebSocket can send no header
 _MINUTE_S = 60.0
 
@@ -75,18 +79,38 @@ def current_caller() -> Caller | None:
 
 class Access:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self._settings, self._clock, self._origins = settings, clock, settings.origins
+        self._file = None if settings.api_keys_file is None else WatchedFile(settings.api_keys_file, clock)
+        self._callers = self._read({})
+
+    def _read(self, before: dict[bytes, Caller]) -> dict[bytes, Caller]:
+        """By digest of the key. One that stays keeps its streams and what it has spent. Raises OSError, ValueError."""
+        settings = self._settings
         default = Quota(streams=settings.key_streams, characters_per_minute=settings.key_characters_per_minute)
-        self._callers: dict[bytes, Caller] = {}
-        for place, key in enumerate(sorted(settings.keys), 1):
-            self._callers[_digest(key)] = Caller(f"key-{place}", default, clock, _identity(key))
-        if settings.api_keys_file is not None:
-            for name, key, quota in read_keys(settings.api_keys_file, default):
-                self._callers[_digest(key)] = Caller(name, quota, clock, _identity(key))
-        self._origins = settings.origins
+        keys = [(f"key-{place}", key, default) for place, key in enumerate(sorted(settings.keys), 1)]
+        if self._file is not None:
+            keys += read_keys(self._file.path, default)
+        callers = {}
+        for name, key, quota in keys:
+            caller = before.get(_digest(key)) or Caller(name, quota, self._clock, _identity(key))
+            caller.name, caller.quota = name, quota
+            callers[_digest(key)] = caller
+        return callers
+
+    def _refresh(self) -> None:
+        if self._file is None or not self._file.has_changed():
+            return
+        try:
+            self._callers = self._read(self._callers)
+        except (OSError, ValueError) as error:
+            log.error("keys_unread", path=str(self._file.path), problem=str(error), means="the keys of before count")
+        else:
+            log.info("keys_read", path=str(self._file.path), keys=len(self._callers))
 
     @property
     def wants_keys(self) -> bool:
-        return bool(self._callers)
+        """A file without keys lets no caller in."""
+        return bool(self._callers) or self._file is not None
 
     @property
     def origins(self) -> frozenset[str]:
@@ -103,6 +127,7 @@ class Access:
 
     def enter(self, holds: Callable[[bytes], bool]) -> bool:
         """The caller whose secret `holds` is taken for this request's. Returns whether there is one; all are tried."""
+        self._refresh()
         found = [caller for secret, caller in self._callers.items() if holds(secret)]
         if found:
             _caller.set(found[0])
@@ -117,11 +142,13 @@ class Access:
 
     def knows(self, connection: HTTPConnection) -> bool:
         """Its headers carry a key, or none is configured."""
-        return not self._callers or self._caller(_given_key(connection)) is not None
+        self._refresh()
+        return not self.wants_keys or self._caller(_given_key(connection)) is not None
 
     def check_key(self, connection: HTTPConnection, key: str | None = None) -> None:
         """`key` was given elsewhere than in the headers. Any passes when none is configured."""
-        if not self._callers:
+        self._refresh()
+        if not self.wants_keys:
             return
         caller = self._caller(key or _given_key(connection))
         if caller is None:

@@ -82,7 +82,7 @@ def create_app(
         clock=clock,
     )
     state.check_voice_names()
-    metrics.watch(draining=lambda: state.draining, engine_pid=lambda: engine.pid)
+    metrics.watch(draining=lambda: state.shutdown.leaving, engine_pid=lambda: engine.pid)
     for router in _ROUTERS:
         app.include_router(router)
     app.router.default = _no_such_path

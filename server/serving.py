@@ -1,17 +1,17 @@
 """The listening socket and the way out: uvicorn with our own drain.
 
-uvicorn closes every WebSocket at the first SIGTERM. Here the first signal turns /ready red, refuses new utterances,
-asks idle sockets to leave (1012) and lets live utterances finish, up to a deadline; the second stops at once.
+uvicorn closes every WebSocket at the first SIGTERM. Here the first signal begins a drain (server/shutdown.py); the
+second stops at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import resource
 import signal
 import socket
 import sys
-import time
 from functools import partial
 from types import FrameType
 
@@ -43,21 +43,20 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, state: State, wyoming: WyomingDoor | None = None) -> None:
         super().__init__(config)
         self._state, self._wyoming = state, wyoming
-        self._deadline_s: float | None = None
+        self._told_to_leave = False
+        self._drain: asyncio.Task[bool] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._deadline_s is not None or sig == signal.SIGINT:
+        if self._told_to_leave or sig == signal.SIGINT:
             self.should_exit = True
-            return
-        self._deadline_s = time.monotonic() + self._state.settings.drain_s
+        self._told_to_leave = True
 
     async def on_tick(self, counter: int) -> bool:
-        if self._deadline_s is not None:
-            if not self._state.draining:
-                self._state.drain.set()  # here and not in the signal's handler, which must not wake tasks
-                log.info("draining", live=len(self._state.live))
-            elif not self._state.live or time.monotonic() > self._deadline_s:
-                self.should_exit = True
+        if self._told_to_leave and self._drain is None:  # here: a signal's handler must not wake tasks
+            log.info("draining", live=len(self._state.live), delay_s=self._state.settings.drain_delay_s)
+            self._drain = asyncio.create_task(self._state.drain())
+        if self._drain is not None and self._drain.done():
+            self.should_exit = True
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

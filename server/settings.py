@@ -83,7 +83,8 @@ class Settings(BaseSettings):
     utterance_s: float = Field(900.0, gt=0, description="deadline of an utterance")
     send_timeout_s: float = Field(15.0, gt=0, description="a listener that reads nothing for this long is disconnected")
     body_timeout_s: float = Field(15.0, gt=0, description="deadline of a request's head, and then of its body")
-    drain_s: float = Field(60.0, ge=0, description="time for utterances in progress after SIGTERM")
+    drain_delay_s: float = Field(0.0, ge=0, description="time after SIGTERM in which new requests are still served")
+    drain_s: float = Field(60.0, ge=0, description="time for utterances in progress after that")
     engine_silence_s: float = Field(5.0, gt=0, description="an engine that is silent for this long is restarted")
 
     api_keys: str = Field("", description="comma-separated API keys; empty and no file: no key is needed")

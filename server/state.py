@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from server.http.held_bytes import Memory
 from server.metrics import Metrics
 from server.schemas import check_characters
 from server.settings import Settings
+from server.shutdown import Live, Shutdown
 from server.speech.pronunciations import Dictionaries
 from server.speech.voice_names import names_of
 
@@ -37,16 +37,19 @@ class State:
     connection_limit: ConnectionLimit
     held: Memory
     clock: Callable[[], float] = time.monotonic
-    live: set[str] = field(default_factory=set)  # utterances that a drain waits for
-    drain: asyncio.Event = field(default_factory=asyncio.Event)  # set once: finish what lives, begin nothing new
+    live: Live = field(default_factory=Live)  # a drain waits for them
+    shutdown: Shutdown = field(init=False)
 
-    @property
-    def draining(self) -> bool:
-        return self.drain.is_set()
+    def __post_init__(self) -> None:
+        self.shutdown = Shutdown(self.live)
 
     @property
     def ready(self) -> bool:
-        return self.engine.ready and not self.draining
+        return self.engine.ready and not self.shutdown.leaving
+
+    async def drain(self) -> bool:
+        """For any host: leaves as the settings say, without cutting a reply. Returns whether all have finished."""
+        return await self.shutdown.drain(self.settings.drain_delay_s, self.settings.drain_s)
 
     @property
     def voices(self) -> list[str]:
@@ -107,9 +110,7 @@ class State:
         self.metrics.refusals.labels(error.code).inc()
 
     def check_accepting(self) -> None:
-        if self.draining:
-            message = "the server is about to stop; connect again to reach another"
-            raise ApiError("draining", message, retry_after_s=1)
+        self.shutdown.check()
         if not self.engine.ready:
             raise ApiError("not_ready", "the engine is starting; try again in a moment", retry_after_s=1)
 

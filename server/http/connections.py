@@ -19,7 +19,8 @@ _ALWAYS = ("/health", "/ready", "/metrics")
 
 class Connections:
     def __init__(self, app: ASGIApp, refusal: Callable[[Scope, ApiError], ASGIApp]) -> None:
-        """`refusal` answers a request that goes no further; a WebSocket is refused behind its door, in JSON."""
+        """`refusal` answers a request that goes no further; a WebSocket is refused behind its door, in JSON, except
+        during a drain."""
         self._app, self._refusal = app, refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,6 +35,8 @@ class Connections:
         try:
             if scope["type"] == "http":
                 permit.check()
+            else:
+                state.shutdown.check()  # before the handshake: a proxy can try another server
             await self._app(scope, receive, send)
         except ApiError as error:
             await self._refusal(scope, error)(scope, receive, send)

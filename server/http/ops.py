@@ -23,7 +23,7 @@ async def ready(request: Request) -> JSONResponse:
     """200 only when a first utterance has come out of the engine and no drain has begun."""
     state = state_of(request)
     restarted = " again" if state.engine.restarts else ""
-    status = "ready" if state.ready else "draining" if state.draining else f"starting{restarted}"
+    status = "ready" if state.ready else "draining" if state.shutdown.leaving else f"starting{restarted}"
     return JSONResponse({"status": status}, status_code=200 if state.ready else 503)
 
 

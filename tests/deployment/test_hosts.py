@@ -113,18 +113,6 @@ def test_systemd_reads_the_unit_and_waits_for_the_drain(tmp_path: Path) -> None:
     assert "parlando.service:" not in said, said  # unknown directives are only warned about
 
 
-def test_the_page_lists_every_setting_with_its_default() -> None:
-    page = (ROOT / "docs/operations.md").read_text()
-    listed = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^|`]*)`? \|", page, re.MULTILINE))
-    assert listed == {name.upper(): shown(field.default) for name, field in Settings.model_fields.items()}
-
-
-def shown(default: Any) -> str:
-    if isinstance(default, bool):
-        return str(default).lower()
-    return f"{default:g}" if isinstance(default, float) else "" if default is None else str(default)
-
-
 def pins(lock: Path) -> dict[str, str]:
     return dict(re.findall(r"^([\w-]+)==([^\s;]+)", lock.read_text(), re.MULTILINE))
 

@@ -83,11 +83,10 @@ def test_settings_are_the_servers(overlay: str, monkeypatch: pytest.MonkeyPatch)
 def test_utterances_end_within_the_grace_period(overlay: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(one(overlay, "ConfigMap"), monkeypatch)
     pod = one(overlay, "Deployment")["spec"]["template"]["spec"]
-    before_s = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert settings.drain_s >= settings.utterance_s
-    assert pod["terminationGracePeriodSeconds"] >= before_s + settings.drain_s + 10
+    assert pod["terminationGracePeriodSeconds"] >= settings.drain_delay_s + settings.drain_s + 10
     readiness = pod["containers"][0]["readinessProbe"]
-    assert before_s > readiness["periodSeconds"] * readiness["failureThreshold"]
+    assert settings.drain_delay_s > readiness["periodSeconds"] * readiness["failureThreshold"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

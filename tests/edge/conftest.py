@@ -59,6 +59,13 @@ class RunningServer:
         """The server has said so once more in its log."""
         assert self._readies.get(timeout=60), "the server ended before it was ready"
 
+    def await_event(self, name: str) -> None:
+        """It has logged that event."""
+        deadline_s = time.monotonic() + 60
+        while not any(f'"event": "{name}"' in line for line in list(self.lines)):
+            assert time.monotonic() < deadline_s, f"the log tells of no {name!r}"
+            time.sleep(0.01)
+
     def __enter__(self) -> RunningServer:
         return self
 

@@ -48,7 +48,7 @@ def test_capacity_counts_down_and_is_in_the_gauges() -> None:
 def test_who_drains_has_no_capacity() -> None:
     async def scenario() -> None:
         async with serving() as app, client_of(app) as client:
-            app.state.parlando.drain.set()
+            await app.state.parlando.drain()
             answer = await client.get("/v1/capacity")
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import structlog
+from starlette.requests import HTTPConnection
 
-from server.access import Quota, read_keys
+from server.access import Access, Caller, Quota, current_caller, read_keys
+from server.errors import ApiError
 from server.http.websocket import Outgoing, Withdrawn
 from server.settings import Settings
 from server.state import State
@@ -164,6 +166,42 @@ def test_keys(tmp_path: Path, headers: dict[str, str], subprotocols: list[str], 
             assert (message["type"], told["code"], closed["code"]) == ("error", "invalid_api_key", 1008)
 
     asyncio.run(scenario())
+
+
+def test_the_keys_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    file, clock = tmp_path / "keys", FakeClock()
+    file.write_text("old streams=2\nkept streams=1\n")
+    access = Access(Settings(api_keys_file=file), clock)
+
+    def caller(key: str) -> Caller | None:
+        try:
+            access.check_key(HTTPConnection({"type": "http", "headers": []}), key)
+        except ApiError:
+            return None
+        return current_caller()
+
+    kept = caller("kept")
+    assert kept is not None
+    kept.open_stream()
+    replaced = tmp_path / "next"
+    replaced.write_text("kept name=k streams=3\nnew\n")
+    replaced.replace(file)
+    assert caller("old") is not None  # looked at once a second
+    clock.now += 1
+    assert caller("old") is None
+    assert caller("new") is not None
+    assert caller("kept") is kept
+    assert (kept.name, kept.quota.streams, kept.streams) == ("k", 3, 1)
+    file.write_text("new streams=many")
+    clock.now += 1
+    assert caller("new") is not None  # an error leaves the keys as they were
+    file.unlink()
+    clock.now += 1
+    assert caller("new") is not None
+    file.write_text("")
+    clock.now += 1
+    assert caller("new") is None  # no keys, no callers
+    assert access.wants_keys
 
 
 def test_a_keys_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
@@ -363,7 +401,7 @@ def test_a_drain_finishes_the_live_refuses_the_new_and_sends_the_idle_away() -> 
             async with AsgiSocket(app, "parlando.v1") as idle, AsgiSocket(app, "parlando.v1") as live:
                 live.say("append", context="a", text="one ")
                 await live.hear("waiting_for_text")
-                state.drain.set()
+                draining = asyncio.create_task(state.drain())
                 assert await refusal(idle) == ("draining", 1012)
                 live.say("start", context="b")
                 _, events = await live.hear("error")
@@ -373,6 +411,7 @@ def test_a_drain_finishes_the_live_refuses_the_new_and_sends_the_idle_away() -> 
                 pcm, _ = await live.hear("done")
                 assert pcm == word_pcm("two")
                 assert await refusal(live) == ("draining", 1012)
+            assert await draining
             assert not state.ready
 
     asyncio.run(scenario())

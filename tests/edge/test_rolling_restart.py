@@ -1,4 +1,8 @@
-"""Two servers behind HAProxy, restarted one after the other while thirty streams speak: all thirty finish."""
+"""Two servers behind HAProxy, restarted one after the other while thirty streams speak and more arrive: all finish.
+
+The more arrive before the balancer has noticed that the server leaves. One server still serves them, in its
+DRAIN_DELAY_S; the other refuses them in the handshake, and the balancer tries them on the first.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from websockets.typing import Subprotocol
 from loadtests import leash
 from tests.edge.conftest import RunningServer, free_port
 
-STREAMS, NEWCOMERS = 30, 10
+STREAMS, ARRIVALS = 30, 10
 CONFIG = """
 global
     maxconn 1000
@@ -29,14 +33,16 @@ defaults
     timeout client 60s
     timeout server 60s
     timeout tunnel 300s
-    option redispatch
+    option redispatch 1
+    retry-on conn-failure empty-response 503
+    retries 2
 frontend edge
     bind 127.0.0.1:{port}
     default_backend speech
 backend speech
     balance leastconn
     option httpchk GET /ready
-    default-server inter 100ms fall 2 rise 1
+    default-server inter 1s fall 2 rise 1
     server a 127.0.0.1:{a} check
     server b 127.0.0.1:{b} check
 """
@@ -83,34 +89,48 @@ async def speak(port: int, begun: asyncio.Queue[None], go_on: asyncio.Event) -> 
     return False
 
 
-async def restart_one(port: int, server: RunningServer) -> RunningServer:
+async def restart_one(port: int, server: RunningServer, delay_s: str) -> RunningServer:
     """Stops one of the two while streams speak on both, and starts it again."""
     begun, go_on = asyncio.Queue[None](), asyncio.Event()
     streams = [asyncio.create_task(speak(port, begun, go_on)) for _ in range(STREAMS)]
     for _ in streams:
         await asyncio.wait_for(begun.get(), 60)
     server.process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(server.await_event, "draining")
+    in_the_gap = [asyncio.create_task(speak(port, begun, go_on)) for _ in range(ARRIVALS)]
+    for _ in in_the_gap:
+        await asyncio.wait_for(begun.get(), 60)
+    refused = await asyncio.to_thread(refusals, server)
+    assert refused == 0 if float(delay_s) else refused > 0
     await asyncio.to_thread(await_ready, port)
-    newcomers = [asyncio.create_task(speak(port, begun, go_on)) for _ in range(NEWCOMERS)]
-    for _ in newcomers:
+    late = [asyncio.create_task(speak(port, begun, go_on)) for _ in range(ARRIVALS)]
+    for _ in late:
         await asyncio.wait_for(begun.get(), 60)
     assert server.process.poll() is None, "it left before its streams had finished"
     go_on.set()
-    assert await asyncio.gather(*streams) == [True] * STREAMS
-    assert await asyncio.gather(*newcomers) == [True] * NEWCOMERS
+    spoken = await asyncio.gather(*streams, *in_the_gap, *late)
+    assert spoken == [True] * (STREAMS + 2 * ARRIVALS)
     assert await asyncio.to_thread(server.process.wait, 30) == 0
-    again = await asyncio.to_thread(lambda: RunningServer(port=server.port))
+    again = await asyncio.to_thread(lambda: RunningServer(port=server.port, drain_delay_s=delay_s))
     await asyncio.to_thread(await_ready, port)
     return again
 
 
+def refusals(server: RunningServer) -> float:
+    """Of requests that came while it drained."""
+    figures = httpx.get(f"{server.url}/metrics").text.splitlines()
+    (line,) = (line for line in figures if line.startswith('tts_refusals_total{code="draining"}'))
+    return float(line.rsplit(" ", 1)[1])
+
+
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="needs HAProxy (Debian: haproxy)")
 def test_a_rolling_restart_loses_no_stream(tmp_path: Path) -> None:
-    servers = [RunningServer(), RunningServer()]
+    delays_s = ("4", "0")
+    servers = [RunningServer(drain_delay_s=delay_s) for delay_s in delays_s]
     try:
         with proxy(tmp_path, *(server.port for server in servers)) as port:
-            for place in (0, 1):
-                servers[place] = asyncio.run(restart_one(port, servers[place]))
+            for place, delay_s in enumerate(delays_s):
+                servers[place] = asyncio.run(restart_one(port, servers[place], delay_s))
     finally:
         for server in servers:
             server.__exit__()

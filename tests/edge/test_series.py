@@ -40,7 +40,7 @@ def test_draining_is_told() -> None:
     async def drained() -> str:
         async with serving() as app:
             state: State = app.state.parlando
-            state.drain.set()
+            await state.drain()
             return state.metrics.exposition().decode()
 
     assert "tts_draining 1.0" in asyncio.run(drained())

@@ -26,6 +26,7 @@ from server.protocols.elevenlabs.messages import (
     parsed_json,
     stored_pronunciations,
 )
+from server.shutdown import DRAINING
 from server.speech.encoded import EncodedSpeech
 from server.speech.pronunciations import Chosen
 from server.state import State, state_of
@@ -174,10 +175,10 @@ class _Connection:
 
     async def _leave_when_drained(self) -> None:
         """A socket that speaks may finish; one that is idle is asked to connect elsewhere."""
-        await self._state.drain.wait()
+        await self._state.shutdown.draining_begins()
         while speaking := [running for running, context in self._running.items() if context.has_text]:
             await asyncio.wait(speaking)
-        await self._tell(ApiError("draining", "the server is about to stop; connect again to reach another"), None)
+        await self._tell(ApiError("draining", DRAINING), None)
 
 
 @router.websocket("/v1/text-to-speech/{voice_id}/stream-input")

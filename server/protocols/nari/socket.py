@@ -16,6 +16,7 @@ from engines.messages import Cancelled, Failed, Finished
 from server.errors import ApiError
 from server.http.websocket import Closed, Outgoing, Received, WebSocketChannel
 from server.protocols.nari.messages import NariMessage, RequestStart, ResponseCancel, TextAppend, TextEnd, nari_message
+from server.shutdown import DRAINING
 from server.speech.events import Audio
 from server.speech.utterance import Utterance
 from server.state import State
@@ -173,6 +174,6 @@ class NariConnection:
         await channel.close(kind.close_single, "error", last={"type": "error", "request_id": request_id, "error": told})
 
     async def _leave_when_drained(self) -> None:
-        await self._state.drain.wait()
+        await self._state.shutdown.draining_begins()
         if self._utterance is None:
-            await self._fail(ApiError("draining", "the server is about to stop; connect again to reach another"))
+            await self._fail(ApiError("draining", DRAINING))

@@ -25,6 +25,7 @@ from server.protocols.parlando.messages import (
     client_message,
 )
 from server.schemas import check_rate
+from server.shutdown import DRAINING
 from server.speech.events import Audio, SpeechEvent
 from server.speech.resume import Resume, pieces
 from server.speech.utterance import Utterance
@@ -246,10 +247,10 @@ class ParlandoConnection:
 
     async def _leave_when_drained(self) -> None:
         """A socket that speaks may finish; one that is idle is asked to connect elsewhere."""
-        await self._state.drain.wait()
+        await self._state.shutdown.draining_begins()
         while self._speakers:
             await asyncio.wait(self._speakers)
-        await self._tell(ApiError("draining", "the server is about to stop; connect again to reach another"), None)
+        await self._tell(ApiError("draining", DRAINING), None)
 
 
 def _error(error: ApiError, name: str | None) -> dict[str, object]:

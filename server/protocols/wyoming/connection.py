@@ -154,7 +154,7 @@ class WyomingConnection:
                     raise Closed
 
     async def _leave_when_drained(self) -> None:
-        await self._state.drain.wait()
+        await self._state.shutdown.draining_begins()
         while self._speakers:
             await asyncio.wait(self._speakers)
         raise ApiError("draining", "the server is about to stop; connect again to reach another")
