@@ -49,6 +49,12 @@ def gumbel(seed: int, position: int, count: int) -> FloatArray:
     return _gumbel_table()[start : start + count]
 
 
+def normals(seed: int, position: int, count: int) -> FloatArray:
+    """Unit normal numbers for the frame at `position`, of `count` values."""
+    start = gumbel_at(seed, position)
+    return _normal_table()[start : start + count]
+
+
 # -- for a device that holds the tables itself: where to read in them
 
 

@@ -1,0 +1,91 @@
+"""Kyutai's pocket-tts: frames of 32 continuous values, one a step of 80 ms, and a causal decoder.
+
+It has no speed, no pitch and no mixing of voices, and says so; other rates than its own are the server's resampler's.
+"""
+
+from __future__ import annotations
+
+import math
+
+from engines.errors import BadParameter, ConfigError
+from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.families.pocket.chunks import Chunker
+from engines.families.pocket.manifest import FAMILY, Bundle
+from engines.families.pocket.script import PocketScript
+from engines.families.pocket.talker import PocketTalker
+from engines.families.pocket.tokens import WordTokens
+from engines.families.pocket.vocoder import PocketVocoder
+from engines.families.pocket.voices import VoicePrefix
+from engines.messages import Submit
+from engines.runtime.base import Backend
+
+MAX_TEMPERATURE = 2.0
+_OPTIONS = (OptionSpec(name="temperature", kind="number", least=0, most=MAX_TEMPERATURE),)
+_BLIND = "this model has no {}: it speaks as its voice does; leave it out"
+
+
+class PocketFamily:
+    def __init__(self, bundle: Bundle, host: Backend) -> None:
+        """`host` is not used: no graph runs for text."""
+        self._bundle = bundle
+        self._tokens = WordTokens(bundle.folder / "tokenizer.json", bundle.text.vocabulary)
+        self._voices = {voice.id: VoicePrefix(bundle, voice) for voice in bundle.voices}
+
+    def spec(self, backend: Backend) -> ModelSpec:
+        bundle = self._bundle
+        decoder = sum(math.prod(state.shape) for state in bundle.decoder.states)
+        return ModelSpec(
+            family=FAMILY,
+            name=bundle.name,
+            version=bundle.version,
+            digest=bundle.digest,
+            frame_s=bundle.frame_s,
+            frame_width=bundle.frame_width,
+            frame_dtype="float32",
+            row_width=0,
+            prompt_width=1,
+            positions=bundle.lm.positions,
+            bytes_per_slot=bundle.lm.positions * bundle.lm.bytes_per_position + 4 * decoder,
+            chunk_frames=(1, 2, 4),
+            first_frames=(1, 1),
+            vocoder_restarts=True,
+            rates_hz=(bundle.sample_rate_hz,),
+            native_rate_hz=bundle.sample_rate_hz,
+            voices=tuple(VoiceSpec(id=one.id, name=one.name, description=one.description) for one in bundle.voices),
+            options=_OPTIONS,
+        )
+
+    def validate(self, submit: Submit) -> None:
+        rate_hz = self._bundle.sample_rate_hz
+        if submit.sample_rate_hz != rate_hz:
+            raise BadParameter(f"sample_rate_hz {submit.sample_rate_hz} is not the model's {rate_hz}")
+        if submit.speed != 1.0:
+            raise BadParameter(f"speed {submit.speed}: {_BLIND.format('speed')}")
+        if submit.pitch_semitones:
+            raise BadParameter(f"pitch_semitones {submit.pitch_semitones}: {_BLIND.format('pitch')}")
+        if submit.timbre:
+            raise BadParameter(f"timbre {submit.timbre}: {_BLIND.format('mixing of voices')}")
+        if submit.pronunciations:
+            raise BadParameter("pronunciations: this model reads letters and takes no phones; leave them out")
+        for name, _ in submit.options:
+            if name not in {one.name for one in _OPTIONS}:
+                raise BadParameter(f"option {name!r} is not one of this model's: {', '.join(o.name for o in _OPTIONS)}")
+        if submit.temperature is not None and not 0 <= submit.temperature <= MAX_TEMPERATURE:
+            raise BadParameter(f"temperature {submit.temperature} is out of range 0 to {MAX_TEMPERATURE:g}")
+        self._bundle.voice(submit.voice)
+
+    def open(self, submit: Submit) -> Script:
+        chunker = Chunker(self._bundle.text, self._tokens)
+        temperature = self._bundle.temperature if submit.temperature is None else submit.temperature
+        return PocketScript(self._bundle, chunker, self._voices[self._bundle.voice(submit.voice).id], temperature)
+
+    def talker(self, backend: Backend, slots: int) -> Talker:
+        return PocketTalker(self._bundle, backend, slots)
+
+    def vocoder(self, backend: Backend, slots: int) -> Vocoder:
+        return PocketVocoder(self._bundle, backend, slots)
+
+    def drafter(self, backend: Backend, *, tolerance: int) -> Drafter | None:
+        if tolerance:
+            raise ConfigError(f"draft_tolerance {tolerance} needs drafts, {self._bundle.name!r} has none")
+        return None

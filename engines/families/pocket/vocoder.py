@@ -1,0 +1,56 @@
+"""The decoder behind the Vocoder Protocol: frames to samples at the model's rate, its state by slot.
+
+Each chunk of text begins from silence, and so does the decoder: its first samples are faded in, since a fresh state
+begins with a small step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Sound
+from engines.families.pocket.manifest import Bundle
+from engines.runtime.base import Array, Backend, FloatArray, IntArray
+
+_FADE_S = 0.005
+
+
+class PocketVocoder:
+    def __init__(self, bundle: Bundle, backend: Backend, slots: int) -> None:
+        self._bundle = bundle
+        start: dict[str, Array] = {one.name: np.zeros((1, *one.shape), np.float32) for one in bundle.decoder.states}
+        trial = {"latents": np.zeros((1, 1, bundle.frame_width)), "position": np.zeros(1), **start}
+        (self._graph,) = backend.graphs(bundle.folder / "decoder.onnx", trial=trial)
+        self.kernels = self._graph.kernels
+        self._state = {name: np.repeat(one, slots, 0) for name, one in start.items()}
+        self._fade = np.linspace(0, 1, round(_FADE_S * bundle.sample_rate_hz), dtype=np.float32)
+
+    def warm_up(self) -> None:
+        one = np.zeros(1, np.int64)
+        self.run(one, np.zeros((1, 1, self._bundle.frame_width), np.float32), one, one, [None], one > 0)
+
+    def run(
+        self,
+        slots: IntArray,
+        frames: Frames,
+        first_frames: IntArray,
+        seeds: IntArray,
+        controls: Sequence[Controls],
+        is_last: BoolArray,
+    ) -> Pending[Sound]:
+        if not frames.shape[1]:
+            return Done(Sound([np.zeros(0, np.float32)] * len(slots), np.ones(len(slots), np.bool_)))
+        begins = slots[first_frames == 0]
+        for state in self._state.values():
+            state[begins] = 0
+        feeds: dict[str, Array] = {name: state[slots] for name, state in self._state.items()}
+        feeds |= {"latents": frames, "position": first_frames * self._bundle.decoder.steps_per_frame}
+        made = self._graph.run(feeds)
+        for name, state in self._state.items():
+            state[slots] = made[f"{name}_out"]
+        pcm: FloatArray = made["pcm"]
+        pcm[first_frames == 0, : len(self._fade)] *= self._fade
+        is_finite: BoolArray = np.logical_and.reduce(np.isfinite(pcm), axis=1)
+        return Done(Sound(list(pcm), is_finite))
