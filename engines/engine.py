@@ -87,20 +87,20 @@ class Engine:
         self._called = False  # the speech model, in the last round
         self._frames_before, self._predicted_before_s = 0, 0.0  # of this round
         self._slots = SlotPool(config.slots)
-        self._counters = Counters()
+        self.counters = Counters()
         self._events: list[Event] = []
         self._reading = Reading(config.text_chars)
         self.profile = profile or DeviceProfile(frame_s=self.spec.frame_s, cores=cores(), overlaps=config.workers)
         self._marks = Marks.of(self.spec.frame_s)
         self._admission = Admission(config, self.profile, self.spec.first_frames)
-        self._steps = StepRunner(model.talker, self._speculation(), self._counters, self.profile, clock)
+        self._steps = StepRunner(model.talker, self._speculation(), self.counters, self.profile, clock)
         self._plan: deque[Prefill[Sequence] | Step[Sequence]] = deque()
         self._vocoding = Vocoding(model.vocoder, self._news.ring if config.workers else None, clock)
         self._vocoder_changed = False  # a stream may be due that was not
         self._look_again_s = math.inf  # when one will be, should nothing change
         self._cpu_clock = time.thread_time if clock is time.monotonic else clock
         self._round_cpu_s = 0.0  # when this round began
-        self._measuring = Measuring(model, self._vocoding, self.profile, self._counters, self._cpu_clock, config)
+        self._measuring = Measuring(model, self._vocoding, self.profile, self.counters, self._cpu_clock, config)
 
     def _speculation(self) -> Speculation | None:
         model, config = self.model, self.config
@@ -110,7 +110,7 @@ class Engine:
         if found > most:
             raise ConfigError(f"the drafter guesses {found} steps, the bundle's graph checks {most}")
         return Speculation(
-            model.talker, model.drafter, self._counters, self._clock, mode=config.drafts, rows=config.draft_rows
+            model.talker, model.drafter, self.counters, self._clock, mode=config.drafts, rows=config.draft_rows
         )
 
     # -- the door --------------------------------------------------------------------------------------------------
@@ -167,8 +167,8 @@ class Engine:
     def attend(self) -> list[Event]:
         """The first half: commands, text, finished audio. What it returns need not wait for the speech model's call."""
         self._news.clear()
-        self._frames_before = self._counters.frames
-        self._predicted_before_s, self._round_cpu_s = self._counters.predicted_s, self._cpu_clock()
+        self._frames_before = self.counters.frames
+        self._predicted_before_s, self._round_cpu_s = self.counters.predicted_s, self._cpu_clock()
         self._admission.saw_time(self._clock())
         self._drain()
         self._read_text()
@@ -195,9 +195,9 @@ class Engine:
         the guard."""
         if self._measuring.rehearses:
             return
-        predicted_s = self._counters.predicted_s - self._predicted_before_s
+        predicted_s = self.counters.predicted_s - self._predicted_before_s
         full = self.profile.efficient_rows(self.config.max_batch) / 2
-        if self._counters.frames - self._frames_before >= full and predicted_s > 0:
+        if self.counters.frames - self._frames_before >= full and predicted_s > 0:
             self.profile.saw_batch(predicted_s, self._cpu_clock() - self._round_cpu_s)
 
     def _take_events(self) -> list[Event]:
@@ -213,9 +213,9 @@ class Engine:
             running=phases.count(Phase.RUNNING),
             waiting=phases.count(Phase.WAITING),
             slots=self.config.slots,
-            lm_steps=self._counters.lm_steps,
-            lm_busy_s=self._counters.lm_busy_s,
-            vocoder_busy_s=self._counters.vocoder_busy_s,
+            lm_steps=self.counters.lm_steps,
+            lm_busy_s=self.counters.lm_busy_s,
+            vocoder_busy_s=self.counters.vocoder_busy_s,
             capacity=self._admission.capacity,
             streams_left=self._admission.streams_left(load),
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
@@ -223,8 +223,8 @@ class Engine:
             arithmetic=model.arithmetic(kernels),
             device=model.talker.device,
             vocoder_job_s=self._vocoding.job_s,
-            counters=self._counters.named(),
-            tallies=self._counters.tallies(),
+            counters=self.counters.named(),
+            tallies=self.counters.tallies(),
         )
 
     def check_integrity(self) -> None:
@@ -262,7 +262,7 @@ class Engine:
                 case StandBack():
                     sequence.stand_back()
                 case Cancel():
-                    self._counters.cancelled += 1
+                    self.counters.cancelled += 1
                     self._events.append(Cancelled(request_id=sequence.request.request_id, samples=sequence.samples))
                     self._release(sequence)
 
@@ -299,7 +299,7 @@ class Engine:
         )
 
     def _reject(self, request_id: str, error: ParlandoError) -> None:
-        self._counters.failed += 1
+        self.counters.failed += 1
         later_s = error.retry_after_s if isinstance(error, Overloaded) else None
         failed = Failed(request_id=request_id, code=error.code, message=str(error), retry_after_s=later_s)
         self._events.append(failed)
@@ -337,7 +337,7 @@ class Engine:
         if sequence.slot is not None:
             self.model.talker.release(sequence.slot)
             self._slots.release(sequence.slot)
-        self._counters.guards.update(sequence.script.guards)
+        self.counters.guards.update(sequence.script.guards)
         del self._sequences[sequence.request.request_id]
         self._assign_slots()
 
@@ -407,11 +407,11 @@ class Engine:
 
     def _deliver(self, done: Vocoded) -> None:
         self._vocoder_changed = True
-        self._counters.vocoder_busy_s += done.busy_s
-        self._counters.vocoder_step_s.observe(done.busy_s)
-        self._counters.vocoder_rows += len(done.rows)
+        self.counters.vocoder_busy_s += done.busy_s
+        self.counters.vocoder_step_s.observe(done.busy_s)
+        self.counters.vocoder_rows += len(done.rows)
         if not self.config.workers:
-            self._counters.predicted_s += self.profile.job_s(len(done.rows) * len(done.rows[0].frames))
+            self.counters.predicted_s += self.profile.job_s(len(done.rows) * len(done.rows[0].frames))
         for row, pcm in zip(done.rows, done.pcm, strict=True):
             sequence = self._sequences[row.request_id]
             sequence.came_back()
@@ -429,13 +429,13 @@ class Engine:
         if pcm:
             words, first_sample = sequence.words_until(row.end_frame), sequence.samples
             if sequence.is_late(now):
-                self._counters.late_chunks += 1
+                self.counters.late_chunks += 1
                 if not self._measuring.rehearses:
                     self._admission.saw_late(now)
             self._events.append(Chunk(request_id=row.request_id, pcm=pcm, first_sample=first_sample, words=words))
             sequence.play(len(pcm) // 2, now)
         if row.last:
-            self._counters.finished += 1
+            self.counters.finished += 1
             self._events.append(
                 Finished(
                     request_id=row.request_id,

@@ -119,8 +119,8 @@ class Speculation:
     def verify(self, sequence: Sequence) -> tuple[Frames, Steps] | None:
         """Drafts of one sequence that can step, [K, W], and what the target samples over them. None, and nothing done,
         where nothing can be guessed: a plain step is then due."""
-        if not sequence.length:
-            return None  # a plain step begins the slot
+        if not sequence.length or not sequence.made:
+            return None  # a plain step begins the slot, and there is no frame to go on from
         started_s, script = self._clock(), sequence.script
         try:
             known = script.peek(self._drafter.frames + 1)
