@@ -83,7 +83,7 @@ class Engine:
         self._inbox: deque[Command] = deque()
         self._news = Bell()
         self._sequences: dict[str, Sequence] = {}
-        self._perhaps_starved: dict[str, Sequence] = {}  # by name: text was read, or audio came back, in this round
+        self._perhaps_starved: dict[str, Sequence] = {}  # by name: text was read or prefilled, or audio came back
         self._called = False  # the speech model, in the last round
         self._frames_before, self._predicted_before_s = 0, 0.0  # of this round
         self._slots = SlotPool(config.slots)
@@ -379,6 +379,7 @@ class Engine:
             if made := self._steps.run(self._plan.popleft()):
                 self._vocoder_changed = True
                 self._reading.changed(made.stepped)
+                self._perhaps_starved.update((one.request.request_id, one) for one in made.prefilled)
                 for sequence, fault in made.failed:
                     self._fail(sequence, fault)
                 return True

@@ -122,7 +122,7 @@ class Sequence:
     @property
     def starved(self) -> bool:
         """Everything that its text gave has sounded, and only more text brings more."""
-        idle = not self.in_vocoder and self.vocoded == self.made
+        idle = not self.in_vocoder and not self.available
         return idle and not self.script.readable and self.script.state is ScriptState.STARVED
 
     # -- frames ----------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class Made:
 
     stepped: list[Sequence] = field(default_factory=list)  # once for each frame
     failed: list[tuple[Sequence, EngineFault]] = field(default_factory=list)
-    prefilled: int = 0  # positions
+    prefilled: list[Sequence] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.stepped or self.failed or self.prefilled)
@@ -100,7 +100,7 @@ class StepRunner:
                 self._made.failed.append((sequences[0], EngineFault(f"the speech model failed: {error}")))
             return
         self._counters.prefilled_positions += int(offsets[-1])
-        self._made.prefilled += int(offsets[-1])
+        self._made.prefilled += sequences
         for sequence, count, finite in zip(sequences, counts, is_finite.tolist(), strict=True):
             sequence.prefilled(count)
             if not finite:

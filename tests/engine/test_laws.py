@@ -25,7 +25,9 @@ from engines.messages import (
     Finished,
     Flush,
     LeadingSilence,
+    Started,
     Submit,
+    WaitingForText,
 )
 from engines.randomness import noise
 from engines.runtime.base import IntArray
@@ -286,6 +288,19 @@ def test_flush_speaks_without_an_end(engine: Engine) -> None:
     engine.submit(EndText(request_id="f"))
     events = settle(engine)
     assert any(isinstance(event, Finished) for event in events)
+
+
+def test_a_pause_in_the_text_is_told_and_is_no_end(engine: Engine) -> None:
+    expected = whole(engine)
+    engine.submit(submit(engine, "p"))
+    engine.submit(Append(request_id="p", text=TEXT[:40]))
+    events = settle(engine)
+    assert [type(event) for event in events if not isinstance(event, Chunk)] == [Started, WaitingForText]
+    assert expected.startswith(pcm_of(events, "p"))
+    engine.submit(Append(request_id="p", text=TEXT[40:]))
+    engine.submit(EndText(request_id="p"))
+    events += settle(engine)
+    assert pcm_of(events, "p") == expected
 
 
 def test_refusals_name_the_value(shipped: Engine) -> None:

@@ -120,7 +120,7 @@ class PrefixFamily:
             frame_dtype="int64", row_width=1, prompt_width=1, positions=POSITIONS, bytes_per_slot=8 * POSITIONS,
             chunk_frames=(1, 2, 4, 8), first_frames=(2, 4), lookahead_frames=2, vocoder_restarts=True,
             rates_hz=(RATE_HZ,), native_rate_hz=RATE_HZ,
-            voices=(VoiceSpec(id="one", name="One"), VoiceSpec(id="two", name="Two")),
+            voices=(VoiceSpec(id="rms", name="One"), VoiceSpec(id="slt", name="Two")),
             options=(OptionSpec(name="temperature", kind="number", least=0, most=2),),
         )  # fmt: skip
 
