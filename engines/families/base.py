@@ -9,7 +9,7 @@ positions, K draft length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.held_silence import HeldPause
 from engines.messages import Submit, WordTime
 from engines.runtime.base import Backend
 
@@ -176,6 +177,10 @@ class Script(Protocol):
     def words_until(self, frames: int) -> WordTimes:
         """Words that have ended within the utterance's first `frames` frames and were not returned before, in seconds
         from its first frame."""
+        ...
+
+    def held_pauses(self) -> Iterable[HeldPause]:
+        """Pauses whose length the text gives: those that began with the frames made and were not returned before."""
         ...
 
 

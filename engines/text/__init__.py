@@ -7,10 +7,13 @@ from engines.text.markup import TextSettings
 from engines.text.phones import NUM_PHONE_IDS, PHONES, VOWELS, PauseType, Phone, pause, phone_id
 from engines.text.pronunciation import PronunciationDictionary, parse_dictionary
 from engines.text.pronunciation_store import PronunciationStore
+from engines.text.ssml import MAX_RATE, MIN_RATE
 from engines.text.stream import FrontEnd, TextStream
 from engines.text.word_stream import check_expansion
 
 __all__ = [
+    "MAX_RATE",
+    "MIN_RATE",
     "NUM_PHONE_IDS",
     "PHONES",
     "VOWELS",

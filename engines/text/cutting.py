@@ -16,6 +16,7 @@ from engines.text.line_ends import Lines, begins_text
 from engines.text.markup import FOR_THE_EAR, LineEnd, Markup, TextSettings
 from engines.text.phones import PauseType
 from engines.text.pieces import Token
+from engines.text.ssml import HOLD, LONG_S, held_s
 
 _RUNS = re.compile(r"\s+|\S+")
 _HARD_BLANK = re.compile(r"&nbsp;|&#160;|&#x[aA]0;|&(?:thin|en|em)sp;")
@@ -29,6 +30,7 @@ class Paragraph:
 
     at: int
     kind: PauseType = PauseType.PERIOD
+    hold_s: float | None = None  # how long, where the text says so
 
 
 class Cutter:
@@ -91,20 +93,35 @@ class Cutter:
     def _token(self, written: str, start: int) -> list[Token | Paragraph]:
         if not written:
             return []
-        opens_line = self._opens_line
-        text, lost = self._fold(self._markup.read(written, opens_line=opens_line))
+        opens_line, end = self._opens_line, start + len(written)
+        written = written if written.isascii() else HOLD.sub("", written)
+        text = self._markup.read(written, opens_line=opens_line)
+        self._opens_line = False
+        self._last_end = end
+        if text.isascii() or not HOLD.search(text):
+            return self._spoken(text, start, end, opens_line=opens_line)
+        parts = HOLD.split(text)  # text, hold, text, ...
+        found = self._spoken(parts[0], start, end, opens_line=opens_line)
+        for hold, part in zip(parts[1::2], parts[2::2], strict=True):
+            hold_s = held_s(hold)
+            kind = PauseType.PERIOD if hold_s >= LONG_S else PauseType.PLAIN
+            found.append(Paragraph(at=start if part else end, kind=kind, hold_s=hold_s))
+            found += self._spoken(part, start, end, opens_line=False)
+        return found
+
+    def _spoken(self, text: str, start: int, end: int, *, opens_line: bool) -> list[Token | Paragraph]:
+        """A token without its markup; more than one where folding has made it longer than a token may be."""
+        text, lost = self._fold(text)
         if lost and len(self.lost) < MAX_TOKEN_CHARS:
             self.lost.update(dict.fromkeys(lost))
         for one in lost:
             script = script_of(one)
             self.lost_scripts[script] = self.lost_scripts.get(script, 0) + 1
-        self._opens_line = False
-        self._last_end = start + len(written)
-        self._lines.saw(text, start, self._last_end, opens_line=opens_line)
+        self._lines.saw(text, start, end, opens_line=opens_line)
         said_as = self._markup.tags.said_as
         pieces = (text[first : first + MAX_TOKEN_CHARS] for first in range(0, len(text), MAX_TOKEN_CHARS))
-        return [  # more than one where folding has made it longer: one sign may stand for several
-            Token(text=piece, start=start, end=self._last_end, opens_line=opens_line and not number, said_as=said_as)
+        return [
+            Token(text=piece, start=start, end=end, opens_line=opens_line and not number, said_as=said_as)
             for number, piece in enumerate(pieces)
         ]
 

@@ -43,6 +43,8 @@ class Phone:
     start: int
     end: int
     pause: PauseType | None
+    rate: float = 1.0  # how much faster than the stream's own speed
+    hold_s: float | None = None  # of a pause: how long, where the text says so
 
     @property
     def starts_word(self) -> bool:
@@ -54,6 +56,6 @@ def phone_id(symbol: str, *, stressed: bool, word_start: bool) -> int:
     return 1 + 4 * _INDEX[symbol] + 2 * stressed + word_start
 
 
-def pause(kind: PauseType, at: int) -> Phone:
+def pause(kind: PauseType, at: int, hold_s: float | None = None) -> Phone:
     """A pause after the character `at`."""
-    return Phone(phone_id(PAUSE, stressed=False, word_start=False), PAUSE, None, at, at, kind)
+    return Phone(phone_id(PAUSE, stressed=False, word_start=False), PAUSE, None, at, at, kind, 1.0, hold_s)

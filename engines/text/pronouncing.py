@@ -28,12 +28,14 @@ class SpokenWord:
     start: int
     end: int
     sounds: tuple[str, ...] = ()  # as the caller wants it said; empty: as the lexicon says
+    rate: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Break:
     kind: PauseType
     at: int
+    hold_s: float | None = None  # how long, where the text says so
 
 
 def split_clitic(word: str) -> list[str]:
@@ -69,7 +71,7 @@ class Pronouncer:
         while self._waiting:
             item = self._waiting[0]
             if isinstance(item, Break):
-                if self._last_symbol is not None and self._last_symbol != "pau":
+                if self._last_symbol is not None and (self._last_symbol != "pau" or item.hold_s is not None):
                     phones.append(self._pause(item))
             else:
                 if not self._begun:
@@ -107,7 +109,7 @@ class Pronouncer:
             symbol = marked.rstrip("012")
             stressed = marked[-1] == "1" and symbol in VOWELS
             identity = phone_id(symbol, stressed=stressed, word_start=index == 0)
-            phones.append(Phone(identity, symbol, word.word_index, word.start, word.end, None))
+            phones.append(Phone(identity, symbol, word.word_index, word.start, word.end, None, word.rate))
         self._last_symbol = phones[-1].symbol
         self._begun = len(sounds)
         return phones
@@ -124,7 +126,7 @@ class Pronouncer:
 
     def _pause(self, item: Break) -> Phone:
         self._last_symbol = "pau"
-        return pause(item.kind, item.at)
+        return pause(item.kind, item.at, item.hold_s)
 
     def _word_at(self, place: int) -> str | None:
         """The word `place` after the first one waiting; None beyond a pause or the end."""

@@ -14,19 +14,18 @@ from engines.text.errors import BadPronunciation
 from engines.text.phone_alphabets import words_from_arpabet, words_from_ipa
 from engines.text.pls import alphabet_field
 from engines.text.pronunciation import Entry
+from engines.text.ssml import MAX_BREAK_S, MAX_RATE, MIN_RATE, duration_s, hold, rate_of, strength_s
 from engines.text.word_lists import word_list
 
 REASONING = frozenset(word_list("think thinking reasoning"))
-SHORT_PAUSE, LONG_PAUSE = "—", "..."  # as the reading of tokens knows them
-_LONG_S = 0.5
+_PAUSE_S = 0.3  # of a pause without a length
 _MAX_TAG_CHARS = 600
 _MAX_ALIAS_CHARS = 200
 _TAG = re.compile(r"<(/?)([A-Za-z][\w-]*(?::[\w-]+)?)((?:\s[^<>]*)?/?)>")
 _BEGUN = re.compile(r"<([A-Za-z][\w-]*(?::[\w-]+)?)$")
 _FIRST_ATTRIBUTE = re.compile(r"[\w:-]+=|/?>")
 _ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>/]+))")
-_TIME = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(ms|s)")
-_PAUSE = re.compile(r"\[pause(?::?(\d{1,6}(?:\.\d{1,6})?)(ms|s))?\]", re.IGNORECASE)
+_PAUSE = re.compile(r"\[pause(?::?(\d{1,6}(?:\.\d{1,6})?(?:ms|s)))?\]", re.IGNORECASE)
 _SPELLED = frozenset(word_list("characters spell-out spell digits telephone verbatim"))
 _HTML = frozenset(
     word_list(
@@ -36,9 +35,8 @@ _HTML = frozenset(
         "var video"
     )
 )
-_FOLLOWED = frozenset(word_list("speak break spell say-as sub phoneme"))
-_UNSUPPORTED = frozenset(word_list("prosody emphasis voice audio mark lang express-as effect"))
-_STRENGTHS = {"none": "", "x-weak": "", "strong": LONG_PAUSE, "x-strong": LONG_PAUSE}
+_FOLLOWED = frozenset(word_list("speak break spell say-as sub phoneme prosody p s"))
+_UNSUPPORTED = frozenset(word_list("emphasis voice audio mark lang express-as effect"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +45,7 @@ class SaidAs:
 
     spelled: bool = False
     entry: Entry | None = None
+    rate: float = 1.0
 
 
 AS_WRITTEN = SaidAs()
@@ -64,30 +63,32 @@ class Tags:
         self._spelling = 0  # elements open
         self._entry: Entry | None = None  # of an element that is open, until it has been said
         self._replaced = ""  # the name of that element
+        self._rates: list[float] = []  # of the prosody elements that are open
         self.said_as = AS_WRITTEN  # the text that `read` returned last
         self.warnings: dict[str, None] = {}
 
     @property
     def open(self) -> bool:
-        return bool(self.skipping or self._begun or self._spelling or self._replaced)
+        return bool(self.skipping or self._begun or self._spelling or self._replaced or self._rates)
 
     def read(self, text: str) -> str:
         """What is left of the next token."""
         self.said_as = AS_WRITTEN
         if not self.open and "<" not in text and "[" not in text:
             return text
-        text = _PAUSE.sub(lambda found: _pause_of(found[1], found[2]), text)
+        text = _PAUSE.sub(lambda found: self._pause(found[1]), text)
         kept = ""
         while text:
             if self.skipping:
                 text = self._skip(text)
             elif self._begun:
-                text = self._go_on(text)
+                piece, text = self._go_on(text)
+                kept += piece
             else:
                 piece, tag, text = self._until_tag(text)
                 kept += self._content(piece)
                 if tag is not None:
-                    text = self._in_token(self._handle(tag), text)
+                    kept += self._handle(tag)
         return kept
 
     def _until_tag(self, text: str) -> tuple[str, re.Match[str] | None, str]:
@@ -112,26 +113,21 @@ class Tags:
         known = found[1] or found[3] or name in _HTML or name in _FOLLOWED or name in _UNSUPPORTED or name in REASONING
         return not glued or bool(known) or f"</{found[2]}>" in text
 
-    def _go_on(self, text: str) -> str:
-        """The next token of a tag that is many tokens long."""
+    def _go_on(self, text: str) -> tuple[str, str]:
+        """The next token of a tag that is many tokens long: the break that it stands for, and the text behind it."""
         body, closed, rest = text.partition(">")
         if " " not in self._begun and not _FIRST_ATTRIBUTE.match(text):  # "if a <b and c"
             begun, self._begun = self._begun, ""
-            return f"{begun}{SHORT_PAUSE}{text}"
+            return f"{begun}—{text}", ""
         self._begun += f" {body}"
         if closed:
             whole, self._begun = self._begun + ">", ""
             found = _TAG.fullmatch(whole)
-            return self._in_token(self._handle(found), rest) if found else rest
+            return self._handle(found) if found else "", rest
         if len(self._begun) > _MAX_TAG_CHARS:
             self._warn(f"a tag {self._begun[:20]!r} was not closed within {_MAX_TAG_CHARS} characters")
             self._begun = ""
-        return ""
-
-    @staticmethod
-    def _in_token(pause: str, rest: str) -> str:
-        """Inside a token there is one length of pause."""
-        return (SHORT_PAUSE if pause and rest else pause) + rest
+        return "", ""
 
     def _skip(self, text: str) -> str:
         """What follows the end of the reasoning in this token."""
@@ -152,13 +148,14 @@ class Tags:
         if self._replaced:
             if self._entry is None:
                 return ""  # its first word was said for all
-            self.said_as, self._entry = SaidAs(entry=self._entry), None
-        elif self._spelling:
-            self.said_as = SaidAs(spelled=True)
+            rate = self._rates[-1] if self._rates else 1.0
+            self.said_as, self._entry = SaidAs(entry=self._entry, rate=rate), None
+        elif self._spelling or self._rates:
+            self.said_as = SaidAs(spelled=self._spelling > 0, rate=self._rates[-1] if self._rates else 1.0)
         return text
 
     def _handle(self, found: re.Match[str]) -> str:
-        """Follows a tag; returns the pause that it stands for."""
+        """Follows a tag; returns the break that it stands for."""
         closing, name = found[1] == "/", found[2].lower().rpartition(":")[2]
         if name in REASONING and self._skips_reasoning:
             if closing:
@@ -185,6 +182,8 @@ class Tags:
                     self._entry, self._replaced = Entry(words=("sub",), say=alias), name
             case "phoneme":
                 self._phoneme(attributes)
+            case "prosody":
+                self._prosody(attributes)
             case _ if name in _UNSUPPORTED:
                 self._warn(f"<{name}> has no effect here")
         return ""
@@ -194,12 +193,36 @@ class Tags:
             self._spelling = max(0, self._spelling - 1)
         elif name == self._replaced:
             self._entry, self._replaced = None, ""
+        elif name == "prosody" and self._rates:
+            self._rates.pop()
 
     def _break(self, attributes: dict[str, str]) -> str:
-        time = _TIME.fullmatch(attributes.get("time", ""))
-        if time:
-            return _pause_of(time[1], time[2])
-        return _STRENGTHS.get(attributes.get("strength", ""), SHORT_PAUSE)
+        if "time" in attributes:
+            return self._pause(attributes["time"])
+        seconds = strength_s(attributes.get("strength", ""))
+        if seconds is None:
+            self._warn(f'<break strength="{attributes["strength"]}"> is none of SSML\'s; medium was taken')
+        return hold(_PAUSE_S if seconds is None else seconds)
+
+    def _pause(self, written: str | None) -> str:
+        seconds = _PAUSE_S if written is None else duration_s(written)
+        if seconds is None:
+            self._warn(f'a break of {written!r} has no length such as "300ms" or "1.5s"; {_PAUSE_S:g} s was taken')
+        elif seconds > MAX_BREAK_S:
+            self._warn(f"a break of {seconds:g} s was cut to {MAX_BREAK_S:g} s")
+        return hold(_PAUSE_S if seconds is None else seconds)
+
+    def _prosody(self, attributes: dict[str, str]) -> None:
+        outer = self._rates[-1] if self._rates else 1.0
+        written = attributes.pop("rate", None)
+        rate = outer if written is None else rate_of(written)
+        if rate is None:
+            self._warn(f'<prosody rate="{written}"> is no rate such as "slow", "80%" or "1.2"')
+        elif not MIN_RATE <= rate <= MAX_RATE:
+            self._warn(f"a rate of {rate:g} was kept within {MIN_RATE:g} and {MAX_RATE:g}")
+        self._rates.append(outer if rate is None else min(max(rate, MIN_RATE), MAX_RATE))
+        for name in attributes:
+            self._warn(f"<prosody {name}> has no effect here")
 
     def _say_as(self, attributes: dict[str, str]) -> None:
         kind = attributes.get("interpret-as", "")
@@ -220,8 +243,3 @@ class Tags:
     def _warn(self, what: str) -> None:
         if len(self.warnings) < 16:
             self.warnings[what] = None
-
-
-def _pause_of(amount: str | None, unit: str | None) -> str:
-    seconds = float(amount or 0.3) / (1000 if unit == "ms" else 1)
-    return "" if seconds == 0 else LONG_PAUSE if seconds >= _LONG_S else SHORT_PAUSE

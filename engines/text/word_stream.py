@@ -46,7 +46,7 @@ class WordStream:
         self._cutter = Cutter(_Foreign(dictionaries), settings)
         self._tokens: deque[Token | Paragraph] = deque()
         self._seen = -1  # tokens that were there when more were last wanted
-        self._pieces: deque[tuple[Piece, int, int, bool]] = deque()  # of the token read last: start, end, is its last
+        self._pieces: deque[tuple[Piece, int, int, bool, float]] = deque()  # of the token read last; see `_make`
         self._made: deque[SpokenWord | Break] = deque()
         self._left = Left()
         self._quoted = False  # inside a quotation, which ends with its paragraph
@@ -104,7 +104,7 @@ class WordStream:
         token = self._tokens[0]
         if isinstance(token, Paragraph):
             self._tokens.popleft()
-            self._made.append(Break(kind=token.kind, at=token.at))
+            self._made.append(Break(kind=token.kind, at=token.at, hold_s=token.hold_s))
             self._mark_script(token.kind)
             self._left, self._quoted = Left(), False
             return True
@@ -165,9 +165,9 @@ class WordStream:
         for at, piece in enumerate(reading.pieces):
             # Phones' starts never go back: only a pause behind the token's last word is at its end.
             start = end if isinstance(piece, PauseType) and at == len(reading.pieces) - 1 else token.start
-            self._pieces.append((piece, start, end, at == last_word))
+            self._pieces.append((piece, start, end, at == last_word, token.said_as.rate))
 
-    def _make(self, piece: Piece, start: int, end: int, is_last: bool) -> None:
+    def _make(self, piece: Piece, start: int, end: int, is_last: bool, rate: float) -> None:
         """Puts a piece of a token behind what is made; `is_last` of its words."""
         if isinstance(piece, PauseType):
             self._made.append(Break(kind=piece, at=start))
@@ -175,7 +175,9 @@ class WordStream:
             return
         for text, sounds in self._spoken(piece):
             for part in [text] if sounds or text in CLITICS else split_clitic(text):
-                word = SpokenWord(text=part, word_index=self._spoken_tokens, start=start, end=end, sounds=sounds)
+                word = SpokenWord(
+                    text=part, word_index=self._spoken_tokens, start=start, end=end, sounds=sounds, rate=rate
+                )
                 self._made.append(word)
             self.words.append(text)
             self.script.append(text)

@@ -64,7 +64,13 @@ def test_a_phoneme_is_said_as_written() -> None:
     [
         ("Yes. <think>no end", "<think> is not closed: 5 characters"),
         ("what </think> Done", "</think> closes nothing"),
-        ('<prosody rate="slow">x</prosody>', "<prosody> has no effect"),
+        ('<prosody pitch="high">x</prosody>', "<prosody pitch> has no effect"),
+        ('<prosody rate="300%">x</prosody>', "a rate of 3 was kept within 0.75 and 1.33"),
+        ('<prosody rate="brisk">x</prosody>', '<prosody rate="brisk"> is no rate'),
+        ('x <break time="60s"/> y', "a break of 60 s was cut to 5 s"),
+        ('x <break time="long"/> y', "a break of 'long' has no length"),
+        ('x <break strength="huge"/> y', '<break strength="huge"> is none of SSML'),
+        ("<emphasis>x</emphasis>", "<emphasis> has no effect"),
         ('<say-as interpret-as="date">1</say-as>', "is read like other text"),
         ('<phoneme ph="ǃ">x</phoneme>', "<phoneme>:"),
         ("tower of 東京", "left out: 2 characters of the Han script"),
@@ -76,6 +82,29 @@ def test_what_is_not_done_is_told(written: str, warning: str) -> None:
     stream.end()
     assert len(stream.warnings) == 1
     assert warning in stream.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("written", "holds"),
+    [
+        ('one <break time="200ms"/> two', [0.2]),
+        ('one<break time="1.5s"/>two', [1.5]),
+        ("one [pause:300ms] two [pause:2s] three", [0.3, 2.0]),
+        ("one. [pause] two", [0.3]),
+        ('one <break strength="strong"/> two <break/> three', [0.75, 0.35]),
+        ('one <break time="0s"/> two', []),
+        ("one \ue064 two", []),  # a private character of the text's own
+    ],
+)
+def test_breaks_have_their_length(written: str, holds: list[float]) -> None:
+    found = [phone.hold_s for phone in FRONT_END.phones(written) if phone.hold_s is not None]
+    assert found == pytest.approx(holds)
+
+
+def test_a_rate_holds_for_what_is_inside() -> None:
+    text = 'a <prosody rate="slow">b <prosody rate="120%">c</prosody> <sub alias="d">x</sub></prosody> e'
+    rates = {phone.word_index: phone.rate for phone in FRONT_END.phones(text) if phone.pause is None}
+    assert list(rates.values()) == [1.0, 0.85, 1.2, 0.85, 1.0]
 
 
 def test_what_is_skipped_is_a_setting() -> None:

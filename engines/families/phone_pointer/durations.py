@@ -16,6 +16,7 @@ from typing import NamedTuple
 from engines.bundle import Bundle
 from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import Segment
+from engines.text import MAX_RATE, MIN_RATE, Phone
 
 
 class Place(NamedTuple):
@@ -50,7 +51,7 @@ class Planner:
     """
 
     def __init__(self, bundle: Bundle, network: Durations) -> None:
-        self._durations, self._network = bundle.durations, network
+        self._durations, self._network, self._hop_s = bundle.durations, network, bundle.hop_s
 
     def extend(self, segment: Segment, speaker: int, stretch: float, hop: float = math.inf) -> None:
         """Plans until a phone begins and ends behind `hop`, or every phone is planned whose window is known by now."""
@@ -61,14 +62,19 @@ class Planner:
         if len(ends) >= known or _reaches(ends, hop):
             return
         features, rows = self._network.features, self._network.rows
-        self._network.stretch[:] = math.log(stretch)
         while len(ends) < known and not _reaches(ends, hop):
             first = len(ends)
             count = min(rows, known - first)
             for row in range(count):
                 features[row] = self._row(segment, first + row, speaker)
-            for hops in self._network.plan()[:count].tolist():
-                ends.append(ends[-1] + max(1, hops))
+                rate = phones[first + row].rate
+                self._network.stretch[row] = math.log(stretch if rate == 1.0 else _within(stretch / rate))
+            for phone, hops in zip(phones[first:], self._network.plan()[:count].tolist(), strict=False):
+                ends.append(ends[-1] + self._held(phone, hops))
+
+    def _held(self, phone: Phone, hops: int) -> int:
+        """A pause lasts as long as the text says, where it does."""
+        return max(1, hops if phone.hold_s is None else round(phone.hold_s / self._hop_s))
 
     def _row(self, segment: Segment, at: int, speaker: int) -> list[int]:
         durations, phones = self._durations, segment.phones
@@ -79,6 +85,11 @@ class Planner:
             kind = int(phone.pause) if phone and phone.pause else 0
             pauses.append(durations.pauses + place * durations.num_pause_types + kind)
         return [*ids, *pauses, durations.speaker + speaker]
+
+
+def _within(stretch: float) -> float:
+    """What durations were trained on."""
+    return min(max(stretch, 1 / MAX_RATE), 1 / MIN_RATE)
 
 
 def _reaches(ends: list[int], hop: float) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from engines.bundle import Bundle, Voice
@@ -18,6 +19,7 @@ from engines.families.phone_pointer.inputs import row_of
 from engines.families.phone_pointer.segmenter import Segment, Segmenter
 from engines.families.phone_pointer.voice_mix import weights
 from engines.families.phone_pointer.word_times import WordClock
+from engines.held_silence import HeldPause
 from engines.messages import Submit
 from engines.runtime.base import FloatArray
 from engines.text import Phone, TextStream
@@ -176,6 +178,10 @@ class PointerScript:
 
     def words_until(self, frames: int) -> WordTimes:
         return self._words.until(frames)
+
+    def held_pauses(self) -> Iterator[HeldPause]:
+        while self._words.held:
+            yield self._words.held.popleft()
 
     def _plan(self, hop: float | None = None) -> None:
         """Durations of the open segment, as far as the next steps and the guesses behind them see, or until `hop`."""

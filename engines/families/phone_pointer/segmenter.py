@@ -11,6 +11,7 @@ from engines.text import PauseType, Phone, pause
 SENTENCE_PHONES = 60  # from here on a sentence's end closes the segment
 PHRASE_PHONES = 200  # from here on any pause does
 LONGEST_PHONES = 250  # at speed 1: some 25 s
+FIRST_HOLD_S, HOLD_S = 0.2, 0.5  # parts of a longer pause
 
 
 Around = tuple[list[int], int, int, list[int]]  # what the LM sees of a phone at all of its steps
@@ -46,7 +47,7 @@ class Segmenter:
             if self._open is None:
                 self._open = Segment()
                 begun.append(self._open)
-                if phone.pause is None:
+                if phone.pause is None or phone.hold_s is not None:
                     self._open.add(pause(PauseType.PLAIN, phone.start))
             segment = self._open
             if self._must_cut(segment, phone):
@@ -55,7 +56,8 @@ class Segmenter:
                 segment = self._open = Segment()
                 begun.append(segment)
                 segment.add(pause(PauseType.PLAIN, phone.start))
-            segment.add(phone)
+            for part in _held(phone):
+                segment.add(part)
             if phone.pause is not None and len(segment.phones) > 1 and self._ends(segment, phone.pause):
                 segment.closed = True
                 self._open = None
@@ -69,7 +71,21 @@ class Segmenter:
 
     def _ends(self, segment: Segment, kind: PauseType) -> bool:
         count = len(segment.phones)
+        if segment.phones[-1].hold_s is not None:  # what is behind it does not count towards the longest context
+            return True
         return count >= PHRASE_PHONES or (count >= SENTENCE_PHONES and kind is not PauseType.PLAIN)
 
     def _must_cut(self, segment: Segment, phone: Phone) -> bool:
-        return len(segment.phones) >= self._longest and phone.starts_word
+        return len(segment.phones) >= self._longest * min(1.0, phone.rate) and phone.starts_word
+
+
+def _held(phone: Phone) -> list[Phone]:
+    """A pause longer than the model has heard is several in a row; it would hum in a single one."""
+    if phone.hold_s is None or phone.pause is None:
+        return [phone]
+    rest, parts = phone.hold_s, list[Phone]()
+    while rest > 0:
+        part = min(rest, HOLD_S if parts else FIRST_HOLD_S)
+        rest = round(rest - part, 3)
+        parts.append(pause(phone.pause, phone.start, part))
+    return parts

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from engines.bundle import Bundle
 from engines.families.phone_pointer.segmenter import Segment
+from engines.held_silence import HeldPause
 from engines.messages import WordTime
 
 
@@ -27,6 +28,7 @@ class WordClock:
         self._hop_s, self._frame_hops = bundle.hop_s, bundle.frames_per_code
         self._ended = deque[tuple[int, WordTime]]()  # (hop at which it ends, word)
         self._open: _OpenWord | None = None
+        self.held = deque[HeldPause]()  # pauses of a given length, once they begin
         self._met = 0  # phones of this segment that have begun, but the first
         self._first_hop = self._made_hops = 0  # of this segment; of the utterance, in the steps made
 
@@ -55,6 +57,8 @@ class WordClock:
     def _meet(self, segment: Segment, position: int) -> None:
         """A phone begins."""
         phone, word = segment.phones[position], self._open
+        if phone.hold_s is not None:
+            self._hold(segment, position, phone.hold_s)
         if word is not None and word.index == phone.word_index:
             return
         following = segment.phones[position + 1].word_index if position + 1 < len(segment.phones) else None
@@ -64,6 +68,12 @@ class WordClock:
         self._end_word(hop)
         if phone.word_index is not None:
             self._open = _OpenWord(phone.word_index, phone.start, phone.end, min(hop, self._made_hops))
+
+    def _hold(self, segment: Segment, position: int, hold_s: float) -> None:
+        start_s = (self._first_hop + segment.ends[position - 1]) * self._hop_s
+        opens = segment.phones[position - 1].pause is None
+        closes = position + 1 == len(segment.phones)
+        self.held.append(HeldPause(start_s=start_s, end_s=start_s + hold_s, opens=opens, closes=closes))
 
     def _end_word(self, hop: int) -> None:
         """At most where the frames end: a segment's last phones may end within half a step behind its last one."""
