@@ -18,8 +18,9 @@ from engines.messages import EngineStats, Tally
 from server.errors import KINDS, Outcome
 
 Protocol = Literal[
-    "parlando.v1", "nari.speech.v1", "openai", "elevenlabs", "elevenlabs-ws", "elevenlabs-multi", "wyoming"
-]
+    "parlando.v1", "nari.speech.v1", "openai", "elevenlabs", "elevenlabs-ws", "elevenlabs-multi", "wyoming",
+    "deepgram", "deepgram-v1", "deepgram-v2", "cartesia", "cartesia-ws",
+]  # fmt: skip
 _CLOSES = {1000} | {code for kind in KINDS.values() for code in (kind.close, kind.close_single) if code is not None}
 _FIRST_AUDIO_S = (
     0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5

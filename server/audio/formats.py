@@ -8,7 +8,7 @@ from typing import Protocol
 
 from server.audio.compressed import Aac, Flac, Mp3, Opus
 from server.audio.rates import OFFERED_HZ
-from server.audio.uncompressed import ALaw, MuLaw, Pcm16, PcmFloat, Wav
+from server.audio.uncompressed import ALaw, MuLaw, Pcm16, PcmFloat, Wav, wav_header
 
 
 class Encoder(Protocol):
@@ -51,6 +51,7 @@ MEDIA_TYPES = {
 _OPUS_RATES_HZ = (8_000, 16_000, 24_000, 48_000)
 _CHEAP = (Codec.PCM, Codec.PCM_F32, Codec.MU_LAW, Codec.A_LAW, Codec.WAV)
 _OPUS_BIT_RATE = 32_000
+_WAV_CODINGS = {Codec.PCM: (1, 2), Codec.PCM_F32: (3, 4), Codec.A_LAW: (6, 1), Codec.MU_LAW: (7, 1)}  # tag, bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +59,17 @@ class AudioFormat:
     codec: Codec
     rate_hz: int
     bit_rate: int | None = None  # None: the codec's default at this rate
+    in_wav: bool = False  # behind a WAV header of the codec, which has to be plain
 
     @property
     def name(self) -> str:
         """Two formats of one name give the same bytes for the same samples at the same rate."""
-        return self.codec.value if self.bit_rate is None else f"{self.codec.value}_{self.bit_rate // 1000}"
+        wrapped = "wav_" if self.in_wav else ""
+        return wrapped + (self.codec.value if self.bit_rate is None else f"{self.codec.value}_{self.bit_rate // 1000}")
 
     @property
     def media_type(self) -> str:
-        return MEDIA_TYPES[self.codec]
+        return MEDIA_TYPES[Codec.WAV if self.in_wav else self.codec]
 
     @property
     def is_cheap(self) -> bool:
@@ -74,6 +77,12 @@ class AudioFormat:
         return self.codec in _CHEAP
 
     def encoder(self) -> Encoder:
+        if not self.in_wav:
+            return self._bare_encoder()
+        tag, sample_bytes = _WAV_CODINGS[self.codec]
+        return _InWav(self._bare_encoder(), wav_header(self.rate_hz, tag=tag, sample_bytes=sample_bytes))
+
+    def _bare_encoder(self) -> Encoder:
         rate_hz, bit_rate = self.rate_hz, self.bit_rate
         match self.codec:
             case Codec.PCM:
@@ -96,6 +105,20 @@ class AudioFormat:
                 return Opus("ogg", rate_hz, bit_rate or _OPUS_BIT_RATE)
             case Codec.WEBM:
                 return Opus("webm", rate_hz, bit_rate or _OPUS_BIT_RATE)
+
+
+class _InWav:
+    """Another encoder's samples behind a header."""
+
+    def __init__(self, encoder: Encoder, header: bytes) -> None:
+        self._encoder, self._header = encoder, header
+
+    def encode(self, pcm: bytes) -> bytes:
+        header, self._header = self._header, b""
+        return header + self._encoder.encode(pcm)
+
+    def finish(self) -> bytes:
+        return self._header + self._encoder.finish()
 
 
 def codec_rates_hz(codec: Codec) -> tuple[int, ...]:

@@ -15,11 +15,27 @@ _UNKNOWN_SIZE = 0xFFFFFFFF
 _MU_BIAS, _MU_CLIP = 132, 32_635
 
 
-def wav_header(rate_hz: int, data_bytes: int | None = None) -> bytes:
-    """44 bytes, s16le mono; a stream's sizes are unknown and written as the largest, which players accept."""
+_PCM_TAG = 1  # WAVE_FORMAT_PCM
+
+
+def wav_header(rate_hz: int, data_bytes: int | None = None, *, tag: int = _PCM_TAG, sample_bytes: int = 2) -> bytes:
+    """44 bytes, mono; a stream's sizes are unknown and written as the largest, which players accept."""
     riff = _UNKNOWN_SIZE if data_bytes is None else 36 + data_bytes
     data = _UNKNOWN_SIZE if data_bytes is None else data_bytes
-    header = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", riff, b"WAVE", b"fmt ", 16, 1, 1, rate_hz, rate_hz * 2, 2, 16)
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH",
+        b"RIFF",
+        riff,
+        b"WAVE",
+        b"fmt ",
+        16,
+        tag,
+        1,
+        rate_hz,
+        rate_hz * sample_bytes,
+        sample_bytes,
+        8 * sample_bytes,
+    )
     return header + struct.pack("<4sI", b"data", data)
 
 

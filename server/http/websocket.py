@@ -114,8 +114,9 @@ class WebSocketChannel:
 
     # -- out -------------------------------------------------------------------------------------------------------
 
-    async def send(self, message: dict[str, object]) -> None:
-        await self._serialized(lambda: self._write(self._socket.send_json(message), Outgoing()))
+    async def send(self, message: dict[str, object], outgoing: Outgoing | None = None) -> bool:
+        """Returns whether it was sent: not when `outgoing`, whose part it is, was withdrawn before there was room."""
+        return await self._serialized(lambda: self._write(self._socket.send_json(message), outgoing or Outgoing()))
 
     async def send_audio(
         self, audio: bytes, outgoing: Outgoing, announce: Callable[[], dict[str, object] | None] = lambda: None

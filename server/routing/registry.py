@@ -8,6 +8,10 @@ from fastapi.responses import JSONResponse
 from starlette.requests import HTTPConnection
 
 from server.errors import ApiError
+from server.protocols.cartesia import errors as cartesia_errors
+from server.protocols.cartesia import route as cartesia_route
+from server.protocols.deepgram import errors as deepgram_errors
+from server.protocols.deepgram import route as deepgram_route
 from server.protocols.elevenlabs import dictionaries as elevenlabs_dictionaries
 from server.protocols.elevenlabs import errors as elevenlabs_errors
 from server.protocols.elevenlabs import route as elevenlabs_route
@@ -24,9 +28,8 @@ class Dialect(Protocol):
     def error_response(self, error: ApiError, request_id: str) -> JSONResponse: ...
 
 
-DIALECTS: tuple[Dialect, ...] = (
-    elevenlabs_errors,
-)  # that word errors in their own way; all others get OpenAI's error object
+# Those that word errors in their own way, the first that answers; all others get OpenAI's error object.
+DIALECTS: tuple[Dialect, ...] = (deepgram_errors, cartesia_errors, elevenlabs_errors)
 ROUTERS = (
     openai_route.router,
     speech_socket.router,
@@ -34,4 +37,6 @@ ROUTERS = (
     elevenlabs_socket.router,
     catalogue.router,
     elevenlabs_dictionaries.router,
+    deepgram_route.router,
+    cartesia_route.router,
 )

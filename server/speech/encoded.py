@@ -16,6 +16,7 @@ from server.metrics import Protocol
 from server.speech.events import Audio, SpeechEvent
 from server.speech.pronunciations import Chosen
 from server.speech.resume import Resume
+from server.speech.transcript import Position
 from server.speech.utterance import Utterance
 from server.state import State
 
@@ -69,6 +70,28 @@ class EncodedSpeech:
         self._end: Finished | Cancelled | None = None  # to be told after the last sound
 
     @property
+    def id(self) -> str:
+        return self._utterance.id
+
+    @property
+    def text(self) -> str:
+        return self._utterance.transcript.text
+
+    @property
+    def audio_s(self) -> float:
+        return self._utterance.audio_s
+
+    @property
+    def lead_s(self) -> float:
+        """Audio sent and not yet heard."""
+        return self._utterance.lead_s
+
+    @property
+    def position(self) -> Position:
+        """Where it stands, or was cancelled."""
+        return self._utterance.position
+
+    @property
     def headers(self) -> dict[str, str]:
         """For an HTTP answer whose text is complete."""
         return self._utterance.headers
@@ -96,10 +119,10 @@ class EncodedSpeech:
         """All other streams go first from here on."""
         self._utterance.deprioritize()
 
-    def cancel(self) -> None:
-        """Stops at once; what the encoder holds back is lost, unless `stop_after` was called."""
+    def cancel(self, played_s: float | None = None) -> None:
+        """Stops at once; what the encoder holds back is lost, unless `stop_after` was called. `position` then stays."""
         self._stopped = True
-        self._utterance.cancel()
+        self._utterance.cancel(played_s)
 
     def stop_after(self, char: int) -> None:
         """Speaks the words before `char` (all flushed) to their end, drops what follows, then is `Cancelled`."""
@@ -130,11 +153,10 @@ class EncodedSpeech:
                     return event
         return self._end
 
-    def sent(self) -> None:
-        """Call when a sound's bytes have been handed to the socket."""
+    def sent(self) -> tuple[WordTime, ...]:
+        """Call when a sound's bytes have been handed to the socket. Returns the words that it has spoken."""
         pcm, self._unsent = self._unsent, b""
-        if pcm:
-            self._utterance.sent(pcm)
+        return self._utterance.sent(pcm) if pcm else ()
 
     def close(self) -> None:
         """The listener is done or gone. Safe to call twice."""

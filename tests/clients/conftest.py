@@ -29,7 +29,9 @@ from loadtests import leash
 from tests.audio.signals import delay
 
 _MISSING = [
-    name for name in ("openai", "elevenlabs", "livekit", "pipecat", "wyoming") if importlib.util.find_spec(name) is None
+    name
+    for name in ("cartesia", "deepgram", "elevenlabs", "livekit", "openai", "pipecat", "wyoming")
+    if importlib.util.find_spec(name) is None
 ]
 collect_ignore_glob = ["test_*.py"] if _MISSING else []
 

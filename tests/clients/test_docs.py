@@ -30,7 +30,16 @@ def test_a_snippet_runs(server: Server, title: str) -> None:
 
 
 def test_all_are_there_in_the_versions_that_are_tested() -> None:
-    assert set(SNIPPETS) == {"OpenAI", "ElevenLabs", "Pipecat", "LiveKit", "Wyoming", "parlando.v1"}
+    assert set(SNIPPETS) == {
+        "OpenAI",
+        "ElevenLabs",
+        "Cartesia",
+        "Deepgram",
+        "Pipecat",
+        "LiveKit",
+        "Wyoming",
+        "parlando.v1",
+    }
     for name, version in re.findall(r"^([a-z-]+)[^=]*==([\d.]+)$", REQUIREMENTS, re.MULTILINE):
         if not name.startswith("pytest") and name not in ("livekit-agents", "schemathesis"):
             assert re.search(rf"{name}.*\| {re.escape(version)} \|", PAGE), f"{name} {version}"

@@ -1,4 +1,4 @@
-"""LiveKit's OpenAI and ElevenLabs plugins, outside a room: text in, frames out."""
+"""LiveKit's plugins, outside a room: text in, frames out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from livekit.agents import tts
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
-from livekit.plugins import elevenlabs, openai
+from livekit.plugins import cartesia, deepgram, elevenlabs, openai
 
 from tests.clients.conftest import TEXT, Server, likeness, native
 
@@ -92,3 +92,34 @@ def test_elevenlabs_lists_voices(server: Server) -> None:
             return [voice.id for voice in await speaker.list_voices()]
 
     assert asyncio.run(run()) == ["rms", "slt", "awb", "kal16"]
+
+
+@pytest.mark.parametrize(("kind", "path"), [(deepgram.TTS, "/v1/speak"), (deepgram.TTSv2, "/v2/speak")])
+@pytest.mark.parametrize("word_by_word", [True, False])
+def test_deepgram(server: Server, kind: Any, path: str, word_by_word: bool) -> None:
+    async def run() -> bytes:
+        async with aiohttp.ClientSession() as session:
+            speaker = kind(api_key="any", base_url=f"{server.url}{path}", http_session=session)
+            try:
+                return (await streamed(speaker))[0] if word_by_word else await synthesised(speaker)
+            finally:
+                await speaker.aclose()
+
+    wanted = native(server)
+    assert asyncio.run(run())[: len(wanted)] == wanted
+
+
+@pytest.mark.parametrize("word_by_word", [True, False])
+def test_cartesia(server: Server, word_by_word: bool) -> None:
+    async def run() -> tuple[bytes, str]:
+        async with aiohttp.ClientSession() as session:
+            speaker = cartesia.TTS(api_key="any", base_url=server.url, voice="rms", http_session=session)
+            try:
+                return await streamed(speaker) if word_by_word else (await synthesised(speaker), "")
+            finally:
+                await speaker.aclose()
+
+    heard, said = asyncio.run(run())
+    wanted = native(server)
+    assert heard[: len(wanted)] == wanted
+    assert said.split() == (TEXT.split() if word_by_word else [])

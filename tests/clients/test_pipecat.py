@@ -1,4 +1,4 @@
-"""Pipecat's OpenAI and ElevenLabs services, each in a pipeline of its own."""
+"""Pipecat's services, each in a pipeline of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import aiohttp
 from pipecat.frames.frames import ErrorFrame, Frame, TTSAudioRawFrame, TTSSpeakFrame, TTSTextFrame
 from pipecat.pipeline.worker import PipelineParams
 from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.services.cartesia.tts import CartesiaHttpTTSService, CartesiaTTSService
+from pipecat.services.deepgram.flux.tts import DeepgramFluxTTSService
+from pipecat.services.deepgram.tts import DeepgramHttpTTSService, DeepgramTTSService
 from pipecat.services.elevenlabs.tts import (
     ElevenLabsHttpTTSService,
     ElevenLabsTTSService,
@@ -85,3 +88,50 @@ def test_elevenlabs_http(server: Server) -> None:
     frames = asyncio.run(run())
     assert audio(frames) == native(server)
     assert words(frames) == TEXT.split()
+
+
+def test_deepgram(server: Server) -> None:
+    async def run() -> Sequence[Frame]:
+        return await spoken(DeepgramTTSService(api_key="any", base_url=f"ws://localhost:{server.port}"))
+
+    assert audio(asyncio.run(run())) == native(server)
+
+
+def test_deepgram_flux(server: Server) -> None:
+    async def run() -> Sequence[Frame]:
+        return await spoken(DeepgramFluxTTSService(api_key="any", url=f"ws://localhost:{server.port}/v2/speak"))
+
+    assert audio(asyncio.run(run())) == native(server)
+
+
+def test_deepgram_http(server: Server) -> None:
+    async def run() -> Sequence[Frame]:
+        async with aiohttp.ClientSession() as session:
+            service = DeepgramHttpTTSService(api_key="any", aiohttp_session=session, base_url=server.url)
+            return await spoken(service)
+
+    assert audio(asyncio.run(run())) == native(server)
+
+
+def test_cartesia(server: Server) -> None:
+    async def run() -> Sequence[Frame]:
+        url = f"ws://localhost:{server.port}/tts/websocket"
+        return await spoken(
+            CartesiaTTSService(api_key="any", url=url, settings=CartesiaTTSService.Settings(voice="rms"))
+        )
+
+    frames = asyncio.run(run())
+    assert audio(frames) == native(server)
+    assert words(frames) == TEXT.split()
+
+
+def test_cartesia_http(server: Server) -> None:
+    async def run() -> Sequence[Frame]:
+        async with aiohttp.ClientSession() as session:
+            settings = CartesiaHttpTTSService.Settings(voice="rms")
+            service = CartesiaHttpTTSService(
+                api_key="any", base_url=server.url, aiohttp_session=session, settings=settings
+            )
+            return await spoken(service)
+
+    assert audio(asyncio.run(run())) == native(server)

@@ -6,6 +6,7 @@ tells what was said to the word, and gives slots back. `BARGE_IN_MOMENTS` sets h
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import time
@@ -14,9 +15,10 @@ from socket import SHUT_RDWR
 
 import httpx
 import pytest
+from websockets.sync.client import ClientConnection, connect
 
 from tests.edge.conftest import RunningServer, free_port
-from tests.edge.test_barge_in import MAX_MOMENT_S, SEED, TEXT, Whole, await_free, await_gone
+from tests.edge.test_barge_in import MAX_MOMENT_S, SEED, TEXT, Ear, Whole, await_free, await_gone
 from tests.edge.test_ws import dial, hear, say
 from tests.edge.wyoming_client import WyomingClient
 
@@ -41,6 +43,20 @@ def running() -> Iterator[DoorServer]:
 def client(running: DoorServer) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=running.url, timeout=30) as one:
         yield one
+
+
+class JsonEar(Ear):
+    """Of a socket whose audio is base64 in a field of messages."""
+
+    def __init__(self, socket: ClientConnection, kind: str = "chunk", field: str = "data") -> None:
+        super().__init__(socket)
+        self._kind, self._field = kind, field
+
+    def hear(self, within_s: float) -> bool:
+        heard = super().hear(within_s)
+        if heard and self.last["type"] == self._kind:
+            self.pcm += base64.b64decode(self.last[self._field])
+        return heard
 
 
 def native(server: DoorServer, text: str) -> Whole:
@@ -69,8 +85,46 @@ def wyoming_speech(server: DoorServer, pieces: Sequence[str]) -> bytes:
         return client.hear_until("synthesize-stopped")[0]
 
 
+def dial_path(server: DoorServer, path: str) -> ClientConnection:
+    return connect(f"ws://127.0.0.1:{server.port}{path}", compression=None)
+
+
+def deepgram_speech(path: str, server: DoorServer, pieces: Sequence[str]) -> bytes:
+    with dial_path(server, path) as socket:
+        for piece in pieces:
+            say(socket, type="Speak", text=piece)
+        say(socket, type="Flush")
+        return hear(socket, "Flushed")[0]
+
+
+def deepgram_v1_speech(server: DoorServer, pieces: Sequence[str]) -> bytes:
+    return deepgram_speech("/v1/speak", server, pieces)
+
+
+def deepgram_v2_speech(server: DoorServer, pieces: Sequence[str]) -> bytes:
+    return deepgram_speech("/v2/speak", server, pieces)
+
+
+CARTESIA_FORM = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24_000}
+CARTESIA = {"model_id": "sonic-3", "voice": {"mode": "id", "id": "rms"}, "output_format": CARTESIA_FORM}
+
+
+def cartesia_say(socket: ClientConnection, context: str, text: str, *, more: bool = True) -> None:
+    say(socket, **CARTESIA, context_id=context, transcript=text, **{"continue": more})
+
+
+def cartesia_speech(server: DoorServer, pieces: Sequence[str]) -> bytes:
+    with dial_path(server, "/tts/websocket") as socket:
+        for piece in pieces:
+            cartesia_say(socket, "a", piece)
+        cartesia_say(socket, "a", "", more=False)
+        ear = JsonEar(socket)
+        ear.hear_out("done")
+        return ear.pcm
+
+
 Speech = Callable[[DoorServer, Sequence[str]], bytes]
-SPEECHES: list[Speech] = [wyoming_speech]
+SPEECHES: list[Speech] = [wyoming_speech, deepgram_v1_speech, deepgram_v2_speech, cartesia_speech]
 
 
 @pytest.mark.parametrize("speech", SPEECHES)
@@ -105,8 +159,68 @@ def wyoming_leaves(server: DoorServer, client: httpx.Client, whole: Whole, draw:
         return await_gone(client) - asked_s
 
 
+def deepgram_v1_clear(server: DoorServer, client: httpx.Client, whole: Whole, draw: random.Random) -> float:
+    with dial_path(server, "/v1/speak") as socket:
+        say(socket, type="Speak", text=TEXT)
+        ear = Ear(socket)
+        ear.hear_until(time.monotonic() + draw.uniform(0, MAX_MOMENT_S))
+        asked_s = time.monotonic()
+        say(socket, type="Clear")
+        say(socket, type="Speak", text="Next. ")
+        ear.hear_out("Cleared")
+        stopped_s = time.monotonic() - asked_s
+        assert whole.pcm.startswith(ear.pcm)
+        say(socket, type="Flush")
+        ear.pcm = b""
+        ear.hear_out("Flushed")
+        assert ear.pcm == native(server, "Next. ").pcm  # nothing stale, and a clean start
+        return stopped_s
+
+
+def deepgram_v2_interrupt(server: DoorServer, client: httpx.Client, whole: Whole, draw: random.Random) -> float:
+    with dial_path(server, "/v2/speak") as socket:
+        say(socket, type="Speak", text=TEXT)
+        ear = Ear(socket)
+        ear.hear_until(time.monotonic() + draw.uniform(0, MAX_MOMENT_S))
+        played_ms = draw.randint(0, len(ear.pcm) // 48)
+        asked_s = time.monotonic()
+        say(socket, type="Interrupt", playback_offset={"type": "time_ms", "value": played_ms})
+        ear.hear_out("SpeechInterrupted")
+        stopped_s = time.monotonic() - asked_s
+        told = ear.last
+        assert whole.pcm.startswith(ear.pcm)
+        assert told["audio_played_ms"] == played_ms
+        assert told["metadata"]["audio_duration_ms"] == round(len(ear.pcm) / 48)
+        assert told["text_spoken"] == whole.spoken_at(played_ms / 1000)
+        assert told["text_spoken"] + told["text_remaining"] == TEXT
+        assert not ear.hear(0.01), "something follows the interruption"
+        return stopped_s
+
+
+def cartesia_cancel(server: DoorServer, client: httpx.Client, whole: Whole, draw: random.Random) -> float:
+    with dial_path(server, "/tts/websocket") as socket:
+        cartesia_say(socket, "a", TEXT)
+        ear = JsonEar(socket)
+        ear.hear_until(time.monotonic() + draw.uniform(0, MAX_MOMENT_S))
+        played_ms = draw.uniform(0, len(ear.pcm) / 48)
+        asked_s = time.monotonic()
+        say(socket, context_id="a", cancel=True, played_ms=played_ms)
+        cartesia_say(socket, "a", "Next. ", more=False)
+        ear.hear_out("done")
+        stopped_s = time.monotonic() - asked_s
+        told = ear.last
+        assert whole.pcm.startswith(ear.pcm)
+        assert told["audio_ms"] == pytest.approx(played_ms, abs=0.01)
+        assert told["text_spoken"] == whole.spoken_at(told["audio_ms"] / 1000)
+        assert told["text_spoken"] + told["text_remaining"] == TEXT
+        ear.pcm = b""
+        ear.hear_out("done")
+        assert ear.pcm == native(server, "Next. ").pcm
+        return stopped_s
+
+
 Interruption = Callable[[DoorServer, httpx.Client, Whole, random.Random], float]
-INTERRUPTIONS: list[Interruption] = [wyoming_leaves]
+INTERRUPTIONS: list[Interruption] = [wyoming_leaves, deepgram_v1_clear, deepgram_v2_interrupt, cartesia_cancel]
 
 
 @pytest.mark.parametrize("interrupt", INTERRUPTIONS)
@@ -116,3 +230,13 @@ def test_an_interruption_at_any_moment(
     stops_s = [interrupt(running, client, whole, random.Random(moment)) for moment in range(MOMENTS)]
     await_free(client)
     print(f"{interrupt.__name__}: {MOMENTS} moments, over after {1000 * max(stops_s):.1f} ms at most")
+
+
+def test_deepgram_warns_of_what_cannot_be_spoken(running: DoorServer) -> None:
+    for path in ("/v1/speak", "/v2/speak"):
+        with dial_path(running, path) as socket:
+            say(socket, type="Speak", text="\u2014")
+            say(socket, type="Flush")
+            pcm, events = hear(socket, "Flushed")
+            assert pcm == b""
+            assert [event["code"] for event in events if event["type"] == "Warning"] == ["NO_SYNTHESIZABLE_TEXT"]

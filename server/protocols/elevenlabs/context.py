@@ -19,7 +19,7 @@ from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio
 from server.speech.pronunciations import Chosen
 
-Send = Callable[[dict[str, object]], Awaitable[None]]
+Send = Callable[[dict[str, object]], Awaitable[object]]
 
 
 class Context:

@@ -20,6 +20,7 @@ from server.errors import ApiError
 from server.http.websocket import Closed
 from server.protocols.wyoming.events import Event, EventChannel
 from server.protocols.wyoming.messages import Start, Synthesize, TextChunk, casting, info, parsed
+from server.shutdown import DRAINING
 from server.speech.events import Audio
 from server.speech.utterance import Utterance
 from server.state import State
@@ -157,7 +158,7 @@ class WyomingConnection:
         await self._state.shutdown.draining_begins()
         while self._speakers:
             await asyncio.wait(self._speakers)
-        raise ApiError("draining", "the server is about to stop; connect again to reach another")
+        raise ApiError("draining", DRAINING)
 
 
 def _ms(utterance: Utterance) -> int:

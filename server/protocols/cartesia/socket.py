@@ -1,0 +1,189 @@
+"""Cartesia's `WS /tts/websocket`: contexts, each an utterance whose text comes in messages; audio as base64.
+
+The first message of a context opens it and settles voice, format and speed. Contexts are heard at the same time, each
+in its order. Nothing but its last message follows a cancel, and its name is free at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections import deque
+
+from fastapi import WebSocket
+
+from engines.messages import Cancelled, Failed, Finished, WaitingForText, WordTime
+from server.errors import ApiError
+from server.http.turns import Turn, TurnSocket
+from server.http.websocket import Received, WebSocketChannel
+from server.protocols.cartesia.errors import error_message
+from server.protocols.cartesia.messages import (
+    Cancellation,
+    Generation,
+    check,
+    context_of,
+    message_of,
+    pronunciations,
+)
+from server.protocols.cartesia.words import WordTimes
+from server.speech.encoded import EncodedSpeech
+from server.speech.events import Audio, SpeechEvent
+from server.state import State
+
+_IDLE_S = 300.0  # Cartesia's
+
+
+class _Context(Turn):
+    def __init__(self, asked: Generation, speech: EncodedSpeech) -> None:
+        super().__init__(speech)
+        self.name = asked.context_id
+        self._times = WordTimes() if asked.add_timestamps else None
+        self._flushes: deque[int] = deque()  # characters before each that is not done
+        self._flushes_done = 0
+        self._last_s = time.monotonic()
+        self.failed = False  # an error was its last message
+
+    def flush(self, *, asked: bool) -> None:
+        self.speech.flush()
+        if asked:
+            self._flushes.append(len(self.speech.text))
+
+    def says(self, kind: str, **fields: object) -> dict[str, object]:
+        return {"type": kind, "context_id": self.name, "done": False, "status_code": 206, **fields}
+
+    def done(self, **fields: object) -> dict[str, object]:
+        return self.says("done", **fields) | {"done": True, "status_code": 200}
+
+    def chunk(self, data: bytes) -> dict[str, object]:
+        now = time.monotonic()
+        step_ms, self._last_s = 1000 * (now - self._last_s), now
+        flushes = {"flush_id": self._flushes_done + 1} if self._flushes else {}
+        return self.says("chunk", data=base64.b64encode(data).decode(), step_time=round(step_ms, 3), **flushes)
+
+    def timestamps(self, words: tuple[WordTime, ...]) -> dict[str, object] | None:
+        times = self._times.of(words, self.speech.text) if self._times is not None else {}
+        return self.says("timestamps", word_timestamps=times) if times else None
+
+    def flushed_before(self, char: int) -> list[dict[str, object]]:
+        """The flushes that are done once the text from `char` on is next."""
+        done = []
+        while self._flushes and self._flushes[0] <= char:
+            self._flushes.popleft()
+            self._flushes_done += 1
+            done.append(self.says("flush_done", flush_id=self._flushes_done, flush_done=True))
+        return done
+
+
+class CartesiaSocket(TurnSocket):
+    def __init__(self, channel: WebSocketChannel, socket: WebSocket, state: State) -> None:
+        """Raises ApiError for a caller who is refused."""
+        super().__init__(channel, state)
+        self.idle_s = max(_IDLE_S, state.settings.idle_s)
+        state.check_key(socket, socket.query_params.get("api_key"))
+        self._contexts: dict[str, _Context] = {}  # that take text, or are still heard
+
+    async def greet(self) -> None:
+        pass  # nothing is said before the first message
+
+    async def handle(self, received: Received) -> None:
+        message = message_of(received.text)
+        match message:
+            case Cancellation(context_id=name, played_ms=played_ms):
+                if (context := self._contexts.pop(name, None)) is not None:
+                    context.cancel(None if played_ms is None else played_ms / 1000)
+            case Generation():
+                await self._generate(message, received.received_s)
+
+    async def _generate(self, asked: Generation, received_s: float) -> None:
+        context = self._contexts.get(asked.context_id)
+        if context is not None and context.text_ended:
+            says = f"context {asked.context_id!r} takes no more text; wait for 'done' or use another id"
+            raise ApiError("invalid_request", says, param="context_id")
+        if context is None:
+            if not asked.transcript.strip():
+                if not asked.more:
+                    ended = {"type": "done", "context_id": asked.context_id, "done": True, "status_code": 200}
+                    self.answer(lambda: self._say(ended), asked.context_id)
+                return
+            context = await self._open(asked)
+        context.append(asked.transcript, received_s)
+        if asked.flush or (asked.max_buffer_delay_ms == 0 and asked.transcript.strip()):
+            context.flush(asked=asked.flush)
+        if not asked.more:
+            context.end()
+
+    async def _open(self, asked: Generation) -> _Context:
+        check(self.state, asked)
+        if asked.output_format.container != "raw":
+            message = f"container {asked.output_format.container!r} is not sent in messages; valid: raw"
+            raise ApiError("invalid_parameter", message, param="output_format.container")
+        self.state.check_text(asked.transcript, "transcript")
+        chosen = await pronunciations(self.state, asked, asked.transcript)
+        self.check_room()
+        speech = EncodedSpeech(
+            self.state,
+            protocol="cartesia-ws",
+            casting=self.state.casting(asked.voice_id),
+            form=asked.output_format.form,
+            seed=asked.seed,
+            speed=asked.factor,
+            pronunciations=chosen,
+            text_field="transcript",
+        )
+        context = self._contexts[asked.context_id] = _Context(asked, speech)
+        self.add(context, context.name)
+        return context
+
+    # -- out -------------------------------------------------------------------------------------------------------
+
+    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
+        assert isinstance(turn, _Context)
+        match event:
+            case Audio(data=data, words=words):
+                if words:
+                    await self._say_all(turn, turn.flushed_before(words[0].start_char))
+                if data and await self.channel.send(turn.chunk(data), turn.outgoing):
+                    spoken = turn.speech.sent()
+                    self.channel.keep_open_for(turn.speech.lead_s)
+                    if (times := turn.timestamps(spoken)) is not None:
+                        await self.channel.send(times, turn.outgoing)
+            case WaitingForText():
+                await self._say_all(turn, turn.flushed_before(len(turn.speech.text)))
+            case Finished():
+                self._free(turn)
+                await self._say_all(turn, turn.flushed_before(len(turn.speech.text)))
+                await self._say(turn.done())
+            case Cancelled() if not turn.failed:
+                position = turn.speech.position
+                texts = {"text_spoken": position.text_spoken, "text_remaining": position.text_remaining}
+                await self._say(turn.done(audio_ms=round(1000 * position.played_s, 2), **texts))
+            case Failed():
+                self._free(turn)
+                await self._tell(ApiError.of(event), turn.name)
+
+    async def _say_all(self, context: _Context, messages: list[dict[str, object]]) -> None:
+        for message in messages:
+            await self.channel.send(message, context.outgoing)
+
+    async def _say(self, message: dict[str, object]) -> None:
+        await self.channel.send(message)
+
+    def _free(self, context: _Context) -> None:
+        """Before its end is told: the client may use the name again at once."""
+        if self._contexts.get(context.name) is context:
+            del self._contexts[context.name]
+
+    async def tell(self, error: ApiError, message: str | None = None) -> None:
+        """An error is the last of its context: what spoke of it stops."""
+        name = context_of(message)
+        if name is not None and (context := self._contexts.pop(name, None)) is not None:
+            context.failed = True
+            context.cancel()
+        await self._tell(error, name)
+
+    async def _tell(self, error: ApiError, name: str | None) -> None:
+        told = error_message(error, name)
+        code = error.close_code(others_live=bool(self.live))
+        if code is not None:
+            await self.channel.close(code, error.code, last=told)
+        await self.channel.send(told)

@@ -1,0 +1,227 @@
+"""Deepgram's `WS /v2/speak`: turns of text, and an interruption that tells what was heard, to the word.
+
+    session   |-- turn 1 --|---- turn 2 ----|- turn 3       milliseconds of all audio since the session began
+    Interrupt                     ^ playback_offset          turn 2 is the one that was heard in part
+
+Turns that the client may not have heard to their end are remembered until the next interrupt. From an interrupt on the
+session counts on from what the client has played. An error is told and closes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+
+from fastapi import WebSocket
+
+from engines.messages import Failed, Finished
+from server.errors import ApiError
+from server.http.turns import Turn, TurnSocket
+from server.http.websocket import Received, WebSocketChannel
+from server.protocols.deepgram.errors import v2_message
+from server.protocols.deepgram.messages import (
+    V2_FORMS,
+    Close,
+    Configure,
+    Flush,
+    Interrupt,
+    SocketQuery,
+    Speak,
+    V2Message,
+    message_of,
+    parsed,
+    voice_of,
+)
+from server.protocols.deepgram.socket_v1 import IDLE_S
+from server.schemas import MAX_SPEED, MIN_SPEED
+from server.speech.encoded import EncodedSpeech
+from server.speech.events import Audio, SpeechEvent
+from server.state import State
+
+_REMEMBERED = 64  # turns whose hearing an interrupt may still tell of
+
+
+class _SpeechTurn(Turn):
+    def __init__(self, speech: EncodedSpeech) -> None:
+        super().__init__(speech)
+        self.id = f"dg_sp_{uuid.uuid4().hex[:12]}"
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        characters = len(self.speech.text)
+        applied = {"pronunciations_applied": 0, "breaks_applied": 0, "pronunciation_warnings": 0}
+        return {
+            "speech_id": self.id,
+            "audio_duration_ms": round(1000 * self.speech.audio_s),
+            "input_character_count": characters,
+            "billable_character_count": characters,
+            "controls_applied": applied,
+        }
+
+
+class SpeakV2(TurnSocket):
+    def __init__(self, channel: WebSocketChannel, socket: WebSocket, state: State) -> None:
+        """Raises ApiError for a caller or an address that is refused."""
+        super().__init__(channel, state)
+        self.idle_s = max(IDLE_S, state.settings.idle_s)
+        state.check_key(socket)
+        query = parsed(SocketQuery, dict(socket.query_params))
+        self._form, self._speed = query.form, query.speed
+        self._casting = state.casting(voice_of(state, query.model))
+        self._turn: _SpeechTurn | None = None  # takes text
+        self._unheard: deque[_SpeechTurn] = deque()  # may not have been played to the end
+        self._before_s = 0.0  # of the session's audio, before those
+        self._characters = 0
+        self._closing = False
+
+    async def greet(self) -> None:
+        bundle = self.state.bundle
+        await self.channel.send(
+            {
+                "type": "Connected",
+                "request_id": f"req-{uuid.uuid4().hex}",
+                "model_name": bundle.name,
+                "model_version": bundle.digest,
+                "model_uuids": [bundle.digest],
+            }
+        )
+
+    async def handle(self, received: Received) -> None:
+        message: V2Message = message_of(received.text, V2_FORMS)
+        if self._closing:
+            return
+        match message:
+            case Speak(text=text):
+                self._append(text, received.received_s)
+            case Flush() if self._turn is None:
+                await self._warn("NO_ACTIVE_SPEECH", "a flush without text before it; send Speak first")
+            case Flush():
+                self._end_turn()
+            case Interrupt():
+                await self._interrupt(message)
+            case Configure(speed=speed):
+                await self._configure(speed)
+            case Close():
+                self._end_turn()
+                self._closing = True
+                self.answer(self._say_goodbye)
+
+    # -- turns -----------------------------------------------------------------------------------------------------
+
+    def _append(self, text: str, received_s: float) -> None:
+        if self._turn is None and text.strip():
+            self.check_room()
+            self.state.check_text(text, "text")
+            speech = EncodedSpeech(
+                self.state,
+                protocol="deepgram-v2",
+                casting=self._casting,
+                form=self._form,
+                speed=self._speed,
+            )
+            turn = self._turn = _SpeechTurn(speech)
+            if len(self._unheard) == _REMEMBERED:
+                self._before_s += self._unheard.popleft().speech.audio_s
+            self._unheard.append(turn)
+            self.answer(lambda: self._say_started(turn))
+            self.add(turn)
+        if self._turn is not None:
+            self._turn.append(text, received_s)
+            self._characters += len(text)
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.end()
+        self._turn = None
+
+    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
+        assert isinstance(turn, _SpeechTurn)
+        match event:
+            case Audio(data=data) if data:
+                if await self.channel.send_audio(data, turn.outgoing):
+                    turn.speech.sent()
+                    self.channel.keep_open_for(turn.speech.lead_s)
+            case Finished():
+                await self._say_ended(turn)
+            case Failed(code="unspeakable_text", message=message):
+                await self._warn("NO_SYNTHESIZABLE_TEXT", message)
+                await self._say_ended(turn)
+            case Failed():
+                await self.tell(ApiError.of(event))
+
+    async def _say_started(self, turn: _SpeechTurn) -> None:
+        if not turn.outgoing.withdrawn:
+            await self._say("SpeechStarted", speech_id=turn.id)
+
+    async def _say_ended(self, turn: _SpeechTurn) -> None:
+        await self._say("SpeechMetadata", **turn.metadata)
+        await self._say("Flushed", speech_id=turn.id)
+
+    # -- interruptions ---------------------------------------------------------------------------------------------
+
+    async def _interrupt(self, message: Interrupt) -> None:
+        offset = message.playback_offset
+        offset_s = None if offset is None else offset.value / 1000
+        if offset_s is not None and offset_s < self._before_s:
+            says = f"the session has been played to {1000 * self._before_s:.0f} ms before; got {offset_s * 1000:.0f}"
+            await self._warn("INVALID_INTERRUPT_OFFSET", says)
+            return
+        heard_s, at = self._before_s, 0
+        for turn in self._unheard:
+            ends_s = heard_s + turn.speech.audio_s
+            if not turn.over or (offset_s is not None and offset_s < ends_s):
+                break
+            heard_s, at = ends_s, at + 1
+        turns = list(self._unheard)[at:]
+        if not turns:
+            await self._warn("NO_ACTIVE_SPEECH", "nothing speaks, and all that was sent has been played")
+            return
+        played_s = None if offset_s is None else offset_s - heard_s
+        turns[0].cancel(played_s)
+        for turn in turns[1:]:
+            turn.cancel(0.0)
+        # What is queued in front is cancelled or over, so that this is said at once, when nothing more can be sent.
+        self.answer(lambda: self._say_interrupted(turns, heard_s, told=played_s is not None))
+        self._turn = None
+        self._unheard.clear()
+
+    async def _say_interrupted(self, turns: list[_SpeechTurn], before_s: float, *, told: bool) -> None:
+        """`turns`: the one that was heard in part, and those that waited behind it."""
+        position = turns[0].speech.position
+        texts = {}
+        if told:
+            waiting = "".join(turn.speech.text for turn in turns[1:])
+            texts = {"text_spoken": position.text_spoken, "text_remaining": position.text_remaining + waiting}
+        self._before_s = before_s + (position.played_s if told else position.sent_s)
+        played_ms = round(1000 * self._before_s)
+        await self._say("SpeechInterrupted", audio_played_ms=played_ms, **texts, metadata=turns[0].metadata)
+
+    async def _configure(self, speed: float | None) -> None:
+        """Of the turns that begin from here on."""
+        if speed is not None and not MIN_SPEED <= speed <= MAX_SPEED:
+            says = f"speed {speed:g} is not offered; valid: {MIN_SPEED:g} to {MAX_SPEED:g}"
+            await self._say("ConfigureFailure", code="SPEED_OUT_OF_RANGE", field="speed", value=speed, description=says)
+            return
+        self._speed = self._speed if speed is None else speed
+        await self._say("ConfigureSuccess", applied={"speed": self._speed})
+
+    # -- out -------------------------------------------------------------------------------------------------------
+
+    async def _say_goodbye(self) -> None:
+        audio_s = self._before_s + sum(turn.speech.audio_s for turn in self._unheard)
+        last: dict[str, object] = {
+            "type": "SessionMetadata",
+            "total_audio_duration_ms": round(1000 * audio_s),
+            "total_input_character_count": self._characters,
+            "total_billable_character_count": self._characters,
+        }
+        await self.channel.close(1000, last=last)
+
+    async def _warn(self, code: str, description: str) -> None:
+        await self._say("Warning", code=code, description=description)
+
+    async def _say(self, kind: str, **fields: object) -> None:
+        await self.channel.send({"type": kind, **fields})
+
+    async def tell(self, error: ApiError, message: str | None = None) -> None:
+        await self.tell_and_close(error, v2_message(error))
