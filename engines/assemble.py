@@ -4,22 +4,82 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
 
-from engines.bundle import Bundle
+import msgspec
+
+from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine, Model
-from engines.families.base import Drafter, Talker, Vocoder
-from engines.families.phone_pointer.family import PointerFamily, check_draft_tolerance
+from engines.errors import ConfigError
+from engines.families.base import Drafter, Family, Talker, Vocoder
+from engines.families.phone_pointer.family import MAX_SPEED, MIN_SPEED, PointerFamily, check_draft_tolerance
 from engines.families.phone_pointer.networks import SpectrumModel, SpeechModel
+from engines.families.qwen3_tts import bundle as qwen3_tts
+from engines.families.qwen3_tts.family import Qwen3TtsFamily
 from engines.runtime.kernels import AUTO, OFF
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.scheduling.device_profile import DeviceProfile
 from engines.text import FrontEnd
 
+_SHARE_OF_MEMORY = 0.5  # for slots; the rest is for weights, the server and the system
+
+
+class AnyVoice(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+
+
+class AnyBundle(Protocol):
+    """What the server reads of a bundle, whatever its family."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def voices(self) -> tuple[AnyVoice, ...]: ...
+    def voice(self, voice_id: str) -> AnyVoice: ...
+
+
+def open_bundle(folder: Path | None = None) -> AnyBundle:
+    """By its manifest's family; without a folder the shipped voice. Raises BundleError."""
+    folder = folder or default_bundle()
+    return qwen3_tts.load(folder) if _family_of(folder) == qwen3_tts.FAMILY else load_bundle(folder)
+
+
+def _family_of(folder: Path) -> Any:
+    """None where the manifest has none or cannot be read: its reader says what is wrong."""
+    try:
+        content = msgspec.json.decode((folder / "manifest.json").read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return content.get("family") if isinstance(content, dict) else None
+
+
+def check_tolerance(tolerance: int, bundle: AnyBundle) -> None:
+    """Raises ConfigError where the bundle cannot keep it."""
+    if isinstance(bundle, Bundle):
+        check_draft_tolerance(tolerance, bundle)
+    elif tolerance:
+        raise ConfigError(f"draft_tolerance {tolerance} needs drafts, the bundle {bundle.name!r} brings none")
+
+
+def model_speeds(bundle: AnyBundle) -> tuple[float, float]:
+    """The least and the greatest speed at which the speech model itself speaks."""
+    return (MIN_SPEED, MAX_SPEED) if isinstance(bundle, Bundle) else (1.0, 1.0)
+
 
 def load_engine(
-    bundle: Bundle,
+    bundle: AnyBundle,
     config: EngineConfig | None = None,
     clock: Callable[[], float] = time.monotonic,
     *,
@@ -32,11 +92,17 @@ def load_engine(
 ) -> Engine:
     """An engine for this bundle. Parts that are given take the place of the bundle's own."""
     config = config or EngineConfig()
-    check_draft_tolerance(config.draft_tolerance, bundle)
+    check_tolerance(config.draft_tolerance, bundle)
     host = OnnxCpu(config.lm_threads, OFF)
     backend = OnnxCpu(config.lm_threads, config.own_kernels)
     beside = OnnxCpu(config.vocoder_threads, config.own_kernels)
-    family = PointerFamily(bundle, host, front_end=front_end, durations=durations, max_expanded=config.max_expanded)
+    family: Family
+    if isinstance(bundle, qwen3_tts.Bundle):
+        family = Qwen3TtsFamily(bundle, host)
+        config = replace(config, slots=_slots(config.slots, family.spec(backend).bytes_per_slot))
+    else:
+        assert isinstance(bundle, Bundle)
+        family = PointerFamily(bundle, host, front_end=front_end, durations=durations, max_expanded=config.max_expanded)
     if drafter is None and config.drafts is not DraftMode.OFF and talker is None:
         drafter = family.drafter(backend, tolerance=config.draft_tolerance)
     model = Model(
@@ -48,6 +114,21 @@ def load_engine(
         arithmetic=backend.arithmetic,
     )
     return Engine(model, config, clock, profile)
+
+
+def _slots(wanted: int, bytes_per_slot: int) -> int:
+    """As many of them as memory holds."""
+    available = available_bytes()
+    return wanted if available is None else max(1, min(wanted, int(_SHARE_OF_MEMORY * available / bytes_per_slot)))
+
+
+def available_bytes() -> int | None:
+    """None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 # -- parts of the shipped voice, for tools and tests that run a network by itself --------------------------------------

@@ -14,8 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from engines.bundle import load_bundle
-from engines.families.phone_pointer.family import check_draft_tolerance
+from engines.assemble import check_tolerance, open_bundle
 from engines.messages import EngineStats
 from engines.runtime.installed import check_one_runtime
 from engines.runtime.kernels import choose
@@ -49,8 +48,8 @@ def create_app(
     """`worker` and `clock` stand in for the engine's side of the pipe and for time."""
     check_one_runtime()
     app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
-    metrics, bundle = Metrics(), load_bundle(settings.bundle)
-    check_draft_tolerance(settings.draft_tolerance, bundle)
+    metrics, bundle = Metrics(), open_bundle(settings.bundle)
+    check_tolerance(settings.draft_tolerance, bundle)
     choose(settings.own_kernels)  # a form that does not run here is an error now, not in the engine
     if settings.draft_tolerance:
         log.warning("draft_tolerance", levels=settings.draft_tolerance, means="a seed no longer fixes the audio")

@@ -14,8 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engines.assemble import load_engine
-from engines.bundle import load_bundle
+from engines.assemble import load_engine, open_bundle
 from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ParlandoError
 from engines.families.phone_pointer.family import MAX_PITCH_SEMITONES
@@ -132,7 +131,7 @@ def say(
         with ExitStack() as until_written:
             file = until_written.enter_context(saying.writing(output)) if output is not None else None
             check_one_runtime()
-            loaded = load_bundle(bundle)
+            loaded = open_bundle(bundle)
             names = {one.id: one.id for one in loaded.voices}
             chosen = voice or loaded.voices[0].id
             casting = cast(parse_mix(chosen, names), None if timbre is None else parse_mix(timbre, names))
@@ -171,7 +170,7 @@ def bench_engine(
         "streams", "RTF", "CPU s / audio s", "LM", "vocoder", "Python per step", "rows per call", "first audio"
     )
     try:
-        loaded = load_bundle(bundle)
+        loaded = open_bundle(bundle)
         for count in streams or [1, 4, 16, 64]:
             found = run(loaded, count)
             first = found.first_audio_s
@@ -196,7 +195,7 @@ def bench_engine(
 def voices(bundle: BundlePath = None) -> None:
     """Lists the voices; the first is the default."""
     try:
-        loaded = load_bundle(bundle)
+        loaded = open_bundle(bundle)
     except ParlandoError as error:
         _stop(error)
     table = Table("id", "name", "description")

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from engines.assemble import load_engine
-from engines.bundle import Bundle, load_bundle
+from engines.assemble import AnyBundle, load_engine, open_bundle
 from engines.config import EngineConfig
 from engines.errors import ParlandoError
 from engines.runtime.installed import check_one_runtime
@@ -80,7 +79,7 @@ def _installed() -> Iterator[str]:
 def _voice(settings: Settings) -> Iterator[Finding]:
     """The bundle, then a word spoken with it: nothing else tells whose kernels run."""
     try:
-        bundle = load_bundle(settings.bundle)
+        bundle = open_bundle(settings.bundle)
         voices = ", ".join(voice.id for voice in bundle.voices)
         yield Finding(what="bundle", found=f"{bundle.name} ({bundle.digest[:12]}), voices {voices}, {bundle.folder}")
         yield _speaks(settings, bundle)
@@ -88,7 +87,7 @@ def _voice(settings: Settings) -> Iterator[Finding]:
         yield Finding(what="bundle", found="cannot be served", remedy=str(error))
 
 
-def _speaks(settings: Settings, bundle: Bundle) -> Finding:
+def _speaks(settings: Settings, bundle: AnyBundle) -> Finding:
     from engines.synth import speak
 
     engine = load_engine(bundle, EngineConfig(slots=1, own_kernels=settings.own_kernels))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from engines.bundle import Bundle
+from engines.assemble import AnyBundle
 from engines.errors import BadParameter, ConfigError, UnknownVoice
 from engines.families.phone_pointer.voice_mix import Casting, Shares, cast, parse_mix
 from server.access import Access
@@ -29,7 +29,7 @@ MODEL_ALIASES = ("default", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 @dataclass(slots=True, kw_only=True)
 class State:
     settings: Settings
-    bundle: Bundle
+    bundle: AnyBundle
     engine: EngineClient
     metrics: Metrics
     access: Access

@@ -20,9 +20,10 @@ _HOP_S = 0.0125
 _SEARCH_S = 0.008  # to both sides: together more than a period of a voice of 65 Hz
 
 
-def split_speed(speed: float) -> tuple[float, float]:
-    """What the speech model is asked for, and the tempo that remains. Their product is `speed`."""
-    model_speed = min(max(speed, MIN_SPEED), MAX_SPEED)
+def split_speed(speed: float, spoken: tuple[float, float] = (MIN_SPEED, MAX_SPEED)) -> tuple[float, float]:
+    """What the speech model is asked for, which speaks at `spoken` speeds, and the tempo that remains. Their product is
+    `speed`."""
+    model_speed = min(max(speed, spoken[0]), spoken[1])
     return model_speed, speed / model_speed
 
 

@@ -19,8 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.assemble import load_engine
-from engines.bundle import load_bundle
+from engines.assemble import load_engine, open_bundle
 from engines.engine import Engine, EngineConfig
 from engines.messages import Submit
 from server.engine.dictionary_cache import DictionaryCache
@@ -41,7 +40,7 @@ class Fault:
 
 
 def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
-    run_engine(end, lambda: load_engine(load_bundle(bundle), config))
+    run_engine(end, lambda: load_engine(open_bundle(bundle), config))
 
 
 def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
@@ -79,7 +78,7 @@ def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig, n
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def load() -> Engine:
-        engine = load_engine(load_bundle(bundle), config)
+        engine = load_engine(open_bundle(bundle), config)
         keep_from_collector()
         return engine
 

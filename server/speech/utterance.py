@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
+from engines.assemble import model_speeds
 from engines.families.phone_pointer.voice_mix import Casting
 from engines.leading_quiet import FirstAudible
 from engines.messages import (
@@ -73,7 +74,7 @@ class Utterance:
         self.rate_hz = rate_hz
         self.transcript = Transcript()
         self._state, self._clock, self._rendering = state, state.clock, rendering
-        model_speed, self._tempo = split_speed(speed)
+        model_speed, self._tempo = split_speed(speed, model_speeds(state.bundle))
         self._resampler, self._stretch = Resampler(rate_hz), TimeStretch(rate_hz, self._tempo)
         self._text_field = text_field
         self._first_audible = FirstAudible(rate_hz)

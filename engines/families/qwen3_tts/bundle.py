@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from engines.errors import BundleError
+from engines.errors import BundleError, UnknownVoice
+from engines.families.base import VoiceSpec
+from engines.families.qwen3_tts.cloning import ClonedVoice, digest, kept
 from engines.families.qwen3_tts.section import Part, Qwen3TtsSection
 
 FORMAT, FAMILY = 5, "qwen3_tts"
+NO_SPEAKER = "default"  # the voice of a checkpoint without named speakers: the model's own choice
 _AT = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
 
 
@@ -38,10 +42,19 @@ class Manifest(Part, frozen=True, kw_only=True):
 
 
 class Bundle(Manifest, frozen=True, kw_only=True):
-    """A manifest whose files were found and have the hashes that it states."""
+    """A manifest whose files were found and have the hashes that it states, and the voices cloned for it."""
 
     folder: Path
-    digest: str  # of the manifest, which holds the digests of all files
+    digest: str  # of the manifest, which holds the digests of all files, and of the cloned voices
+    voices: tuple[VoiceSpec, ...]
+    cloned: dict[str, Any]  # ClonedVoice by name
+
+    def voice(self, voice_id: str) -> VoiceSpec:
+        for voice in self.voices:
+            if voice.id == voice_id:
+                return voice
+        valid = ", ".join(voice.id for voice in self.voices)
+        raise UnknownVoice(f"voice {voice_id!r} is not in this bundle; valid: {valid}")
 
 
 def load(folder: Path) -> Bundle:
@@ -62,16 +75,33 @@ def load(folder: Path) -> Bundle:
         match = _AT.fullmatch(str(error))
         problem, place = (match["problem"], match["path"] or "") if match else (str(error), "")
         raise BundleError(f"manifest{place}: {problem}") from error
-    for name, digest in manifest.files.items():
-        _check_file(folder, name, digest)
-    return Bundle(**msgspec.structs.asdict(manifest), folder=folder, digest=hashlib.sha256(text).hexdigest())
+    for name, sha256 in manifest.files.items():
+        _check_file(folder, name, sha256)
+    cloned = kept(folder, manifest.qwen3_tts)
+    return Bundle(
+        **msgspec.structs.asdict(manifest),
+        folder=folder,
+        digest=digest(folder, hashlib.sha256(text).hexdigest()),
+        voices=_voices(manifest.qwen3_tts, cloned),
+        cloned=cloned,
+    )
 
 
-def _check_file(folder: Path, name: str, digest: str) -> None:
+def _voices(section: Qwen3TtsSection, cloned: Mapping[str, ClonedVoice]) -> tuple[VoiceSpec, ...]:
+    dialects = section.codec.dialects
+    named = [
+        VoiceSpec(id=one, name=one.title(), description=f"speaks {dialects[one]}" if one in dialects else "")
+        for one in section.codec.speakers
+    ]
+    named += [VoiceSpec(id=name, name=name, description="cloned from a recording") for name in cloned]
+    return tuple(named) or (VoiceSpec(id=NO_SPEAKER, name="Default", description="a voice of the model's choice"),)
+
+
+def _check_file(folder: Path, name: str, sha256: str) -> None:
     path = (folder / name).resolve()
     if path.parent != folder or not path.is_file():
         raise BundleError(f"file {name!r} is not inside the bundle {folder.name!r}")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != digest:
-        raise BundleError(f"{name} has sha256 {found}, the manifest says {digest}")
+    if found != sha256:
+        raise BundleError(f"{name} has sha256 {found}, the manifest says {sha256}")

@@ -12,15 +12,17 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engines.errors import BadParameter, BundleError
-from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from engines.families.qwen3_tts.tokens import ids_of, load_tokenizer
 from engines.runtime.base import Backend, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from engines.families.qwen3_tts.bundle import Bundle
 
 FOLDER = "voices"
 MIN_S, MAX_S = 2.0, 30.0
@@ -112,17 +114,18 @@ def remove(folder: Path, name: str) -> None:
     target.unlink()
 
 
-def kept(bundle: Bundle) -> dict[str, ClonedVoice]:
+def kept(folder: Path, section: Qwen3TtsSection) -> dict[str, ClonedVoice]:
     """By name. Raises BundleError for a file that is no voice of this bundle."""
-    return {name: _load(bundle.folder / FOLDER / f"{name}.npz", bundle.qwen3_tts) for name in _names(bundle.folder)}
+    return {name: _load(folder / FOLDER / f"{name}.npz", section) for name in _names(folder)}
 
 
-def digest(bundle: Bundle) -> str:
-    """Of the bundle and its cloned voices: what a name speaks like is part of it."""
-    found = hashlib.sha256(bundle.digest.encode())
-    for name in _names(bundle.folder):
-        found.update(name.encode() + hashlib.sha256((bundle.folder / FOLDER / f"{name}.npz").read_bytes()).digest())
-    return found.hexdigest() if _names(bundle.folder) else bundle.digest
+def digest(folder: Path, manifest: str) -> str:
+    """Of the manifest's digest and the cloned voices: what a name speaks like is part of the bundle."""
+    names = _names(folder)
+    found = hashlib.sha256(manifest.encode())
+    for name in names:
+        found.update(name.encode() + hashlib.sha256((folder / FOLDER / f"{name}.npz").read_bytes()).digest())
+    return found.hexdigest() if names else manifest
 
 
 def _names(folder: Path) -> list[str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
-from engines.errors import BadParameter, ConfigError, UnknownVoice
-from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.errors import BadParameter, ConfigError
+from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder
 from engines.families.qwen3_tts.bundle import FAMILY, Bundle
-from engines.families.qwen3_tts.cloning import ClonedVoice, digest, kept
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.script import Qwen3TtsScript, Reference, depth_sampling, no_rows
 from engines.families.qwen3_tts.section import Qwen3TtsSection
@@ -19,7 +17,6 @@ from engines.families.qwen3_tts.vocoder import Qwen3TtsVocoder
 from engines.messages import Submit
 from engines.runtime.base import Backend
 
-NO_SPEAKER = "default"  # the voice of a checkpoint without named speakers: the model's own choice
 MAX_INSTRUCTION_CHARS = 2000
 RESAMPLED_HZ = (8_000, 16_000, 24_000, 32_000, 48_000)
 
@@ -29,17 +26,14 @@ class Qwen3TtsFamily:
         self._bundle, self._section = bundle, bundle.qwen3_tts
         self._tokenizer = load_tokenizer(bundle.folder / self._section.text.tokenizer)
         self._rows = Rows(self._section)
-        self._cloned = kept(bundle)
-        self._spec = spec_of(bundle, self._cloned)
+        self._spec = spec_of(bundle)
 
     def spec(self, backend: Backend) -> ModelSpec:
         return self._spec
 
     def validate(self, submit: Submit) -> None:
         spec = self._spec
-        if submit.voice not in [voice.id for voice in spec.voices]:
-            valid = ", ".join(voice.id for voice in spec.voices)
-            raise UnknownVoice(f"voice {submit.voice!r} is not in this bundle; valid: {valid}")
+        self._bundle.voice(submit.voice)
         if submit.sample_rate_hz not in spec.rates_hz:
             valid = ", ".join(map(str, spec.rates_hz))
             raise BadParameter(f"sample_rate_hz {submit.sample_rate_hz} is not spoken; valid: {valid}")
@@ -53,7 +47,7 @@ class Qwen3TtsFamily:
     def open(self, submit: Submit) -> Script:
         asked, section = _asked(submit), self._section
         language = asked.get("language")
-        speaker, cloned = section.codec.speakers.get(submit.voice), self._cloned.get(submit.voice)
+        speaker, cloned = section.codec.speakers.get(submit.voice), self._bundle.cloned.get(submit.voice)
         if cloned is not None:
             speaker = section.talker.speaker
         opening = self._rows.opening(None if language in (None, "auto") else language.lower(), speaker)
@@ -85,7 +79,7 @@ class Qwen3TtsFamily:
         return None
 
 
-def spec_of(bundle: Bundle, cloned: Mapping[str, ClonedVoice]) -> ModelSpec:
+def spec_of(bundle: Bundle) -> ModelSpec:
     section, talker = bundle.qwen3_tts, bundle.qwen3_tts.talker
     positions = talker.positions + talker.spare_positions
     cache = 2 * 4 * talker.layers * talker.kv_heads * talker.head_dim * positions
@@ -94,7 +88,7 @@ def spec_of(bundle: Bundle, cloned: Mapping[str, ClonedVoice]) -> ModelSpec:
         family=FAMILY,
         name=bundle.name,
         version=bundle.version,
-        digest=digest(bundle),
+        digest=bundle.digest,
         frame_s=section.frame_s,
         frame_width=talker.codebooks,
         frame_dtype="int64",
@@ -108,19 +102,9 @@ def spec_of(bundle: Bundle, cloned: Mapping[str, ClonedVoice]) -> ModelSpec:
         vocoder_restarts=True,
         rates_hz=tuple(sorted({*RESAMPLED_HZ, section.vocoder.rate_hz})),
         native_rate_hz=section.vocoder.rate_hz,
-        voices=_voices(section, cloned),
+        voices=bundle.voices,
         options=_options(section),
     )
-
-
-def _voices(section: Qwen3TtsSection, cloned: Mapping[str, ClonedVoice]) -> tuple[VoiceSpec, ...]:
-    dialects = section.codec.dialects
-    named = [
-        VoiceSpec(id=one, name=one.title(), description=f"speaks {dialects[one]}" if one in dialects else "")
-        for one in section.codec.speakers
-    ]
-    named += [VoiceSpec(id=name, name=name, description="cloned from a recording") for name in cloned]
-    return tuple(named) or (VoiceSpec(id=NO_SPEAKER, name="Default", description="a voice of the model's choice"),)
 
 
 def _options(section: Qwen3TtsSection) -> tuple[OptionSpec, ...]:

@@ -91,16 +91,23 @@ class Qwen3TtsTalker:
 
     def begin(self, slot: int, prefix: Prefix | None) -> int:
         voice = cast(VoicePrefix, prefix)
-        row = self._slot_rows.get(slot)
-        if row is None:
-            row = self._slot_rows[slot] = len(self._row_slots)
-            self._row_slots.append(slot)
+        row = self._row(slot)
         self._lengths[row] = self._made[row] = 0
         self._last[row], self._said[row] = 0, False
         self._speakers[row] = 0 if voice.speaker is None else voice.speaker
         if len(voice.rows):
             self._lengths[row] = self._from_prefix(row, voice)
         return int(self._lengths[row])
+
+    def _row(self, slot: int) -> int:
+        """A slot that has none yet, as in a measurement, gets the first one behind those in use."""
+        row = self._slot_rows.get(slot)
+        if row is None:
+            row = self._slot_rows[slot] = len(self._row_slots)
+            self._row_slots.append(slot)
+            self._lengths[row] = self._made[row] = self._last[row] = self._speakers[row] = 0
+            self._said[row] = False
+        return row
 
     def _from_prefix(self, row: int, voice: VoicePrefix) -> int:
         """Positions, copied from the kept row of this voice or computed."""
@@ -135,12 +142,8 @@ class Qwen3TtsTalker:
         self._row_slots.pop()
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int = 1) -> list[list[int]]:
-        """Slots that have not begun yet are put behind those in use."""
         for slot in slots:
-            if slot not in self._slot_rows:
-                self._slot_rows[slot] = len(self._row_slots)
-                self._row_slots.append(slot)
-                self._lengths[self._slot_rows[slot]] = 0
+            self._row(slot)
         place = {slot: at for at, slot in enumerate(slots)}
         useful = {self._slot_rows[slot]: slot for slot in [*others, *slots] if slot in self._slot_rows}
         spans = ranges([self._slot_rows[slot] for slot in slots], call_rows)
@@ -153,7 +156,7 @@ class Qwen3TtsTalker:
     def prefill(self, slots: IntArray, rows: IntArray, offsets: IntArray, lengths: IntArray) -> Pending[BoolArray]:
         is_finite = np.ones(len(slots), np.bool_)
         for number, slot in enumerate(slots.tolist()):
-            row = self._slot_rows[slot]
+            row = self._row(slot)
             self._lengths[row] = lengths[number]
             is_finite[number] = self._prefill_row(row, rows[offsets[number] : offsets[number + 1]])
         return Done(is_finite)
@@ -220,10 +223,10 @@ class Qwen3TtsTalker:
         drafted: Frames | None,
     ) -> Pending[Steps]:
         assert drafted is None, "this model verifies no drafts"
-        places = np.array([self._slot_rows[slot] for slot in slots.tolist()])
+        places = np.array([self._row(slot) for slot in slots.tolist()])
         self._lengths[places] = lengths
         first, last = int(places.min()), int(places.max()) + 1
-        self._write(places, rows[:, 0], cast(Sequence[DepthSampling], sampling), keys, first, last)
+        self._write(places, rows[:, 0], [_in_depth(how) for how in sampling], keys, first, last)
         self._calls.run(first, last)
         outputs = {
             name: np.array(self._outputs[name].read(first, last)[places - first])
@@ -275,3 +278,19 @@ class Qwen3TtsTalker:
 
     def keep(self, slots: IntArray, lengths: IntArray, frames: Frames) -> None:
         raise AssertionError("this model verifies no drafts")
+
+
+def _in_depth(how: Sampling) -> DepthSampling:
+    """Of a family that knows no depth, as measurements use it, the same for all codes."""
+    if isinstance(how, DepthSampling):
+        return how
+    return DepthSampling(
+        temperature=how.temperature,
+        top_k=how.top_k,
+        top_p=how.top_p,
+        repetition_penalty=how.repetition_penalty,
+        min_frames=how.min_frames,
+        inner_temperature=how.temperature,
+        inner_top_k=how.top_k,
+        inner_top_p=how.top_p,
+    )

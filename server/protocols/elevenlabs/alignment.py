@@ -57,6 +57,7 @@ class CharTimes:
     def __init__(self, text: str = "") -> None:
         self._text = text
         self._given = 0
+        self._timed = False  # a word's time was heard: a model that tells none has no alignment
         self.end_ms = 0  # of the last character given out
 
     def append(self, text: str) -> None:
@@ -65,6 +66,7 @@ class CharTimes:
     def spoken(self, words: Sequence[WordTime]) -> Span:
         """The characters up to the last of these words, and the white space behind it as far as it is known."""
         span = Span()
+        self._timed = self._timed or bool(words)
         for word in words:
             self._give_unspoken(span, word.start_char)
             start_ms = max(self.end_ms, round(1000 * word.start_s))
@@ -77,15 +79,16 @@ class CharTimes:
         return span
 
     def rest(self) -> Span:
-        """What was never spoken. Call when the utterance has ended."""
+        """What was never spoken. Call when the utterance has ended. Nothing where no word had a time."""
         span = Span()
-        self._give_unspoken(span, len(self._text))
+        if self._timed:
+            self._give_unspoken(span, len(self._text))
         return span
 
     def final_blank(self) -> Span:
         """A blank behind a text that has none: for clients that take a word only once a blank follows."""
         span = Span()
-        if self._text and not self._text[-1].isspace():
+        if self._timed and self._text and not self._text[-1].isspace():
             span.add(" ", self.end_ms, self.end_ms)
         return span
 

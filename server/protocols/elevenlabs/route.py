@@ -150,7 +150,8 @@ async def _timed_whole(speaking: EncodedSpeech, first: Audio, text: str) -> Asyn
             yield base64.b64encode(held[:even])
             held = held[even:]
     times = CharTimes(text)
-    alignment = json.dumps(_joined([times.spoken(words), times.rest()]).in_seconds()).encode()
+    span = _joined([times.spoken(words), times.rest()])
+    alignment = json.dumps(span.in_seconds() if span else None).encode()
     yield base64.b64encode(held) + b'", "alignment": ' + alignment + b', "normalized_alignment": ' + alignment + b"}"
 
 
