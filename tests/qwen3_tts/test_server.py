@@ -95,7 +95,11 @@ def test_nari(server: RunningServer, client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [({"voice": "nobody"}, "nobody"), ({"pitch": 3}, "pitch_semitones is not an option"), ({"input": "  "}, "input")],
+    [
+        ({"voice": "nobody"}, "nobody"),
+        ({"pitch_semitones": 3}, "pitch_semitones is not an option"),
+        ({"input": "  "}, "input"),
+    ],
 )
 def test_what_cannot_be_done_is_said(client: httpx.Client, asked: dict[str, object], said: str) -> None:
     answer = client.post("/v1/audio/speech", json={"input": TEXT, "voice": "serena", **asked})
