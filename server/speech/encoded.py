@@ -17,14 +17,14 @@ from server.speech.events import Audio, SpeechEvent
 from server.speech.pronunciations import Chosen
 from server.speech.resume import Resume
 from server.speech.transcript import Position
+from server.speech.service import SpeechService
 from server.speech.utterance import Utterance
-from server.state import State
 
 
 class EncodedSpeech:
     def __init__(
         self,
-        state: State,
+        state: SpeechService,
         *,
         protocol: Protocol,
         casting: Casting,

@@ -42,14 +42,14 @@ from server.speech.events import Audio, SpeechEvent
 from server.speech.identity import utterance_id
 from server.speech.pronunciations import Chosen
 from server.speech.resume import Resume, Skip
+from server.speech.service import SpeechService
 from server.speech.transcript import Position, Transcript
-from server.state import State
 
 
 class Utterance:
     def __init__(
         self,
-        state: State,
+        state: SpeechService,
         *,
         protocol: Protocol,
         casting: Casting,

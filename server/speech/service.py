@@ -1,0 +1,32 @@
+"""What an utterance needs of the server, and no more: engine, limits, metrics and time. The application provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from server.engine.client import EngineClient
+from server.metrics import Metrics
+from server.settings import Settings
+from server.shutdown import Live
+
+
+class SpeechService(Protocol):
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def engine(self) -> EngineClient: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
+
+    @property
+    def clock(self) -> Callable[[], float]: ...
+
+    @property
+    def live(self) -> Live: ...
+
+    def check_length(self, characters: int, param: str) -> None:
+        """Raises ApiError beyond the limit of one utterance."""
+        ...
