@@ -94,6 +94,7 @@ sanitize: .venv-dev/ready $(SANITIZED)
 lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/python tests/contracts/words.py
 
 # The pages of docs/ that follow from the code; a test compares them.
 docs: .venv-dev/ready

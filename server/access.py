@@ -1,4 +1,4 @@
-"""Who may speak and how much: API keys, origins of web pages, quotas by key.
+"""Access and quotas: API keys, origins of web pages, quotas by key.
 
 Keys come from the environment or a file and are compared by digest in constant time, always against all of them. The
 file is read again when it has changed; one that cannot be read, or has an error in it, leaves the keys as they were.
@@ -73,7 +73,7 @@ _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 
 def current_caller() -> Caller | None:
-    """Who makes this request; None where no keys are configured."""
+    """The caller of this request; None where no keys are configured."""
     return _caller.get()
 
 
@@ -126,7 +126,7 @@ class Access:
         return next((digest for digest, one in self._callers.items() if one is current_caller()), None)
 
     def enter(self, holds: Callable[[bytes], bool]) -> bool:
-        """The caller whose secret `holds` is taken for this request's. Returns whether there is one; all are tried."""
+        """Makes the caller with a secret that `holds` this request's. Returns whether there is one; all are tried."""
         self._refresh()
         found = [caller for secret, caller in self._callers.items() if holds(secret)]
         if found:

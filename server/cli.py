@@ -144,17 +144,17 @@ def say(
                 sample_rate_hz=spoken_rate_hz(rate),
             )
             engine = load_engine(loaded)
-            said = saying.say(engine, submit, text, speed=speed, rate_hz=rate)
+            spoken = saying.say(engine, submit, text, speed=speed, rate_hz=rate)
             engine.close()
             if file is not None:
-                file.write(said.wav)
+                file.write(spoken.wav)
         if player is not None:
-            saying.play(player, said.wav)
+            saying.play(player, spoken.wav)
     except (ParlandoError, ValueError) as error:
         _stop(error)
     where = f", {output}" if output else ""
-    rtf = f"{said.spent_s / said.audio_s:.3f}" if said.audio_s else "-"
-    line = f"{said.audio_s:.2f} s of {chosen}, TTFA {1000 * said.first_s:.1f} ms, RTF {rtf}, seed {seed}{where}"
+    rtf = f"{spoken.spent_s / spoken.audio_s:.3f}" if spoken.audio_s else "-"
+    line = f"{spoken.audio_s:.2f} s of {chosen}, TTFA {1000 * spoken.first_s:.1f} ms, RTF {rtf}, seed {seed}{where}"
     out.print(line, soft_wrap=True)
 
 

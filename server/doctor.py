@@ -77,7 +77,7 @@ def _installed() -> Iterator[str]:
 
 
 def _voice(settings: Settings) -> Iterator[Finding]:
-    """The bundle, then a word spoken with it: nothing else tells whose kernels run."""
+    """The bundle, then a word spoken with it: nothing else tells which kernels run."""
     try:
         bundle = open_bundle(settings.bundle)
         voices = ", ".join(voice.id for voice in bundle.voices)
@@ -106,5 +106,5 @@ def _port(settings: Settings) -> Finding:
     try:
         listen(settings.host, settings.port).close()
     except OSError as error:
-        return Finding(what="port", found="not to be had", remedy=f"{error}; give another by PARLANDO_PORT or --port")
+        return Finding(what="port", found="not available", remedy=f"{error}; give another by PARLANDO_PORT or --port")
     return Finding(what="port", found=f"{where} is free")

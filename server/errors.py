@@ -35,7 +35,7 @@ _INVALID, _AUTHENTICATION, _PERMISSION = "invalid_request_error", "authenticatio
 _RATE, _SERVER = "rate_limit_error", "server_error"
 E = ErrorKind
 KINDS: Final[dict[str, ErrorKind]] = {
-    # what was asked for
+    # the request
     "invalid_request": E(400, _INVALID, "the request does not fit its protocol or state"),
     "invalid_parameter": E(400, _INVALID, "a field is unknown or its value is not allowed"),
     "unknown_voice": E(400, _INVALID, "no such voice", elevenlabs=(404, "voice_not_found")),
@@ -58,7 +58,7 @@ KINDS: Final[dict[str, ErrorKind]] = {
     "empty_input": E(400, _INVALID, "the text ended before any came (nari.speech.v1)"),
     "invalid_signature": E(401, _AUTHENTICATION, "the signed URL was changed or has expired"),
     "range_not_satisfiable": E(416, _INVALID, "the audio has no byte of the range"),
-    # how it came
+    # the transport
     "invalid_message": E(400, _INVALID, "a message is not JSON", close=1007),
     "unsupported_data": E(400, _INVALID, "a message is binary", close=1003, nari="invalid_request"),
     "message_too_big": E(
@@ -82,7 +82,7 @@ KINDS: Final[dict[str, ErrorKind]] = {
     "upgrade_required": E(426, _INVALID, "the path is a WebSocket"),
     "not_found": E(404, _INVALID, "no such path"),
     "method_not_allowed": E(405, _INVALID, "the path has other methods"),
-    # who asked
+    # the client
     "invalid_api_key": E(401, _AUTHENTICATION, "the API key is missing or wrong", close=1008),
     "origin_not_allowed": E(403, _PERMISSION, "a web page of another origin", close=1008),
     "host_not_allowed": E(421, _PERMISSION, "the server does not answer under this name", close=1008),
@@ -90,7 +90,7 @@ KINDS: Final[dict[str, ErrorKind]] = {
     "quota_exceeded": E(429, _RATE, "the key's or address's quota is used up", outcome="shed"),
     "too_many_contexts": E(429, _RATE, "too many utterances on one WebSocket"),
     "too_many_input_events": E(429, _RATE, "too many appends (nari.speech.v1)"),
-    # how the server is
+    # the server
     "overloaded": E(
         503,
         _SERVER,

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics. Buckets are chosen by hand around what a listener notices.
+"""Metrics for Prometheus. Buckets are chosen by hand around what a listener notices.
 
 Labels are bounded: protocol, outcome, close code; never a voice, a text or a key. Every series is there from the start,
 at 0: `rate()` misses the first event of one that begins with it.
@@ -39,19 +39,25 @@ class Metrics:
         self._engine = _EngineFigures()
         self.registry.register(self._engine)
 
-        self.requests = self._counter("requests", "Utterances by how they ended", "protocol", "outcome")
+        self.requests = self._counter("requests", "Utterances by protocol and outcome", "protocol", "outcome")
         self.audio_s = self._counter("audio_seconds", "Seconds of audio sent")
-        self.underruns = self._counter("stream_underruns", "Times a stream's lead fell below zero")
-        self.underrun_s = self._counter("underrun_seconds", "Seconds that listeners were dry")
-        self.refusals = self._counter("refusals", "Requests refused before they became utterances", "code")
-        self.ws_closed = self._counter("ws_closed", "WebSockets closed by the server", "code")
-        self.engine_restarts = self._gauge("engine_restarts", "Times the engine was started again")
+        self.underruns = self._counter("stream_underruns", "Underruns: times a stream's lead fell below zero")
+        self.underrun_s = self._counter("underrun_seconds", "Seconds of underrun")
+        self.refusals = self._counter(
+            "refusals", "Requests rejected before an utterance was opened, by error code", "code"
+        )
+        self.ws_closed = self._counter("ws_closed", "WebSockets closed by the server, by close code", "code")
+        self.engine_restarts = self._gauge("engine_restarts", "Restarts of the engine")
         self.streams = self._gauge("streams_active", "Utterances in progress")
-        self.sockets = self._gauge("ws_open", "WebSockets open")
+        self.sockets = self._gauge("ws_open", "Open WebSockets")
         self.engine_up = self._gauge("engine_up", "1 while the engine is warm and ready")
-        self.draining = self._gauge("draining", "1 from SIGTERM on: finishes what lives, begins nothing new")
-        self.draft_tolerance = self._gauge("spec_tolerance", "Levels by which a kept guess may miss; 0 is exact")
-        self.engine_info = self._gauge("engine_info", "What is served", "bundle", "version", "digest")
+        self.draining = self._gauge(
+            "draining", "1 while draining: utterances in progress finish, new ones are rejected"
+        )
+        self.draft_tolerance = self._gauge("spec_tolerance", "Levels by which an accepted draft may differ; 0 is exact")
+        self.engine_info = self._gauge(
+            "engine_info", "Bundle, version and digest that are served", "bundle", "version", "digest"
+        )
 
         self.ttfa_s = self._histogram(
             "time_to_first_audio_seconds",
@@ -65,18 +71,22 @@ class Metrics:
             _FIRST_AUDIO_S,
             "protocol",
         )
-        self.queue_s = self._histogram("request_queue_seconds", "Submitted to the first model step", _QUEUE_S)
-        self.inter_chunk_s = self._histogram("inter_chunk_seconds", "Between two chunks of a stream", _INTER_CHUNK_S)
+        self.queue_s = self._histogram("request_queue_seconds", "Time from submit to the first decode step", _QUEUE_S)
+        self.inter_chunk_s = self._histogram(
+            "inter_chunk_seconds", "Time between two chunks of a stream", _INTER_CHUNK_S
+        )
         self.rtf = self._histogram(
             "real_time_factor",
-            "First text to last audio, waits for text left out, by seconds of audio",
+            "Time from first text to last audio, less time starved of text, by seconds of audio",
             _REAL_TIME_FACTOR,
         )
         self.lead_s = self._histogram(
-            "playback_lead_seconds", "Audio sent ahead of its playing, at each chunk", _LEAD_S
+            "playback_lead_seconds", "Playback lead at each chunk: audio sent and not yet played", _LEAD_S
         )
-        self.send_blocked_s = self._histogram("send_blocked_seconds", "Sends that waited for a slow reader", _BLOCKED_S)
-        self.e2e_s = self._histogram("end_to_end_seconds", "First text to last audio", _E2E_S, "protocol")
+        self.send_blocked_s = self._histogram(
+            "send_blocked_seconds", "Duration of sends that were blocked by a slow reader", _BLOCKED_S
+        )
+        self.e2e_s = self._histogram("end_to_end_seconds", "Time from first text to last audio", _E2E_S, "protocol")
 
         for labels in product(get_args(Protocol), get_args(Outcome)):
             self.requests.labels(*labels)
@@ -125,24 +135,24 @@ class _EngineFigures(Collector):
         for name, says, value in (
             ("requests_running", "Sequences holding a slot", stats.running),
             ("requests_waiting", "Sequences waiting for a slot", stats.waiting),
-            ("slots", "Slots in all", stats.slots),
-            ("capacity_streams", "Streams that this machine can keep at real time", stats.capacity),
-            ("capacity_streams_left", "Of them, not in use", stats.streams_left),
-            ("predicted_first_audio_seconds", "Time to first audio of one more stream", stats.predicted_ttfa_s),
+            ("slots", "Total number of slots", stats.slots),
+            ("capacity_streams", "Streams that this machine sustains in real time", stats.capacity),
+            ("capacity_streams_left", "Streams that would be admitted now", stats.streams_left),
+            ("predicted_first_audio_seconds", "Predicted TTFA of the next stream", stats.predicted_ttfa_s),
             (
                 "own_kernels",
-                "1: LM and vocoder run on our kernels; 0: in part or all on the runtime's",
+                "1 when LM and vocoder run on parlando's kernels, 0 when any part runs on ONNX Runtime's",
                 int("the runtime's" not in stats.kernels),
             ),
         ):
             yield GaugeMetricFamily(f"tts_{name}", says, value=value)
-        busy = CounterMetricFamily("tts_engine_busy_seconds", "Seconds spent computing", labels=["stage"])
+        busy = CounterMetricFamily("tts_engine_busy_seconds", "Seconds of computing, by stage", labels=["stage"])
         busy.add_metric(["lm"], stats.lm_busy_s)
         busy.add_metric(["vocoder"], stats.vocoder_busy_s)
         yield busy
-        yield CounterMetricFamily("tts_engine_lm_steps", "Speech model steps", value=stats.lm_steps)
-        guards = CounterMetricFamily("tts_guards", "Utterances that a guard had to repair or end", labels=["guard"])
-        events = CounterMetricFamily("tts_engine_events", "The engine's other counts", labels=["event"])
+        yield CounterMetricFamily("tts_engine_lm_steps", "Decode steps of the speech model", value=stats.lm_steps)
+        guards = CounterMetricFamily("tts_guards", "Utterances that a guard repaired or ended", labels=["guard"])
+        events = CounterMetricFamily("tts_engine_events", "Other counters of the engine", labels=["event"])
         for name, count in sorted(stats.counters.items()):
             if name.startswith("guard_"):
                 guards.add_metric([name.removeprefix("guard_")], count)
@@ -151,16 +161,20 @@ class _EngineFigures(Collector):
         yield guards
         yield events
         proposed, accepted = (stats.counters.get(f"drafts_{what}", 0) for what in ("proposed", "accepted"))
-        yield CounterMetricFamily("tts_spec_draft_tokens", "Codes guessed by the drafter", value=proposed)
-        yield CounterMetricFamily("tts_spec_accepted_tokens", "Of them, kept and the very pick", value=accepted)
+        yield CounterMetricFamily("tts_spec_draft_tokens", "Draft tokens proposed", value=proposed)
+        yield CounterMetricFamily(
+            "tts_spec_accepted_tokens", "Draft tokens accepted as equal to the sampled token", value=accepted
+        )
         tolerated = stats.counters.get("drafts_tolerated", 0)
-        yield CounterMetricFamily("tts_spec_tolerated_tokens", "Of them, kept and only near the pick", value=tolerated)
+        yield CounterMetricFamily(
+            "tts_spec_tolerated_tokens", "Draft tokens accepted within the tolerance", value=tolerated
+        )
         yield from _histograms(stats.tallies)
 
 
 def _histograms(tallies: dict[str, Tally]) -> Iterator[Metric]:
-    batch = HistogramMetricFamily("tts_batch_size", "Streams in one call of the speech model", labels=[])
-    steps = HistogramMetricFamily("tts_engine_step_seconds", "One step of a stage", labels=["stage"])
+    batch = HistogramMetricFamily("tts_batch_size", "Streams in one batch of the speech model", labels=[])
+    steps = HistogramMetricFamily("tts_engine_step_seconds", "Duration of one step, by stage", labels=["stage"])
     for name, tally in tallies.items():
         if name == "batch_rows":
             batch.add_metric([], *_cumulative(tally))

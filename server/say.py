@@ -42,14 +42,14 @@ class CannotPlay(ParlandoError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Spoken:
     wav: bytes
     audio_s: float
     first_s: float  # from the text to the first sound
     spent_s: float
 
 
-def say(engine: Engine, submit: Submit, text: str, *, speed: float, rate_hz: int) -> Said:
+def say(engine: Engine, submit: Submit, text: str, *, speed: float, rate_hz: int) -> Spoken:
     """As the server speaks it; `rate_hz` and `speed` may lie beyond what the speech model makes by itself."""
     speak(engine, "Warm up.")
     option = engine.model.spec.option("speed")
@@ -65,7 +65,7 @@ def say(engine: Engine, submit: Submit, text: str, *, speed: float, rate_hz: int
     parts.append(stretch.feed(resampler.feed(b"", last=True), last=True))
     spent_s = time.perf_counter() - started_s
     pcm = b"".join(parts)
-    return Said(
+    return Spoken(
         wav=wav_header(rate_hz, len(pcm)) + pcm, audio_s=len(pcm) / 2 / rate_hz, first_s=first_s, spent_s=spent_s
     )
 

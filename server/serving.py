@@ -124,7 +124,8 @@ def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.C
         access_log=False,
         http=http,  # type: ignore[arg-type]
         ws=partial(WsProtocol, idle_connections=idle_connections),  # type: ignore[arg-type]
-        ws_max_size=8 * settings.max_message_bytes,  # ours is smaller and says so before the close
+        ws_max_size=8
+        * settings.max_message_bytes,  # `max_message_bytes` is smaller and sends an error before the close
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_S,
         ws_ping_timeout=_PING_S,

@@ -15,7 +15,7 @@ class WatchedFile:
         self._clock, self._looked_s, self._known = clock, clock(), self._stamp()
 
     def has_changed(self) -> bool:
-        """Since the last call that said so; at most one look a second. A file that is missing has not changed."""
+        """Since the last call that returned True; at most one look a second. A file that is missing has not changed."""
         now = self._clock()
         if now - self._looked_s < _LOOK_EVERY_S:
             return False

@@ -1,4 +1,4 @@
-"""The formats by name: OpenAI's `response_format` with ours, ElevenLabs' `output_format`, and the encoder of each."""
+"""Formats by name: OpenAI's `response_format` and extensions, ElevenLabs' `output_format`, and their encoders."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Rates that the vocoder does not speak itself, through soxr.
 
 soxr dithers 16-bit output, and its dither depends on how the input was cut. So it works in float here, and rounding
-to 16 bits is ours: streamed and whole are the same bytes.
+to 16 bits happens here: streamed and whole are the same bytes.
 """
 
 from __future__ import annotations

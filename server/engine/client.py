@@ -1,8 +1,8 @@
-"""The server's side of the engine: many streams over one link, and a supervised life.
+"""The server's side of the engine: many streams over one link, supervised.
 
 The engine is started, warmed with a first utterance, and only then `ready`. When it dies, hangs or gives up, every
 open stream hears `Failed` at once, readiness turns red, and a new one is started and warmed. A fault of one stream
-makes the engine prove itself with another utterance: one that no longer speaks is replaced.
+triggers a probe utterance: an engine that fails it is replaced.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class EngineClient:
         self._streams: dict[str, EngineStream] = {}
         self._link: EngineLink | None = None
         self._ready = asyncio.Event()
-        self._probe_due = asyncio.Event()  # a stream has failed; nobody knows yet whether others will
-        self._probe_id = ""  # the last stream that nobody hears
-        self._probes = 0  # how often
+        self._probe_due = asyncio.Event()  # a stream has failed: find out whether others would
+        self._probe_id = ""  # request id of the last probe
+        self._probes = 0  # probes so far
         self._supervisor: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
-        """A first utterance has come out of this life of the engine."""
+        """The warm-up utterance of this engine has been synthesized."""
         return self._ready.is_set()
 
     @property
@@ -71,7 +71,7 @@ class EngineClient:
         await self._ready.wait()
 
     def start(self) -> None:
-        """Begins the supervised life; `wait_ready` tells when it can be used."""
+        """Starts the engine and its supervision; `wait_ready` tells when it can be used."""
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def close(self) -> None:
@@ -137,7 +137,7 @@ class EngineClient:
                         await self._probe()
             except* (EngineLost, OSError) as lost:
                 log.error("engine_lost", reason=str(lost.exceptions[0]), streams=len(self._streams))
-            except* Exception:  # ours; the server lives on, and so must the engine
+            except* Exception:  # a bug of the client's; the server goes on, and so must the engine
                 log.exception("engine_lost", streams=len(self._streams))
             finally:
                 await self._lost()
@@ -145,7 +145,7 @@ class EngineClient:
             await asyncio.sleep(_RESTART_DELAYS_S[min(quick_deaths, len(_RESTART_DELAYS_S) - 1)])
 
     async def _probe(self) -> None:
-        """An utterance for nobody. The first one pays for lazy pages and kernels, so that no listener does."""
+        """Synthesizes a discarded utterance. The first one also warms up lazy pages and kernels."""
         self._probes += 1
         self._probe_id = f"warm-up-{self._probes}"
         submit = Submit(request_id=self._probe_id, voice=self._voice, seed=0)
@@ -162,7 +162,7 @@ class EngineClient:
             raise EngineLost(f"the warm-up failed: {event.code}: {event.message}")
 
     async def _lost(self) -> None:
-        """Red at once, before anything is waited for."""
+        """Not ready at once, before anything is awaited."""
         self._ready.clear()
         self._probe_due.clear()
         self.restarts += 1

@@ -31,7 +31,7 @@ Worker = Callable[[socket.socket, Path | None, EngineConfig], None]
 
 
 class EngineLost(Exception):
-    """The engine died, hangs or said that it cannot go on."""
+    """The engine exited, hangs or reported a fault."""
 
 
 class EngineLink:

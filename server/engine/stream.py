@@ -62,7 +62,7 @@ class EngineStream:
         self._send(EndText(request_id=self.request_id))
 
     def deprioritize(self) -> None:
-        """Whoever else speaks goes first from here on."""
+        """All other streams are scheduled first from here on."""
         self._send(StandBack(request_id=self.request_id))
 
     def cancel(self) -> None:

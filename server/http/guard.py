@@ -1,7 +1,7 @@
 """What every HTTP request must keep to, whatever its route: size and time of its body, and time to be read.
 
-It watches for the client's leaving from the last byte of the body on, so that a request whose client is gone ends at
-once, before its first audio too. It notes when the request's first bytes came, for the route's TTFA clock. It knows no
+It watches for a disconnect from the last byte of the body on, so that an abandoned request ends at once, even before
+its first audio. It notes when the request's first bytes came, for the route's TTFA clock. It knows no
 route and no protocol.
 """
 
@@ -55,9 +55,9 @@ class _Exchange:
     async def body(self, scope: Scope) -> bytes | None:
         """The whole body; None when the client left before it was whole."""
         limit, within_s = self._settings.max_body_bytes, self._settings.body_timeout_s
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        if said.isdigit() and int(said) > limit:
-            raise _too_big(int(said), limit)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > limit:
+            raise _too_big(int(length), limit)
         parts, size = [], 0
         try:
             async with asyncio.timeout(within_s):

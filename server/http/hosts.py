@@ -1,7 +1,8 @@
 """Under which names the server answers: `ALLOWED_HOSTS`.
 
 A web page can make its own name point at this machine (DNS rebinding); the browser then takes us for that page's
-server, and only the name in the request tells. Addresses pass always: no one else's page has an address of ours.
+server, and only the name in the request tells. Addresses always pass: no foreign page is served from an address of
+this machine.
 """
 
 from __future__ import annotations

@@ -22,4 +22,4 @@ def _given(value: Any) -> Any:
 
 def _no_number(name: str) -> None:
     """Python's reader knows more numbers than JSON does."""
-    raise ValueError(f"{name} is no number of JSON's")
+    raise ValueError(f"{name} is not a JSON number")

@@ -19,7 +19,7 @@ _REFUSALS = {
     421: "the server does not answer under this name",
     422: "the form is wrong (ElevenLabs' dialect)",
     429: "the key's quota is used up; see Retry-After",
-    500: "a fault of the server's",
+    500: "internal server error",
     503: "full, starting or stopping; see Retry-After",
 }
 

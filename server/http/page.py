@@ -1,4 +1,4 @@
-"""The page at `/` for people who try the server, the API reference at `/docs`, and the files that they are made of.
+"""The page at `/` to try the server, the API reference at `/docs`, and the files that they are made of.
 
 The files are package data, read once. The browser is told to load nothing from anywhere else. A page needs no key: the
 protocol that it speaks asks for one.
@@ -21,7 +21,7 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")  # what may stand in a header of ours
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")  # what is safe in a response header
 
 
 @router.api_route("/", methods=["GET", "HEAD"])

@@ -1,7 +1,7 @@
 """One WebSocket: reads with the time the bytes came, writes whole messages one at a time and within a deadline.
 
-It knows no protocol. Whoever uses it gets `Closed` once the connection is over, whoever ended it and at whatever
-moment; after a close nothing is written. What waits for a slow reader can be taken back: the web server waits for room
+It knows no protocol. Every call raises `Closed` once the connection is over, whichever side ended it; after a close
+nothing is written. What waits for a slow reader can be taken back: the web server waits for room
 before it writes a message, never in the middle of one.
 """
 
@@ -33,7 +33,7 @@ class Received:
 
 
 class Withdrawn(Exception):
-    """It was taken back while it waited for room."""
+    """Withdrawn while it waited for room."""
 
 
 class Outgoing:
@@ -50,7 +50,7 @@ class Outgoing:
         self.withdrawn = True
 
     async def write(self, writing: Coroutine[Any, Any, None], within_s: float) -> None:
-        """Raises Withdrawn, or TimeoutError when nobody read for so long."""
+        """Raises Withdrawn, or TimeoutError when the client read nothing for so long."""
         writer = self._writer = asyncio.current_task()
         assert writer is not None
         others = writer.cancelling()
@@ -99,7 +99,7 @@ class WebSocketChannel:
         return Received(text=text, received_s=received_s)
 
     async def _next_message(self, idle_s: float) -> dict[str, object]:
-        """Idle is a socket on which neither side has said anything for `idle_s`."""
+        """A socket is idle when neither side has sent anything for `idle_s`."""
         receiving = asyncio.ensure_future(self._socket.receive())
         try:
             left_s = idle_s
@@ -155,7 +155,7 @@ class WebSocketChannel:
         self._active_s = max(self._active_s, self._state.clock() + lead_s)
 
     async def _serialized(self, write: Callable[[], Awaitable[bool]]) -> bool:
-        """Whoever loses its turn to a close waits for it: the first to raise ends the connection's other tasks."""
+        """One write at a time. A write behind the decision to close waits for the close, then raises Closed."""
         async with self._writing:
             written = False if self._leaving else await write()
         if self._leaving:

@@ -1,4 +1,4 @@
-"""The door of every WebSocket: accept, find out who speaks, serve, and tell a refusal in the protocol's own words."""
+"""The life of every WebSocket: accept, authenticate, serve, and report an error in the protocol's own form."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def serve_websocket(
     *,
     subprotocol: str | None = None,
 ) -> None:
-    """`connect` may raise ApiError: who calls may not, or asks for what there is not."""
+    """`connect` may raise ApiError: no access, or a bad request."""
     state = state_of(socket)
     await socket.accept(subprotocol=subprotocol)
     channel = WebSocketChannel(socket, state)

@@ -1,4 +1,4 @@
-"""Whose a stored dictionary is, and how many each client may keep.
+"""Owners of stored dictionaries, and how many each client may keep.
 
 The folder's files are the operator's; what clients add is noted in `.added.json` beside them. A key owns what it adds;
 without keys an address does, and all addresses together may fill only their share, in which what has not been asked

@@ -189,7 +189,9 @@ class Dictionaries:
             store.get(name)  # raises, and says what there is
         if not owners.owns(owner, name):
             whose = "another client's" if owners.is_added(name) else "the operator's"
-            raise ApiError("read_only", f"dictionary {name!r} is {whose}; who added one may remove it", param="id")
+            raise ApiError(
+                "read_only", f"dictionary {name!r} is {whose}; only the client that added one may remove it", param="id"
+            )
         was = self._listed(name, self._kept(name).version)
         with _written():
             store.remove(name)

@@ -1,8 +1,8 @@
 """One utterance as every protocol sees it: text in as it comes, audio and word times out, cancel with position.
 
-It holds the engine's stream, the seed, the resampler and the stretch, the transcript, deadlines and the books. It knows
-no socket and no protocol. All times are the listener's: behind resampling and stretching. `next` gives events until
-the last one; nothing comes after that.
+It holds the engine's stream, the seed, the resampler and the stretch, the transcript, deadlines and the accounting. It
+knows no socket and no protocol. All times are the listener's: behind resampling and stretching. `next` gives events
+until the last one; nothing comes after that.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class Utterance:
         self._stream.deprioritize()
 
     def cancel(self, played_s: float | None = None) -> None:
-        """Stops now; `Cancelled` comes next unless the last event has been taken. `position` then stays."""
+        """Stops now; `Cancelled` comes next unless the last event has been taken. `position` is then fixed."""
         if self._cancelled_s is None:
             self._cancelled_s, self._played_s = self._clock(), played_s
             self._stream.cancel()

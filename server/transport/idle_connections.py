@@ -1,4 +1,4 @@
-"""Connections that wait: for a request, or for the client's part of a close. When there are too many the oldest leaves.
+"""Connections that wait: for a request, or for the client's part of a close. When there are too many the oldest closes.
 
 Only they may be cut to make room; a connection that is being answered is never in here. So a crowd of silent
 connections keeps neither callers nor health checks out.

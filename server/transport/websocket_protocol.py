@@ -1,6 +1,6 @@
 """A WebSocket's frames: uvicorn's, with bounds on those that carry nothing.
 
-Pings, pongs and continuations are answered or kept below every protocol of ours, so a flood of them is met here: a
+Pings, pongs and continuations are answered or kept below every speech protocol, so a flood of them is handled here: a
 socket that sends more than its share is closed with a reason. Messages need no bound: they wait for their reader.
 """
 

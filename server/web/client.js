@@ -92,7 +92,7 @@ export class SpeechClient {
   #refused({ code, message, context, retry_after_s }) {
     const error = new SpeechError(code, message, retry_after_s ?? null);
     if (context === undefined) {
-      this.#fail(error); // about the connection; an idle one that is closed concerns nobody
+      this.#fail(error); // about the connection; an idle one that is closed concerns no utterance
       return;
     }
     const listener = this.#utterances.get(context);

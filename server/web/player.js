@@ -45,7 +45,7 @@ export class Player {
     this.#node.port.postMessage({ type: "audio", utterance: this.#utterance, pcm }, [pcm]);
   }
 
-  // All that can be said so far is here: silence from now on is nobody's fault.
+  // All that can be spoken so far is here: silence from now on is no fault.
   waiting() {
     this.#post("waiting");
   }

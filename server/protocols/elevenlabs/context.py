@@ -148,7 +148,7 @@ class Context:
                 case Cancelled():
                     return
                 case Failed(code=code):
-                    # A text of signs that nobody speaks is silence to these clients, not a fault.
+                    # A text of unspeakable signs is silence to these clients, not a fault.
                     if code != "unspeakable_text":
                         self.failure = ApiError.of(event)
                     return

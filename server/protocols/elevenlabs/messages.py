@@ -54,7 +54,7 @@ class TextBody(_Lenient):
 
 
 class Query(_Lenient):
-    """Of all endpoints; `seed` on a WebSocket is ours."""
+    """Of all endpoints; `seed` on a WebSocket is an extension."""
 
     output_format: str = Field(ELEVEN_DEFAULT, json_schema_extra={"enum": list(ELEVEN_FORMATS)})
     model_id: str | None = None

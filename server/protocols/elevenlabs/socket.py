@@ -84,7 +84,7 @@ class _Connection:
         except ApiError as error:
             self._state.refused(error)
             if not self._multi and not any(context.has_text for context in self._contexts.values()):
-                await refuse(self._channel, error)  # its one utterance would begin as nobody asked
+                await refuse(self._channel, error)  # its one utterance would not begin as asked
             await self._tell(error, message.context_id if message is not None else None)
 
     def _take_single(self, message: ClientMessage, chosen: Chosen, received_s: float, group: asyncio.TaskGroup) -> None:

@@ -1,8 +1,8 @@
 """What `instructions` means here: the pace it asks for, and nothing else.
 
-OpenAI's models take a free description of how to speak. Ours obey words about pace ("speak slowly", "very fast") and
-pass over everything else without complaint, since agents send the same instructions to every provider. A word behind a
-negation in the same clause does not count. The pace multiplies `speed`.
+OpenAI's models take a free description of how to speak. This voice follows words about pace ("speak slowly", "very
+fast") and ignores everything else without complaint, since agents send the same instructions to every provider. A word
+behind a negation in the same clause does not count. The pace multiplies `speed`.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ class VoiceRef(BaseModel):
 
 
 class SpeechBody(BaseModel):
-    """Ours are `timbre`, `pitch_semitones`, `seed`, `sample_rate`, `temperature`, `pronunciations`, `leading_silence`,
-    `stream` (false: one answer of known length), and the formats that OpenAI does not name."""
+    """Extensions: `timbre`, `pitch_semitones`, `seed`, `sample_rate`, `temperature`, `pronunciations`,
+    `leading_silence`, `stream` (false: one answer of known length), and the formats that OpenAI does not name."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -1,7 +1,7 @@
 """URLs that speak without a header: for `<audio src>`, which can send no key.
 
 A signature is an HMAC-SHA256, keyed by the SHA-256 of an API key, over all other parameters in order. It binds what is
-said and until when, needs no state, and ends with the key. Without one a page may only play from its own host.
+spoken and until when, needs no state, and ends with the key. Without one a page may only play from its own host.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class ParlandoConnection:
         self._contexts: dict[str | None, _Context] = {}  # by name; those that may still be written to
         self._speakers: set[asyncio.Task[None]] = set()  # those that may still write
         self._speakers_by_name: dict[str | None, asyncio.Task[None]] = {}  # the last of each name
-        self._heard: str | None = None  # whose audio the binary messages are
+        self._heard: str | None = None  # the context of the binary messages
 
     async def run(self) -> None:
         try:

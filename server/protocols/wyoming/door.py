@@ -1,4 +1,4 @@
-"""Wyoming's listening port, beside the web server: who may speak, and how every connection ends.
+"""Wyoming's listening port, beside the web server: access, and the end of every connection.
 
 The protocol carries no key. Where keys are configured, the operator names the one on whose account Wyoming's clients
 speak; its quota then holds for all of them together.

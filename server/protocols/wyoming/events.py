@@ -2,7 +2,7 @@
 
     {"type": "synthesize", "data_length": 18}\\n   {"text": "Hello."}   payload
 
-Reads are bounded in size and time, writes in time. Whoever uses it gets `Closed` once the connection is over.
+Reads are bounded in size and time, writes in time. Every call raises `Closed` once the connection is over.
 """
 
 from __future__ import annotations
