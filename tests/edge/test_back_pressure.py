@@ -52,7 +52,7 @@ class Stepping:
 
     def stats(self) -> EngineStats:
         return EngineStats(
-            running=1, waiting=0, slots=1, kv_blocks_used=0, kv_blocks_total=1, lm_steps=0, lm_busy_s=0.0,
+            running=1, waiting=0, slots=1, lm_steps=0, lm_busy_s=0.0,
             vocoder_busy_s=0.0, capacity=1, streams_left=0, predicted_ttfa_s=0.0, counters={}, tallies={},
         )  # fmt: skip
 
