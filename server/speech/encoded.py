@@ -16,8 +16,8 @@ from server.metrics import Protocol
 from server.speech.events import Audio, SpeechEvent
 from server.speech.pronunciations import Chosen
 from server.speech.resume import Resume
-from server.speech.transcript import Position
 from server.speech.service import SpeechService
+from server.speech.transcript import Position
 from server.speech.utterance import Utterance
 
 
