@@ -17,6 +17,7 @@ from server.protocols.elevenlabs import errors as elevenlabs_errors
 from server.protocols.elevenlabs import route as elevenlabs_route
 from server.protocols.elevenlabs import socket as elevenlabs_socket
 from server.protocols.openai import route as openai_route
+from server.protocols.realtime import socket as realtime_socket
 from server.routing import catalogue, speech_socket
 
 
@@ -39,4 +40,5 @@ ROUTERS = (
     elevenlabs_dictionaries.router,
     deepgram_route.router,
     cartesia_route.router,
+    realtime_socket.router,
 )

@@ -91,6 +91,10 @@ class EncodedSpeech:
         """Where it stands, or was cancelled."""
         return self._utterance.position
 
+    def heard_by(self, played_s: float) -> str:
+        """The text up to the last word that had ended by then."""
+        return self._utterance.transcript.split(played_s)[0]
+
     @property
     def headers(self) -> dict[str, str]:
         """For an HTTP answer whose text is complete."""

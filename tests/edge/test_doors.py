@@ -123,8 +123,23 @@ def cartesia_speech(server: DoorServer, pieces: Sequence[str]) -> bytes:
         return ear.pcm
 
 
+def realtime_say(socket: ClientConnection, *pieces: str) -> JsonEar:
+    for piece in pieces:
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": piece}]}
+        say(socket, type="conversation.item.create", item=item)
+    say(socket, type="response.create")
+    return JsonEar(socket, "response.output_audio.delta", "delta")
+
+
+def realtime_speech(server: DoorServer, pieces: Sequence[str]) -> bytes:
+    with dial_path(server, "/v1/realtime") as socket:
+        ear = realtime_say(socket, *pieces)
+        ear.hear_out("response.done")
+        return ear.pcm
+
+
 Speech = Callable[[DoorServer, Sequence[str]], bytes]
-SPEECHES: list[Speech] = [wyoming_speech, deepgram_v1_speech, deepgram_v2_speech, cartesia_speech]
+SPEECHES: list[Speech] = [wyoming_speech, deepgram_v1_speech, deepgram_v2_speech, cartesia_speech, realtime_speech]
 
 
 @pytest.mark.parametrize("speech", SPEECHES)
@@ -219,8 +234,38 @@ def cartesia_cancel(server: DoorServer, client: httpx.Client, whole: Whole, draw
         return stopped_s
 
 
+def realtime_truncate(server: DoorServer, client: httpx.Client, whole: Whole, draw: random.Random) -> float:
+    with dial_path(server, "/v1/realtime") as socket:
+        ear = realtime_say(socket, TEXT)
+        ear.hear_out("response.output_item.added")
+        item_id = ear.last["item"]["id"]
+        ear.hear_until(time.monotonic() + draw.uniform(0, MAX_MOMENT_S))
+        played_ms = draw.randint(0, len(ear.pcm) // 48)
+        asked_s = time.monotonic()
+        if draw.random() < 0.5:
+            say(socket, type="response.cancel")
+        say(socket, type="conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=played_ms)
+        ear.hear_out("response.done")
+        stopped_s = time.monotonic() - asked_s
+        assert ear.last["response"]["status"] == "cancelled"
+        assert whole.pcm.startswith(ear.pcm)
+        ear.hear_out("conversation.item.truncated")
+        assert ear.last["transcript"] == whole.spoken_at(played_ms / 1000)
+        ear.pcm = b""
+        after = realtime_say(socket, "Next. ")
+        after.hear_out("response.done")
+        assert after.pcm == native(server, "Next. ").pcm
+        return stopped_s
+
+
 Interruption = Callable[[DoorServer, httpx.Client, Whole, random.Random], float]
-INTERRUPTIONS: list[Interruption] = [wyoming_leaves, deepgram_v1_clear, deepgram_v2_interrupt, cartesia_cancel]
+INTERRUPTIONS: list[Interruption] = [
+    wyoming_leaves,
+    deepgram_v1_clear,
+    deepgram_v2_interrupt,
+    cartesia_cancel,
+    realtime_truncate,
+]
 
 
 @pytest.mark.parametrize("interrupt", INTERRUPTIONS)

@@ -1,0 +1,230 @@
+"""OpenAI's `WS /v1/realtime`, its output: text items in, speech out. No language model stands in between.
+
+A response speaks the text of the items in its `input`, or else of those created since the last response. One speaks at
+a time. Errors are told and leave the session as it is.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from functools import partial
+
+from fastapi import APIRouter, WebSocket
+
+from engines.messages import Cancelled, Failed, Finished
+from server.errors import ApiError
+from server.http.turns import Turn, TurnSocket
+from server.http.websocket import Received, WebSocketChannel
+from server.http.websocket_endpoint import serve_websocket
+from server.protocols.realtime.messages import (
+    AudioOutput,
+    BufferClear,
+    Item,
+    ItemCreate,
+    ItemTruncate,
+    OutputFormat,
+    ResponseCancel,
+    ResponseCreate,
+    SessionUpdate,
+    event_id_of,
+    message_of,
+)
+from server.protocols.realtime.response import Event, ResponseTurn
+from server.speech.encoded import EncodedSpeech
+from server.speech.events import Audio, SpeechEvent
+from server.state import State, state_of
+
+router = APIRouter()
+_IDLE_S = 1_800.0  # OpenAI's longest session
+_MODELS = ("gpt-realtime", "gpt-4o-realtime", "gpt-4o-mini-realtime")
+_REMEMBERED = 64  # responses that can still be truncated
+_DEFAULTS = AudioOutput(format=OutputFormat(), speed=1.0)
+
+
+class RealtimeSocket(TurnSocket):
+    def __init__(self, channel: WebSocketChannel, socket: WebSocket, state: State) -> None:
+        """Raises ApiError for a caller or a model that is refused."""
+        super().__init__(channel, state)
+        self.idle_s = max(_IDLE_S, state.settings.idle_s)
+        state.check_key(socket)
+        self._model = socket.query_params.get("model", state.bundle.name)
+        if not self._model.startswith(_MODELS):
+            state.check_model(self._model)
+        self._id = f"sess_{uuid.uuid4().hex}"
+        self._output = _DEFAULTS
+        self._pending: list[str] = []  # text of items since the last response
+        self._last_item: str | None = None
+        self._responses: OrderedDict[str, ResponseTurn] = OrderedDict()  # by their item
+
+    async def greet(self) -> None:
+        await self._say({"type": "session.created", "session": self._session()})
+
+    async def handle(self, received: Received) -> None:
+        message = message_of(received.text)
+        match message:
+            case SessionUpdate(session=session):
+                changed = self._output.changed(session.audio.output)
+                self._check(changed)
+                self._output = changed
+                await self._say({"type": "session.updated", "session": self._session()})
+            case ItemCreate(item=item):
+                await self._create(item)
+            case ResponseCreate():
+                self._respond(message, received.received_s)
+            case ResponseCancel(response_id=name):
+                self._active(name).cancel()
+            case BufferClear():
+                turn = next(iter(self.live), None)
+                named = {"response_id": turn.id} if isinstance(turn, ResponseTurn) else {}
+                if turn is not None:
+                    turn.cancel()
+                self.answer(lambda: self._say({"type": "output_audio_buffer.cleared", **named}))
+            case ItemTruncate():
+                self._truncate(message)
+
+    # -- items and responses ---------------------------------------------------------------------------------------
+
+    async def _create(self, item: Item) -> None:
+        self.state.check_length(sum(map(len, self._pending)) + len(item.text), "item")
+        name = item.id or f"item_{uuid.uuid4().hex}"
+        self._pending.append(item.text)
+        told = {
+            "id": name,
+            "object": "realtime.item",
+            "status": "completed",
+            **item.model_dump(include={"type", "role"}),
+            "content": [part.model_dump(exclude_defaults=True) for part in item.content],
+        }
+        for kind in ("conversation.item.added", "conversation.item.done"):
+            await self._say({"type": kind, "previous_item_id": self._last_item, "item": told})
+        self._last_item = name
+
+    def _respond(self, message: ResponseCreate, received_s: float) -> None:
+        if self.live:
+            raise ApiError("invalid_request", "a response is in progress; cancel it or wait for response.done")
+        asked = message.response
+        text = "".join(self._pending if asked.input is None else [item.text for item in asked.input])
+        output = self._output.changed(asked.audio.output)
+        self._check(output)
+        self.check_room()
+        if not text.strip():
+            raise ApiError("unspeakable_text", "there is no text to speak; create an item with text first")
+        self.state.check_text(text, "input")
+        assert output.format is not None, "it has a default"
+        speech = EncodedSpeech(
+            self.state,
+            protocol="realtime",
+            casting=self.state.casting(output.voice_id),
+            form=output.format.form,
+            seed=asked.seed,
+            speed=1.0 if output.speed is None else output.speed,
+            text_field="input",
+        )
+        turn = ResponseTurn(speech, asked.metadata)
+        if asked.input is None:
+            self._pending.clear()
+        self._responses[turn.item_id] = turn
+        if len(self._responses) > _REMEMBERED:
+            self._responses.popitem(last=False)
+        self._last_item = turn.item_id
+        self.answer(lambda: self._say(*turn.begin()))
+        self.add(turn)
+        turn.append(text, received_s)
+        turn.end()
+
+    def _active(self, name: str | None) -> Turn:
+        for turn in self.live:
+            if isinstance(turn, ResponseTurn) and name in (None, turn.id):
+                return turn
+        raise ApiError("invalid_request", "no such response is in progress, nothing to cancel", param="response_id")
+
+    def _truncate(self, message: ItemTruncate) -> None:
+        turn = self._responses.get(message.item_id)
+        if turn is None:
+            raise ApiError("invalid_request", f"item {message.item_id!r} holds no speech", param="item_id")
+        ends_s, sent_s = message.audio_end_ms / 1000, turn.speech.audio_s
+        if message.audio_end_ms > round(1000 * sent_s):
+            says = f"audio_end_ms {message.audio_end_ms} is beyond the item's audio, {1000 * sent_s:.0f} ms"
+            raise ApiError("invalid_parameter", says, param="audio_end_ms")
+        if not turn.over:
+            turn.cancel(ends_s)
+        self.answer(lambda: self._say(_truncated(message, turn, ends_s)))
+
+    def _check(self, output: AudioOutput) -> None:
+        """Raises ApiError for a voice or a rate that there is not."""
+        self.state.casting(output.voice_id)
+        if output.format is not None:
+            _ = output.format.form
+
+    def _session(self) -> Event:
+        output = {"voice": self.state.voices[0], **self._output.model_dump(exclude_none=True)}
+        return {
+            "id": self._id,
+            "object": "realtime.session",
+            "type": "realtime",
+            "model": self._model,
+            "output_modalities": ["audio"],
+            "audio": {"output": output},
+        }
+
+    # -- out -------------------------------------------------------------------------------------------------------
+
+    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
+        assert isinstance(turn, ResponseTurn)
+        match event:
+            case Audio(data=data) if data:
+                if await self.channel.send(_named(turn.audio(data)), turn.outgoing):
+                    spoken = turn.speech.sent()
+                    self.channel.keep_open_for(turn.speech.lead_s)
+                    if (words := turn.words(spoken)) is not None:
+                        await self.channel.send(_named(words), turn.outgoing)
+            case Finished():
+                await self._say(*turn.finish("completed"))
+            case Cancelled():
+                await self._say(*turn.finish("cancelled", {"type": "cancelled", "reason": "client_cancelled"}))
+            case Failed():
+                error = ApiError.of(event)
+                told = {"type": error.kind.type, "code": error.code, "message": error.message}
+                await self._say(*turn.finish("failed", {"type": "failed", "error": told}))
+
+    async def _say(self, *events: Event) -> None:
+        for event in events:
+            await self.channel.send(_named(event))
+
+    async def tell(self, error: ApiError, message: str | None = None) -> None:
+        told = _error(error, event_id_of(message))
+        code = error.close_code(others_live=bool(self.live))
+        if code is not None:
+            await self.channel.close(code, error.code, last=told)
+        await self.channel.send(told)
+
+
+def _truncated(message: ItemTruncate, turn: ResponseTurn, ends_s: float) -> Event:
+    """`transcript` is ours: what was heard of the item."""
+    return {
+        "type": "conversation.item.truncated",
+        "item_id": message.item_id,
+        "content_index": message.content_index,
+        "audio_end_ms": message.audio_end_ms,
+        "transcript": turn.speech.heard_by(ends_s),
+    }
+
+
+def _named(event: Event) -> Event:
+    return {"event_id": f"event_{uuid.uuid4().hex}", **event}
+
+
+def _error(error: ApiError, event_id: str | None) -> Event:
+    return _named({"type": "error", "error": {**error.body()["error"], "event_id": event_id}})
+
+
+async def _refuse(channel: WebSocketChannel, error: ApiError) -> None:
+    """`error` and its close. Raises Closed."""
+    await channel.close(error.final_close, error.code, last=_error(error, None))
+
+
+@router.websocket("/v1/realtime")
+async def realtime(socket: WebSocket) -> None:
+    connect = partial(RealtimeSocket, socket=socket, state=state_of(socket))
+    await serve_websocket(socket, "realtime", connect, _refuse)
