@@ -42,6 +42,7 @@ class Submit:
     temperature: float | None = None  # None: the bundle's default
     leading_silence: LeadingSilence = LeadingSilence.TRIM
     pronunciations: tuple[PronunciationDictionary, ...] = ()  # the first that has a word decides
+    heard_samples: int = 0  # of a resumed utterance: made again, they give its listener no lead
     options: tuple[tuple[str, Any], ...] = ()  # of the model's family, by name; frozen values
 
     def option(self, name: str, default: Any = None) -> Any:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 
 class Playout:
-    def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
+    def __init__(self, rate_hz: int, heard_samples: int = 0) -> None:
+        """The first `heard_samples` are not sent to the listener, who has them: they give no lead."""
+        self._rate_hz, self._heard_samples = rate_hz, heard_samples
         self.sent_samples = 0
         self._ends_s: float | None = None  # when the listener runs dry
         self.is_excused = False  # since the last audio: there was no text, or the listener did not read
@@ -30,6 +31,10 @@ class Playout:
 
     def sent(self, samples: int, now: float) -> float:
         """Returns when their first is played."""
+        new = min(samples, max(0, self.sent_samples + samples - self._heard_samples))
+        self.sent_samples += samples
+        if samples and not new:
+            return now
         if self._ends_s is None:
             self.first_s = self._ends_s = now
         if now > self._ends_s:
@@ -38,8 +43,7 @@ class Playout:
         self.is_excused = False
         self.last_s = now
         begins_s = self._ends_s
-        self._ends_s += samples / self._rate_hz
-        self.sent_samples += samples
+        self._ends_s += new / self._rate_hz
         return begins_s
 
     def _dry(self, gap_s: float) -> None:

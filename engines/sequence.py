@@ -60,7 +60,7 @@ class Sequence:
         self._ended = False  # the Script is done
         self.in_vocoder = False
         self.closed = False  # its last job was given
-        self._playout = Playout(submit.sample_rate_hz)
+        self._playout = Playout(submit.sample_rate_hz, submit.heard_samples)
         trims = submit.leading_silence is LeadingSilence.TRIM
         self._held = HeldSilence(submit.sample_rate_hz)
         self._quiet = LeadingQuiet(submit.sample_rate_hz) if trims else None

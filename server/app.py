@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -15,12 +15,11 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engines.assemble import check_tolerance, open_bundle
-from engines.messages import EngineStats
 from engines.runtime.installed import check_one_runtime
 from engines.runtime.kernels import choose
 from server.access import Access
-from server.engine.client import EngineClient
 from server.engine.link import Worker
+from server.engine.pool import engines_for
 from server.errors import ApiError, internal_error
 from server.http import ops, page
 from server.http.connection_limit import ConnectionLimit
@@ -43,9 +42,12 @@ _ROUTERS = (*ROUTERS, page.router, ops.router)
 
 
 def create_app(
-    settings: Settings, *, worker: Worker | None = None, clock: Callable[[], float] = time.monotonic
+    settings: Settings,
+    *,
+    worker: Worker | Sequence[Worker] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
-    """`worker` and `clock` stand in for the engine's side of the pipe and for time."""
+    """`worker` and `clock` stand in for the engines' side of their pipes and for time."""
     check_one_runtime()
     app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
     metrics, bundle = Metrics(), open_bundle(settings.bundle)
@@ -55,14 +57,13 @@ def create_app(
         log.warning("draft_tolerance", levels=settings.draft_tolerance, means="a seed no longer fixes the audio")
     metrics.draft_tolerance.set(settings.draft_tolerance)
 
-    def take(stats: EngineStats | None, restarts: int) -> None:
-        metrics.take_engine(stats)
-        metrics.engine_up.set(stats is not None)
-        metrics.engine_restarts.set(restarts)
-
     metrics.engine_info.labels(bundle.name, VERSION, bundle.digest).set(1)
-    engine = EngineClient(
-        settings, voice=bundle.voices[0].id, bundle_digest=bundle.digest, on_stats=take, worker=worker
+    engine = engines_for(
+        settings,
+        voice=bundle.voices[0].id,
+        bundle_digest=bundle.digest,
+        on_stats=metrics.take_engine,
+        workers=worker if isinstance(worker, Sequence) else () if worker is None else (worker,),
     )
     state = app.state.parlando = State(
         settings=settings,
@@ -81,7 +82,7 @@ def create_app(
         clock=clock,
     )
     state.check_voice_names()
-    metrics.watch(draining=lambda: state.shutdown.leaving, engine_pid=lambda: engine.pid)
+    metrics.watch(draining=lambda: state.shutdown.leaving, engine_pids=engine.pids)
     for router in _ROUTERS:
         app.include_router(router)
     app.router.default = _no_such_path

@@ -6,7 +6,7 @@ at 0: `rate()` misses the first event of one that begins with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, product
 from typing import Literal, get_args
 
@@ -99,15 +99,18 @@ class Metrics:
         for close in sorted(_CLOSES):
             self.ws_closed.labels(str(close))
 
-    def watch(self, *, draining: Callable[[], bool], engine_pid: Callable[[], int | None]) -> None:
-        """What is asked for at each reading. CPU, memory and open files of both processes are read on Linux."""
+    def watch(self, *, draining: Callable[[], bool], engine_pids: Sequence[Callable[[], int | None]]) -> None:
+        """What is asked for at each reading. CPU, memory and open files of all processes are read on Linux."""
         self.draining.set_function(lambda: float(draining()))
         ProcessCollector(registry=self.registry)
-        ProcessCollector(namespace="tts_engine", pid=lambda: engine_pid() or "none", registry=self.registry)
+        self.registry.register(_EngineProcesses(engine_pids))
+        self._engine.count = len(engine_pids)
 
-    def take_engine(self, stats: EngineStats | None) -> None:
-        """None: there is no engine now."""
-        self._engine.stats = stats
+    def take_engine(self, engine: int, stats: EngineStats | None, restarts: int) -> None:
+        """Of one engine; None: there is none now. Several have the label `engine`."""
+        self._engine.stats[engine], self._engine.restarts[engine] = stats, restarts
+        self.engine_up.set(any(one is not None for one in self._engine.stats.values()))
+        self.engine_restarts.set(sum(self._engine.restarts.values()))
 
     def exposition(self) -> bytes:
         return generate_latest(self.registry)
@@ -126,50 +129,80 @@ class _EngineFigures(Collector):
     """The engine's last gauges and counts, as they are; a count that falls back tells of a restart."""
 
     def __init__(self) -> None:
-        self.stats: EngineStats | None = None
+        self.stats: dict[int, EngineStats | None] = {}
+        self.restarts: dict[int, int] = {}
+        self.count = 1  # engines in all
 
     def collect(self) -> Iterator[Metric]:
-        stats = self.stats
-        if stats is None:
-            return
-        for name, says, value in (
-            ("requests_running", "Sequences holding a slot", stats.running),
-            ("requests_waiting", "Sequences waiting for a slot", stats.waiting),
-            ("slots", "Total number of slots", stats.slots),
-            ("capacity_streams", "Streams that this machine sustains in real time", stats.capacity),
-            ("capacity_streams_left", "Streams that would be admitted now", stats.streams_left),
-            ("predicted_first_audio_seconds", "Predicted TTFA of the next stream", stats.predicted_ttfa_s),
-            (
-                "own_kernels",
-                "1 when LM and vocoder run on parlando's kernels, 0 when any part runs on ONNX Runtime's",
-                int("the runtime's" not in stats.kernels),
-            ),
-        ):
-            yield GaugeMetricFamily(f"tts_{name}", says, value=value)
-        busy = CounterMetricFamily("tts_engine_busy_seconds", "Seconds of computing, by stage", labels=["stage"])
-        busy.add_metric(["lm"], stats.lm_busy_s)
-        busy.add_metric(["vocoder"], stats.vocoder_busy_s)
-        yield busy
-        yield CounterMetricFamily("tts_engine_lm_steps", "Decode steps of the speech model", value=stats.lm_steps)
-        guards = CounterMetricFamily("tts_guards", "Utterances that a guard repaired or ended", labels=["guard"])
-        events = CounterMetricFamily("tts_engine_events", "Other counters of the engine", labels=["event"])
-        for name, count in sorted(stats.counters.items()):
-            if name.startswith("guard_"):
-                guards.add_metric([name.removeprefix("guard_")], count)
+        told = {engine: _figures(stats) for engine, stats in self.stats.items() if stats is not None}
+        return _by_engine(told, self.count)
+
+
+class _EngineProcesses(Collector):
+    def __init__(self, pids: Sequence[Callable[[], int | None]]) -> None:
+        self._collectors = [
+            ProcessCollector(namespace="tts_engine", pid=lambda pid=pid: pid() or "none", registry=None) for pid in pids
+        ]
+
+    def collect(self) -> Iterator[Metric]:
+        told = {engine: one.collect() for engine, one in enumerate(self._collectors)}
+        return _by_engine(told, len(self._collectors))
+
+
+def _by_engine(told: dict[int, Iterable[Metric]], count: int) -> Iterator[Metric]:
+    """Each engine's samples under its number, where there are several."""
+    families: dict[str, Metric] = {}
+    for engine, metrics in told.items():
+        for metric in metrics:
+            samples = metric.samples
+            if count > 1:
+                samples = [one._replace(labels={**one.labels, "engine": str(engine)}) for one in samples]
+            if metric.name in families:
+                families[metric.name].samples += samples
             else:
-                events.add_metric([name], count)
-        yield guards
-        yield events
-        proposed, accepted = (stats.counters.get(f"drafts_{what}", 0) for what in ("proposed", "accepted"))
-        yield CounterMetricFamily("tts_spec_draft_tokens", "Draft tokens proposed", value=proposed)
-        yield CounterMetricFamily(
-            "tts_spec_accepted_tokens", "Draft tokens accepted as equal to the sampled token", value=accepted
-        )
-        tolerated = stats.counters.get("drafts_tolerated", 0)
-        yield CounterMetricFamily(
-            "tts_spec_tolerated_tokens", "Draft tokens accepted within the tolerance", value=tolerated
-        )
-        yield from _histograms(stats.tallies)
+                metric.samples, families[metric.name] = samples, metric
+    return iter(families.values())
+
+
+def _figures(stats: EngineStats) -> Iterator[Metric]:
+    for name, says, value in (
+        ("requests_running", "Sequences holding a slot", stats.running),
+        ("requests_waiting", "Sequences waiting for a slot", stats.waiting),
+        ("slots", "Total number of slots", stats.slots),
+        ("capacity_streams", "Streams that this machine sustains in real time", stats.capacity),
+        ("capacity_streams_left", "Streams that would be admitted now", stats.streams_left),
+        ("predicted_first_audio_seconds", "Predicted TTFA of the next stream", stats.predicted_ttfa_s),
+        (
+            "own_kernels",
+            "1 when LM and vocoder run on parlando's kernels, 0 when any part runs on ONNX Runtime's",
+            int("the runtime's" not in stats.kernels),
+        ),
+    ):
+        yield GaugeMetricFamily(f"tts_{name}", says, value=value)
+    busy = CounterMetricFamily("tts_engine_busy_seconds", "Seconds of computing, by stage", labels=["stage"])
+    busy.add_metric(["lm"], stats.lm_busy_s)
+    busy.add_metric(["vocoder"], stats.vocoder_busy_s)
+    yield busy
+    yield CounterMetricFamily("tts_engine_lm_steps", "Decode steps of the speech model", value=stats.lm_steps)
+    guards = CounterMetricFamily("tts_guards", "Utterances that a guard repaired or ended", labels=["guard"])
+    events = CounterMetricFamily("tts_engine_events", "Other counters of the engine", labels=["event"])
+    for name, count in sorted(stats.counters.items()):
+        if name.startswith("guard_"):
+            guards.add_metric([name.removeprefix("guard_")], count)
+        else:
+            events.add_metric([name], count)
+    yield guards
+    yield events
+    proposed, accepted = (stats.counters.get(f"drafts_{what}", 0) for what in ("proposed", "accepted"))
+    yield CounterMetricFamily("tts_spec_draft_tokens", "Draft tokens proposed", value=proposed)
+    yield CounterMetricFamily(
+        "tts_spec_accepted_tokens", "Draft tokens accepted as equal to the sampled token", value=accepted
+    )
+    tolerated = stats.counters.get("drafts_tolerated", 0)
+    yield CounterMetricFamily(
+        "tts_spec_tolerated_tokens", "Draft tokens accepted within the tolerance", value=tolerated
+    )
+    yield from _histograms(stats.tallies)
 
 
 def _histograms(tallies: dict[str, Tally]) -> Iterator[Metric]:

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     pronunciations: Path | None = Field(None, description="folder of pronunciation dictionaries; unset: none")
     model_aliases: str = Field("", description="comma-separated: other names under which clients may ask for the model")
     voice_aliases: str = Field("", description="comma-separated NAME=VOICE; VOICE is an id or a mix")
+    engines: str = Field(
+        "1", pattern="^(?:[1-8]|auto)$", description="engine processes, 1 to 8; auto: one for every two cores"
+    )
     slots: int = Field(128, ge=1, description="maximum number of streams generated concurrently")
     max_ttfa_s: float = Field(0.25, gt=0, description="requests with a predicted TTFA above this are rejected")
     shed: bool = Field(True, description="reject requests that cannot be served in time; off: only `slots` limits")

@@ -63,6 +63,11 @@ class EngineClient:
         return len(self._streams) - (self._probe_id in self._streams)
 
     @property
+    def pids(self) -> list[Callable[[], int | None]]:
+        """As of a pool's engines."""
+        return [lambda: self.pid]
+
+    @property
     def pid(self) -> int | None:
         """Of the engine's process; None while there is none, as in a thread."""
         return self._link.pid if self._link is not None else None

@@ -32,6 +32,7 @@ from server.access import current_caller
 from server.audio import Resampler, spoken_rate_hz
 from server.audio.stretch import TimeStretch, split_speed
 from server.audio.workers import off_loop
+from server.engine.moving_stream import MovingStream
 from server.engine.stream import EngineStream
 from server.errors import ApiError, Outcome
 from server.logs import redacted
@@ -100,6 +101,8 @@ class Utterance:
             resume.check(self._name(resume.text, ()))
         self._skip = Skip(0 if resume is None else resume.from_sample)
         self._skipped_s = self._skip.left / rate_hz
+        heard_samples = round(self._skipped_s * self._tempo * self._submit.sample_rate_hz)
+        self._submit = replace(self._submit, heard_samples=heard_samples)
         self._accounting = Accounting(
             state.metrics, current_caller(), protocol=protocol, rate_hz=rate_hz, clock=state.clock
         )
@@ -109,7 +112,7 @@ class Utterance:
         self._audio_deadline: float | None = None
         self._waiting: asyncio.Timeout | None = None
         state.live.add(self.id)
-        self._stream: EngineStream = state.engine.open(self._submit)
+        self._stream: EngineStream | MovingStream = state.engine.open(self._submit)
 
     @property
     def characters(self) -> int:

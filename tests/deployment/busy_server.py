@@ -11,9 +11,9 @@ from server.metrics import Metrics, Protocol
 
 def metrics() -> Metrics:
     made = Metrics()
-    made.watch(draining=lambda: False, engine_pid=os.getpid)
+    made.watch(draining=lambda: False, engine_pids=[os.getpid])
     made.engine_info.labels("parlando", "0.1.0", "0").set(1)
-    made.take_engine(engine(1))
+    made.take_engine(0, engine(1), 0)
     return made
 
 
@@ -28,7 +28,7 @@ def engine(rounds: int) -> EngineStats:
 
 
 def move(made: Metrics, rounds: int) -> None:
-    made.take_engine(engine(rounds))
+    made.take_engine(0, engine(rounds), 0)
     for protocol in get_args(Protocol):
         made.ttfa_s.labels(protocol).observe(0.05)
         made.audible_ttfa_s.labels(protocol).observe(0.05)

@@ -15,7 +15,7 @@ import select
 import socket
 import threading
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -237,20 +237,21 @@ def _read(pipe: EnginePipe, inbox: queue.SimpleQueue[list[Command] | None], read
 
 @asynccontextmanager
 async def serving(
-    toy: ToyEngine | None = None, clock: Callable[[], float] | None = None, **settings: Any
+    toy: ToyEngine | Sequence[ToyEngine] | None = None, clock: Callable[[], float] | None = None, **settings: Any
 ) -> AsyncIterator[FastAPI]:
     """The whole application over a toy engine, warm. At the end nothing may be left in it."""
-    toy = toy or ToyEngine()
+    toys = [toy or ToyEngine()] if toy is None or isinstance(toy, ToyEngine) else list(toy)
     clocks = {} if clock is None else {"clock": clock}
-    app = create_app(Settings(**{"allowed_hosts": "here", **settings}), worker=toy, **clocks)
+    app = create_app(Settings(**{"allowed_hosts": "here", **settings}), worker=toys, **clocks)
     state: State = app.state.parlando
     async with app.router.lifespan_context(app):
         await asyncio.wait_for(state.engine.wait_ready(), 10)
         try:
             yield app
         finally:
-            toy.released.set()
-            toy.reads.set()
+            for one in toys:
+                one.released.set()
+                one.reads.set()
         assert not state.live
         assert state.engine.active == 0
         assert state.metrics.registry.get_sample_value("tts_streams_active") == 0

@@ -1,0 +1,145 @@
+"""Several engines behind one server: each stream runs on the one with the most room.
+
+A start that an engine rejects is tried once on the next. When an engine dies, its streams go on another one from the
+sample they stopped at, if that one would make the same samples; otherwise they hear the error at once. Streams of the
+other engines notice nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from engines.errors import ConfigError
+from engines.messages import EngineStats, Submit
+from server.engine.client import EngineClient
+from server.engine.link import Worker
+from server.engine.moving_stream import MovingStream
+from server.settings import EngineMode, Settings
+
+_CORES_EACH = 2  # one for the speech model, one for the vocoder
+MAX_ENGINES = 8  # one edge feeds no more
+
+
+OnStats = Callable[[int, EngineStats | None, int], None]
+
+
+class EnginePool:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        voice: str,
+        bundle_digest: str = "",
+        on_stats: OnStats,
+        workers: Sequence[Worker] = (),
+    ) -> None:
+        """`on_stats` hears which engine it is of; `workers` replace the engines' side of their pipes."""
+        count = num_engines(settings)
+        if workers and len(workers) != count:
+            raise ConfigError(f"{len(workers)} workers for {count} engines")
+        if settings.engine_mode is EngineMode.THREAD and not workers:
+            raise ConfigError(f"engines is {count}; engine_mode must be process for more than one, not thread")
+        self.bundle_digest, self.exact = bundle_digest, settings.draft_tolerance == 0
+        self.clients = [
+            EngineClient(
+                settings,
+                voice=voice,
+                bundle_digest=bundle_digest,
+                on_stats=lambda stats, restarts, engine=engine: on_stats(engine, stats, restarts),  # type: ignore[misc]
+                worker=workers[engine] if workers else None,
+            )
+            for engine in range(count)
+        ]
+
+    @property
+    def ready(self) -> bool:
+        return any(client.ready for client in self.clients)
+
+    @property
+    def active(self) -> int:
+        return sum(client.active for client in self.clients)
+
+    @property
+    def restarts(self) -> int:
+        return sum(client.restarts for client in self.clients)
+
+    @property
+    def arithmetic(self) -> str:
+        """Of the engines that have told theirs; they run on one machine, in one form."""
+        return next((client.arithmetic for client in self.clients if client.arithmetic), "")
+
+    @property
+    def pids(self) -> list[Callable[[], int | None]]:
+        """What tells each one's process."""
+        return [lambda client=client: client.pid for client in self.clients]  # type: ignore[misc]
+
+    @property
+    def stats(self) -> EngineStats | None:
+        """What it can all do together, and the first audio of the engine that comes next."""
+        told = [client.stats for client in self.clients if client.ready and client.stats is not None]
+        following = self.choose()
+        if not told or following is None or following.stats is None:
+            return None
+        return replace(
+            following.stats,
+            capacity=sum(stats.capacity for stats in told),
+            streams_left=sum(stats.streams_left for stats in told),
+        )
+
+    async def wait_ready(self) -> None:
+        """Of all."""
+        for client in self.clients:
+            await client.wait_ready()
+
+    async def room(self) -> None:
+        """On all: the text that is read next may be of any of their streams."""
+        for client in self.clients:
+            await client.room()
+
+    def start(self) -> None:
+        for client in self.clients:
+            client.start()
+
+    async def close(self) -> None:
+        await asyncio.gather(*(client.close() for client in self.clients))
+
+    def open(self, submit: Submit) -> MovingStream:
+        return MovingStream(self, submit)
+
+    def choose(self, beside: EngineClient | None = None) -> EngineClient | None:
+        """The ready engine with the largest free share of its capacity, then the earliest first audio."""
+        ready = [client for client in self.clients if client.ready and client is not beside]
+        return min(ready, key=_load, default=None)
+
+
+def _load(client: EngineClient) -> tuple[float, float]:
+    """Its streams are counted now; what it says of itself is up to a second old."""
+    stats = client.stats
+    if stats is None:
+        return client.active, 0.0
+    return client.active / max(1, stats.capacity), stats.predicted_ttfa_s
+
+
+def num_engines(settings: Settings) -> int:
+    if settings.engines != "auto":
+        return int(settings.engines)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MAX_ENGINES, cores // _CORES_EACH))
+
+
+def engines_for(
+    settings: Settings, *, voice: str, bundle_digest: str, on_stats: OnStats, workers: Sequence[Worker] = ()
+) -> EngineClient | EnginePool:
+    """A single engine has no pool around it."""
+    if num_engines(settings) > 1:
+        return EnginePool(settings, voice=voice, bundle_digest=bundle_digest, on_stats=on_stats, workers=workers)
+    return EngineClient(
+        settings,
+        voice=voice,
+        bundle_digest=bundle_digest,
+        on_stats=lambda stats, restarts: on_stats(0, stats, restarts),
+        worker=workers[0] if workers else None,
+    )

@@ -1,0 +1,129 @@
+"""Several engines behind one server: where streams go, what a rejection does, and what a crash costs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from engines.errors import ConfigError
+from server.engine.pool import num_engines
+from server.settings import Settings
+from server.state import State
+from tests.edge.toy import AsgiSocket, ToyEngine, serving, word_pcm
+
+WORDS = [f"word{number}" for number in range(40)]
+TEXT = " ".join(WORDS)
+WHOLE = b"".join(word_pcm(word) for word in WORDS)
+
+
+class Mortal(ToyEngine):
+    """Dies at the first word after it was told to; lives on once restarted."""
+
+    def __init__(self) -> None:
+        self.told_to_die = threading.Event()
+        super().__init__(self._perhaps_die)
+
+    def _perhaps_die(self) -> None:
+        if self.told_to_die.is_set():
+            self.told_to_die.clear()
+            raise ZeroDivisionError("as told")
+
+
+def engine_of(toys: list[Mortal], word: str) -> Mortal:
+    (found,) = (toy for toy in toys if any(word in voice.text for voice in toy.voices.values()))
+    return found
+
+
+def test_streams_spread_and_a_rejected_start_goes_to_the_next() -> None:
+    async def scenario() -> None:
+        toys = [Mortal(), Mortal()]
+        async with serving(toys, engines="2") as app, AsgiSocket(app) as one, AsgiSocket(app) as two:
+            one.say("append", text="alpha ")
+            await one.hear("waiting_for_text")
+            two.say("append", text="beta ")
+            await two.hear("waiting_for_text")
+            assert engine_of(toys, "alpha") is not engine_of(toys, "beta")
+            for socket in (one, two):
+                socket.say("cancel")
+                await socket.hear("cancelled")
+            toys[0].full = True
+            for socket in (one, two):
+                socket.say("append", text="gamma")
+                socket.say("end")
+                pcm, _ = await socket.hear("done")
+                assert pcm == word_pcm("gamma")
+            toys[1].full = True
+            one.say("append", text="delta")
+            _, events = await one.hear("error")
+            assert events[-1]["code"] == "overloaded"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fed", ["whole", "by word"])
+def test_a_crash_costs_no_sample_where_samples_are_exact(fed: str) -> None:
+    async def scenario() -> None:
+        toys = [Mortal(), Mortal()]
+        async with serving(toys, engines="2") as app, AsgiSocket(app) as one, AsgiSocket(app) as two:
+            two.say("append", text="other ")
+            await two.hear("waiting_for_text")
+            one.say("append", text=f"{WORDS[0]} ")
+            heard, _ = await one.hear("waiting_for_text")
+            engine_of(toys, WORDS[0]).told_to_die.set()
+            rest = TEXT[len(WORDS[0]) + 1 :]
+            for piece in [rest] if fed == "whole" else [f"{word} " for word in WORDS[1:]]:
+                one.say("append", text=piece)
+            one.say("end")
+            more, events = await one.hear("done")
+            assert heard + more == WHOLE
+            words = [word["text"] for event in events if event["type"] == "words" for word in event["words"]]
+            assert words == WORDS[1:]
+            two.say("append", text="stream")
+            two.say("end")
+            pcm, _ = await two.hear("done")
+            assert pcm == word_pcm("stream")
+            state: State = app.state.parlando
+            await asyncio.wait_for(state.engine.wait_ready(), 10)
+            assert state.engine.restarts == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("settings", [{"engines": "2", "draft_tolerance": 1}, {"engines": "1"}])
+def test_a_crash_is_told_at_once_where_no_engine_makes_the_same(settings: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        toys = [Mortal() for _ in range(int(settings["engines"]))]
+        async with serving(toys, **settings) as app, AsgiSocket(app) as socket:
+            socket.say("append", text="alpha ")
+            await socket.hear("waiting_for_text")
+            engine_of(toys, "alpha").told_to_die.set()
+            socket.say("append", text="beta ")
+            _, events = await socket.hear("error")
+            assert events[-1]["code"] == "engine_lost"
+
+    asyncio.run(scenario())
+
+
+def test_capacity_is_of_all_and_metrics_of_each() -> None:
+    async def scenario() -> None:
+        async with serving([Mortal(), Mortal()], engines="2") as app:
+            state: State = app.state.parlando
+            assert state.engine.stats is not None
+            assert state.engine.stats.capacity == 6
+            figures = state.metrics.exposition().decode()
+            for engine in ("0", "1"):
+                assert f'tts_capacity_streams{{engine="{engine}"}} 3.0' in figures
+                assert f'tts_engine_step_seconds_sum{{engine="{engine}",stage="lm"}} 0.02' in figures
+            assert figures.count("# TYPE tts_capacity_streams gauge") == 1
+
+    asyncio.run(scenario())
+
+
+def test_engines_are_counted_or_given() -> None:
+    assert num_engines(Settings(engines="3")) == 3
+    assert 1 <= num_engines(Settings(engines="auto")) <= 8
+    with pytest.raises(ConfigError, match="engines is '9'"):
+        Settings.with_flags({"engines": "9"})
