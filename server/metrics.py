@@ -6,7 +6,8 @@ at 0: `rate()` misses the first event of one that begins with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import accumulate, product
 from typing import Literal, get_args
 
@@ -141,7 +142,7 @@ class _EngineFigures(Collector):
 class _EngineProcesses(Collector):
     def __init__(self, pids: Sequence[Callable[[], int | None]]) -> None:
         self._collectors = [
-            ProcessCollector(namespace="tts_engine", pid=lambda pid=pid: pid() or "none", registry=None) for pid in pids
+            ProcessCollector(namespace="tts_engine", pid=partial(_pid, pid), registry=None) for pid in pids
         ]
 
     def collect(self) -> Iterator[Metric]:
@@ -149,7 +150,12 @@ class _EngineProcesses(Collector):
         return _by_engine(told, len(self._collectors))
 
 
-def _by_engine(told: dict[int, Iterable[Metric]], count: int) -> Iterator[Metric]:
+def _pid(told: Callable[[], int | None]) -> int | str:
+    """What there is no process of in /proc, where there is none."""
+    return told() or "none"
+
+
+def _by_engine(told: Mapping[int, Iterable[Metric]], count: int) -> Iterator[Metric]:
     """Each engine's samples under its number, where there are several."""
     families: dict[str, Metric] = {}
     for engine, metrics in told.items():
