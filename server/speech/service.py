@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from engines.assemble import AnyBundle
 from server.engine.client import EngineClient
+from server.engine.pool import EnginePool
 from server.metrics import Metrics
 from server.settings import Settings
 from server.shutdown import Live
@@ -16,7 +18,10 @@ class SpeechService(Protocol):
     def settings(self) -> Settings: ...
 
     @property
-    def engine(self) -> EngineClient: ...
+    def bundle(self) -> AnyBundle: ...
+
+    @property
+    def engine(self) -> EngineClient | EnginePool: ...
 
     @property
     def metrics(self) -> Metrics: ...
