@@ -19,8 +19,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engines.config import DraftMode
+from engines.config import DraftMode, EngineConfig
 from engines.counters import Counters
+from engines.engine_model import Model
+from engines.errors import ConfigError
 from engines.families.base import Drafter, Frames, Steps, Talker
 from engines.sequence import Sequence
 
@@ -144,3 +146,15 @@ class Speculation:
         self._counters.lm_rows += 1
         self._counters.drafts_proposed += len(rows) - 1
         return drafted[0], steps
+
+
+def speculation_for(
+    model: Model, config: EngineConfig, counters: Counters, clock: Callable[[], float]
+) -> Speculation | None:
+    """None without drafts. Raises ConfigError for a drafter that guesses further than the Talker can verify."""
+    if model.drafter is None or config.drafts is DraftMode.OFF:
+        return None
+    most, found = model.talker.draft_frames, model.drafter.frames
+    if found > most:
+        raise ConfigError(f"the drafter guesses {found} steps, the bundle's graph checks {most}")
+    return Speculation(model.talker, model.drafter, counters, clock, mode=config.drafts, rows=config.draft_rows)

@@ -1,0 +1,20 @@
+"""A model as the engine is given it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engines.families.base import Drafter, Family, ModelSpec, Talker, Vocoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A family and its parts on their devices, as `engines.assemble` puts them together."""
+
+    family: Family
+    spec: ModelSpec
+    talker: Talker
+    vocoder: Vocoder
+    drafter: Drafter | None
+    arithmetic: Callable[[str], str]  # kernels -> all that decides last bits besides the bundle
