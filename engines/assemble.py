@@ -14,11 +14,11 @@ from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine, Model
 from engines.errors import ConfigError
-from engines.families.base import Drafter, Family, Talker, Vocoder
+from engines.families.base import Drafter, Family, OptionSpec, Talker, Vocoder
 from engines.families.phone_pointer.family import MAX_SPEED, MIN_SPEED, PointerFamily, check_draft_tolerance
 from engines.families.phone_pointer.networks import SpectrumModel, SpeechModel
 from engines.families.qwen3_tts import bundle as qwen3_tts
-from engines.families.qwen3_tts.family import Qwen3TtsFamily
+from engines.families.qwen3_tts.family import Qwen3TtsFamily, options
 from engines.runtime.kernels import AUTO, OFF
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.scheduling.device_profile import DeviceProfile
@@ -71,6 +71,11 @@ def check_tolerance(tolerance: int, bundle: AnyBundle) -> None:
         check_draft_tolerance(tolerance, bundle)
     elif tolerance:
         raise ConfigError(f"draft_tolerance {tolerance} needs drafts, the bundle {bundle.name!r} brings none")
+
+
+def options_of(bundle: AnyBundle) -> tuple[OptionSpec, ...]:
+    """Of the model's family alone: what `Submit.options` may carry."""
+    return options(bundle.qwen3_tts) if isinstance(bundle, qwen3_tts.Bundle) else ()
 
 
 def model_speeds(bundle: AnyBundle) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from server.audio.formats import AudioFormat, Encoder
 from server.audio.workers import off_loop
 from server.metrics import Protocol
 from server.speech.events import Audio, SpeechEvent
+from server.speech.model_options import Options
 from server.speech.pronunciations import Chosen
 from server.speech.resume import Resume
 from server.speech.service import SpeechService
@@ -35,6 +36,7 @@ class EncodedSpeech:
         temperature: float | None = None,
         pronunciations: Chosen = (),
         leading_silence: LeadingSilence | None = None,
+        options: Options = (),
         resume: Resume | None = None,
         request_id: str | None = None,
         text_field: str = "text",
@@ -54,6 +56,7 @@ class EncodedSpeech:
             temperature=temperature,
             pronunciations=pronunciations,
             leading_silence=leading_silence,
+            options=options,
             rendering=form.name,
             resume=resume,
             request_id=request_id,

@@ -56,6 +56,8 @@ def utterance_id(
         named["leading_silence"] = submit.leading_silence
     if submit.timbre:
         named["timbre"] = submit.timbre
+    if submit.options:
+        named["options"] = [list(option) for option in submit.options]
     if submit.pitch_semitones:
         named["pitch_semitones"] = submit.pitch_semitones
     if submit.pronunciations:

@@ -41,6 +41,7 @@ from server.schemas import check_characters
 from server.speech.accounting import Accounting
 from server.speech.events import Audio, SpeechEvent
 from server.speech.identity import utterance_id
+from server.speech.model_options import Options
 from server.speech.pronunciations import Chosen
 from server.speech.resume import Resume, Skip
 from server.speech.service import SpeechService
@@ -61,6 +62,7 @@ class Utterance:
         temperature: float | None,
         pronunciations: Chosen = (),
         leading_silence: LeadingSilence | None = None,
+        options: Options = (),
         rendering: str = "pcm",
         resume: Resume | None = None,
         request_id: str | None = None,
@@ -94,6 +96,7 @@ class Utterance:
             speed=model_speed,
             temperature=temperature,
             pronunciations=pronunciations,
+            options=options,
             leading_silence=leading_silence or state.settings.leading_silence,
         )
         self.name_without_text = self._name("", ())

@@ -41,6 +41,10 @@ def test_openai(client: httpx.Client) -> None:
     assert whole == _spoken(client)
     assert whole != _spoken(client, seed=8)
     assert whole != _spoken(client, voice="aiden")
+    assert whole == _spoken(client, language="auto")
+    french = _spoken(client, language="fr")
+    assert french == _spoken(client, language="French")
+    assert len({whole, french, _spoken(client, instructions="speak in a deep voice")}) == 3
     assert len(_spoken(client, sample_rate=8000)) == len(whole) // 3
     assert len(_spoken(client, sample_rate=44_100)) == pytest.approx(len(whole) * 44.1 / 24, abs=200)
     assert len(_spoken(client, speed=1.25)) == pytest.approx(len(whole) / 1.25, rel=0.01)

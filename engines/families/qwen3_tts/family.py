@@ -103,11 +103,11 @@ def spec_of(bundle: Bundle) -> ModelSpec:
         rates_hz=tuple(sorted({*RESAMPLED_HZ, section.vocoder.rate_hz})),
         native_rate_hz=section.vocoder.rate_hz,
         voices=bundle.voices,
-        options=_options(section),
+        options=options(section),
     )
 
 
-def _options(section: Qwen3TtsSection) -> tuple[OptionSpec, ...]:
+def options(section: Qwen3TtsSection) -> tuple[OptionSpec, ...]:
     found = [
         OptionSpec(name="language", kind="text", choices=("auto", *section.codec.languages)),
         OptionSpec(name="temperature", kind="number", least=0, most=2),

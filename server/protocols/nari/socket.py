@@ -18,6 +18,7 @@ from server.http.websocket import Closed, Outgoing, Received, WebSocketChannel
 from server.protocols.nari.messages import NariMessage, RequestStart, ResponseCancel, TextAppend, TextEnd, nari_message
 from server.shutdown import DRAINING
 from server.speech.events import Audio
+from server.speech.model_options import chosen
 from server.speech.utterance import Utterance
 from server.state import State
 
@@ -117,6 +118,11 @@ class NariConnection:
             speed=1.0,
             rate_hz=_RATE_HZ,
             temperature=start.chosen_temperature,
+            options=chosen(
+                state.bundle,
+                language=start.language,
+                instruction=start.instruction or start.instruct or start.instructions,
+            ),
             request_id=self._request_id,
         )
         utterance.append(text, received_s)

@@ -23,8 +23,9 @@ class VoiceRef(BaseModel):
 
 
 class SpeechBody(BaseModel):
-    """Extensions: `timbre`, `pitch_semitones`, `seed`, `sample_rate`, `temperature`, `pronunciations`,
-    `leading_silence`, `stream` (false: one answer of known length), and the formats that OpenAI does not name."""
+    """Extensions: `timbre`, `pitch_semitones`, `language`, `seed`, `sample_rate`, `temperature`,
+    `pronunciations`, `leading_silence`, `stream` (false: one answer of known length), and the formats that OpenAI does
+    not name."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -38,6 +39,7 @@ class SpeechBody(BaseModel):
     timbre: StrictStr | None = None
     pitch_semitones: PitchSemitones = 0.0
     instructions: StrictStr | None = Field(None, max_length=4_096)
+    language: StrictStr | None = None
     seed: Seed | None = None
     sample_rate: StrictInt = DEFAULT_RATE_HZ
     temperature: Temperature | None = None

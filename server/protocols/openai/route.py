@@ -26,6 +26,7 @@ from server.protocols.openai.messages import SpeechBody, UrlBody, speech_body, s
 from server.protocols.openai.signed_urls import PATH, check_playing, signed_url
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio
+from server.speech.model_options import chosen, takes_instructions
 from server.speech.resume import Resume, resume_header
 from server.state import State
 
@@ -101,7 +102,8 @@ async def _open(state: State, body: SpeechBody, resume: Resume | None, request_i
         casting=state.casting(body.voice_id, body.timbre),
         form=body.form,
         seed=body.seed,
-        speed=body.effective_speed,
+        speed=body.speed if takes_instructions(state.bundle) else body.effective_speed,
+        options=chosen(state.bundle, language=body.language, instruction=body.instructions),
         pitch_semitones=body.pitch_semitones,
         temperature=body.temperature,
         pronunciations=await state.dictionaries.chosen(body.pronunciations, body.input),
