@@ -272,6 +272,9 @@ class WordScript:
         )
         self._times.append((self._made, time))
 
+    def held_pauses(self) -> tuple[()]:
+        return ()
+
     def words_until(self, frames: int) -> WordTimes:
         found = []
         while self._times and self._times[0][0] <= frames:
