@@ -46,6 +46,15 @@ class Caller:
         self._clock = clock
         self._left, self._filled_s = float(quota.characters_per_minute or 0), clock()
 
+    @property
+    def characters_spent(self) -> int:
+        """Of its quota, and not yet given back by time."""
+        limit = self.quota.characters_per_minute
+        if limit is None:
+            return 0
+        left = self._left + (self._clock() - self._filled_s) * limit / _MINUTE_S
+        return max(0, round(limit - left))
+
     def open_stream(self) -> None:
         limit = self.quota.streams
         if limit is not None and self.streams >= limit:

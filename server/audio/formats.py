@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from server.audio.compressed import Aac, Flac, Mp3, Opus
-from server.audio.rates import OFFERED_HZ
+from server.audio.rates import DEFAULT_RATE_HZ, OFFERED_HZ
 from server.audio.uncompressed import ALaw, MuLaw, Pcm16, PcmFloat, Wav, wav_header
 
 
@@ -49,7 +49,9 @@ MEDIA_TYPES = {
     Codec.AAC: "audio/aac",
 }
 _OPUS_RATES_HZ = (8_000, 16_000, 24_000, 48_000)
-_CHEAP = (Codec.PCM, Codec.PCM_F32, Codec.MU_LAW, Codec.A_LAW, Codec.WAV)
+_BARE = (Codec.PCM, Codec.PCM_F32, Codec.MU_LAW, Codec.A_LAW)
+_CHEAP = (*_BARE, Codec.WAV)
+_TELEPHONE_HZ = 8_000
 _OPUS_BIT_RATE = 32_000
 _WAV_CODINGS = {Codec.PCM: (1, 2), Codec.PCM_F32: (3, 4), Codec.A_LAW: (6, 1), Codec.MU_LAW: (7, 1)}  # tag, bytes
 
@@ -69,7 +71,11 @@ class AudioFormat:
 
     @property
     def media_type(self) -> str:
-        return MEDIA_TYPES[Codec.WAV if self.in_wav else self.codec]
+        """Samples without a header name their rate, which nothing else would."""
+        if self.in_wav or self.codec not in _BARE:
+            return MEDIA_TYPES[Codec.WAV if self.in_wav else self.codec]
+        coding = ";encoding=f32le" if self.codec is Codec.PCM_F32 else ""
+        return f"{MEDIA_TYPES[self.codec]};rate={self.rate_hz};channels=1{coding}"
 
     @property
     def is_cheap(self) -> bool:
@@ -124,6 +130,11 @@ class _InWav:
 def codec_rates_hz(codec: Codec) -> tuple[int, ...]:
     """The rates that a format can be asked for. Opus has rates of its own, and is always decoded at 48 kHz."""
     return _OPUS_RATES_HZ if codec in (Codec.OPUS, Codec.WEBM) else OFFERED_HZ
+
+
+def default_rate_hz(codec: Codec) -> int:
+    """G.711 is the telephone's."""
+    return _TELEPHONE_HZ if codec in (Codec.MU_LAW, Codec.A_LAW) else DEFAULT_RATE_HZ
 
 
 def _lossy_bit_rate(rate_hz: int) -> int:

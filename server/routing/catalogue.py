@@ -5,15 +5,17 @@ Both have a `GET /v1/models`; a request with the header `xi-api-key` comes from 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from server.errors import ApiError
 from server.protocols.elevenlabs.messages import ELEVEN_MODELS
 from server.state import State, state_of
 
 router = APIRouter()
+_SETTINGS = {"speed": 1.0}  # those that have a meaning here
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "there is none of that name; valid ones are named"}}
 
 
@@ -40,6 +42,52 @@ async def eleven_voices(request: Request) -> dict[str, Any]:
     return {"voices": [_eleven_voice(voice.id, voice.name, voice.description) for voice in voices]}
 
 
+@router.get("/v2/voices")
+async def eleven_voice_pages(
+    request: Request,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 10,
+    next_page_token: str | None = None,
+    search: str = "",
+    voice_ids: Annotated[list[str] | None, Query()] = None,
+    sort: Literal["name", "created_at_unix"] | None = None,
+    sort_direction: Literal["asc", "desc"] = "asc",
+) -> dict[str, Any]:
+    """A page of them; the token is the last voice of the page before. Raises ApiError."""
+    found = [
+        voice
+        for voice in state_of(request).bundle.voices
+        if search.lower() in f"{voice.id} {voice.name} {voice.description}".lower()
+        and (voice_ids is None or voice.id in voice_ids)
+    ]
+    if sort == "name":
+        found.sort(key=lambda voice: voice.name, reverse=sort_direction == "desc")
+    names = [voice.id for voice in found]
+    if next_page_token is not None and next_page_token not in names:
+        message = f"next_page_token {next_page_token!r} is of no page; take it from the page before"
+        raise ApiError("invalid_parameter", message, param="next_page_token")
+    begin = 0 if next_page_token is None else names.index(next_page_token) + 1
+    page = found[begin : begin + page_size]
+    has_more = begin + page_size < len(found)
+    return {
+        "voices": [_eleven_voice(voice.id, voice.name, voice.description) for voice in page],
+        "has_more": has_more,
+        "total_count": len(found),
+        "next_page_token": page[-1].id if has_more else None,
+    }
+
+
+@router.get("/v1/voices/settings/default")
+async def eleven_settings() -> dict[str, Any]:
+    return dict(_SETTINGS)
+
+
+@router.get("/v1/voices/{voice_id}/settings", responses=_UNKNOWN)
+async def eleven_voice_settings(request: Request, voice_id: str) -> dict[str, Any]:
+    """Raises ApiError."""
+    state_of(request).casting(voice_id)
+    return dict(_SETTINGS)
+
+
 @router.get("/v1/voices/{voice_id}", responses=_UNKNOWN)
 async def eleven_voice(request: Request, voice_id: str) -> JSONResponse:
     """A mix is a voice too. Raises ApiError."""
@@ -50,6 +98,11 @@ async def eleven_voice(request: Request, voice_id: str) -> JSONResponse:
         return JSONResponse(_eleven_voice(voice_id, voice_id, f"a mix: {parts}", category="generated"))
     voice = state.bundle.voice(casting.voice)
     return JSONResponse(_eleven_voice(voice.id, voice.name, voice.description))
+
+
+@router.get("/v1/audio/models")
+async def audio_models(request: Request) -> dict[str, Any]:
+    return {"models": [{"id": name, "name": name} for name in state_of(request).models]}
 
 
 @router.get("/v1/models")
@@ -79,7 +132,7 @@ def _eleven_voice(voice_id: str, name: str, description: str, category: str = "p
         "description": description,
         "labels": {},
         "preview_url": None,
-        "settings": {"speed": 1.0},
+        "settings": dict(_SETTINGS),
     }
 
 

@@ -12,6 +12,7 @@ from server.protocols.cartesia import errors as cartesia_errors
 from server.protocols.cartesia import route as cartesia_route
 from server.protocols.deepgram import errors as deepgram_errors
 from server.protocols.deepgram import route as deepgram_route
+from server.protocols.elevenlabs import account as elevenlabs_account
 from server.protocols.elevenlabs import dictionaries as elevenlabs_dictionaries
 from server.protocols.elevenlabs import errors as elevenlabs_errors
 from server.protocols.elevenlabs import route as elevenlabs_route
@@ -38,6 +39,7 @@ ROUTERS = (
     elevenlabs_socket.router,
     catalogue.router,
     elevenlabs_dictionaries.router,
+    elevenlabs_account.router,
     deepgram_route.router,
     cartesia_route.router,
     realtime_socket.router,

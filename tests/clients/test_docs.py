@@ -32,6 +32,7 @@ def test_a_snippet_runs(server: Server, title: str) -> None:
 def test_all_are_there_in_the_versions_that_are_tested() -> None:
     assert set(SNIPPETS) == {
         "OpenAI",
+        "OpenAI Realtime",
         "ElevenLabs",
         "Cartesia",
         "Deepgram",

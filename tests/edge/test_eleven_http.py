@@ -38,7 +38,7 @@ def native(client: httpx.Client, rate_hz: int = 24_000, **body: object) -> bytes
 def test_pcm_is_the_native_audio(client: httpx.Client, path: str, form: str) -> None:
     answer = speech(client, path, form)
     assert answer.status_code == 200
-    assert answer.headers["content-type"] == "audio/pcm"
+    assert answer.headers["content-type"] == f"audio/pcm;rate={form[4:]};channels=1"
     assert answer.headers["request-id"]
     assert answer.content == native(client, ELEVEN_FORMATS[form].rate_hz)
 
@@ -134,7 +134,7 @@ def test_bad_requests_have_elevenlabs_bodies(client: httpx.Client) -> None:
         ("POST", "/v1/text-to-speech/rms/nowhere", {}, 404),
         ("DELETE", "/v1/voices/rms", {}, 405),
         ("POST", "/v1/pronunciation-dictionaries", {}, 405),
-        ("GET", "/v1/user/subscription", KEY, 404),
+        ("GET", "/v1/history", KEY, 404),
     ],
 )
 def test_what_is_not_there_is_told_in_elevenlabs_words(

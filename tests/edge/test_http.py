@@ -19,7 +19,7 @@ def speech(client: httpx.Client, **body: object) -> httpx.Response:
 def test_pcm_is_chunked_and_seeded(client: httpx.Client) -> None:
     answer = speech(client, voice="rms", seed=5)
     assert answer.status_code == 200
-    assert answer.headers["content-type"] == "audio/pcm"
+    assert answer.headers["content-type"] == "audio/pcm;rate=24000;channels=1"
     assert answer.headers["x-seed"] == "5"
     assert answer.headers["transfer-encoding"] == "chunked"
     assert answer.content == speech(client, voice={"id": "rms"}, seed=5).content

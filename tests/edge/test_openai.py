@@ -62,8 +62,13 @@ def test_lossless_formats_are_the_native_bytes(client: httpx.Client) -> None:
     assert speech(client, response_format="wav").content[44:] == pcm
     floats = np.frombuffer(speech(client, response_format="pcm_f32").content, "<f4")
     assert np.array_equal(floats * 32768, samples)
-    for law in ("ulaw", "alaw"):
-        assert len(speech(client, response_format=law, sample_rate=8_000).content) == len(pcm) // 6
+    for law, kind in (("ulaw", "PCMU"), ("alaw", "PCMA")):
+        telephone = speech(client, response_format=law)
+        assert len(telephone.content) == len(pcm) // 6
+        assert telephone.headers["content-type"] == f"audio/{kind};rate=8000;channels=1"
+        assert telephone.headers["x-sample-rate"] == "8000"
+        wide = speech(client, response_format=law, sample_rate=16_000)
+        assert wide.headers["content-type"] == f"audio/{kind};rate=16000;channels=1"
 
 
 @pytest.mark.parametrize("codec", ["pcm", "wav", "mp3", "flac"])

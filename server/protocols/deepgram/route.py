@@ -32,7 +32,7 @@ from server.state import State, state_of
 
 router = APIRouter()
 _TAKES = request_body(SpeakBody, SpeakQuery)
-_GIVES = speech_responses(*MEDIA_TYPES.values())
+_GIVES = speech_responses("audio/l16", *MEDIA_TYPES.values())
 
 
 async def _query(request: Request) -> SpeakQuery:

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 from server.errors import ApiError
 from server.http.websocket import WebSocketChannel
 
-_PATHS = ("/v1/text-to-speech", "/v1/voices", "/v1/pronunciation-dictionaries")
+_PATHS = ("/v1/text-to-speech", "/v1/voices", "/v2/voices", "/v1/user", "/v1/pronunciation-dictionaries")
 
 
 class Invalid(ApiError):

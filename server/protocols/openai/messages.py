@@ -8,8 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from engines.messages import LeadingSilence
-from server.audio import DEFAULT_RATE_HZ
-from server.audio.formats import AudioFormat, Codec, codec_rates_hz
+from server.audio.formats import AudioFormat, Codec, codec_rates_hz, default_rate_hz
 from server.errors import ApiError
 from server.http.json_body import read_json
 from server.protocols.openai.instructions import effective_speed
@@ -41,7 +40,7 @@ class SpeechBody(BaseModel):
     instructions: StrictStr | None = Field(None, max_length=4_096)
     language: StrictStr | None = None
     seed: Seed | None = None
-    sample_rate: StrictInt = DEFAULT_RATE_HZ
+    sample_rate: StrictInt | None = None
     temperature: Temperature | None = None
     leading_silence: LeadingSilence | None = None
     pronunciations: Pronunciations | None = None
@@ -56,7 +55,8 @@ class SpeechBody(BaseModel):
 
     @property
     def form(self) -> AudioFormat:
-        return AudioFormat(codec=self.response_format, rate_hz=self.sample_rate)
+        rate_hz = default_rate_hz(self.response_format) if self.sample_rate is None else self.sample_rate
+        return AudioFormat(codec=self.response_format, rate_hz=rate_hz)
 
 
 class UrlBody(SpeechBody):
@@ -107,7 +107,7 @@ def speech_query(fields: dict[str, str]) -> SpeechBody:
 
 def _checked(body: _Body) -> _Body:
     offered = codec_rates_hz(body.response_format)
-    if body.sample_rate not in offered:
+    if body.sample_rate is not None and body.sample_rate not in offered:
         valid = ", ".join(map(str, offered))
         message = f"sample_rate {body.sample_rate} is not offered for {body.response_format}; valid: {valid}"
         raise ApiError("invalid_parameter", message, param="sample_rate")
