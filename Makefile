@@ -11,7 +11,7 @@ BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
-.PHONY: all serve test sanitize test-gpu-dry test-deploy lock test-clients test-reference test-web test-slow lint docs types contracts units drill voice judge gpu-spike clean
+.PHONY: all serve test sanitize test-gpu-dry test-deploy test-image lock test-clients test-reference test-web test-slow lint docs types contracts units drill voice judge gpu-spike clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
@@ -67,6 +67,10 @@ test-reference: .venv-reference/ready
 
 test-deploy: .venv-dev/deploy
 	.venv-dev/bin/python -m pytest tests/deployment -rs -m "slow or not slow"
+
+# Builds the CPU image, starts it and hears it speak: as root, with Debian's buildah and mmdebstrap; some minutes.
+test-image: .venv-dev/ready
+	TEST_IMAGE=1 .venv-dev/bin/python -m pytest tests/deployment/test_image.py -rs -s -m slow
 
 # What the images install: every version and hash.
 LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
