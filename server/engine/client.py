@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable
 
 from engines.errors import EngineFault, Overloaded
+from engines.families.base import ModelSpec
 from engines.messages import Command, EngineStats, Event, Failed, Submit
 from server.engine.link import EngineLink, EngineLost, Worker
 from server.engine.stream import LAST, EngineStream
@@ -47,6 +48,7 @@ class EngineClient:
         self._streams: dict[str, EngineStream] = {}
         self._link: EngineLink | None = None
         self._ready = asyncio.Event()
+        self.spec: ModelSpec | None = None  # of the engine's model, once it has said it
         self._probe_due = asyncio.Event()  # a stream has failed: find out whether others would
         self._probe_id = ""  # request id of the last probe
         self._probes = 0  # probes so far
@@ -128,14 +130,14 @@ class EngineClient:
             was_ready = False
             try:
                 self._link = await EngineLink.launch(self.settings, self._worker)
-                await self._link.hello(_LOAD_S)
+                self.spec = await self._link.hello(_LOAD_S)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read(self._link))
                     await self._probe()
                     was_ready = True
                     self._ready.set()
                     runs = {"device": self.stats.device, "kernels": self.stats.kernels} if self.stats else {}
-                    log.info("ready", voice=self._voice, restarts=self.restarts, **runs)
+                    log.info("ready", family=self.spec.family, voice=self._voice, restarts=self.restarts, **runs)
                     while True:
                         await self._probe_due.wait()
                         self._probe_due.clear()

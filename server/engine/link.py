@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import EngineConfig
+from engines.families.base import ModelSpec
 from engines.messages import Command, Event, Submit
 from server.engine import worker as engine_worker
 from server.engine.dictionary_cache import DictionaryCache
 from server.engine.pipe import frame, receive
 from server.engine.watchdog import watchdog
-from server.engine.worker import Fault
+from server.engine.worker import Fault, Ready
 from server.settings import EngineMode, Settings
 
 _LEAVE_S = 1.0
@@ -108,11 +109,12 @@ class EngineLink:
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
-    async def hello(self, within_s: float) -> None:
-        """Returns once the networks are loaded."""
+    async def hello(self, within_s: float) -> ModelSpec:
+        """The engine's model, once its networks are loaded."""
         try:
             async with watchdog(within_s):
-                await self._receive()
+                ready: Ready = await self._receive()
+                return ready.spec
         except TimeoutError as error:
             raise EngineLost(f"no word from it for {within_s} s while loading") from error
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from engines.assemble import load_engine, open_bundle
 from engines.engine import Engine, EngineConfig
+from engines.families.base import ModelSpec
 from engines.messages import Submit
 from server.engine.dictionary_cache import DictionaryCache
 from server.engine.pipe import EnginePipe
@@ -29,7 +30,13 @@ _STATS_EVERY_S = 1.0
 _MAX_UNSENT_BYTES = 16 * 2**20  # about 6 minutes of PCM, of all streams together
 _LAST_WORDS_S = 5.0  # for a `Fault` to be read
 _COLLECT_AFTER = (500, 4, 6)  # new objects; of these collections a second one; of those one of all objects
-READY = "ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The first word of an engine: its networks are loaded, and this is its model."""
+
+    spec: ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +51,7 @@ def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
 
 
 def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
-    """Sends READY once the engine is loaded, then lists of events; a `Fault` if it cannot go on."""
+    """Sends `Ready` once the engine is loaded, then lists of events; a `Fault` if it cannot go on."""
     pipe = EnginePipe(end)
     try:
         with contextlib.suppress(OSError):  # the server is gone; a TimeoutError is one too
@@ -60,7 +67,7 @@ def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
 def _run(pipe: EnginePipe, engine: Engine) -> None:
     try:
         engine.measure()
-        pipe.send(READY)
+        pipe.send(Ready(spec=engine.spec))
         _serve(pipe, engine)
     finally:
         engine.close()

@@ -86,3 +86,13 @@ def test_a_cancel_and_a_pause_in_the_text_leave_nothing(name: str) -> None:
             assert await speech(other, TEXT) == whole
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_the_engine_says_which_model_it_has(name: str) -> None:
+    async def scenario() -> None:
+        async with serving(name) as app:
+            spec = app.state.parlando.engine.spec
+            assert (spec.family, spec.name) == (name, f"toy-{name}")
+
+    asyncio.run(scenario())

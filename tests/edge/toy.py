@@ -17,13 +17,17 @@ import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from fastapi import FastAPI
 
+from engines.bundle import load_bundle
 from engines.config import EngineConfig
+from engines.families.base import ModelSpec
+from engines.families.phone_pointer.family import spec_of
 from engines.messages import (
     Append,
     Cancel,
@@ -47,7 +51,7 @@ from engines.messages import (
 )
 from server.app import create_app
 from server.engine.pipe import EnginePipe
-from server.engine.worker import READY, Fault
+from server.engine.worker import Fault, Ready
 from server.settings import Settings
 from server.state import State
 
@@ -58,6 +62,11 @@ _TIMINGS = Timings(first_text_s=0, started_s=0, first_chunk_s=0, finished_s=0, a
 
 def word_pcm(word: str, rate_hz: int = 24_000) -> bytes:
     return (zlib.crc32(word.encode()) % 20_000).to_bytes(2, "little") * round(WORD_S * rate_hz)
+
+
+@cache
+def _spec() -> ModelSpec:
+    return spec_of(load_bundle())
 
 
 class FakeClock:
@@ -109,7 +118,7 @@ class ToyEngine:
         pipe, inbox = _Pipe(end), queue.SimpleQueue[list[Command] | None]()
         threading.Thread(target=_read, args=(pipe, inbox, self.reads), daemon=True).start()
         try:
-            pipe.send(READY)
+            pipe.send(Ready(spec=_spec()))
             pipe.send([self._stats()])
             self._serve(pipe, inbox)
         except OSError:
