@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection, Mapping
 from select import select
 from types import MappingProxyType
 
-from engines.bell import Bell, Readable
 from engines.config import EngineConfig
 from engines.counters import Counters
 from engines.emission import Emission
@@ -45,6 +44,7 @@ from engines.slots import SlotPool
 from engines.speculation import speculation_for
 from engines.steps import StepRunner
 from engines.vocoding import Vocoded, Vocoding
+from engines.wake_up import Readable, WakeUp
 
 __all__ = ["Engine", "EngineConfig", "Model"]
 
@@ -63,7 +63,7 @@ class Engine:
         self.model, self.spec, self.config = model, model.spec, config
         self._clock = clock
         self._inbox: deque[Command] = deque()
-        self._news = Bell()
+        self._wake_up = WakeUp()
         self._sequences: dict[str, Sequence] = {}
         self._called = False  # the speech model, in the last round
         self._frames_before, self._predicted_before_s = 0, 0.0  # of this round
@@ -76,7 +76,7 @@ class Engine:
         steps = StepRunner(
             model.talker, speculation_for(model, config, self.counters, clock), self.counters, self.profile, clock
         )
-        self._vocoding = Vocoding(model.vocoder, self._news.ring if config.workers else None, clock)
+        self._vocoding = Vocoding(model.vocoder, self._wake_up.notify if config.workers else None, clock)
         self._planning = Planning(model, config, self.profile, self._sequences.values(), steps, self._vocoding)
         self._cpu_clock = time.thread_time if clock is time.monotonic else clock
         self._round_cpu_s = 0.0  # when this round began
@@ -87,7 +87,7 @@ class Engine:
     def submit(self, command: Command) -> None:
         """Any thread. Answers come out of `step`."""
         self._inbox.append(command)
-        self._news.ring()
+        self._wake_up.notify()
 
     def measure(self) -> None:
         """Makes the device profile, in at most 300 ms; the rest of it is measured while the engine idles."""
@@ -112,18 +112,18 @@ class Engine:
         something to read from `files`."""
         now = self._clock()
         limit_s = max(0.0, min(self._planning.wait_s(now), math.inf if timeout_s is None else timeout_s))
-        self._news.wait(None if math.isinf(limit_s) else limit_s, *files)
-        if self.empty and not self._news.rung and self._clock() - now >= limit_s:
+        self._wake_up.wait(None if math.isinf(limit_s) else limit_s, *files)
+        if self.empty and not self._wake_up.is_set and self._clock() - now >= limit_s:
             self._measuring.when_idle(self, lambda: bool(select(files, (), (), 0)[0]))
 
     def close(self) -> None:
         self._vocoding.close()
-        self._news.close()
+        self._wake_up.close()
 
     @property
     def has_work(self) -> bool:
         """Whether a step would do something now; otherwise `wait`."""
-        if self._called or self._inbox or self._news.rung or self._vocoding.has_finished or self._reading.has_text:
+        if self._called or self._inbox or self._wake_up.is_set or self._vocoding.has_finished or self._reading.has_text:
             return True
         return self._planning.has_work(self._clock())
 
@@ -133,7 +133,7 @@ class Engine:
 
     def attend(self) -> list[Event]:
         """The first half: commands, text, finished audio. What it returns need not wait for the speech model's call."""
-        self._news.clear()
+        self._wake_up.clear()
         self._frames_before = self.counters.frames
         self._predicted_before_s, self._round_cpu_s = self.counters.predicted_s, self._cpu_clock()
         self._admission.saw_time(self._clock())

@@ -1,4 +1,4 @@
-"""What a thread sleeps on until another one rings, or until something can be read."""
+"""A wake-up event that can be waited on together with file descriptors."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import select
 import threading
 from typing import Protocol
 
-_RINGS = 4096  # more than can come while nobody reads
+_MOST_UNREAD = 4096  # more notifications than can come between two waits
 
 
 class Readable(Protocol):
     def fileno(self) -> int: ...
 
 
-class Bell:
-    """A `threading.Event` whose wait may be for files too; one thread waits, any may ring."""
+class WakeUp:
+    """A `threading.Event` whose wait may be for files too; one thread waits, any may notify."""
 
     def __init__(self) -> None:
-        self._rung = threading.Event()
+        self._is_set = threading.Event()
         self._listening = False
         self._ends: tuple[int, int] | None = None  # of a pipe that ends a wait for files; opened for the first one
 
-    def ring(self) -> None:
-        self._rung.set()
+    def notify(self) -> None:
+        self._is_set.set()
         if self._listening and self._ends is not None:
             os.write(self._ends[1], b".")
 
     def clear(self) -> None:
-        self._rung.clear()
+        self._is_set.clear()
 
     @property
-    def rung(self) -> bool:
-        return self._rung.is_set()
+    def is_set(self) -> bool:
+        return self._is_set.is_set()
 
     def wait(self, timeout_s: float | None, *files: Readable) -> None:
-        """Until it rings, or has rung; until one of `files` can be read or has ended; at most `timeout_s`."""
+        """Until it is notified, or has been; until one of `files` can be read or has ended; at most `timeout_s`."""
         if not files:
-            self._rung.wait(timeout_s)
+            self._is_set.wait(timeout_s)
             return
         if self._ends is None:
             self._ends = os.pipe()
@@ -47,16 +47,16 @@ class Bell:
         watched: tuple[int | Readable, ...] = (self._ends[0], *files)
         for file in watched:
             found.register(file, select.POLLIN)
-        # In this order, and `ring` in the other: whoever comes second sees what the first has done.
+        # In this order, and `notify` in the other: the second of the two sees what the first has done.
         self._listening = True
-        if not self._rung.is_set():
+        if not self._is_set.is_set():
             found.poll(None if timeout_s is None else 1000 * timeout_s)
         self._listening = False
         with contextlib.suppress(BlockingIOError):
-            os.read(self._ends[0], _RINGS)
+            os.read(self._ends[0], _MOST_UNREAD)
 
     def close(self) -> None:
-        """Nobody waits or rings any more."""
+        """No thread may wait or notify any more."""
         ends, self._ends = self._ends, None
         for end in ends or ():
             os.close(end)
