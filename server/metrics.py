@@ -20,7 +20,7 @@ from server.errors import KINDS, Outcome
 
 Protocol = Literal[
     "parlando.v1", "nari.speech.v1", "openai", "elevenlabs", "elevenlabs-ws", "elevenlabs-multi", "wyoming",
-    "deepgram", "deepgram-v1", "deepgram-v2", "cartesia", "cartesia-ws", "realtime",
+    "deepgram", "deepgram-v1", "deepgram-v2", "cartesia", "cartesia-ws", "realtime", "vllm-omni",
 ]  # fmt: skip
 _CLOSES = {1000} | {code for kind in KINDS.values() for code in (kind.close, kind.close_single) if code is not None}
 _FIRST_AUDIO_S = (

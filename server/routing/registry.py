@@ -19,6 +19,7 @@ from server.protocols.elevenlabs import route as elevenlabs_route
 from server.protocols.elevenlabs import socket as elevenlabs_socket
 from server.protocols.openai import route as openai_route
 from server.protocols.realtime import socket as realtime_socket
+from server.protocols.vllm_omni import socket as vllm_omni_socket
 from server.routing import catalogue, speech_socket
 
 
@@ -43,4 +44,5 @@ ROUTERS = (
     deepgram_route.router,
     cartesia_route.router,
     realtime_socket.router,
+    vllm_omni_socket.router,
 )

@@ -85,6 +85,11 @@ class EncodedSpeech:
         return self._utterance.audio_s
 
     @property
+    def unsent_s(self) -> float:
+        """Audio of the last sound, before `sent`."""
+        return len(self._unsent) / 2 / self.form.rate_hz
+
+    @property
     def lead_s(self) -> float:
         """Audio sent and not yet heard."""
         return self._utterance.lead_s

@@ -138,8 +138,23 @@ def realtime_speech(server: DoorServer, pieces: Sequence[str]) -> bytes:
         return ear.pcm
 
 
+def vllm_omni_speech(server: DoorServer, pieces: Sequence[str]) -> bytes:
+    with dial_path(server, "/v1/audio/speech/stream") as socket:
+        for piece in pieces:
+            say(socket, type="input.text", text=piece)
+        say(socket, type="input.done")
+        return hear(socket, "audio.done")[0]
+
+
 Speech = Callable[[DoorServer, Sequence[str]], bytes]
-SPEECHES: list[Speech] = [wyoming_speech, deepgram_v1_speech, deepgram_v2_speech, cartesia_speech, realtime_speech]
+SPEECHES: list[Speech] = [
+    wyoming_speech,
+    deepgram_v1_speech,
+    deepgram_v2_speech,
+    cartesia_speech,
+    realtime_speech,
+    vllm_omni_speech,
+]
 
 
 @pytest.mark.parametrize("speech", SPEECHES)
@@ -258,6 +273,28 @@ def realtime_truncate(server: DoorServer, client: httpx.Client, whole: Whole, dr
         return stopped_s
 
 
+def vllm_omni_cancel(server: DoorServer, client: httpx.Client, whole: Whole, draw: random.Random) -> float:
+    with dial_path(server, "/v1/audio/speech/stream") as socket:
+        say(socket, type="input.text", text=TEXT)
+        ear = Ear(socket)
+        ear.hear_until(time.monotonic() + draw.uniform(0, MAX_MOMENT_S))
+        asked_s = time.monotonic()
+        say(socket, type="input.cancel")
+        ear.hear_out("audio.cancelled")
+        stopped_s = time.monotonic() - asked_s
+        told = ear.last
+        assert whole.pcm.startswith(ear.pcm)
+        assert told["audio_ms"] <= len(ear.pcm) / 48 + 0.01
+        assert told["text_spoken"] == whole.spoken_at(told["audio_ms"] / 1000)
+        assert told["text_spoken"] + told["text_remaining"] == TEXT
+        ear.pcm = b""
+        say(socket, type="input.text", text="Next. ")
+        say(socket, type="input.done")
+        ear.hear_out("audio.done")
+        assert ear.pcm == native(server, "Next. ").pcm
+        return stopped_s
+
+
 Interruption = Callable[[DoorServer, httpx.Client, Whole, random.Random], float]
 INTERRUPTIONS: list[Interruption] = [
     wyoming_leaves,
@@ -265,6 +302,7 @@ INTERRUPTIONS: list[Interruption] = [
     deepgram_v2_interrupt,
     cartesia_cancel,
     realtime_truncate,
+    vllm_omni_cancel,
 ]
 
 

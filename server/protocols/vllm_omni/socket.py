@@ -1,0 +1,211 @@
+"""vLLM-Omni's `WS /v1/audio/speech/stream`, and SGLang-Omni's: a session of utterances, each with its text in pieces.
+
+    client   session.config  input.text* input.done        input.text* input.cancel      session.close
+    server                   audio.start  audio*  audio.done              audio.cancelled  session.done
+
+An utterance is one `audio.start` to `audio.done`, whatever sentences it holds. Errors leave the session open.
+"""
+
+from __future__ import annotations
+
+import base64
+from functools import partial
+
+from fastapi import APIRouter, WebSocket
+
+from engines.messages import Cancelled, Failed, Finished, WordTime
+from server.errors import ApiError
+from server.http.turns import Turn, TurnSocket
+from server.http.websocket import Received, WebSocketChannel
+from server.http.websocket_endpoint import serve_websocket
+from server.protocols.vllm_omni.messages import (
+    InputCancel,
+    InputDone,
+    InputText,
+    SessionClose,
+    SessionConfig,
+    message_of,
+)
+from server.speech.encoded import EncodedSpeech
+from server.speech.events import Audio, SpeechEvent
+from server.state import State, state_of
+
+router = APIRouter()
+
+
+class _Utterance(Turn):
+    def __init__(self, speech: EncodedSpeech, config: SessionConfig, index: int) -> None:
+        super().__init__(speech)
+        self.config, self.index = config, index
+        self.begun = False
+        self.total_bytes = 0
+
+    @property
+    def start(self) -> dict[str, object]:
+        form = self.speech.form
+        fields = {"sentence_text": self.speech.text, "format": form.codec.value, "sample_rate": form.rate_hz}
+        return {"type": "audio.start", "sentence_index": self.index, **fields}
+
+    def chunk(self, data: bytes, words: tuple[WordTime, ...]) -> dict[str, object]:
+        """Audio with the words that are spoken in it, for clients that ask for times."""
+        text, start_s = self.speech.text, self.speech.audio_s
+        times = [
+            {"word": text[word.start_char : word.end_char], "start_ms": _ms(word.start_s), "end_ms": _ms(word.end_s)}
+            for word in words
+        ]
+        ends = {"chunk_start_ms": _ms(start_s), "chunk_end_ms": _ms(start_s + self.speech.unsent_s)}
+        return {
+            "type": "audio.chunk",
+            "sentence_index": self.index,
+            "audio_b64": base64.b64encode(data).decode(),
+            "timestamps": times,
+            **ends,
+        }
+
+
+class StreamSocket(TurnSocket):
+    def __init__(self, channel: WebSocketChannel, socket: WebSocket, state: State) -> None:
+        """Raises ApiError for a caller who is refused."""
+        super().__init__(channel, state)
+        state.check_key(socket)
+        self._config = SessionConfig(type="session.config")
+        self._utterance: _Utterance | None = None  # takes text
+        self._count = 0
+        self._closing = False
+
+    async def greet(self) -> None:
+        pass  # the client's configuration comes first
+
+    async def handle(self, received: Received) -> None:
+        message = message_of(received.text)
+        if self._closing:
+            return
+        match message:
+            case SessionConfig():
+                self._check(message)
+                self._config = message
+                await self._say({"type": "session.configured"})
+            case InputText(text=text):
+                self._append(text, received.received_s)
+            case InputDone() if self._utterance is None:  # no text came
+                nothing = {"type": "audio.done", "sentence_index": self._count, "total_bytes": 0, "error": False}
+                self.answer(lambda: self._say(nothing))
+            case InputDone():
+                self._utterance.end()
+                self._utterance = None
+            case InputCancel():
+                self._utterance = None
+                cancelled = sorted((turn for turn in self.live if isinstance(turn, _Utterance)), key=_index)
+                for turn in cancelled:
+                    turn.cancel()
+                self.answer(lambda: self._say_cancelled(cancelled))
+            case SessionClose():
+                if self._utterance is not None:
+                    self._utterance.end()
+                self._closing = True
+                self.answer(lambda: self.channel.close(1000, last={"type": "session.done"}))
+
+    def _check(self, config: SessionConfig) -> None:
+        if config.model is not None:
+            self.state.check_model(config.model)
+        self.state.casting(config.voice_id)
+        _ = config.form
+
+    def _append(self, text: str, received_s: float) -> None:
+        if self._utterance is None and text.strip():
+            self.check_room()
+            self.state.check_text(text, "text")
+            config = self._config
+            speech = EncodedSpeech(
+                self.state,
+                protocol="vllm-omni",
+                casting=self.state.casting(config.voice_id),
+                form=config.form,
+                seed=config.seed,
+                speed=config.speed,
+                temperature=config.temperature,
+            )
+            self._utterance = _Utterance(speech, config, self._count)
+            self._count += 1
+            self.add(self._utterance)
+        if self._utterance is not None:
+            self._utterance.append(text, received_s)
+
+    # -- out -------------------------------------------------------------------------------------------------------
+
+    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
+        assert isinstance(turn, _Utterance)
+        match event:
+            case Audio(data=data, words=words) if data:
+                await self._send_audio(turn, data, words)
+            case Finished():
+                await self._say_done(turn, error=False)
+            case Failed():
+                self._take_no_more(turn)
+                await self.tell(ApiError.of(event))
+                await self._say_done(turn, error=True)
+            case Cancelled():
+                pass  # its answer is queued
+
+    async def _send_audio(self, turn: _Utterance, data: bytes, words: tuple[WordTime, ...]) -> None:
+        if not turn.begun:
+            turn.begun = True
+            await self.channel.send(turn.start, turn.outgoing)
+        if turn.config.word_timestamps:
+            sent = await self.channel.send(turn.chunk(data, words), turn.outgoing)
+        else:
+            sent = await self.channel.send_audio(data, turn.outgoing)
+        if sent:
+            turn.total_bytes += len(data)
+            turn.speech.sent()
+            self.channel.keep_open_for(turn.speech.lead_s)
+
+    async def _say_done(self, turn: _Utterance, *, error: bool) -> None:
+        fields = {"sentence_index": turn.index, "total_bytes": turn.total_bytes, "error": error}
+        await self._say({"type": "audio.done", **fields})
+
+    async def _say_cancelled(self, turns: list[_Utterance]) -> None:
+        """The texts are of all that was stopped; the position is an extension."""
+        spoken, remaining, played_s = "", "", 0.0
+        for turn in turns:
+            position = turn.speech.position
+            spoken, remaining = spoken + position.text_spoken, remaining + position.text_remaining
+            played_s += position.played_s
+        fields = {"audio_ms": _ms(played_s), "text_spoken": spoken, "text_remaining": remaining}
+        await self._say({"type": "audio.cancelled", **fields})
+
+    def _take_no_more(self, turn: _Utterance) -> None:
+        if self._utterance is turn:
+            self._utterance = None
+
+    async def _say(self, message: dict[str, object]) -> None:
+        await self.channel.send(message)
+
+    async def tell(self, error: ApiError, message: str | None = None) -> None:
+        code = error.close_code(others_live=bool(self.live))
+        if code is not None:
+            await self.channel.close(code, error.code, last=_told(error))
+        await self._say(_told(error))
+
+
+def _index(turn: _Utterance) -> int:
+    return turn.index
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 2)
+
+
+def _told(error: ApiError) -> dict[str, object]:
+    return {"type": "error", "code": error.code, "message": error.message}
+
+
+async def _refuse(channel: WebSocketChannel, error: ApiError) -> None:
+    """`error` and its close. Raises Closed."""
+    await channel.close(error.final_close, error.code, last=_told(error))
+
+
+@router.websocket("/v1/audio/speech/stream")
+async def stream(socket: WebSocket) -> None:
+    connect = partial(StreamSocket, socket=socket, state=state_of(socket))
+    await serve_websocket(socket, "vllm-omni", connect, _refuse)
