@@ -87,12 +87,8 @@ class StreamSocket(TurnSocket):
                 await self._say({"type": "session.configured"})
             case InputText(text=text):
                 self._append(text, received.received_s)
-            case InputDone() if self._utterance is None:  # no text came
-                nothing = {"type": "audio.done", "sentence_index": self._count, "total_bytes": 0, "error": False}
-                self.answer(lambda: self._say(nothing))
             case InputDone():
-                self._utterance.end()
-                self._utterance = None
+                self._end()
             case InputCancel():
                 self._utterance = None
                 cancelled = sorted((turn for turn in self.live if isinstance(turn, _Utterance)), key=_index)
@@ -104,6 +100,14 @@ class StreamSocket(TurnSocket):
                     self._utterance.end()
                 self._closing = True
                 self.answer(lambda: self.channel.close(1000, last={"type": "session.done"}))
+
+    def _end(self) -> None:
+        if self._utterance is not None:
+            self._utterance.end()
+            self._utterance = None
+            return
+        nothing = {"type": "audio.done", "sentence_index": self._count, "total_bytes": 0, "error": False}
+        self.answer(lambda: self._say(nothing))
 
     def _check(self, config: SessionConfig) -> None:
         if config.model is not None:
