@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from engines.text.markup import FOR_THE_EAR, TextSettings
+
 if TYPE_CHECKING:
     from engines.text.pronunciation import PronunciationDictionary
 
@@ -43,6 +45,7 @@ class Submit:
     leading_silence: LeadingSilence = LeadingSilence.TRIM
     pronunciations: tuple[PronunciationDictionary, ...] = ()  # the first that has a word decides
     heard_samples: int = 0  # of a resumed utterance: made again, they give its listener no lead
+    text_settings: TextSettings = FOR_THE_EAR
     options: tuple[tuple[str, Any], ...] = ()  # of the model's family, by name; frozen values
 
     def option(self, name: str, default: Any = None) -> Any:

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
         LeadingSilence.TRIM,
         description="trim: audio begins with the first audible sound; keep: with what precedes it",
     )
+    skip_reasoning: bool = Field(True, description="leave out `<think>`, `<thinking>` and `<reasoning>` blocks")
+    skip_directions: bool = Field(True, description="leave out stage directions such as `[laughs]` and `*sighs*`")
     max_characters: int = Field(4096, ge=1, description="maximum text of one utterance, in characters")
     max_message_bytes: int = Field(65_536, ge=1_024, description="maximum size of one WebSocket message")
     max_body_bytes: int = Field(262_144, ge=1_024, description="maximum body of one HTTP request")

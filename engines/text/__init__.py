@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from engines.text.errors import BadPronunciation, ExpansionTooLong, StreamEnded, UnknownDictionary, UnspeakableText
-from engines.text.markup import TextSettings
+from engines.text.folding import script_counts
+from engines.text.markup import FOR_THE_EAR, TextSettings
 from engines.text.phones import NUM_PHONE_IDS, PHONES, VOWELS, PauseType, Phone, pause, phone_id
 from engines.text.pronunciation import PronunciationDictionary, parse_dictionary
 from engines.text.pronunciation_store import PronunciationStore
@@ -12,6 +13,7 @@ from engines.text.stream import FrontEnd, TextStream
 from engines.text.word_stream import check_expansion
 
 __all__ = [
+    "FOR_THE_EAR",
     "MAX_RATE",
     "MIN_RATE",
     "NUM_PHONE_IDS",
@@ -33,4 +35,5 @@ __all__ = [
     "parse_dictionary",
     "pause",
     "phone_id",
+    "script_counts",
 ]

@@ -13,7 +13,7 @@ _FIRST_WORDS = frozenset(
         "well self non high low long short full part half old new all ever far fast free hard ill cross post pre anti "
         "over under two three four five six seven eight nine ten one first second third real open close single double "
         "multi large small late early left right state user data time end world air water snow mother father brother "
-        "sister check pick"
+        "sister check pick twenty thirty forty fifty sixty seventy eighty ninety"
     )
 )
 _LAST_WORDS = frozenset(

@@ -8,6 +8,7 @@ from engines.text.context import Around
 from engines.text.word_lists import word_list
 
 _YEAR = re.compile(r"\d{3,4}")
+_PREPOSITIONS = frozenset(word_list("in from of near to"))
 _QUANTIFIERS = frozenset(word_list("few several some many couple half of hundred thousand million"))
 # Before a number or a letter that counts.
 _BEFORE_NUMBERS = {
@@ -47,7 +48,9 @@ def expand(core: str, around: Around) -> str | None:
         case "rev":
             return None if named or core.istitle() else "revision"
         case "co":
-            return "county" if core.istitle() and named and not (left.capitalised and len(around.recent) > 1) else None
+            return (
+                "county" if core.istitle() and named and (not left.capitalised or left.lower in _PREPOSITIONS) else None
+            )
         case "est":
             return "estimated" if following.isalpha() and following.islower() else None
         case "cat":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from functools import lru_cache
 
 from engines.text.currencies import SIGNS
@@ -130,3 +131,10 @@ def script_of(character: str) -> str:
     """The script that a letter belongs to, by its Unicode name: "Arabic", "Hangul", "Han"."""
     name = unicodedata.name(character, "unknown").split(" ")[0]
     return "Han" if name == "CJK" else name.capitalize()
+
+
+def script_counts(characters: str) -> dict[str, int]:
+    """How many of the characters of a text cannot be spoken, by script."""
+    if characters.isascii():
+        return {}
+    return dict(Counter(script_of(one) for one in characters if _fold_one(one) is None))

@@ -66,6 +66,8 @@ def read_letters_code(core: str, around: Around) -> Said | None:
 
 def _named(core: str, around: Around) -> Said | None:
     digits = sum(one.isdecimal() for one in core)
+    if _is_code_behind(core, around):
+        return Said(words=_by_sign(core))
     if not digits or not around.recent or not _WRITTEN.fullmatch(core):
         return None
     before = around.before
@@ -78,8 +80,6 @@ def _named(core: str, around: Around) -> Said | None:
         if core.isdecimal():
             return None if digits < 4 else Said(words=_pairs(core) if digits == 4 else numbers.digits(core))
         return Said(words=_by_sign(core)) if re.search(r"\d{5}", core) else None
-    if _is_code_behind(core, around):
-        return Said(words=_by_sign(core))
     model = around.left.shouted and _MODEL.fullmatch(core) and around.left.lower not in _STANDARDS
     if model and is_spelled(around.left.lower, among_capitals=False):
         return Said(words=[*_pairs(core[:4]), *spell(core[4:])])

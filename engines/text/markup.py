@@ -63,6 +63,7 @@ class TextSettings:
 
     skip_reasoning: bool = True  # <think>, <thinking> and <reasoning> with all that they hold
     skip_directions: bool = True  # [laughs], *sighs*
+    follow_tags: bool = True  # SSML and [pause:300ms]; else tags are dropped
 
 
 FOR_THE_EAR = TextSettings()
@@ -81,7 +82,7 @@ class Markup:
 
     def __init__(self, settings: TextSettings) -> None:
         self._in_code = False
-        self.tags = Tags(skips_reasoning=settings.skip_reasoning)
+        self.tags = Tags(skips_reasoning=settings.skip_reasoning, follows=settings.follow_tags)
         self._directions = Directions() if settings.skip_directions else None
         self._links = LinkTails()
         self._in_comment = False

@@ -14,7 +14,8 @@ _VALUES = {"i": 1, "v": 5, "x": 10, "l": 50}
 NUMBERED = frozenset(
     word_list(
         "episode season round scenario chapter part volume act section book phase type level title appendix figure "
-        "table step article mark grade stage bowl tier class scene canto psalm lesson unit war"
+        "table step article mark grade stage bowl tier class scene canto psalm lesson unit war "
+        "parts chapters acts volumes books"
     )
 )
 LETTERED = frozenset(

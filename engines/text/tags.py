@@ -54,8 +54,8 @@ AS_WRITTEN = SaidAs()
 class Tags:
     """Owned by one stream."""
 
-    def __init__(self, *, skips_reasoning: bool) -> None:
-        self._skips_reasoning = skips_reasoning
+    def __init__(self, *, skips_reasoning: bool, follows: bool = True) -> None:
+        self._skips_reasoning, self._follows = skips_reasoning, follows
         self.skipping = ""  # the reasoning element that is open
         self.skipped_chars = 0
         self._tail = ""  # of what is skipped: its end may be cut by a token's
@@ -163,6 +163,8 @@ class Tags:
             elif not found[3].endswith("/"):
                 self.skipping, self.skipped_chars = name, 0
             return ""
+        if not self._follows:
+            return ""
         if closing:
             self._close(name)
             return ""
@@ -205,6 +207,8 @@ class Tags:
         return hold(_PAUSE_S if seconds is None else seconds)
 
     def _pause(self, written: str | None) -> str:
+        if not self._follows:
+            return ""
         seconds = _PAUSE_S if written is None else duration_s(written)
         if seconds is None:
             self._warn(f'a break of {written!r} has no length such as "300ms" or "1.5s"; {_PAUSE_S:g} s was taken')

@@ -13,9 +13,11 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 
 from engines.messages import LeadingSilence, Submit
+from engines.text import FOR_THE_EAR
 
 _SPACE = re.compile(r"\s+")
 
@@ -54,6 +56,8 @@ def utterance_id(
     }
     if submit.leading_silence is LeadingSilence.TRIM:
         named["leading_silence"] = submit.leading_silence
+    if submit.text_settings != FOR_THE_EAR:
+        named["text_settings"] = asdict(submit.text_settings)
     if submit.timbre:
         named["timbre"] = submit.timbre
     if submit.options:

@@ -28,6 +28,7 @@ from engines.messages import (
     WaitingForText,
     WordTime,
 )
+from engines.text import TextSettings, script_counts
 from server.access import current_caller
 from server.audio import Resampler, spoken_rate_hz
 from server.audio.stretch import TimeStretch, split_speed
@@ -63,6 +64,7 @@ class Utterance:
         pronunciations: Chosen = (),
         leading_silence: LeadingSilence | None = None,
         options: Options = (),
+        follow_tags: bool = True,
         rendering: str = "pcm",
         resume: Resume | None = None,
         request_id: str | None = None,
@@ -98,6 +100,11 @@ class Utterance:
             pronunciations=pronunciations,
             options=options,
             leading_silence=leading_silence or state.settings.leading_silence,
+            text_settings=TextSettings(
+                skip_reasoning=state.settings.skip_reasoning,
+                skip_directions=state.settings.skip_directions,
+                follow_tags=follow_tags,
+            ),
         )
         self.name_without_text = self._name("", ())
         if resume is not None:
@@ -169,7 +176,14 @@ class Utterance:
             "x-utterance-id": self.utterance_id,
             "x-seed": str(self.seed),
             "x-sample-rate": str(self.rate_hz),
+            **self._left_out,
         }
+
+    @property
+    def _left_out(self) -> dict[str, str]:
+        """Characters of the text that cannot be spoken, by script."""
+        counts = script_counts(self.transcript.text)
+        return {"x-left-out": ", ".join(f"{script}={count}" for script, count in counts.items())} if counts else {}
 
     @property
     def position(self) -> Position:

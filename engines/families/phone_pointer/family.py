@@ -63,7 +63,7 @@ class PointerFamily:
         self._bundle.voice(submit.voice)
 
     def open(self, submit: Submit) -> Script:
-        text = self._front_end.open(submit.pronunciations, self._max_expanded)
+        text = self._front_end.open(submit.pronunciations, self._max_expanded, submit.text_settings)
         return PointerScript(submit, self._bundle.voice(submit.voice), self._bundle, text, self._planner)
 
     def talker(self, backend: Backend, slots: int) -> Talker:

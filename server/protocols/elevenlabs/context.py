@@ -51,6 +51,7 @@ class Context:
         self._given_ms = 0  # end of the last character sent
         self.failure: ApiError | None = None  # the caller tells it, before `final`
         self.closing = False
+        self._warnings: tuple[str, ...] = ()  # what of its text was left out, or not done as its tags ask
 
     # -- in --------------------------------------------------------------------------------------------------------
 
@@ -112,7 +113,8 @@ class Context:
     @property
     def final(self) -> dict[str, object]:
         """The last message, once `run` has returned and the name is free again."""
-        return {"isFinal": True, **self._names}
+        told = {"warnings": list(self._warnings)} if self._warnings else {}
+        return {"isFinal": True, **self._names, **told}
 
     async def run(self) -> None:
         """Sends everything before `final`."""
@@ -142,7 +144,8 @@ class Context:
             match event:
                 case Audio():
                     await self._send_sound(speech, event)
-                case Finished():
+                case Finished(warnings=warnings):
+                    self._warnings = warnings
                     await self._send_rest()
                     return
                 case Cancelled():

@@ -62,6 +62,7 @@ class Query(_Lenient):
     inactivity_timeout: float = Field(20, gt=0, le=180)
     sync_alignment: bool = False
     auto_mode: bool = False
+    enable_ssml_parsing: bool = True  # false: tags are dropped, and none is followed
 
     @field_validator("output_format")
     @classmethod

@@ -116,6 +116,7 @@ async def _open(state: State, voice_id: str, query: Query, body: TextBody, reque
         seed=body.seed if body.seed is not None else query.seed,
         speed=body.speed,
         pronunciations=await stored_pronunciations(state, body.pronunciation_dictionary_locators, body.text),
+        follow_tags=query.enable_ssml_parsing,
         request_id=request_id,
     )
 

@@ -143,6 +143,7 @@ class _Connection:
             seed=query.seed,
             speed=speed,
             pronunciations=pronunciations,
+            follow_tags=query.enable_ssml_parsing,
             idle_s=self._idle_s,
         )
 

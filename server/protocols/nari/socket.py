@@ -155,16 +155,17 @@ class NariConnection:
                         utterance.sent(pcm)
                         self._channel.keep_open_for(utterance.lead_s)
                         chunks += 1
-                case Finished():
-                    await self._done("stop", chunks)
+                case Finished(warnings=warnings):
+                    await self._done("stop", chunks, warnings)
                 case Cancelled():
                     await self._done("cancelled", chunks)
                 case Failed():
                     await self._fail(ApiError.of(event))
 
-    async def _done(self, stop_reason: str, chunks: int) -> None:
+    async def _done(self, stop_reason: str, chunks: int, warnings: tuple[str, ...] = ()) -> None:
         self._over = True
-        fields = {"request_id": self._request_id, "stop_reason": stop_reason, "audio_chunks": chunks}
+        told = {"warnings": list(warnings)} if warnings else {}
+        fields = {"request_id": self._request_id, "stop_reason": stop_reason, "audio_chunks": chunks, **told}
         await self._channel.close(1000, "response.done", last={"type": "response.done", **fields})
 
     async def _fail(self, error: ApiError) -> None:

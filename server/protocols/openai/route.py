@@ -130,7 +130,8 @@ async def _events(speaking: EncodedSpeech, first: Audio, characters: int) -> Asy
             if isinstance(event, Finished):
                 steps = event.timings.lm_steps
                 usage = {"input_tokens": characters, "output_tokens": steps, "total_tokens": characters + steps}
-                yield _event("speech.audio.done", usage=usage)
+                told = {"warnings": list(event.warnings)} if event.warnings else {}
+                yield _event("speech.audio.done", usage=usage, **told)
             elif event.data:
                 speaking.sent()
                 yield _event("speech.audio.delta", audio=base64.b64encode(event.data).decode())

@@ -146,8 +146,9 @@ class WyomingConnection:
                     await self._channel.send("audio-chunk", {**_AUDIO, "timestamp": _ms(utterance)}, pcm)
                     utterance.sent(pcm)
                     self._channel.keep_open_for(utterance.lead_s)
-                case Finished():
-                    await self._channel.send("audio-stop", {"timestamp": _ms(utterance)})
+                case Finished(warnings=warnings):
+                    told = {"warnings": list(warnings)} if warnings else {}
+                    await self._channel.send("audio-stop", {"timestamp": _ms(utterance), **told})
                     return
                 case Failed():
                     raise ApiError.of(event)
