@@ -13,10 +13,13 @@ import msgspec
 from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine, Model
-from engines.errors import ConfigError
+from engines.errors import BundleError, ConfigError
 from engines.families.base import Drafter, Family, OptionSpec, Talker, Vocoder
 from engines.families.phone_pointer.family import MAX_SPEED, MIN_SPEED, PointerFamily, check_draft_tolerance
 from engines.families.phone_pointer.networks import SpectrumModel, SpeechModel
+from engines.families.phone_pointer.overlap_add import RATES_HZ
+from engines.families.pocket import manifest as pocket
+from engines.families.pocket.family import PocketFamily
 from engines.families.qwen3_tts import bundle as qwen3_tts
 from engines.families.qwen3_tts.family import Qwen3TtsFamily, options
 from engines.runtime.kernels import AUTO, OFF
@@ -53,7 +56,13 @@ class AnyBundle(Protocol):
 def open_bundle(folder: Path | None = None) -> AnyBundle:
     """By its manifest's family; without a folder the shipped voice. Raises BundleError."""
     folder = folder or default_bundle()
-    return qwen3_tts.load(folder) if _family_of(folder) == qwen3_tts.FAMILY else load_bundle(folder)
+    readers: dict[Any, Callable[[Path], AnyBundle]] = {None: load_bundle, "phone_pointer": load_bundle}
+    readers |= {qwen3_tts.FAMILY: qwen3_tts.load, pocket.FAMILY: pocket.load}
+    family = _family_of(folder)
+    if not isinstance(family, str | None) or family not in readers:
+        known = ", ".join(sorted(name for name in readers if name))
+        raise BundleError(f"manifest.family is {family!r}; this version serves {known}")
+    return readers[family](folder)
 
 
 def _family_of(folder: Path) -> Any:
@@ -76,6 +85,11 @@ def check_tolerance(tolerance: int, bundle: AnyBundle) -> None:
 def options_of(bundle: AnyBundle) -> tuple[OptionSpec, ...]:
     """Of the model's family alone: what `Submit.options` may carry."""
     return options(bundle.qwen3_tts) if isinstance(bundle, qwen3_tts.Bundle) else ()
+
+
+def spoken_rates_hz(bundle: AnyBundle) -> tuple[int, ...]:
+    """That the vocoder speaks itself; other offered rates are resampled from one of them."""
+    return (bundle.sample_rate_hz,) if isinstance(bundle, pocket.Bundle) else RATES_HZ
 
 
 def model_speeds(bundle: AnyBundle) -> tuple[float, float]:
@@ -104,7 +118,10 @@ def load_engine(
     family: Family
     if isinstance(bundle, qwen3_tts.Bundle):
         family = Qwen3TtsFamily(bundle, host)
-        config = replace(config, slots=_slots(config.slots, family.spec(backend).bytes_per_slot))
+        config = replace(config, slots=slots_by_memory(config.slots, family.spec(backend).bytes_per_slot))
+    elif isinstance(bundle, pocket.Bundle):
+        family = PocketFamily(bundle, host)
+        config = replace(config, slots=slots_by_memory(config.slots, family.spec(backend).bytes_per_slot))
     else:
         assert isinstance(bundle, Bundle)
         family = PointerFamily(bundle, host, front_end=front_end, durations=durations, max_expanded=config.max_expanded)
@@ -121,7 +138,7 @@ def load_engine(
     return Engine(model, config, clock, profile)
 
 
-def _slots(wanted: int, bytes_per_slot: int) -> int:
+def slots_by_memory(wanted: int, bytes_per_slot: int) -> int:
     """As many of them as memory holds."""
     available = available_bytes()
     return wanted if available is None else max(1, min(wanted, int(_SHARE_OF_MEMORY * available / bytes_per_slot)))

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engines.assemble import load_engine, open_bundle
+from engines.assemble import load_engine, open_bundle, spoken_rates_hz
 from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ParlandoError
 from engines.families.phone_pointer.family import MAX_PITCH_SEMITONES
@@ -141,7 +141,7 @@ def say(
                 timbre=casting.timbre,
                 pitch_semitones=pitch,
                 seed=seed,
-                sample_rate_hz=spoken_rate_hz(rate),
+                sample_rate_hz=spoken_rate_hz(rate, spoken_rates_hz(loaded)),
             )
             engine = load_engine(loaded)
             spoken = saying.say(engine, submit, text, speed=speed, rate_hz=rate)

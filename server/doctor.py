@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from engines.assemble import AnyBundle, load_engine, open_bundle
+from engines.assemble import AnyBundle, load_engine, open_bundle, slots_by_memory
 from engines.config import EngineConfig
 from engines.errors import ParlandoError
 from engines.runtime.installed import check_one_runtime
@@ -82,12 +82,12 @@ def _voice(settings: Settings) -> Iterator[Finding]:
         bundle = open_bundle(settings.bundle)
         voices = ", ".join(voice.id for voice in bundle.voices)
         yield Finding(what="bundle", found=f"{bundle.name} ({bundle.digest[:12]}), voices {voices}, {bundle.folder}")
-        yield _speaks(settings, bundle)
+        yield from _speaks(settings, bundle)
     except ParlandoError as error:
         yield Finding(what="bundle", found="cannot be served", remedy=str(error))
 
 
-def _speaks(settings: Settings, bundle: AnyBundle) -> Finding:
+def _speaks(settings: Settings, bundle: AnyBundle) -> Iterator[Finding]:
     from engines.synth import speak
 
     engine = load_engine(bundle, EngineConfig(slots=1, own_kernels=settings.own_kernels))
@@ -98,7 +98,9 @@ def _speaks(settings: Settings, bundle: AnyBundle) -> Finding:
     finally:
         engine.close()
     ttfa_ms = 1000 * (timings.first_chunk_s - timings.first_text_s)
-    return Finding(what="engine", found=f"speaks on the CPU, first audio after {ttfa_ms:.1f} ms; kernels: {kernels}")
+    slots, each = slots_by_memory(settings.slots, engine.spec.bytes_per_slot), engine.spec.bytes_per_slot / 1e6
+    yield Finding(what="slots", found=f"memory holds {slots} of the {settings.slots} asked for, {each:.1f} MB each")
+    yield Finding(what="engine", found=f"speaks on the CPU, first audio after {ttfa_ms:.1f} ms; kernels: {kernels}")
 
 
 def _port(settings: Settings) -> Finding:

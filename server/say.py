@@ -55,7 +55,7 @@ def say(engine: Engine, submit: Submit, text: str, *, speed: float, rate_hz: int
     option = engine.model.spec.option("speed")
     spoken = (1.0, 1.0) if option is None else (option.least or 1.0, option.most or 1.0)
     model_speed, tempo = split_speed(speed, spoken)
-    resampler, stretch, parts = Resampler(rate_hz), TimeStretch(rate_hz, tempo), list[bytes]()
+    resampler, stretch, parts = Resampler(rate_hz, submit.sample_rate_hz), TimeStretch(rate_hz, tempo), list[bytes]()
     first_s, started_s = 0.0, time.perf_counter()
     for event in stream(engine, replace(submit, speed=model_speed), text):
         if isinstance(event, Finished):

@@ -15,8 +15,9 @@ from server.audio.rates import spoken_rate_hz
 class Resampler:
     """s16le at the spoken rate to s16le at the asked one; passes through when they are the same."""
 
-    def __init__(self, rate_hz: int) -> None:
-        spoken = spoken_rate_hz(rate_hz)
+    def __init__(self, rate_hz: int, spoken: int | None = None) -> None:
+        """`spoken`: of the model, where it does not speak all that the shipped voice does."""
+        spoken = spoken_rate_hz(rate_hz) if spoken is None else spoken
         self._stream = None if spoken == rate_hz else soxr.ResampleStream(spoken, rate_hz, 1, dtype="float32")
 
     def feed(self, pcm: bytes, *, last: bool = False) -> bytes:

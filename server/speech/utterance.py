@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engines.assemble import model_speeds
+from engines.assemble import model_speeds, spoken_rates_hz
 from engines.families.phone_pointer.voice_mix import Casting
 from engines.leading_quiet import FirstAudible
 from engines.messages import (
@@ -80,7 +80,8 @@ class Utterance:
         self.transcript = Transcript()
         self._state, self._clock, self._rendering = state, state.clock, rendering
         model_speed, self._tempo = split_speed(speed, model_speeds(state.bundle))
-        self._resampler, self._stretch = Resampler(rate_hz), TimeStretch(rate_hz, self._tempo)
+        spoken_hz = spoken_rate_hz(rate_hz, spoken_rates_hz(state.bundle))
+        self._resampler, self._stretch = Resampler(rate_hz, spoken_hz), TimeStretch(rate_hz, self._tempo)
         self._text_field = text_field
         self._first_audible = FirstAudible(rate_hz)
         self._flushes: list[int] = []
@@ -94,7 +95,7 @@ class Utterance:
             timbre=casting.timbre,
             pitch_semitones=pitch_semitones,
             seed=self.seed,
-            sample_rate_hz=spoken_rate_hz(rate_hz),
+            sample_rate_hz=spoken_hz,
             speed=model_speed,
             temperature=temperature,
             pronunciations=pronunciations,

@@ -1,0 +1,118 @@
+"""A bundle of pocket-tts through the server: every door finds its voices, its rates and its refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from engines.assemble import load_engine, open_bundle, slots_by_memory
+from engines.config import EngineConfig
+from engines.errors import BundleError, ConfigError
+from server import doctor
+from server.app import create_app
+from server.settings import Settings
+from tests.edge.conftest import RunningServer
+
+TEXT = "Hello there, this is a first sentence to say. And here is another one."
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path) -> Iterator[RunningServer]:
+    with RunningServer(bundle=str(bundle), slots="4") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=60) as one:
+        yield one
+
+
+def body(**how: object) -> dict[str, object]:
+    return {"model": "tts-1", "input": TEXT, "voice": "alba", "seed": 3, "response_format": "pcm"} | how
+
+
+def spoken(client: httpx.Client, **how: object) -> bytes:
+    answer = client.post("/v1/audio/speech", json=body(**how))
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+def test_words_over_a_socket_give_the_bytes_of_http(server: RunningServer, client: httpx.Client) -> None:
+    whole, pcm = spoken(client), b""
+    assert len(whole) > 48_000
+    with connect(server.ws_url) as socket:
+        socket.send(json.dumps({"type": "start", "voice": "alba", "seed": 3}))
+        for word in TEXT.split():
+            socket.send(json.dumps({"type": "append", "text": f"{word} "}))
+        socket.send(json.dumps({"type": "end"}))
+        for message in socket:
+            if isinstance(message, bytes):
+                pcm += message
+            elif json.loads(message)["type"] == "done":
+                break
+    assert pcm == whole
+
+
+def test_other_rates_are_resampled(client: httpx.Client) -> None:
+    at_its_own = spoken(client)
+    assert len(spoken(client, sample_rate=8_000)) == pytest.approx(len(at_its_own) / 3, rel=0.05)
+
+
+def test_the_server_stretches_what_the_model_cannot(client: httpx.Client) -> None:
+    assert len(spoken(client, speed=1.25)) == pytest.approx(len(spoken(client)) / 1.25, rel=0.05)
+
+
+def test_voices_and_model_are_the_bundles(client: httpx.Client) -> None:
+    assert "CC0-1.0" in client.get("/v1/voices").text
+    assert "pocket-english_2m_2026-10" in client.get("/v1/models").text
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"pitch_semitones": 2}, "pitch_semitones 2.0: this model has no pitch"),
+        ({"voice": "alba+marius"}, "this model has no mixing of voices"),
+        ({"input": "..."}, "no letter and no digit"),
+    ],
+)
+def test_what_it_lacks_is_refused_by_name(client: httpx.Client, how: dict[str, object], words: str) -> None:
+    answer = client.post("/v1/audio/speech", json=body(**how))
+    assert answer.status_code == 400
+    assert words in answer.text
+
+
+def test_slots_by_memory(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load_engine(open_bundle(bundle), EngineConfig(slots=3, workers=False))
+    each = engine.spec.bytes_per_slot
+    monkeypatch.setattr("engines.assemble.available_bytes", lambda: 20 * each)
+    assert (slots_by_memory(128, each), slots_by_memory(3, each)) == (10, 3)
+    monkeypatch.setattr("engines.assemble.available_bytes", lambda: each)
+    assert load_engine(open_bundle(bundle), EngineConfig(slots=3, workers=False)).config.slots == 1
+
+
+def test_doctor_tells_slots_and_their_memory(bundle: Path) -> None:
+    found = {one.what: one.found for one in doctor.findings(bundle)}
+    assert "MB each" in found["slots"]
+    assert "voices alba, marius" in found["bundle"]
+
+
+def test_a_family_that_is_not_known(bundle: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(bundle, tmp_path / "other")
+    content = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(content | {"family": "opera"}))
+    with pytest.raises(
+        BundleError, match=r"manifest\.family is 'opera'; this version serves phone_pointer, pocket, qwen3_tts"
+    ):
+        open_bundle(folder)
+
+
+def test_drafts_are_refused(bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="draft_tolerance 1 needs drafts"):
+        create_app(Settings(bundle=bundle, draft_tolerance=1))
