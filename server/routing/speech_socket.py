@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, WebSocket
 
-from server.errors import ApiError
 from server.http.websocket import WebSocketChannel
 from server.http.websocket_endpoint import Connection, serve_websocket
+from server.protocols.nari import errors as nari_errors
 from server.protocols.nari.socket import SUBPROTOCOL as NARI
 from server.protocols.nari.socket import NariConnection
+from server.protocols.parlando import errors as parlando_errors
 from server.protocols.parlando.socket import SUBPROTOCOL as PARLANDO
 from server.protocols.parlando.socket import ParlandoConnection
 from server.state import state_of
@@ -18,17 +19,14 @@ router = APIRouter()
 
 @router.websocket("/v1/audio/speech/ws")
 async def speech(socket: WebSocket) -> None:
-    """The first subprotocol that we know is spoken; a client that offers none speaks parlando.v1."""
+    """Speaks the first subprotocol that is known; a client that offers none speaks parlando.v1."""
     state = state_of(socket)
     offered = socket.scope.get("subprotocols", [])
     chosen = next((name for name in offered if name in (PARLANDO, NARI)), None)
-    spoken = NariConnection if chosen == NARI else ParlandoConnection
 
     def connect(channel: WebSocketChannel) -> Connection:
         state.check_key(socket)
-        return spoken(channel, state)
+        return NariConnection(channel, state) if chosen == NARI else ParlandoConnection(channel, state)
 
-    async def refuse(channel: WebSocketChannel, error: ApiError) -> None:
-        await spoken.refuse(channel, error)
-
+    refuse = nari_errors.refuse if chosen == NARI else parlando_errors.refuse
     await serve_websocket(socket, chosen or PARLANDO, connect, refuse, subprotocol=chosen)

@@ -30,7 +30,7 @@ class Stepping:
         self.steps, self.left = 0, steps
         self.commands = threading.Semaphore(0)
         self.stepped = threading.Semaphore(0)
-        self.has_work = True
+        self.has_work, self.spec = True, None
 
     def measure(self) -> None: ...
 

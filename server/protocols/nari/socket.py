@@ -15,6 +15,7 @@ from typing import Final
 from engines.messages import Cancelled, Failed, Finished
 from server.errors import ApiError
 from server.http.websocket import Closed, Outgoing, Received, WebSocketChannel
+from server.protocols.nari.errors import refuse
 from server.protocols.nari.messages import NariMessage, RequestStart, ResponseCancel, TextAppend, TextEnd, nari_message
 from server.shutdown import DRAINING
 from server.speech.events import Audio
@@ -170,15 +171,7 @@ class NariConnection:
 
     async def _fail(self, error: ApiError) -> None:
         self._over = True
-        await self.refuse(self._channel, error, self._request_id)
-
-    @staticmethod
-    async def refuse(channel: WebSocketChannel, error: ApiError, request_id: str | None = None) -> None:
-        """`error` and its close. Raises Closed."""
-        kind = error.kind
-        kind_name = "generation_error" if kind.close_single == 1011 else "invalid_request_error"
-        told = {"type": kind_name, "code": kind.nari or error.code, "message": error.message}
-        await channel.close(kind.close_single, "error", last={"type": "error", "request_id": request_id, "error": told})
+        await refuse(self._channel, error, self._request_id)
 
     async def _leave_when_drained(self) -> None:
         await self._state.shutdown.draining_begins()

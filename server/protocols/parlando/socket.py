@@ -14,6 +14,7 @@ from typing import Final
 from engines.messages import Cancelled, Failed, Finished, Timings, WaitingForText, WordTime
 from server.errors import ApiError
 from server.http.websocket import Closed, Outgoing, Received, WebSocketChannel
+from server.protocols.parlando.errors import error_message
 from server.protocols.parlando.messages import (
     AppendMessage,
     CancelMessage,
@@ -69,11 +70,6 @@ class ParlandoConnection:
                     await self._receive(group)
         except* Closed:
             pass
-
-    @staticmethod
-    async def refuse(channel: WebSocketChannel, error: ApiError) -> None:
-        """`error` and its close. Raises Closed."""
-        await channel.close(error.final_close, error.code, last=_error(error, None))
 
     # -- in --------------------------------------------------------------------------------------------------------
 
@@ -225,7 +221,7 @@ class ParlandoConnection:
         await self._channel.send(message)
 
     async def _tell(self, error: ApiError, name: str | None) -> None:
-        message = _error(error, name)
+        message = error_message(error, name)
         code = error.close_code(others_live=bool(self._contexts))
         if code is not None:
             await self._channel.close(code, error.code, last=message)
@@ -251,12 +247,6 @@ class ParlandoConnection:
         while self._speakers:
             await asyncio.wait(self._speakers)
         await self._tell(ApiError("draining", DRAINING), None)
-
-
-def _error(error: ApiError, name: str | None) -> dict[str, object]:
-    fields = {"context": name, "param": error.param, "retry_after_s": error.retry_after_s}
-    known = {field: value for field, value in fields.items() if value is not None}
-    return {"type": "error", "code": error.code, "message": error.message, **known}
 
 
 def _done(context: _Context, timings: Timings) -> dict[str, object]:
