@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from engines.assemble_cuda import CudaParts, cuda_parts
 from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine, Model
@@ -127,13 +128,24 @@ def load_engine(
         family = PointerFamily(bundle, host, front_end=front_end, durations=durations, max_expanded=config.max_expanded)
     if drafter is None and config.drafts is not DraftMode.OFF and talker is None:
         drafter = family.drafter(backend, tolerance=config.draft_tolerance)
+    arithmetic: Callable[[str], str] = backend.arithmetic
+    why_not: str | None = None
+    if not isinstance(bundle, Bundle):
+        why_not = f"the family of {bundle.name!r} has no GPU form"
+    elif talker is None and vocoder is None:
+        match cuda_parts(bundle, config):
+            case CudaParts() as parts:
+                talker, vocoder, arithmetic = parts.talker, parts.vocoder, parts.arithmetic
+            case reason:
+                why_not = reason
     model = Model(
         family=family,
         spec=family.spec(backend),
         talker=talker or family.talker(backend, config.slots),
         vocoder=vocoder or family.vocoder(beside, config.slots),
         drafter=drafter,
-        arithmetic=backend.arithmetic,
+        arithmetic=arithmetic,
+        why_no_gpu=why_not,
     )
     return Engine(model, config, clock, profile)
 

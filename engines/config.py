@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from engines.errors import ConfigError
 
 MAX_DRAFT_TOLERANCE = 3
+
+
+class DeviceChoice(Enum):
+    AUTO = "auto"  # a GPU whose form of the bundle is at hand and passes its self-test, else the CPU
+    CPU = "cpu"
+    CUDA = "cuda"  # the same as auto, and where it cannot be, the reason is told
 
 
 class DraftMode(Enum):
@@ -22,6 +29,8 @@ class EngineConfig:
     max_batch: int = 64  # rows of one LM call; more of them cost no less each
     lm_threads: int = 1
     vocoder_threads: int = 1
+    device: DeviceChoice = DeviceChoice.AUTO
+    gpu_form: Path | None = None  # folder that `python -m models.gpu_graphs` wrote
     own_kernels: str = "auto"  # the form of our kernels; auto: the quickest that runs here; off: the runtime's
     job_frames: int = 32  # rows x frames of one vocoder job: above it a frame costs half as much again (caches)
     max_ttfa_s: float = 0.25  # requests with a predicted TTFA above this are rejected

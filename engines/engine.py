@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from select import select
 from types import MappingProxyType
 
-from engines.config import EngineConfig
+from engines.config import DeviceChoice, EngineConfig
 from engines.counters import Counters
 from engines.emission import Emission
 from engines.engine_model import Model
@@ -184,11 +184,16 @@ class Engine:
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
             kernels=kernels,
             arithmetic=model.arithmetic(kernels),
-            device=model.talker.device,
+            device=self._device(),
             vocoder_job_s=self._vocoding.job_s,
             counters=self.counters.named(),
             tallies=self.counters.tallies(),
         )
+
+    def _device(self) -> str:
+        """What serves, and where a GPU was asked for why it does not."""
+        found, reason = self.model.talker.device, self.model.why_no_gpu
+        return f"{found}, not cuda: {reason}" if reason and self.config.device is DeviceChoice.CUDA else found
 
     def check_integrity(self) -> None:
         """free + leased == total, and as many leased slots as sequences that run; IntegrityError otherwise."""

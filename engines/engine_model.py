@@ -18,3 +18,4 @@ class Model:
     vocoder: Vocoder
     drafter: Drafter | None
     arithmetic: Callable[[str], str]  # kernels -> all that decides last bits besides the bundle
+    why_no_gpu: str | None = None  # where one was looked for

@@ -63,6 +63,8 @@ def serve(
     engine_mode: Annotated[EngineMode | None, typer.Option(help="Engine in a process [default] or a thread.")] = None,
     pronunciations: Annotated[Path | None, typer.Option(help="A folder of pronunciation dictionaries.")] = None,
     slots: Annotated[int | None, typer.Option(help="Streams at once [128].")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto].")] = None,
+    gpu_form: Annotated[Path | None, typer.Option(help="A folder that `parlando export-gpu` wrote.")] = None,
     draft_tolerance: Annotated[
         int | None,
         typer.Option(
@@ -86,6 +88,8 @@ def serve(
         "engine_mode": engine_mode,
         "pronunciations": pronunciations,
         "slots": slots,
+        "device": device,
+        "gpu_form": gpu_form,
         "draft_tolerance": draft_tolerance,
         "wyoming_port": wyoming_port,
         "ssl_certfile": ssl_certfile,
@@ -228,6 +232,20 @@ def export(
     for option, value in [*given.items(), *(("voice", one) for one in voice or ())]:
         if value is not None:
             command += [f"--{option}", str(value)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command(name="export-gpu")
+def export_gpu(
+    out_folder: Annotated[Path, typer.Argument(help="A folder for the graphs.")],
+    bundle: BundlePath = None,
+    dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
+) -> None:
+    """Writes a bundle's GPU form from its own files, in a process of its own. Serve it with --gpu-form."""
+    if find_spec("onnx") is None:
+        _stop(ValueError("export-gpu needs onnx: pip install 'onnx>=1.17,<1.24'"))
+    options = ["--dtype", dtype, *(["--bundle", str(bundle)] if bundle else [])]
+    command = [sys.executable, "-m", "models.gpu_graphs", str(out_folder), *options]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     shed: bool = Field(True, description="reject requests that cannot be served in time; off: only `slots` limits")
     lm_threads: int = Field(1, ge=1, description="threads of the speech model")
     vocoder_threads: int = Field(1, ge=1, description="threads of the vocoder")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: a GPU that has a GPU form and passes its self-test, otherwise the CPU"
+    )
+    gpu_form: Path | None = Field(None, description="folder that `parlando export-gpu` wrote; unset: none")
     own_kernels: Literal["auto", "off", "avx2", "avx512"] = Field(
         "auto", description="form of parlando's CPU kernels; auto: the fastest that runs here; off: ONNX Runtime's"
     )

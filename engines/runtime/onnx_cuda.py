@@ -256,6 +256,11 @@ class OnnxCuda:
         return f"{kernels}; compute capability {major}.{minor}; onnxruntime-gpu {ort.__version__}"
 
 
+def has_provider() -> bool:
+    """Whether this onnxruntime is one for CUDA. It may be so on a machine without a device."""
+    return CUDA in ort.get_available_providers()
+
+
 def _session(path: Path, stream: Stream) -> Any:
     """Fails where a node would run on the host, since such a session cannot be captured."""
     options = ort.SessionOptions()

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from engines.config import EngineConfig
+from engines.config import DeviceChoice, EngineConfig
 from engines.families.base import ModelSpec
 from engines.messages import Command, Event, Submit
 from server.engine import worker as engine_worker
@@ -55,6 +55,8 @@ class EngineLink:
             sheds=settings.shed,
             lm_threads=settings.lm_threads,
             vocoder_threads=settings.vocoder_threads,
+            device=DeviceChoice(settings.device),
+            gpu_form=settings.gpu_form,
             own_kernels=settings.own_kernels,
             draft_tolerance=settings.draft_tolerance,
             max_expanded=settings.max_characters,

@@ -63,8 +63,10 @@ class DeviceTalker:
     def release(self, slot: int) -> None:
         self.begin(slot, None)
 
-    def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int = 0) -> list[list[int]]:
+    def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
         """One call: all that can step below the last slot wanted comes along."""
+        if not slots:
+            return []
         last = max(slots)
         return [[*slots, *(slot for slot in others if slot <= last)]]
 
