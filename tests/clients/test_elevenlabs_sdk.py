@@ -105,3 +105,12 @@ def test_convert_realtime_over_tls(tls_server: Server, server: Server) -> None:
         "rms", text=words, model_id="eleven_flash_v2_5", output_format="pcm_24000"
     )
     assert b"".join(spoken) == native(server)
+
+
+def test_the_account_and_its_voices(client: ElevenLabs) -> None:
+    page = client.voices.search(page_size=3)
+    assert [voice.voice_id for voice in page.voices] == ["rms", "slt", "awb"]
+    rest = client.voices.search(page_size=3, next_page_token=page.next_page_token)
+    assert ([voice.voice_id for voice in rest.voices], rest.has_more) == (["kal16"], False)
+    assert client.voices.settings.get("slt").speed == client.voices.settings.get_default().speed == 1.0
+    assert client.user.get().subscription == client.user.subscription.get()

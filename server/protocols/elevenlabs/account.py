@@ -57,6 +57,7 @@ def _subscription(state: State) -> dict[str, Any]:
         "can_extend_voice_limit": False,
         "can_use_instant_voice_cloning": False,
         "can_use_professional_voice_cloning": False,
+        "current_overage": {"amount": "0", "currency": "usd"},
         "open_invoices": [],
         "has_open_invoices": False,
     }
