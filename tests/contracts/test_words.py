@@ -18,8 +18,8 @@ def test_one_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "server/a.py").write_text('"""Fine."""\n# Nobody knows the lobby.\n')
     (tmp_path / "b.py").write_text("# Nobody knows the Throng.\n")
     monkeypatch.setattr(words, "_ROOT", tmp_path)
-    assert list(words.found(["server/a.py", "b.py", "gone.py"])) == [
+    assert sorted(words.found(["server/a.py", "b.py", "gone.py"])) == [
+        "b.py:1: 'Throng'",
         "server/a.py:2: 'Nobody'",
         "server/a.py:2: 'lobby'",
-        "b.py:1: 'Throng'",
     ]
