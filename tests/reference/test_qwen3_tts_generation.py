@@ -43,7 +43,7 @@ class TorchTalker:
     def rows(self, rows: Any) -> Tensor:
         starts = np.concatenate([[0], self._part.vocabulary + np.arange(self._part.codebooks - 1) * self._part.codes])
         embedded = []
-        for row in rows:
+        for row in np.asarray(rows):
             codes = self._last + starts if row[1] == self._part.follow else row[1:]
             extra = self._speaker if row[1] == self._part.speaker else None
             codes = np.where(codes == self._part.speaker, self._part.nothing, codes)
