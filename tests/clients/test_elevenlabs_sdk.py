@@ -113,4 +113,5 @@ def test_the_account_and_its_voices(client: ElevenLabs) -> None:
     rest = client.voices.search(page_size=3, next_page_token=page.next_page_token)
     assert ([voice.voice_id for voice in rest.voices], rest.has_more) == (["kal16"], False)
     assert client.voices.settings.get("slt").speed == client.voices.settings.get_default().speed == 1.0
-    assert client.user.get().subscription == client.user.subscription.get()
+    limit = client.user.subscription.get().character_limit
+    assert client.user.get().subscription.character_limit == limit > 4_096
