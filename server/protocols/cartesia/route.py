@@ -111,7 +111,8 @@ async def _events(speaking: EncodedSpeech, first: Audio, asked: messages.Request
     try:
         async for event in audio_events(speaking, first):
             if isinstance(event, Finished):
-                yield _event("done", **named, done=True, status_code=200)
+                told = {"warnings": list(event.warnings)} if event.warnings else {}
+                yield _event("done", **named, done=True, status_code=200, **told)
                 continue
             if event.data:
                 spoken = speaking.sent()

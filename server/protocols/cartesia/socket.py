@@ -149,10 +149,10 @@ class CartesiaSocket(TurnSocket):
                         await self.channel.send(times, turn.outgoing)
             case WaitingForText():
                 await self._say_all(turn, turn.flushed_before(len(turn.speech.text)))
-            case Finished():
+            case Finished(warnings=warnings):
                 self._free(turn)
                 await self._say_all(turn, turn.flushed_before(len(turn.speech.text)))
-                await self._say(turn.done())
+                await self._say(turn.done(**({"warnings": list(warnings)} if warnings else {})))
             case Cancelled() if not turn.failed:
                 position = turn.speech.position
                 texts = {"text_spoken": position.text_spoken, "text_remaining": position.text_remaining}

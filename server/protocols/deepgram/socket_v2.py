@@ -141,7 +141,9 @@ class SpeakV2(TurnSocket):
                 if await self.channel.send_audio(data, turn.outgoing):
                     turn.speech.sent()
                     self.channel.keep_open_for(turn.speech.lead_s)
-            case Finished():
+            case Finished(warnings=warnings):
+                for warning in warnings:
+                    await self._warn("TEXT_LEFT_OUT", warning)
                 await self._say_ended(turn)
             case Failed(code="unspeakable_text", message=message):
                 await self._warn("NO_SYNTHESIZABLE_TEXT", message)

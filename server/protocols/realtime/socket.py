@@ -179,8 +179,9 @@ class RealtimeSocket(TurnSocket):
                     self.channel.keep_open_for(turn.speech.lead_s)
                     if (words := turn.words(spoken)) is not None:
                         await self.channel.send(_named(words), turn.outgoing)
-            case Finished():
-                await self._say(*turn.finish("completed"))
+            case Finished(warnings=warnings):
+                *before, done = turn.finish("completed")
+                await self._say(*before, done | ({"warnings": list(warnings)} if warnings else {}))
             case Cancelled():
                 await self._say(*turn.finish("cancelled", {"type": "cancelled", "reason": "client_cancelled"}))
             case Failed():

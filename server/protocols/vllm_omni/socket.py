@@ -142,8 +142,8 @@ class StreamSocket(TurnSocket):
         match event:
             case Audio(data=data, words=words) if data:
                 await self._send_audio(turn, data, words)
-            case Finished():
-                await self._say_done(turn, error=False)
+            case Finished(warnings=warnings):
+                await self._say_done(turn, error=False, warnings=warnings)
             case Failed():
                 self._take_no_more(turn)
                 await self.tell(ApiError.of(event))
@@ -164,9 +164,10 @@ class StreamSocket(TurnSocket):
             turn.speech.sent()
             self.channel.keep_open_for(turn.speech.lead_s)
 
-    async def _say_done(self, turn: _Utterance, *, error: bool) -> None:
+    async def _say_done(self, turn: _Utterance, *, error: bool, warnings: tuple[str, ...] = ()) -> None:
         fields = {"sentence_index": turn.index, "total_bytes": turn.total_bytes, "error": error}
-        await self._say({"type": "audio.done", **fields})
+        told = {"warnings": list(warnings)} if warnings else {}
+        await self._say({"type": "audio.done", **fields, **told})
 
     async def _say_cancelled(self, turns: list[_Utterance]) -> None:
         """The texts are of all that was stopped; the position is an extension."""
