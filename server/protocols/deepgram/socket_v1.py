@@ -10,7 +10,7 @@ import uuid
 
 from fastapi import WebSocket
 
-from engines.messages import Failed
+from engines.messages import Failed, Finished
 from server.errors import ApiError
 from server.http.turns import Turn, TurnSocket
 from server.http.websocket import Received, WebSocketChannel
@@ -110,6 +110,9 @@ class SpeakV1(TurnSocket):
                 if await self.channel.send_audio(data, turn.outgoing):
                     turn.speech.sent()
                     self.channel.keep_open_for(turn.speech.lead_s)
+            case Finished(warnings=warnings):
+                for warning in warnings:
+                    await self.channel.send({"type": "Warning", "code": "TEXT_LEFT_OUT", "description": warning})
             case Failed(code="unspeakable_text", message=message):
                 await self.channel.send({"type": "Warning", "code": "NO_SYNTHESIZABLE_TEXT", "description": message})
             case Failed():
