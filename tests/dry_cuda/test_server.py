@@ -1,0 +1,88 @@
+"""`parlando serve --device cuda` on the emulated device, as a client sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx")
+openai = pytest.importorskip("openai")
+
+from tests.dry_cuda.conftest import IS_DRY
+from tests.dry_cuda.voice import form
+
+ROOT, TEXT = Path(__file__).resolve().parents[2], "Nothing moved over the harbour."
+
+
+class Server:
+    def __init__(self, port: int, log: Path) -> None:
+        self.url, self._log, self._read = f"http://127.0.0.1:{port}", log, 0
+        command = [sys.executable, "-m", "server", "serve", "--port", str(port), "--slots", "4", "--device", "cuda"]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).with_name("emulated"))}
+        with log.open("w") as out:
+            self.process = subprocess.Popen(
+                [*command, "--gpu-form", str(form().folder)], cwd=ROOT, env=environment, stdout=out, stderr=out
+            )
+
+    def ready(self) -> dict[str, object]:
+        """Waits for the next `ready` line."""
+        while self.process.poll() is None:
+            lines = self._log.read_text().splitlines()
+            found = [json.loads(line) for line in lines if '"event": "ready"' in line]
+            if len(found) > self._read:
+                self._read += 1
+                return dict(found[self._read - 1])
+            with socket.socket() as pause:  # nothing listens to it: a wait without a sleep
+                pause.settimeout(0.2)
+                pause.bind(("127.0.0.1", 0))
+                pause.listen()
+                try:
+                    pause.accept()
+                except TimeoutError:
+                    continue
+        raise AssertionError(self._log.read_text()[-2000:])
+
+    def engines(self) -> list[int]:
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        children = [child for thread in threads for child in thread.read_text().split()]
+        return [int(one) for one in children if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()]
+
+    def speech(self) -> bytes:
+        """By the makers' client."""
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", timeout=120)
+        answer = client.audio.speech.create(
+            model="flite", voice="slt", input=TEXT, response_format="pcm", extra_body={"seed": 1}
+        )
+        return bytes(answer.content)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if not IS_DRY:
+        pytest.skip("the pretended CUDA libraries are not loaded here; `make test-gpu-dry` runs this")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    made = Server(port, tmp_path_factory.mktemp("server") / "log")
+    yield made
+    made.process.terminate()
+    made.process.wait(60)
+
+
+def test_the_device_serves_and_after_a_kill_captures_again(server: Server) -> None:
+    assert server.ready()["device"] == "cuda:0"
+    first = server.speech()
+    assert len(first) > 16_000
+    assert server.speech() == first
+    (engine,) = server.engines()
+    os.kill(engine, signal.SIGKILL)
+    assert server.ready()["device"] == "cuda:0"
+    assert server.speech() == first
