@@ -63,3 +63,7 @@ class Transcript:
         ended = bisect_right(self._ends_s, at_s + _SAME_S)
         end = self._end_chars[ended - 1] if ended else 0
         return self.text[:end], self.text[end:]
+
+
+def stretched(word: WordTime, tempo: float) -> WordTime:
+    return replace(word, start_s=word.start_s / tempo, end_s=word.end_s / tempo)

@@ -46,7 +46,7 @@ from server.speech.model_options import Options
 from server.speech.pronunciations import Chosen
 from server.speech.resume import Resume, Skip
 from server.speech.service import SpeechService
-from server.speech.transcript import Position, Transcript
+from server.speech.transcript import Position, Transcript, stretched
 
 
 class Utterance:
@@ -284,7 +284,7 @@ class Utterance:
         pcm = self._resampler.feed(pcm, last=last)
         if self._tempo != 1.0:
             pcm = await off_loop(lambda: self._stretch.feed(pcm, last=last))
-            words = tuple(_stretched(word, self._tempo) for word in words)
+            words = tuple(stretched(word, self._tempo) for word in words)
             if self._cancelled_s is not None and not last:
                 return None
         self._unsent_words += words
@@ -347,7 +347,3 @@ class Utterance:
             text=redacted(self.transcript.text, keep=self._state.settings.log_text),
             seed=self.seed,
         )
-
-
-def _stretched(word: WordTime, tempo: float) -> WordTime:
-    return replace(word, start_s=word.start_s / tempo, end_s=word.end_s / tempo)
