@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from engines.assemble import AnyBundle, load_engine, open_bundle, slots_by_memory
-from engines.config import EngineConfig
+from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
 from engines.runtime.installed import check_one_runtime
 from server.app import VERSION
@@ -90,7 +90,9 @@ def _voice(settings: Settings) -> Iterator[Finding]:
 def _speaks(settings: Settings, bundle: AnyBundle) -> Iterator[Finding]:
     from engines.synth import speak
 
-    engine = load_engine(bundle, EngineConfig(slots=1, own_kernels=settings.own_kernels))
+    device = DeviceChoice(settings.device)
+    config = EngineConfig(slots=1, own_kernels=settings.own_kernels, device=device, gpu_form=settings.gpu_form)
+    engine = load_engine(bundle, config)
     try:
         speak(engine, "Ready to speak.")
         spoken = speak(engine, "Ready to speak.")
@@ -100,7 +102,9 @@ def _speaks(settings: Settings, bundle: AnyBundle) -> Iterator[Finding]:
     ttfa_ms = 1000 * (timings.first_chunk_s - timings.first_text_s)
     slots, each = slots_by_memory(settings.slots, engine.spec.bytes_per_slot), engine.spec.bytes_per_slot / 1e6
     yield Finding(what="slots", found=f"memory holds {slots} of the {settings.slots} asked for, {each:.1f} MB each")
-    yield Finding(what="engine", found=f"speaks on the CPU, first audio after {ttfa_ms:.1f} ms; kernels: {kernels}")
+    reason = engine.model.why_no_gpu
+    yield Finding(what="device", found=engine.model.talker.device + (f", since {reason}" if reason else ""))
+    yield Finding(what="engine", found=f"speaks, first audio after {ttfa_ms:.1f} ms; kernels: {kernels}")
 
 
 def _port(settings: Settings) -> Finding:
