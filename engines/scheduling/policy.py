@@ -183,20 +183,31 @@ def _worth_stepping(view: View[AnyStream], ready: list[Urgent[AnyStream]]) -> li
 
 
 def _groups(view: View[AnyStream], wanted: list[AnyStream], able: list[AnyStream]) -> list[list[AnyStream]]:
-    """Calls for the most urgent of `wanted`, as many as a slice of time allows, in parts that are efficient and no
-    longer. Idle rows that a call computes anyway step others that are able to."""
-    by_slot = {one.slot: one for one in able}
-    most = view.profile.rows_within(view.marks.slice_s, view.max_batch)
-    enough = view.profile.efficient_rows(view.max_batch)
-    slots, others = (
-        [one.slot for one in wanted[:most] if one.slot is not None],
-        [one for one in by_slot if one is not None],
+    """Calls of efficient size, the most urgent first, as many as a slice of time allows.
+
+    Where an efficient batch and more are wanted, calls are for blocks of neighbours with a wanted one in each: others
+    able to step fill a batch better than a range with gaps, and the next slice is for the other blocks.
+    """
+    most, enough = (
+        view.profile.rows_within(view.marks.slice_s, view.max_batch),
+        view.profile.efficient_rows(view.max_batch),
     )
-    found = []
-    for group in view.groups(slots, others, view.profile.rows_of_a_call()):
-        parts = max(1, round(len(group) / enough))
-        ends = [at * len(group) // parts for at in range(parts + 1)]
-        found += [[by_slot[slot] for slot in group[first:last]] for first, last in pairwise(ends)]
+    by_slot = {one.slot: one for one in able if one.slot is not None}
+    rank = {one.slot: place for place, one in enumerate(wanted)}
+    slots = list(by_slot) if len(wanted) > enough else [one.slot for one in wanted if one.slot is not None]
+    parts = list[list[int]]()
+    for group in view.groups(slots, list(by_slot), view.profile.rows_of_a_call()):
+        count = max(1, round(len(group) / enough))
+        ends = [at * len(group) // count for at in range(count + 1)]
+        parts += [group[first:last] for first, last in pairwise(ends)]
+    last = len(rank)
+    urgent = sorted((min(rank.get(slot, last) for slot in part), part) for part in parts)
+    found, rows = list[list[AnyStream]](), 0
+    for place, part in urgent:
+        if place == last or (found and rows + len(part) > most):
+            break
+        found.append([by_slot[slot] for slot in part])
+        rows += len(part)
     return found
 
 
