@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from engines.config import EngineConfig
 from engines.scheduling.device_profile import DeviceProfile
 
-_MOST = 3 / 4  # of capacity, that may be generated at once: each stream gains lead
+_MOST = 1 / 2  # of what the machine sustains, that may be generated at once: each stream gains lead
 _DECREASE = 0.9
 _INCREASE = 1 / 32  # of capacity, in a second
 
@@ -35,11 +35,15 @@ class Admission:
     @property
     def capacity(self) -> int:
         """Streams that can be kept at real time, all of them speaking."""
+        return max(1, min(self._config.slots, int(self._sustained)))
+
+    @property
+    def _sustained(self) -> float:
+        """By the machine, however many slots there are."""
         config = self._config
         if not self._profile.measured:
             return config.slots
-        streams = self._profile.capacity(max_batch=config.max_batch, job_frames=config.job_frames)
-        return max(1, min(config.slots, int(streams)))
+        return self._profile.capacity(max_batch=config.max_batch, job_frames=config.job_frames)
 
     def streams_left(self, load: Load) -> int:
         capacity = self.capacity
@@ -85,7 +89,7 @@ class Admission:
         self._seen_at_s = now
 
     def _most_busy(self, capacity: int) -> int:
-        return min(capacity, max(self._fewest, round(self._share * capacity)))
+        return min(capacity, max(self._fewest, round(self._share * self._sustained)))
 
     @property
     def _fewest(self) -> int:
@@ -97,4 +101,4 @@ class Admission:
         return reason
 
     def _lower(self) -> None:
-        self._share = max(self._fewest / self.capacity, _DECREASE * self._share)
+        self._share = max(self._fewest / self._sustained, _DECREASE * self._share)

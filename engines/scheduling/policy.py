@@ -188,10 +188,8 @@ def _groups(view: View[AnyStream], wanted: list[AnyStream], able: list[AnyStream
     Where an efficient batch and more are wanted, calls are for blocks of neighbours with a wanted one in each: others
     able to step fill a batch better than a range with gaps, and the next slice is for the other blocks.
     """
-    most, enough = (
-        view.profile.rows_within(view.marks.slice_s, view.max_batch),
-        view.profile.efficient_rows(view.max_batch),
-    )
+    most = view.profile.rows_within(view.marks.slice_s, view.max_batch)
+    enough = min(most, view.profile.efficient_rows(view.max_batch))
     by_slot = {one.slot: one for one in able if one.slot is not None}
     rank = {one.slot: place for place, one in enumerate(wanted)}
     slots = list(by_slot) if len(wanted) > enough else [one.slot for one in wanted if one.slot is not None]

@@ -79,10 +79,22 @@ def test_a_plan_fits_its_slice_of_time_and_is_made_in_efficient_parts() -> None:
     found = stepped(*streams, machine=machine)
     rows = [len(slots) for slots in found]
     assert machine.profile.step_s(sum(rows)) <= MARKS.slice_s
-    assert sum(rows) == machine.profile.rows_within(MARKS.slice_s, 64)
-    assert max(rows) <= 2 * machine.profile.efficient_rows(64)
+    efficient = machine.profile.efficient_rows(64)
+    assert sum(rows) > machine.profile.rows_within(MARKS.slice_s, 64) - 2 * efficient
+    assert max(rows) <= 2 * efficient
     assert [slot for slots in found for slot in slots] == list(range(sum(rows)))
     assert len(stepped(*streams, machine=Machine(step_s=(3e-3, 1e-3)))) == 1, "on a slow machine one call is enough"
+
+
+def test_many_wanted_streams_are_stepped_in_whole_blocks_the_most_urgent_first() -> None:
+    far, near = (
+        [PlainStream(slot, lead_s) for slot in slots]
+        for slots, lead_s in ((range(0, 64, 2), 1.5), (range(1, 64, 2), 0.2))
+    )
+    near[-1].lead_s = 0.13
+    found = stepped(*far, *near, machine=Machine(step_s=(0.3e-3, 0.1e-3)))
+    assert all(slots == list(range(slots[0], slots[-1] + 1)) for slots in found), "no gaps"
+    assert found[0][-1] == 63
 
 
 def test_idle_rows_of_a_call_step_whatever_can_use_a_step() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engines.bundle import Bundle
+from engines.config import DraftMode, EngineConfig
 from engines.families.base import ScriptState
 from engines.messages import Append, EndText, Failed, Finished, Flush, SetPaused, StandBack, Submit
 from engines.runtime.base import IntArray
@@ -15,6 +16,7 @@ from engines.scheduling.policy import Marks
 from tests.engine.simulator import LONG, SHORT, Machine, Simulator
 
 CROWDED = Machine(step_s=(0.3e-3, 0.28e-3), job_s=(0.3e-3, 0.12e-3), read_s=0)  # by 50 streams: a third of a frame
+UNGUARDED = EngineConfig(slots=64, workers=False, drafts=DraftMode.OFF, sheds=False)
 
 
 def fed(bundle: Bundle, *, others: int, gap_s: float) -> tuple[Simulator, int]:
@@ -53,10 +55,10 @@ def test_a_first_code_alone_waits_no_longer_than_that(bundle: Bundle) -> None:
     assert crowded.ttfa_s("fed") < 0.4 * first + 0.055
 
 
-@pytest.mark.parametrize(("others", "codes"), [(0, 2), (6, 2), (47, 4)])
+@pytest.mark.parametrize(("others", "codes"), [(0, 2), (6, 2), (50, 4)])
 def test_after_a_wait_for_text_a_stream_begins_anew(bundle: Bundle, others: int, codes: int) -> None:
     """Its listener has as little in hand as at the start, and as many streams run."""
-    simulator = Simulator(bundle, CROWDED)
+    simulator = Simulator(bundle, CROWDED, UNGUARDED)
     for index in range(others):
         simulator.ask(f"other{index}", LONG)
     simulator.run(0.5)
@@ -73,7 +75,7 @@ def test_after_a_wait_for_text_a_stream_begins_anew(bundle: Bundle, others: int,
 @pytest.mark.parametrize(("in_hand_s", "codes"), [(0.03, 4), (0.06, 1)])
 def test_who_is_nearly_dry_when_text_comes_begins_anew_too(bundle: Bundle, in_hand_s: float, codes: int) -> None:
     """Words that come a moment before their listener is dry: one code would be played before the next is there."""
-    simulator = Simulator(bundle, CROWDED)
+    simulator = Simulator(bundle, CROWDED, UNGUARDED)
     for index in range(50):
         simulator.ask(f"other{index}", LONG)
     simulator.run(0.5)
