@@ -38,7 +38,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, drafts: Drafts | None) -> None:
     def load(folder: Path | None) -> Bundle:
         return bundle
 
-    monkeypatch.setattr("server.app.load_bundle", load)
+    monkeypatch.setattr("server.app.open_bundle", load)
 
 
 def test_names_of_their_own() -> None:

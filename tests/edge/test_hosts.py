@@ -97,10 +97,10 @@ def test_a_preflight_that_is_refused_says_what_to_set(origins: str, origin: str,
 
 def test_unknown_paths_name_those_that_there_are() -> None:
     with ToyServer() as server:
-        received = server.ask(b"GET /v1/speak HTTP/1.1\r\nHost: localhost\r\n" + HANDSHAKE + b"\r\n")
+        received = server.ask(b"GET /v1/nowhere HTTP/1.1\r\nHost: localhost\r\n" + HANDSHAKE + b"\r\n")
         assert received.startswith(b"HTTP/1.1 404 ")
         message = json.loads(received.partition(b"\r\n\r\n")[2])["error"]["message"]
-        assert "'/v1/speak'" in message
+        assert "'/v1/nowhere'" in message
         assert "/v1/audio/speech/ws, /v1/text-to-speech/{voice_id}/stream-input" in message
         # A path of HTTP's is none of WebSocket's, and the other way round.
         received = server.ask(b"GET /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\n" + HANDSHAKE + b"\r\n")

@@ -74,7 +74,8 @@ def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     assert metadata["License"] is None
     for file in ("LICENSE", "NOTICE"):
         assert wheel.read(name.replace("METADATA", f"licenses/{file}")) == (ROOT / file).read_bytes()
-    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "eval", "bench", "dev"}
+    extras = {"bench", "dev", "eval", "export", "pocket", "qwen3-tts", "train"}
+    assert set(metadata.get_all("Provides-Extra", [])) == extras
     assert not [
         one
         for one in metadata.get_all("Requires-Dist", [])
