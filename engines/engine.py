@@ -214,6 +214,8 @@ class Engine:
             if sequence is None or sequence.phase is Phase.DRAINING:
                 continue  # ended already; its last message is on the way
             match command:
+                case Append() | Flush() | EndText() if sequence.text_ended:
+                    pass  # what comes behind the end is not spoken
                 case Append(text=text):
                     sequence.append(text, now)
                     self._reading.changed([sequence])
@@ -221,7 +223,7 @@ class Engine:
                     sequence.script.flush()
                     self._reading.changed([sequence])
                 case EndText():
-                    sequence.script.end()
+                    sequence.end_text()
                     self._reading.changed([sequence])
                 case SetPaused(paused=paused):
                     sequence.pause(paused)

@@ -51,7 +51,7 @@ class Sequence:
         self._marks = Marks.of(spec.frame_s)
         self.phase = Phase.WAITING
         self.slot: int | None = None
-        self.paused = self.stands_back = False
+        self.paused = self.stands_back = self.text_ended = False
         self.length: int | None = None
         self._frames = np.zeros((64, spec.frame_width), spec.frame_dtype)
         self.made = self.vocoded = 0
@@ -83,6 +83,10 @@ class Sequence:
         if text:
             self._last_text_s = now
             self.script.append(text)
+
+    def end_text(self) -> None:
+        self.text_ended = True
+        self.script.end()
 
     def see_end(self) -> None:
         """The Script was read or given a frame: it may be done, with a frame or without one."""

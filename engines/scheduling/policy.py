@@ -103,7 +103,7 @@ class View(Generic[AnyStream]):
     has_urgent_room: bool = True  # the vocoder takes an urgent one
 
     @property
-    def sated(self) -> int:
+    def most_pending(self) -> int:
         """Frames that wait for the vocoder: its next job of a stream, and one behind it."""
         return 2 * self.chunk_frames[-1]
 
@@ -145,7 +145,9 @@ def calls(view: View[AnyStream], now: float) -> list[Prefill[AnyStream] | Step[A
     found: list[Prefill[AnyStream] | Step[AnyStream]] = [
         Prefill(prompts[at : at + _BEGINNING]) for at in range(0, len(prompts), _BEGINNING)
     ]
-    steppable = [(urgency(view, one, now), one) for one in view.streams if one.can_step and one.pending < view.sated]
+    steppable = [
+        (urgency(view, one, now), one) for one in view.streams if one.can_step and one.pending < view.most_pending
+    ]
     wanted = sorted(_worth_stepping(view, steppable), key=lambda item: item[0])
     first = view.first_chunk
     new = [one for (lead_s, _, _), one in wanted if lead_s == NO_AUDIO]

@@ -303,6 +303,22 @@ def test_a_pause_in_the_text_is_told_and_is_no_end(engine: Engine) -> None:
     assert pcm_of(events, "p") == expected
 
 
+def test_what_comes_behind_the_end_is_not_spoken(engine: Engine) -> None:
+    """Sent at once, and while the text is still spoken; such an utterance once ran dry and never ended."""
+    expected = whole(engine, OTHERS[0])
+    for steps in (0, 3):
+        engine.submit(submit(engine, "late"))
+        engine.submit(Append(request_id="late", text=OTHERS[0]))
+        engine.submit(EndText(request_id="late"))
+        events = [event for _ in range(steps) for event in engine.step()]
+        for command in (Append(request_id="late", text="And on"), Flush(request_id="late"), EndText(request_id="late")):
+            engine.submit(command)
+        engine.submit(Append(request_id="late", text=OTHERS[3]))
+        events += settle(engine)
+        assert pcm_of(events, "late") == expected
+        assert engine.empty
+
+
 def test_refusals_name_the_value(shipped: Engine) -> None:
     cases = {
         "voice": Submit(request_id="voice", voice="nobody", seed=0),

@@ -15,7 +15,7 @@ from engines.scheduling.policy import NO_AUDIO, Marks, Prefill, Step, Vocode, ca
 from tests.engine.streams import FRAME_S, Machine, PlainStream, view
 
 MARKS = Marks.of(FRAME_S)
-SATED = 16  # two of the largest chunks
+MOST_PENDING = 16  # two of the largest chunks
 
 
 def stepped(*streams: PlainStream, **changes: object) -> list[list[int]]:
@@ -45,10 +45,10 @@ def test_the_most_urgent_go_first() -> None:
 
 
 def test_a_stream_whose_frames_the_vocoder_does_not_take_gets_no_more() -> None:
-    sated, nearly = PlainStream(0, 0.1, made=SATED), PlainStream(1, 1.0, made=SATED - 1)
-    assert stepped(sated, nearly) == [[1]]
-    assert stepped(sated) == []
-    between = [PlainStream(slot, made=SATED if slot == 1 else 0) for slot in range(3)]
+    full, nearly = PlainStream(0, 0.1, made=MOST_PENDING), PlainStream(1, 1.0, made=MOST_PENDING - 1)
+    assert stepped(full, nearly) == [[1]]
+    assert stepped(full) == []
+    between = [PlainStream(slot, made=MOST_PENDING if slot == 1 else 0) for slot in range(3)]
     assert stepped(*between) == [[0, 2]], "nor does a call over its slot step it"
 
 

@@ -144,10 +144,8 @@ class Streams(RuleBasedStateMachine):
             if name not in self.ended:
                 self.engine.submit(EndText(request_id=name))
         for _ in range(20_000):
-            if self.engine.empty:
-                break
             if not self.engine.has_work:
-                self.engine.wait(0.05)  # a first frame may wait for words a moment longer
+                break
             for event in self.engine.step():
                 self.note(event)
         stats = self.engine.stats()
