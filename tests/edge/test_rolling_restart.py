@@ -42,6 +42,7 @@ frontend edge
 backend speech
     balance leastconn
     option httpchk GET /ready
+    http-response set-header x-served-by %s
     default-server inter 1s fall 2 rise 1
     server a 127.0.0.1:{a} check
     server b 127.0.0.1:{b} check
@@ -54,22 +55,26 @@ def proxy(folder: Path, a: int, b: int) -> Iterator[int]:
     (folder / "haproxy.cfg").write_text(CONFIG.format(port=port, a=a, b=b))
     process = leash.start(["haproxy", "-f", str(folder / "haproxy.cfg"), "-db", "-q"])
     try:
-        await_ready(port)
+        await_ready(port, 2)
         yield port
     finally:
         process.terminate()
         process.wait(timeout=10)
 
 
-def await_ready(port: int, times: int = 10) -> None:
-    """Until every server that the proxy still sends to is ready."""
-    deadline_s, good = time.monotonic() + 20, 0
-    while good < times:
+def await_ready(port: int, servers: int = 1, times: int = 10) -> None:
+    """Until every server that the proxy still sends to is ready, and it sends to so many."""
+    deadline_s, good, names = time.monotonic() + 20, 0, set[str]()
+    while good < times or len(names) < servers:
         assert time.monotonic() < deadline_s, "the proxy goes on sending to a server that is not ready"
         try:
-            good = good + 1 if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200 else 0
+            answer = httpx.get(f"http://127.0.0.1:{port}/ready")
         except httpx.TransportError:
             good = 0
+            continue
+        good = good + 1 if answer.status_code == 200 else 0
+        if answer.status_code == 200:
+            names.add(answer.headers["x-served-by"])
 
 
 async def speak(port: int, begun: asyncio.Queue[None], go_on: asyncio.Event) -> bool:
@@ -112,7 +117,7 @@ async def restart_one(port: int, server: RunningServer, delay_s: str) -> Running
     assert spoken == [True] * (STREAMS + 2 * ARRIVALS)
     assert await asyncio.to_thread(server.process.wait, 30) == 0
     again = await asyncio.to_thread(lambda: RunningServer(port=server.port, drain_delay_s=delay_s))
-    await asyncio.to_thread(await_ready, port)
+    await asyncio.to_thread(await_ready, port, 2)
     return again
 
 
