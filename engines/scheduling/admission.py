@@ -89,6 +89,8 @@ class Admission:
         self._seen_at_s = now
 
     def _most_busy(self, capacity: int) -> int:
+        if not self._profile.measured:
+            return capacity
         return min(capacity, max(self._fewest, round(self._share * self._sustained)))
 
     @property
