@@ -117,7 +117,7 @@ units: .venv-dev/ready
 test-slow: .venv-dev/ready
 	.venv-dev/bin/python -m pytest -m slow -rs
 
-# Interruptions at 200 random moments by each way there is, and 100 killed engines; `make units` draws 40 and 3.
+# Interruptions at 200 random moments by each way there is, and 100 killed engines; `make units` draws 40 and 10.
 drill: .venv-dev/ready
 	BARGE_IN_MOMENTS=200 .venv-dev/bin/python -m pytest tests/edge/test_barge_in.py tests/edge/test_doors.py -s
 	KILL_MOMENTS=100 .venv-dev/bin/python -m pytest tests/edge/test_engine_kills.py -s
