@@ -240,7 +240,7 @@ class Engine:
             if submit.request_id in self._sequences:
                 raise BadParameter(f"request id {submit.request_id!r} is in use")
             self.model.family.validate(submit)
-            self._check_room()
+            self._check_room(submit)
         except ParlandoError as error:
             self._emission.failed(submit.request_id, error)
             return
@@ -248,13 +248,13 @@ class Engine:
         self._sequences[submit.request_id] = Sequence(submit, script, self.spec, self._clock())
         self._assign_slots()
 
-    def _check_room(self) -> None:
+    def _check_room(self, submit: Submit) -> None:
         """Raises Overloaded."""
         phases = [one.phase for one in self._sequences.values()]
         # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
         if not self._slots.free and phases.count(Phase.WAITING) >= phases.count(Phase.DRAINING):
             raise Overloaded(f"all {self.config.slots} streams are in use", _RETRY_AFTER_S)
-        guarded = self.config.sheds and not self._measuring.rehearses
+        guarded = self.config.sheds and not submit.is_admitted and not self._measuring.rehearses
         if guarded and (reason := self._admission.refusal(self.load())) is not None:
             raise Overloaded(reason, _RETRY_AFTER_S)
 

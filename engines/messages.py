@@ -45,6 +45,7 @@ class Submit:
     leading_silence: LeadingSilence = LeadingSilence.TRIM
     pronunciations: tuple[PronunciationDictionary, ...] = ()  # the first that has a word decides
     heard_samples: int = 0  # of a resumed utterance: made again, they give its listener no lead
+    is_admitted: bool = False  # it ran on an engine that died: it is not shed
     text_settings: TextSettings = FOR_THE_EAR
     options: tuple[tuple[str, Any], ...] = ()  # of the model's family, by name; frozen values
 

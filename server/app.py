@@ -19,7 +19,7 @@ from engines.runtime.installed import check_one_runtime
 from engines.runtime.kernels import choose
 from server.access import Access
 from server.engine.link import Worker
-from server.engine.pool import engines_for
+from server.engine.pool import EnginePool
 from server.errors import ApiError, internal_error
 from server.http import ops, page
 from server.http.connection_limit import ConnectionLimit
@@ -58,7 +58,7 @@ def create_app(
     metrics.draft_tolerance.set(settings.draft_tolerance)
 
     metrics.engine_info.labels(bundle.name, VERSION, bundle.digest).set(1)
-    engine = engines_for(
+    engine = EnginePool(
         settings,
         voice=bundle.voices[0].id,
         bundle_digest=bundle.digest,

@@ -12,7 +12,6 @@ from engines.assemble import AnyBundle
 from engines.errors import BadParameter, ConfigError, UnknownVoice
 from engines.families.phone_pointer.voice_mix import Casting, Shares, cast, parse_mix
 from server.access import Access
-from server.engine.client import EngineClient
 from server.engine.pool import EnginePool
 from server.errors import ApiError
 from server.http.connection_limit import ConnectionLimit
@@ -31,7 +30,7 @@ MODEL_ALIASES = ("default", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 class State:
     settings: Settings
     bundle: AnyBundle
-    engine: EngineClient | EnginePool
+    engine: EnginePool
     metrics: Metrics
     access: Access
     dictionaries: Dictionaries

@@ -33,6 +33,7 @@ class EngineClient:
         *,
         voice: str,
         bundle_digest: str = "",
+        on_ready: Callable[[], None] = lambda: None,
         on_stats: Callable[[EngineStats | None, int], None] = lambda stats, restarts: None,
         worker: Worker | None = None,
     ) -> None:
@@ -44,7 +45,7 @@ class EngineClient:
         self.restarts = 0
         self.arithmetic = ""  # the kind of kernels, once an engine has told it: part of every id
         self.stats: EngineStats | None = None  # at most a second old; None: there is no engine
-        self._voice, self._on_stats, self._worker = voice, on_stats, worker
+        self._voice, self._on_ready, self._on_stats, self._worker = voice, on_ready, on_stats, worker
         self._streams: dict[str, EngineStream] = {}
         self._link: EngineLink | None = None
         self._ready = asyncio.Event()
@@ -63,11 +64,6 @@ class EngineClient:
     def active(self) -> int:
         """Streams of callers."""
         return len(self._streams) - (self._probe_id in self._streams)
-
-    @property
-    def pids(self) -> list[Callable[[], int | None]]:
-        """As of a pool's engines."""
-        return [lambda: self.pid]
 
     @property
     def pid(self) -> int | None:
@@ -108,7 +104,7 @@ class EngineClient:
         return self._link is not None and self._link.is_full
 
     async def room(self) -> None:
-        """Waits until the engine has read most of its commands: await it before more text is read from a client."""
+        """Waits until the engine has read most of its commands."""
         if self._link is not None:
             await self._link.room()
 
@@ -136,6 +132,7 @@ class EngineClient:
                     await self._probe()
                     was_ready = True
                     self._ready.set()
+                    self._on_ready()
                     runs = {"device": self.stats.device, "kernels": self.stats.kernels} if self.stats else {}
                     log.info("ready", family=self.spec.family, voice=self._voice, restarts=self.restarts, **runs)
                     while True:

@@ -1,16 +1,21 @@
 """One utterance that may change its engine: what was said to the old one is said to the new one.
 
 It has an `EngineStream`'s form. The new engine makes the same samples again, and those that were taken are dropped.
+
+    rejected start      tried once on the next engine
+    engine lost         goes on where it stopped: on another engine, or once one is started again
+    lost again          goes on if it has moved ahead since; what ends every engine that speaks it is given up
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engines.errors import Overloaded
 from engines.messages import Cancelled, Chunk, Event, Failed, Started, Submit, WaitingForText
-from server.engine.stream import EngineStream
+from server.engine.stream import LAST, EngineStream
 from server.logs import get_logger
 
 if TYPE_CHECKING:
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
 log = get_logger()
 _FLUSH = None  # among texts
+_REJECTED = (Overloaded.code, "not_ready")
 
 
 class MovingStream:
@@ -27,21 +33,16 @@ class MovingStream:
         self._pool, self._submit = pool, submit
         self._said: list[str | None] = []  # texts and flushes
         self._ended = self._stands_back = self._started = False
-        self._moves_left = 1
+        self.last_taken = False
+        self._given_up = False  # by its reader
+        self._was_retried = False  # after a rejected start
         self._taken_samples = 0  # by the reader
         self._made_samples = 0  # by the engine of now
+        self._lost_at: int | None = None  # samples that were taken when an engine was last lost
         self._words_to = 0  # characters of the words that were taken
-        client = pool.choose() or pool.clients[0]  # which says that it is not ready
-        self._client: EngineClient = client
-        self._stream: EngineStream = client.open(submit)
-
-    @property
-    def ended(self) -> bool:
-        return self._stream.ended
-
-    @property
-    def last_taken(self) -> bool:
-        return self._stream.last_taken
+        self._engine_ready = asyncio.Event()
+        self._client: EngineClient = pool.choose() or pool.refusing()
+        self._stream: EngineStream = self._client.open(submit)
 
     def append(self, text: str) -> None:
         self._said.append(text)
@@ -64,36 +65,65 @@ class MovingStream:
             self.fail(Cancelled(request_id=self.request_id, samples=self._taken_samples))
 
     def fail(self, event: Cancelled | Failed) -> None:
-        self._moves_left = 0
+        self._give_up()
         self._stream.fail(event)
 
     def abandon(self) -> None:
-        self._moves_left = 0
+        self._give_up()
         self._stream.abandon()
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._engine_ready.set()  # waits no longer
 
     async def next(self) -> Event:
         while True:
             event = await self._stream.next()
-            if isinstance(event, Failed) and self._has_moved(event):
+            if isinstance(event, Failed) and await self._moves(event):
                 continue
             if (new := self._new(event)) is not None:
+                self.last_taken = isinstance(new, LAST)
                 return new
 
-    def _has_moved(self, failed: Failed) -> bool:
-        """A rejected start, or the streams of an engine that died."""
-        lost = failed.code == "engine_lost"
-        if not self._moves_left or not (lost or (failed.code in (Overloaded.code, "not_ready") and not self._started)):
+    async def _moves(self, failed: Failed) -> bool:
+        """Returns whether there is another event instead of this one."""
+        if self._given_up:
             return False
-        target = self._pool.choose(beside=self._client)
-        if target is None or (self._taken_samples and not self._same_samples(target)):
+        if failed.code == "engine_lost":
+            if self._lost_at is not None and self._taken_samples <= self._lost_at:
+                return False
+            if self._taken_samples and not self._pool.exact:
+                return False
+            self._lost_at = self._taken_samples
+            target = self._pool.choose() or await self._engine_that_comes()
+        elif failed.code in _REJECTED and self._lost_at is not None and self._pool.expects(self._client):
+            target = self._pool.choose(beside=self._client) or await self._engine_that_comes()
+        elif failed.code in _REJECTED and not self._started and not self._was_retried:
+            self._was_retried, target = True, self._pool.choose(beside=self._client)
+        else:
             return False
-        self._moves_left -= 1
-        if lost:
+        if self._given_up:
+            return True
+        if target is None or (self._taken_samples and target.arithmetic != self._client.arithmetic):
+            return False
+        if self._lost_at is not None:
             log.warning("stream_moved", request_id=self.request_id, samples=self._taken_samples)
+        self._go_on(target)
+        return True
+
+    async def _engine_that_comes(self) -> EngineClient | None:
+        with self._pool.telling_ready(self._engine_ready):
+            while not self._given_up and (target := self._pool.choose()) is None:
+                self._engine_ready.clear()
+                await self._engine_ready.wait()
+        return None if self._given_up else target
+
+    def _go_on(self, target: EngineClient) -> None:
+        """From the start; what was taken counts as heard."""
+        heard = max(self._submit.heard_samples, self._taken_samples)
+        submit = replace(self._submit, heard_samples=heard, is_admitted=self._lost_at is not None)
         self._client, self._made_samples = target, 0
-        self._stream = target.open(
-            replace(self._submit, heard_samples=max(self._submit.heard_samples, self._taken_samples))
-        )
+        self._stream = target.open(submit)
         for text in self._said:
             if text is _FLUSH:
                 self._stream.flush()
@@ -103,10 +133,6 @@ class MovingStream:
             self._stream.end()
         if self._stands_back:
             self._stream.deprioritize()
-        return True
-
-    def _same_samples(self, target: EngineClient) -> bool:
-        return self._pool.exact and target.arithmetic == self._client.arithmetic
 
     def _new(self, event: Event) -> Event | None:
         """None for what an earlier engine has told."""

@@ -1,15 +1,16 @@
-"""Several engines behind one server: each stream runs on the one with the most room.
+"""The engines behind one server, one or several: each stream runs on the one with the most room.
 
-A start that an engine rejects is tried once on the next. When an engine dies, its streams go on another one from the
-sample they stopped at, if that one would make the same samples; otherwise they hear the error at once. Streams of the
-other engines notice nothing.
+A start that an engine rejects is tried once on the next. When an engine dies, its streams go on from the sample they
+stopped at, on another one or on the same once it is started again, if that one would make the same samples; otherwise
+they hear the error at once. Streams of the other engines notice nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from engines.errors import ConfigError
@@ -40,7 +41,7 @@ class EnginePool:
         count = num_engines(settings)
         if workers and len(workers) != count:
             raise ConfigError(f"{len(workers)} workers for {count} engines")
-        if settings.engine_mode is EngineMode.THREAD and not workers:
+        if settings.engine_mode is EngineMode.THREAD and count > 1 and not workers:
             raise ConfigError(f"engines is {count}; engine_mode must be process for more than one, not thread")
         self.bundle_digest, self.exact = bundle_digest, settings.draft_tolerance == 0
         self.clients = [
@@ -48,11 +49,13 @@ class EnginePool:
                 settings,
                 voice=voice,
                 bundle_digest=bundle_digest,
+                on_ready=self._tell_ready,
                 on_stats=lambda stats, restarts, engine=engine: on_stats(engine, stats, restarts),  # type: ignore[misc]
                 worker=workers[engine] if workers else None,
             )
             for engine in range(count)
         ]
+        self._wait_for_ready: set[asyncio.Event] = set()
 
     @property
     def ready(self) -> bool:
@@ -94,10 +97,22 @@ class EnginePool:
         for client in self.clients:
             await client.wait_ready()
 
+    @property
+    def is_full(self) -> bool:
+        """No engine reads its commands: new streams are rejected."""
+        return all(client.is_full for client in self.clients)
+
     async def room(self) -> None:
-        """On all: the text that is read next may be of any of their streams."""
-        for client in self.clients:
-            await client.room()
+        """Waits while all are full: await it before more text is read from a client. One that reads nothing, until it
+        is replaced, holds up no stream of the others; what its own may still send is bounded by their limits."""
+        if not self.is_full:
+            return
+        waits = [asyncio.ensure_future(client.room()) for client in self.clients]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def start(self) -> None:
         for client in self.clients:
@@ -111,8 +126,33 @@ class EnginePool:
 
     def choose(self, beside: EngineClient | None = None) -> EngineClient | None:
         """The ready engine with the largest free share of its capacity, then the earliest first audio."""
-        ready = [client for client in self.clients if client.ready and client is not beside]
-        return min(ready, key=_load, default=None)
+        open_to_more = [client for client in self._ready if client is not beside and not client.is_full]
+        return min(open_to_more, key=_load, default=None)
+
+    def refusing(self) -> EngineClient:
+        """The one that says why no engine can be chosen."""
+        return next(iter(self._ready), self.clients[0])
+
+    def expects(self, beside: EngineClient) -> bool:
+        """An engine other than `beside` is being started."""
+        return any(not client.ready for client in self.clients if client is not beside)
+
+    @contextmanager
+    def telling_ready(self, ready: asyncio.Event) -> Iterator[None]:
+        """Sets `ready` whenever an engine becomes ready."""
+        self._wait_for_ready.add(ready)
+        try:
+            yield
+        finally:
+            self._wait_for_ready.discard(ready)
+
+    @property
+    def _ready(self) -> list[EngineClient]:
+        return [client for client in self.clients if client.ready]
+
+    def _tell_ready(self) -> None:
+        for ready in self._wait_for_ready:
+            ready.set()
 
 
 def _load(client: EngineClient) -> tuple[float, float]:
@@ -128,18 +168,3 @@ def num_engines(settings: Settings) -> int:
         return int(settings.engines)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MAX_ENGINES, cores // _CORES_EACH))
-
-
-def engines_for(
-    settings: Settings, *, voice: str, bundle_digest: str, on_stats: OnStats, workers: Sequence[Worker] = ()
-) -> EngineClient | EnginePool:
-    """A single engine has no pool around it."""
-    if num_engines(settings) > 1:
-        return EnginePool(settings, voice=voice, bundle_digest=bundle_digest, on_stats=on_stats, workers=workers)
-    return EngineClient(
-        settings,
-        voice=voice,
-        bundle_digest=bundle_digest,
-        on_stats=lambda stats, restarts: on_stats(0, stats, restarts),
-        worker=workers[0] if workers else None,
-    )

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engines.assemble import AnyBundle
-from server.engine.client import EngineClient
 from server.engine.pool import EnginePool
 from server.metrics import Metrics
 from server.settings import Settings
@@ -21,7 +20,7 @@ class SpeechService(Protocol):
     def bundle(self) -> AnyBundle: ...
 
     @property
-    def engine(self) -> EngineClient | EnginePool: ...
+    def engine(self) -> EnginePool: ...
 
     @property
     def metrics(self) -> Metrics: ...

@@ -33,8 +33,6 @@ from server.access import current_caller
 from server.audio import Resampler, spoken_rate_hz
 from server.audio.stretch import TimeStretch, split_speed
 from server.audio.workers import off_loop
-from server.engine.moving_stream import MovingStream
-from server.engine.stream import EngineStream
 from server.errors import ApiError, Outcome
 from server.logs import redacted
 from server.metrics import Protocol
@@ -123,7 +121,7 @@ class Utterance:
         self._audio_deadline: float | None = None
         self._waiting: asyncio.Timeout | None = None
         state.live.add(self.id)
-        self._stream: EngineStream | MovingStream = state.engine.open(self._submit)
+        self._stream = state.engine.open(self._submit)
 
     @property
     def characters(self) -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from engines.errors import ConfigError
+from server.engine import link
 from server.engine.pool import num_engines
 from server.settings import Settings
 from server.state import State
-from tests.edge.toy import AsgiSocket, ToyEngine, serving, word_pcm
+from tests.edge.toy import WORD_S, AsgiSocket, ToyEngine, serving, word_pcm
 
 WORDS = [f"word{number}" for number in range(40)]
 TEXT = " ".join(WORDS)
@@ -92,17 +93,114 @@ def test_a_crash_costs_no_sample_where_samples_are_exact(fed: str) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("settings", [{"engines": "2", "draft_tolerance": 1}, {"engines": "1"}])
-def test_a_crash_is_told_at_once_where_no_engine_makes_the_same(settings: dict[str, Any]) -> None:
+def test_a_crash_is_told_at_once_where_no_engine_makes_the_same() -> None:
     async def scenario() -> None:
-        toys = [Mortal() for _ in range(int(settings["engines"]))]
-        async with serving(toys, **settings) as app, AsgiSocket(app) as socket:
+        toys = [Mortal(), Mortal()]
+        async with serving(toys, engines="2", draft_tolerance=1) as app, AsgiSocket(app) as socket:
             socket.say("append", text="alpha ")
             await socket.hear("waiting_for_text")
             engine_of(toys, "alpha").told_to_die.set()
             socket.say("append", text="beta ")
             _, events = await socket.hear("error")
             assert events[-1]["code"] == "engine_lost"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("deaths", [1, 3])
+def test_a_lone_engine_goes_on_once_it_is_started_again(deaths: int) -> None:
+    async def scenario() -> None:
+        toy, heard = Mortal(), b""
+        async with serving(toy) as app, AsgiSocket(app) as socket:
+            state: State = app.state.parlando
+            for word in WORDS[:deaths]:
+                socket.say("append", text=f"{word} ")
+                heard += (await socket.hear("waiting_for_text"))[0]
+                toy.told_to_die.set()
+            socket.say("append", text=" ".join(WORDS[deaths:]))
+            assert (await listener_is_refused(app)) == "not_ready"
+            socket.say("end")
+            rest, _ = await socket.hear("done")
+            assert heard + rest == WHOLE
+            assert state.engine.restarts == deaths
+
+    asyncio.run(scenario())
+
+
+async def listener_is_refused(app: FastAPI) -> str:
+    """Another, while there is no engine."""
+    state: State = app.state.parlando
+    while state.engine.ready:
+        await asyncio.sleep(0)
+    async with AsgiSocket(app) as other:
+        other.say("append", text="other")
+        _, events = await other.hear("error")
+    return str(events[-1]["code"])
+
+
+def test_what_kills_every_engine_is_given_up_and_its_neighbour_goes_on() -> None:
+    async def scenario() -> None:
+        toys = [ToyEngine(), ToyEngine()]
+        async with serving(toys, engines="2") as app, AsgiSocket(app) as one, AsgiSocket(app) as two:
+            one.say("append", text="alpha ")
+            heard, _ = await one.hear("waiting_for_text")
+            two.say("append", text="RAISE ")
+            _, events = await two.hear("error")
+            assert events[-1]["code"] == "engine_lost"
+            one.say("append", text="beta")
+            one.say("end")
+            rest, _ = await one.hear("done")
+            assert heard + rest == word_pcm("alpha") + word_pcm("beta")
+            state: State = app.state.parlando
+            assert state.engine.restarts == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_cancel_is_answered_while_no_engine_is_there() -> None:
+    async def scenario() -> None:
+        toy = Mortal()
+        async with serving(toy) as app, AsgiSocket(app) as socket:
+            state: State = app.state.parlando
+            socket.say("append", text="alpha ")
+            await socket.hear("waiting_for_text")
+            toy.told_to_die.set()
+            socket.say("append", text="beta ")
+            while state.engine.ready:
+                await asyncio.sleep(0)
+            socket.say("cancel")
+            _, events = await socket.hear("cancelled")
+            assert events[-1]["audio_ms"] <= 1000 * WORD_S
+            assert not state.engine.ready
+            await asyncio.wait_for(state.engine.wait_ready(), 10)
+            assert state.engine.active == 0
+
+    asyncio.run(scenario())
+
+
+def test_an_engine_that_reads_nothing_holds_up_no_stream_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "_MAX_UNREAD_BYTES", 65_536)
+
+    async def scenario() -> None:
+        toys = [Mortal(), Mortal()]
+        async with (
+            serving(toys, engines="2", max_message_bytes=200_000, max_characters=10**7) as app,
+            AsgiSocket(app, "parlando.v1") as stuck,
+            AsgiSocket(app, "parlando.v1") as other,
+        ):
+            state: State = app.state.parlando
+            stuck.say("append", text="alpha ")
+            await stuck.hear("waiting_for_text")
+            full = engine_of(toys, "alpha")
+            full.reads.clear()
+            while not any(client.is_full for client in state.engine.clients):
+                stuck.say("append", text="x" * 60_000 + " ")
+                await asyncio.sleep(0.001)
+            for _ in range(2):  # neither is put on the full one
+                other.say("append", text="beta")
+                other.say("end")
+                pcm, _ = await other.hear("done")
+                assert pcm == word_pcm("beta")
 
     asyncio.run(scenario())
 

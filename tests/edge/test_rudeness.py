@@ -73,8 +73,9 @@ def test_flushes_and_appends_that_say_nothing_are_not_kept() -> None:
 
             rude, polite = open_utterance(state), open_utterance(state)
             sent: list[object] = []
-            forward = state.engine.send
-            state.engine.send = lambda command: (sent.append(command), forward(command))[1]  # type: ignore[method-assign]
+            (engine,) = state.engine.clients
+            forward = engine.send
+            engine.send = lambda command: (sent.append(command), forward(command))[1]  # type: ignore[method-assign]
             for _ in range(1_000):
                 rude.append("", 0.0)
                 rude.flush()
@@ -100,11 +101,12 @@ def test_a_submit_travels_with_its_text_or_soon_alone() -> None:
         async with serving() as app:
             state: State = app.state.parlando
             sent: list[object] = []
-            forward = state.engine.send
-            state.engine.send = lambda command: (sent.append(command), forward(command))[1]  # type: ignore[method-assign]
+            (engine,) = state.engine.clients
+            forward = engine.send
+            engine.send = lambda command: (sent.append(command), forward(command))[1]  # type: ignore[method-assign]
             speaking, silent, lost = open_utterance(state), open_utterance(state), open_utterance(state)
             assert sent == []
-            lost._stream.put(Failed(request_id=lost.id, code="engine_lost", message="", retry_after_s=1))
+            lost._stream._stream.put(Failed(request_id=lost.id, code="engine_lost", message="", retry_after_s=1))
             speaking.append("one ", 0.0)
             assert [(type(command), command.request_id) for command in sent] == [  # type: ignore[attr-defined]
                 (Submit, speaking.id),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from engines.assemble import load_engine
 from engines.bundle import load_bundle
 from engines.config import EngineConfig
 from engines.errors import BadParameter, EngineFault, Overloaded, RequestError, UnknownVoice, UnspeakableText, error_of
-from engines.messages import Submit
+from engines.messages import Append, Failed, Submit
 from engines.synth import speak
 
 
@@ -18,6 +20,18 @@ def test_a_full_engine_says_when_to_come_back() -> None:
     with pytest.raises(Overloaded, match="all 1 streams are in use") as refused:
         speak(engine, "There is no room for this.")
     assert refused.value.retry_after_s > 0
+    engine.close()
+
+
+def test_what_ran_on_an_engine_that_died_is_not_shed() -> None:
+    engine = load_engine(load_bundle(None), EngineConfig(slots=3, max_ttfa_s=1e-9, workers=False))
+    first = Submit(request_id="first", voice="rms", seed=0)
+    engine.submit(first)
+    engine.submit(Append(request_id="first", text="One stream speaks already."))
+    engine.submit(replace(first, request_id="new"))
+    engine.submit(replace(first, request_id="moved", is_admitted=True))
+    failed = [event for event in engine.step() if isinstance(event, Failed)]
+    assert [(event.request_id, event.code) for event in failed] == [("new", "overloaded")]
     engine.close()
 
 
