@@ -25,6 +25,7 @@ from server.logs import get_logger
 from server.protocols.wyoming.door import WyomingDoor
 from server.settings import Settings
 from server.state import State
+from server.transport.certificate import Certificate
 from server.transport.http_protocol import HttpProtocol
 from server.transport.idle_connections import IdleConnections
 from server.transport.websocket_protocol import WsProtocol
@@ -43,6 +44,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, state: State, wyoming: WyomingDoor | None = None) -> None:
         super().__init__(config)
         self._state, self._wyoming = state, wyoming
+        self._certificate = certificate_of(config, state)
         self._told_to_leave = False
         self._drain: asyncio.Task[bool] | None = None
 
@@ -52,6 +54,8 @@ class DrainingServer(uvicorn.Server):
         self._told_to_leave = True
 
     async def on_tick(self, counter: int) -> bool:
+        if self._certificate is not None:
+            self._certificate.refresh()
         if self._told_to_leave and self._drain is None:  # here: a signal's handler must not wake tasks
             log.info("draining", live=len(self._state.live), delay_s=self._state.settings.drain_delay_s)
             self._drain = asyncio.create_task(self._state.drain())
@@ -68,6 +72,13 @@ class DrainingServer(uvicorn.Server):
         if self._wyoming is not None:
             await self._wyoming.close()
         await super().shutdown(sockets)
+
+
+def certificate_of(config: uvicorn.Config, state: State) -> Certificate | None:
+    settings = state.settings
+    if config.ssl is None or settings.ssl_certfile is None:
+        return None
+    return Certificate(config.ssl, settings.ssl_certfile, settings.ssl_keyfile, state.clock)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     first_audio_s: float = Field(15.0, gt=0, description="deadline from the end of the text to the first audio")
     utterance_s: float = Field(900.0, gt=0, description="deadline of an utterance")
     send_timeout_s: float = Field(15.0, gt=0, description="a listener that reads nothing for this long is disconnected")
+    resume_s: float = Field(
+        0.0, ge=0, description="an utterance of parlando.v1 whose connection broke is kept for so long; 0: it ends"
+    )
     body_timeout_s: float = Field(15.0, gt=0, description="deadline of a request's head, and then of its body")
     drain_delay_s: float = Field(0.0, ge=0, description="time after SIGTERM in which new requests are still served")
     drain_s: float = Field(60.0, ge=0, description="time for utterances in progress after that")

@@ -20,6 +20,7 @@ from server.metrics import Metrics
 from server.schemas import check_characters
 from server.settings import Settings
 from server.shutdown import Live, Shutdown
+from server.speech.kept import KeptUtterances
 from server.speech.pronunciations import Dictionaries
 from server.speech.voice_names import names_of
 
@@ -39,9 +40,11 @@ class State:
     clock: Callable[[], float] = time.monotonic
     live: Live = field(default_factory=Live)  # a drain waits for them
     shutdown: Shutdown = field(init=False)
+    kept: KeptUtterances = field(init=False)
 
     def __post_init__(self) -> None:
         self.shutdown = Shutdown(self.live)
+        self.kept = KeptUtterances(self.settings.resume_s, self.settings.slots, self.shutdown)
 
     @property
     def ready(self) -> bool:

@@ -8,6 +8,7 @@ before it writes a message, never in the middle of one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from server.state import State
 from server.transport.token_bucket import TokenBucket
 
 _MESSAGES_PER_S, _BURST_MESSAGES = 500, 1_000  # those beyond wait, in their sender's buffers in the end
+_CUT = 1006  # RFC 6455: closed by neither side
+_TOLD_S = 1.0  # within which the web server tells how a connection ended
 _NOTICEABLE_S = 0.001  # a send that took longer had to wait for its reader
 
 
@@ -73,6 +76,7 @@ class WebSocketChannel:
         self._leaving = False  # a close has been decided: what still waits is not written
         self._left = asyncio.Event()
         self._closed = False
+        self._close_code: int | None = None  # the client's, or _CUT
         self._active_s = state.clock()
         self._pace = TokenBucket(_MESSAGES_PER_S, _BURST_MESSAGES, state.clock)
 
@@ -88,7 +92,7 @@ class WebSocketChannel:
         received_s = self._state.clock()
         self._active_s = max(self._active_s, received_s)
         if message["type"] == "websocket.disconnect":
-            self._closed = True
+            self._closed, self._close_code = True, message["code"]  # type: ignore[assignment]
             raise Closed
         text = message.get("text")
         if not isinstance(text, str):
@@ -97,6 +101,17 @@ class WebSocketChannel:
         if size > limit:
             raise ApiError("message_too_big", f"the message has {size} bytes, the limit is {limit}")
         return Received(text=text, received_s=received_s)
+
+    async def was_cut(self) -> bool:
+        """Once it is over: neither side had closed it."""
+        if self._leaving:
+            return False
+        with contextlib.suppress(TimeoutError, RuntimeError):  # RuntimeError: starlette has seen the end before us
+            async with asyncio.timeout(_TOLD_S):
+                while self._close_code is None:
+                    message = await self._socket.receive()
+                    self._close_code = message.get("code")
+        return self._close_code in (None, _CUT)
 
     async def _next_message(self, idle_s: float) -> dict[str, object]:
         """A socket is idle when neither side has sent anything for `idle_s`."""

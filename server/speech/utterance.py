@@ -150,6 +150,10 @@ class Utterance:
         return self._accounting.audible_ttfa_s
 
     @property
+    def flushes(self) -> list[int]:
+        return self._flushes
+
+    @property
     def utterance_id(self) -> str:
         """The same for the same speech; final once the text has ended."""
         return self._name(self.transcript.text, self._flushes)
@@ -226,6 +230,10 @@ class Utterance:
             if self._waiting is not None and not self._waiting.expired():
                 self._waiting.reschedule(self._deadline())
         self._stream.end()
+
+    def listener_left(self) -> None:
+        """Until it is back, silence is no underrun."""
+        self._accounting.waiting_for_text()
 
     def deprioritize(self) -> None:
         """Its listener may have turned away: all other streams go first."""

@@ -38,6 +38,8 @@ class WsProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._idle_connections.left(self)
+        if self.conn.close_rcvd is None:  # uvicorn says 1005 then, as of a close without a code
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
         super().connection_lost(exc)
 
     async def send(self, message: Any) -> None:

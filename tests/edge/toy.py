@@ -299,8 +299,15 @@ class AsgiSocket:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.raw_disconnect(1006)
+        await self.ended()
+
+    def raw_disconnect(self, code: int) -> None:
+        self._to_app.put_nowait({"type": "websocket.disconnect", "code": code})
+
+    async def ended(self) -> None:
+        """The application has left."""
         self.read.set()
-        self._to_app.put_nowait({"type": "websocket.disconnect", "code": 1006})
         await asyncio.wait_for(self._running, 10)
 
     async def _take(self, message: Any) -> None:

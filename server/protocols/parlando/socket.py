@@ -8,12 +8,14 @@ so nothing can follow it; its name is free before that event is sent. docs/wire.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Final
 
-from engines.messages import Cancelled, Failed, Finished, Timings, WaitingForText, WordTime
+from engines.messages import Cancelled, Failed, Finished, WaitingForText, WordTime
+from server.access import current_caller
 from server.errors import ApiError
-from server.http.websocket import Closed, Outgoing, Received, WebSocketChannel
+from server.http.websocket import Closed, Received, WebSocketChannel
+from server.protocols.parlando.context import Context, cancelled, done, ms, word_of
 from server.protocols.parlando.errors import error_message
 from server.protocols.parlando.messages import (
     AppendMessage,
@@ -28,6 +30,7 @@ from server.protocols.parlando.messages import (
 from server.schemas import check_rate
 from server.shutdown import DRAINING
 from server.speech.events import Audio, SpeechEvent
+from server.speech.kept import Resumable
 from server.speech.resume import Resume, pieces
 from server.speech.utterance import Utterance
 from server.state import State
@@ -36,40 +39,30 @@ SUBPROTOCOL: Final = "parlando.v1"
 _UNREAD_ENDINGS = 64  # cancelled utterances whose last event the client has not read yet
 
 
-class _Context:
-    """One utterance under its name."""
-
-    def __init__(self, name: str | None, utterance: Utterance, words: bool) -> None:
-        self.name, self.utterance, self.words = name, utterance, words
-        self.outgoing = Outgoing()
-        self.text_ended = False
-
-    def cancel(self, played_s: float | None) -> None:
-        self.utterance.cancel(played_s)
-        self.outgoing.withdraw()
-
-    def says(self, kind: str, **fields: object) -> dict[str, object]:
-        """A message of this context; the unnamed one's carry no name."""
-        named = {"context": self.name} if self.name is not None else {}
-        return {"type": kind, **named, **fields}
-
-
 class ParlandoConnection:
     def __init__(self, channel: WebSocketChannel, state: State) -> None:
         self._channel, self._state = channel, state
-        self._contexts: dict[str | None, _Context] = {}  # by name; those that may still be written to
+        self._contexts: dict[str | None, Context] = {}  # by name; those that may still be written to
         self._speakers: set[asyncio.Task[None]] = set()  # those that may still write
         self._speakers_by_name: dict[str | None, asyncio.Task[None]] = {}  # the last of each name
         self._heard: str | None = None  # the context of the binary messages
+        self._broken_off: list[Resumable] = []
 
     async def run(self) -> None:
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._leave_when_drained())
-                while True:
-                    await self._receive(group)
-        except* Closed:
-            pass
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._leave_when_drained())
+                    while True:
+                        await self._receive(group)
+            except* Closed:
+                pass
+            if self._broken_off and await self._channel.was_cut():
+                while self._broken_off:
+                    self._state.kept.keep(self._broken_off.pop())
+        finally:
+            for resumable in self._broken_off:
+                resumable.close()
 
     # -- in --------------------------------------------------------------------------------------------------------
 
@@ -103,9 +96,7 @@ class ParlandoConnection:
             case FlushMessage():
                 self._current(message).utterance.flush()
             case EndMessage():
-                context = self._current(message)
-                context.text_ended = True
-                context.utterance.end()
+                self._current(message).end()
             case CancelMessage(played_ms=played_ms, context=name):
                 # One that has ended in the meantime has nothing left to cancel. A new one may use its name from here.
                 if (cancelled := self._contexts.pop(name, None)) is not None:
@@ -113,28 +104,39 @@ class ParlandoConnection:
 
     async def _resume(self, message: ResumeMessage, received: Received, group: asyncio.TaskGroup) -> None:
         self._state.check_text(message.text, "text")
-        *flushed, rest = pieces(message.text, message.flushes)
-        await self._start(message, group, Resume(id=message.resume_id, from_sample=message.from_sample))
-        context = self._contexts[message.context]
+        pieces(message.text, message.flushes)
+        self._check_name(message.context)
+        text, flushes = message.text, message.flushes
+        kept = self._state.kept.take(
+            message.resume_id, current_caller(), text=text, flushes=flushes, ended=message.ended
+        )
+        if kept is not None and kept.behind(message.from_sample) is not None:
+            context = Context(message.context, kept.utterance, message.words, kept)
+            known = kept.utterance.characters
+            text, flushes = text[known:], [place - known for place in flushes[len(kept.utterance.flushes) :]]
+            context.text_ended = kept.text_ended
+            self._begin(context, group, message.from_sample)
+        else:
+            if kept is not None:
+                kept.close()
+            await self._start(message, group, Resume(id=message.resume_id, from_sample=message.from_sample))
+            context = self._contexts[message.context]
+        if flushes[:1] == [0]:
+            context.utterance.flush()
+            del flushes[0]
+        *flushed, rest = pieces(text, flushes)
         for piece in flushed:
             context.utterance.append(piece, received.received_s)
             context.utterance.flush()
         context.utterance.append(rest, received.received_s)
-        if message.ended:
-            context.text_ended = True
-            context.utterance.end()
+        if message.ended and not context.text_ended:
+            context.end()
 
     async def _start(
         self, message: StartMessage | ResumeMessage, group: asyncio.TaskGroup, resume: Resume | None = None
     ) -> None:
         state, name = self._state, message.context
-        if name in self._contexts:
-            says = "an utterance is in progress; send 'end' or 'cancel' and wait for its last event"
-            raise ApiError("invalid_request", says)
-        limit = state.settings.max_contexts
-        if len(self._contexts) >= limit or len(self._speakers) >= limit + _UNREAD_ENDINGS:
-            says = f"{len(self._contexts)} utterances are in progress on this socket, which is its limit; end one"
-            raise ApiError("too_many_contexts", says, param="context")
+        self._check_name(name)
         pronunciations = await state.dictionaries.chosen(message.pronunciations)
         state.check_accepting()
         utterance = Utterance(
@@ -150,13 +152,32 @@ class ParlandoConnection:
             leading_silence=message.leading_silence,
             resume=resume,
         )
-        context = self._contexts[name] = _Context(name, utterance, message.words)
-        predecessor = self._speakers_by_name.get(name)
-        speaker = self._speakers_by_name[name] = group.create_task(self._speak(context, predecessor))
+        resumable = Resumable(utterance) if state.kept.for_s else None
+        self._begin(Context(name, utterance, message.words, resumable), group)
+
+    def _check_name(self, name: str | None) -> None:
+        """Another utterance may begin under it. Raises ApiError."""
+        if name in self._contexts:
+            says = "an utterance is in progress; send 'end' or 'cancel' and wait for its last event"
+            raise ApiError("invalid_request", says)
+        limit = self._state.settings.max_contexts
+        if len(self._contexts) >= limit or len(self._speakers) >= limit + _UNREAD_ENDINGS:
+            says = f"{len(self._contexts)} utterances are in progress on this socket, which is its limit; end one"
+            raise ApiError("too_many_contexts", says, param="context")
+
+    def _begin(self, context: Context, group: asyncio.TaskGroup, from_sample: int | None = None) -> None:
+        """`from_sample`: of an utterance that was kept."""
+        self._contexts[context.name] = context
+        predecessor = self._speakers_by_name.get(context.name)
+        speaking = self._speak(context, predecessor, from_sample)
+        speaker = self._speakers_by_name[context.name] = group.create_task(speaking)
+        if context.resumable is not None:
+            self._state.kept.attach(context.resumable)
+            context.resumable.let_go = lambda: self._let_go(context, speaker)
         self._speakers.add(speaker)
         speaker.add_done_callback(lambda ended: self._close(context, ended))
 
-    def _current(self, message: AppendMessage | FlushMessage | EndMessage) -> _Context:
+    def _current(self, message: AppendMessage | FlushMessage | EndMessage) -> Context:
         context = self._contexts.get(message.context)
         if context is None:
             raise ApiError("invalid_request", f"{message.type!r} came before any text; send 'append' first")
@@ -167,7 +188,7 @@ class ParlandoConnection:
 
     # -- out -------------------------------------------------------------------------------------------------------
 
-    async def _speak(self, context: _Context, predecessor: asyncio.Task[None] | None) -> None:
+    async def _speak(self, context: Context, predecessor: asyncio.Task[None] | None, from_sample: int | None) -> None:
         """Sends one utterance's events until its last, once its predecessor of the same name has sent its own."""
         utterance = context.utterance
         if predecessor is not None:
@@ -176,46 +197,70 @@ class ParlandoConnection:
         ids = {"request_id": utterance.id, "resume_id": utterance.name_without_text}
         started = context.says("started", **ids, seed=utterance.seed, audio=audio)
         await self._channel.send(started)
-        while not await self._pass_on(context, await utterance.next()):
+        if from_sample is not None:
+            await self._send_again(context, from_sample)
+        while not await self._pass_on(context, await context.next()):
             pass
+        context.is_over = True
 
-    async def _pass_on(self, context: _Context, event: SpeechEvent) -> bool:
+    async def _send_again(self, context: Context, from_sample: int) -> None:
+        """What the network may have lost of an utterance that was kept."""
+        kept = context.resumable
+        assert kept is not None
+        pcm, words, waiting = kept.behind(from_sample), kept.words_behind(from_sample), kept.waiting
+        if pcm:
+            await self._channel.send_audio(pcm, context.outgoing, lambda: self._announcement(context))
+        if kept.unsent:
+            new = kept.utterance.sent(kept.unsent)
+            kept.sent(new)
+            words += new
+        self._channel.keep_open_for(kept.utterance.lead_s)
+        await self._send_words(context, words)
+        if waiting is not None:
+            await self._pass_on(context, waiting)
+
+    async def _pass_on(self, context: Context, event: SpeechEvent) -> bool:
         """Tells the client of an event. Returns whether it was the utterance's last."""
         utterance = context.utterance
         match event:
             case Audio(data=pcm):
                 await self._send_audio(context, pcm)
             case WaitingForText(spoken_samples=samples):
-                message = context.says("waiting_for_text", audio_ms=_ms(utterance.audio_s), samples=samples)
+                message = context.says("waiting_for_text", audio_ms=ms(utterance.audio_s), samples=samples)
                 await self._channel.send(message)
             case Finished(timings=timings, warnings=warnings):
                 told = {"warnings": list(warnings)} if warnings else {}
-                await self._last(context, _done(context, timings) | told)
+                await self._last(context, done(context, timings) | told)
             case Cancelled():
-                await self._last(context, _cancelled(context))
+                await self._last(context, cancelled(context))
             case Failed():
                 self._free(context)
                 await self._tell(ApiError.of(event), context.name)
         return isinstance(event, Finished | Cancelled | Failed)
 
-    async def _send_audio(self, context: _Context, pcm: bytes) -> None:
+    async def _send_audio(self, context: Context, pcm: bytes) -> None:
         if not pcm:
             return
         if not await self._channel.send_audio(pcm, context.outgoing, lambda: self._announcement(context)):
             return  # it waited for a slow reader, and was cancelled
         words = context.utterance.sent(pcm)
         self._channel.keep_open_for(context.utterance.lead_s)
+        if context.resumable is not None:
+            context.resumable.sent(words)
+        await self._send_words(context, words)
+
+    async def _send_words(self, context: Context, words: Sequence[WordTime]) -> None:
         if words and context.words:
             text = context.utterance.transcript.text
-            await self._channel.send(context.says("words", words=[_word(word, text) for word in words]))
+            await self._channel.send(context.says("words", words=[word_of(word, text) for word in words]))
 
-    def _announcement(self, context: _Context) -> dict[str, object] | None:
+    def _announcement(self, context: Context) -> dict[str, object] | None:
         if self._heard == context.name:
             return None
         self._heard = context.name
         return {"type": "audio", "context": context.name}
 
-    async def _last(self, context: _Context, message: dict[str, object]) -> None:
+    async def _last(self, context: Context, message: dict[str, object]) -> None:
         # Free before telling: a client may start its next utterance the moment it hears that this one is over.
         self._free(context)
         await self._channel.send(message)
@@ -229,15 +274,27 @@ class ParlandoConnection:
 
     # -- end -------------------------------------------------------------------------------------------------------
 
-    def _close(self, context: _Context, speaker: asyncio.Task[None]) -> None:
+    def _close(self, context: Context, speaker: asyncio.Task[None]) -> None:
         """Its speaker is done, or never began: the connection ended first."""
         self._speakers.discard(speaker)
         if self._speakers_by_name.get(context.name) is speaker:
             del self._speakers_by_name[context.name]
         self._free(context)
-        context.utterance.close()
+        if context.is_elsewhere:
+            return
+        if context.resumable is not None:
+            self._state.kept.detach(context.resumable)
+            if not (context.is_over or context.resumable.has_failed):
+                self._broken_off.append(context.resumable)
+                return
+        context.close()
 
-    def _free(self, context: _Context) -> None:
+    def _let_go(self, context: Context, speaker: asyncio.Task[None]) -> None:
+        """Its listener has come back on another connection: this one is broken."""
+        context.is_elsewhere = True
+        speaker.cancel()
+
+    def _free(self, context: Context) -> None:
         if self._contexts.get(context.name) is context:
             del self._contexts[context.name]
 
@@ -247,43 +304,3 @@ class ParlandoConnection:
         while self._speakers:
             await asyncio.wait(self._speakers)
         await self._tell(ApiError("draining", DRAINING), None)
-
-
-def _done(context: _Context, timings: Timings) -> dict[str, object]:
-    utterance = context.utterance
-    return context.says(
-        "done",
-        request_id=utterance.id,
-        id=utterance.utterance_id,
-        seed=utterance.seed,
-        audio_ms=_ms(utterance.audio_s),
-        ttfa_ms=_ms(utterance.ttfa_s or 0.0),
-        audible_ttfa_ms=None if utterance.audible_ttfa_s is None else _ms(utterance.audible_ttfa_s),
-        timings=asdict(timings),
-    )
-
-
-def _cancelled(context: _Context) -> dict[str, object]:
-    position = context.utterance.position
-    return context.says(
-        "cancelled",
-        request_id=context.utterance.id,
-        audio_ms=_ms(position.played_s),
-        sent_ms=_ms(position.sent_s),
-        text_spoken=position.text_spoken,
-        text_remaining=position.text_remaining,
-    )
-
-
-def _word(word: WordTime, text: str) -> dict[str, object]:
-    return {
-        "text": text[word.start_char : word.end_char],
-        "start_char": word.start_char,
-        "end_char": word.end_char,
-        "start_s": round(word.start_s, 6),
-        "end_s": round(word.end_s, 6),
-    }
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 2)
