@@ -11,7 +11,7 @@ BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
-.PHONY: all serve test sanitize test-gpu-dry test-deploy test-image lock test-clients test-reference test-web test-slow lint docs types contracts units drill voice judge gpu-spike clean
+.PHONY: all serve test sanitize test-gpu-dry test-deploy test-image lock test-clients test-reference test-web test-slow lint docs types contracts units drill voice judge gpu-check clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
@@ -168,11 +168,18 @@ PEERS ?= all
 bench-peers: .venv/ready .venv-dev/ready .venv-peers/ready
 	.venv-peers/bin/python -m loadtests.peers $(PEERS) $(PEERS_ARGS)
 
-# A bare CUDA machine brings torch, onnx and onnxruntime: its own Python is taken, so that nothing is installed there.
-gpu-spike:
-	@if $(PYTHON) -c "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ('torch', 'numpy', 'onnx', 'onnxruntime'))))"; \
-	then python=$(PYTHON); else $(MAKE) .venv-dev/ready && python=.venv-dev/bin/python; fi && \
-	$$python loadtests/gpu_spike.py $(SPIKE_ARGS)
+# Proves and measures the GPU engine on the GPU of this machine, in an environment of its own; or in yours:
+# make gpu-check GPU_PYTHON=python3. docs/measurements/gpu-status.md says what is measured and what has run where.
+GPU_PYTHON ?= .venv-gpu/bin/python
+.venv-gpu/ready: requirements/cuda.txt
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/pip install $(PIP_FLAGS) $(SETUPTOOLS) -r requirements/cuda.txt -r tests/gpu_check/requirements.txt
+	rm -f engines/runtime/_kernels*.so
+	.venv-gpu/bin/pip install $(BUILD_FLAGS) --no-deps -e .
+	touch $@
+
+gpu-check: $(if $(filter .venv-gpu/%,$(GPU_PYTHON)),.venv-gpu/ready)
+	$(GPU_PYTHON) -m tests.gpu_check $(CHECK_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-gpu-dry .venv-clients .venv-bench .venv-peers .venv-reference build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-gpu .venv-gpu-dry .venv-clients .venv-bench .venv-peers .venv-reference build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache

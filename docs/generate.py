@@ -1,8 +1,10 @@
-"""Writes the pages of docs/ that follow from the code: `configuration.md` and `errors.md`. `make docs` runs it."""
+"""Writes the pages of docs/ that follow from the code: `configuration.md`, `errors.md` and
+`measurements/gpu-status.md`. `make docs` runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import runpy
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 from types import UnionType
@@ -15,6 +17,7 @@ from server.errors import KINDS, ErrorKind
 from server.settings import PREFIX, Settings
 
 FOLDER = Path(__file__).resolve().parent
+gpu_status: Callable[[], str] = runpy.run_path(str(FOLDER / "gpu_status.py"))["gpu_status"]
 _BOUNDS = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
 
 
@@ -107,6 +110,7 @@ def _named(kind: Any) -> str:
 def main() -> None:
     (FOLDER / "configuration.md").write_text(configuration())
     (FOLDER / "errors.md").write_text(errors())
+    (FOLDER / "measurements/gpu-status.md").write_text(gpu_status())
 
 
 if __name__ == "__main__":

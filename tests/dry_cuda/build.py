@@ -17,7 +17,7 @@ LIBRARIES = {
     "libcuda.so.1": ["driver.cpp"],
 }
 _VERSIONED = (RUNTIME, "libcublas.so.13", "libcublasLt.so.13")
-_NEEDS_RUNTIME = ("libcublas.so.13", "libcublasLt.so.13")
+_NEEDS_RUNTIME = ("libcublas.so.13", "libcublasLt.so.13", "libcuda.so.1")
 _WARNINGS = "-Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers"
 _FLAGS = f"-std=c++17 -O1 -g -fPIC -shared -fvisibility=hidden {_WARNINGS}".split()
 

@@ -27,6 +27,7 @@ class Captured:
     nodes: Counter[str]
     copies: list[tuple[str, int]]  # direction and bytes
     disturbances: list[Entry]  # allocations, waits and errors while it was captured
+    entries: list[Entry]  # all of its first run
 
 
 def capture(model: ModelProto, lengths: dict[str, int], aliases: dict[str, str], log: Log) -> Captured:
@@ -54,4 +55,5 @@ def capture(model: ModelProto, lengths: dict[str, int], aliases: dict[str, str],
         nodes=captured(entries),
         copies=[(one.name, int(one.fields[2])) for one in entries if one.is_captured and one.event == "copy"],
         disturbances=[one for one in during_captures(entries) if one.event in ("allocate", "wait", "error")],
+        entries=entries,
     )

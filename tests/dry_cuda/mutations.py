@@ -48,6 +48,13 @@ MUTATIONS = (
         test="test_onnx_cuda.py::test_each_bucket_has_a_graph_of_its_own",
     ),
     Mutation(
+        trap="another backend allocates while one captures",
+        file=CUDA,
+        guard="        with _capturing:\n",
+        without="        if True:\n",
+        test="test_onnx_cuda.py::test_one_backend_captures_at_a_time",
+    ),
+    Mutation(
         trap="waiting for outputs waits for the whole device",
         file=CUDA,
         guard="        self._queue.device.wait(self._event)\n",
@@ -110,6 +117,20 @@ MUTATIONS = (
         guard="np.array(grouped))], names, axis=1)\n    for name, group in zip(names, groups, strict=False):\n"
         '        graph.node("Split", [name], [parts[at] for at in group], axis=1, num_outputs=len(group))\n',
         without="np.array(sizes))], parts, axis=1)\n",
+        test="test_gpu_graphs.py::test_a_capture_is_whole_and_within_its_budget[vocoder-2]",
+    ),
+    Mutation(
+        trap="one left side for every row is multiplied by pointers",
+        file="models/gpu_graphs/synthesis.py",
+        guard='            spectrum = graph.node("MatMul", [windows, analysis], f"{name}_spectrum")\n',
+        without='            turned = graph.node("Transpose", [windows], f"{name}_turned", perm=[0, 2, 1])\n'
+        '            turned = graph.reshape(turned, [-1, 1, WINDOW, 32], f"{name}_columns")\n'
+        '            left = graph.constant("analysis_left", self._weights.analysis.T[None].repeat(2, 0))\n'
+        '            turned = graph.node("Concat", [turned, turned], f"{name}_twice", axis=1)\n'
+        '            spectrum = graph.node("MatMul", [left, turned], f"{name}_left")\n'
+        '            axis = graph.constant("left_axis", np.array([1]))\n'
+        '            spectrum = graph.node("ReduceSum", [spectrum, axis], f"{name}_one", keepdims=0)\n'
+        '            spectrum = graph.node("Transpose", [spectrum], f"{name}_spectrum", perm=[0, 2, 1])\n',
         test="test_gpu_graphs.py::test_a_capture_is_whole_and_within_its_budget[vocoder-2]",
     ),
     Mutation(

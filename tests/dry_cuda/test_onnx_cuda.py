@@ -14,6 +14,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper
 
 from engines.errors import BundleError, EngineFault
+from engines.runtime import onnx_cuda
 from engines.runtime.onnx_cuda import CudaBuffer, CudaCall, OnnxCuda
 from tests.dry_cuda.emulation import Emulation
 from tests.dry_cuda.log import Log
@@ -158,6 +159,14 @@ def test_each_bucket_has_a_graph_of_its_own(backend: OnnxCuda, graph_file: Path)
     first.launch()
     first.wait()
     assert adder.total.read().tolist() == [1, 0, 3, 4]
+
+
+def test_one_backend_captures_at_a_time(backend: OnnxCuda, graph_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture is broken by what another one allocates."""
+    adder, alone = Adder(backend, graph_file), []
+    monkeypatch.setattr(CudaCall, "prepare", lambda call: alone.append(onnx_cuda._capturing.locked()))
+    backend.prepare(adder.call)
+    assert alone == [True]
 
 
 def test_shared_memory_is_not_written_under_a_call_in_flight(backend: OnnxCuda, graph_file: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-IMPORTERS = {"engines/runtime/ort.py", "loadtests/gpu/ort_session.py"}
+IMPORTERS = {"engines/runtime/ort.py"}
 SPEAKS = """
 from engines.assemble import load_engine
 from engines.bundle import load_bundle

@@ -191,6 +191,15 @@ API cudaError_t cudaGraphLaunch(cudaGraphExec_t handle, cudaStream_t on) {
 
 API void drycuda_on_replay(void (*body)(int)) { on_replay = body; }
 API int drycuda_last_executable() { return last_executable; }
+API size_t drycuda_graph_nodes(cudaGraph_t graph, void** nodes) {
+    auto& all = reinterpret_cast<Graph*>(graph)->nodes;
+    for (size_t at = 0; nodes != nullptr && at < all.size(); at++) nodes[at] = &all[at];
+    return all.size();
+}
+API const char* drycuda_kernel_name(void* node) {
+    auto* operation = static_cast<Operation*>(node);
+    return operation->kind == Kind::kernel ? operation->name.c_str() : nullptr;
+}
 API void drycuda_mark(const char* text) {
     Lock held = lock();
     log("mark", -1, text);

@@ -1,0 +1,46 @@
+"""Where a step runs: on a GPU, or on the pretended one with small shapes; and the time that is left of its box."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+from engines.errors import ParlandoError
+from engines.runtime.device import CudaDevice
+from engines.runtime.onnx_cuda import has_provider
+
+PRETENDED = "DRY_CUDA" in os.environ  # `make test-gpu-dry` sets it
+IS_REHEARSAL = "GPU_CHECK_REHEARSAL" in os.environ
+
+
+class Skipped(Exception):
+    """A step has nothing to run here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    deadline_s: float  # on the clock of time.monotonic
+
+    @cached_property
+    def device(self) -> CudaDevice:
+        """Raises Skipped where there is none."""
+        if not has_provider():
+            raise Skipped(
+                "this onnxruntime has no CUDA provider: pip install -r requirements/cuda.txt in an environment"
+            )
+        try:
+            return CudaDevice()
+        except ParlandoError as error:
+            raise Skipped(f"no CUDA device: {error}") from error
+
+    def timed_device(self) -> CudaDevice:
+        """For what a pretended device cannot tell: times. A rehearsal runs all lines there on small shapes."""
+        if PRETENDED and not IS_REHEARSAL:
+            raise Skipped("the device is pretended: it has no times")
+        return self.device
+
+    def has_time(self, seconds: float) -> bool:
+        """Whether a row that takes this long still fits: rows are dropped in order, not the step."""
+        return self.deadline_s - time.monotonic() > seconds
