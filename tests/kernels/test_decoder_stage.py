@@ -1,4 +1,4 @@
-"""Our kernels for the stages and the last convolution of a pocket-tts decoder against the nodes that they stand for.
+"""Our kernels for the stages, the last convolution and the attention of a pocket-tts decoder against the nodes that they stand for.
 
 The decoder is a small one: channels of 192, 96, 48 and 24, which end inside a vector, and products 12 deep.
 """
@@ -18,7 +18,7 @@ from models.checkpoints.pocket.config import Config
 from models.checkpoints.pocket.random_checkpoint import random_weights
 from models.exporting.pocket import calibration
 from models.exporting.pocket.decoder import decoder_graph, states
-from models.exporting.pocket.folding import CLOSING, STAGE, folded
+from models.exporting.pocket.folding import CLOSING, STAGE, WINDOW, folded
 from models.exporting.pocket.int8 import int8_form
 from tests.kernels.graphs import Array, session, stock
 
@@ -72,7 +72,7 @@ def latents(rows: int, frames: int) -> Array:
 
 def test_the_graph_has_a_node_for_each_part() -> None:
     kinds = [node.op_type for node in graph().graph.node]
-    assert (kinds.count(STAGE), kinds.count(CLOSING), kinds.count("Elu")) == (3, 1, 0)
+    assert [kinds.count(kind) for kind in (STAGE, CLOSING, WINDOW, "Elu", "Softmax")] == [3, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize(("rows", "jobs"), [(1, [1]), (1, [7]), (3, [2, 1]), (5, [4, 4])])
@@ -111,3 +111,9 @@ def test_a_geometry_that_is_not_offered_is_refused_at_load(form: str) -> None:
     with pytest.raises(Exception, match="multiples of 4"):
         session(graph(4), form)
     stock(graph(4))
+
+
+def test_a_step_behind_the_rotary_tables_is_refused(form: str) -> None:
+    ours, _ = both(form)
+    with pytest.raises(Exception, match="behind the rotary tables"):
+        ours.run(None, {"latents": latents(1, 1), "position": np.array([1 << 20]), **start(1)})

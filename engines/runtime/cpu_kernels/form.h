@@ -1,7 +1,7 @@
 /* A form of the kernels: the same arithmetic for one class of processors. Every form is compiled, one runs.
  *
- * form_avx2.c and form_avx512.c compile the same sources (attend.h, strips.h, tile.h, stage_rows.h, closing_steps.h, spectra.h) over a vector of
- * LANES floats (wide.h). */
+ * form_avx2.c and form_avx512.c compile the same sources (attend.h, strips.h, tile.h, stage_rows.h, closing_steps.h,
+ * window_rows.h, spectra.h) over a vector of LANES floats (wide.h). */
 #ifndef PARLANDO_FORM_H
 #define PARLANDO_FORM_H
 
@@ -34,6 +34,7 @@ typedef struct Form {
     void (*tile)(void *block_call, size_t index);
     void (*stage)(void *stage_call, size_t row);
     void (*closing)(void *closing_call, size_t row);
+    void (*window)(void *window_call, size_t row);
     void (*pulses)(const struct FramesCall *call, size_t row);
     void (*spectra)(const struct FramesCall *call, size_t first);
 } Form;

@@ -7,6 +7,7 @@
 #include "frames.h"
 #include "products.h"
 #include "stage.h"
+#include "window.h"
 
 #include "wide.h"
 
@@ -21,6 +22,7 @@
 #include "attend.h"
 #undef CACHED
 #undef NAMED
+#include "window_rows.h"
 #define HALF
 #define CACHED uint16_t
 #define NAMED(name) name##_half
@@ -40,6 +42,7 @@ const Form FORM = {
     .tile = one_tile,
     .stage = one_stage,
     .closing = one_closing,
+    .window = one_window,
     .pulses = make_pulses,
     .spectra = make_frames,
 };

@@ -12,9 +12,9 @@ static const char DOMAIN[] = "parlando";
 #ifdef OFFERED
 #include <cpuid.h>
 
-enum { FORMS = 2, KINDS = 7 };
+enum { FORMS = 2, KINDS = 8 };
 static const Form *const FORM_OF[FORMS] = {&FORM_AVX512, &FORM_AVX2}; /* the quickest first */
-static const Kind *const KIND_OF[KINDS] = {&PRODUCT, &ATTENTION, &ATTENTION_HALF, &BLOCK, &STAGE, &CLOSING, &FRAMES};
+static const Kind *const KIND_OF[KINDS] = {&PRODUCT, &ATTENTION, &ATTENTION_HALF, &BLOCK, &STAGE, &CLOSING, &DECODER_ATTENTION, &FRAMES};
 
 static int has_f16c(void)
 {

@@ -29,7 +29,7 @@ typedef struct {
     const Form *form;
 } Operator;
 
-HIDDEN extern const Kind ATTENTION, ATTENTION_HALF, PRODUCT, BLOCK, STAGE, CLOSING, FRAMES;
+HIDDEN extern const Kind ATTENTION, ATTENTION_HALF, PRODUCT, BLOCK, STAGE, CLOSING, DECODER_ATTENTION, FRAMES;
 HIDDEN void operator_init(Operator *made, const Kind *kind, const Form *form);
 
 HIDDEN OrtStatus *refused(const OrtApi *api, const char *why);

@@ -20,24 +20,29 @@ typedef struct {
 
 INLINE Sums none(void) { return (Sums){OP(setzero_si512)(), OP(setzero_si512)(), OP(setzero_si512)(), OP(setzero_si512)()}; }
 
-INLINE Sums weights_at(const int8_t *at)
+/* Of the four vectors of columns the first `lines`, a number known when compiled, are wanted. */
+INLINE Sums weights_at(const int8_t *at, int lines)
 {
-    const I *lines = (const I *)at;
-    return (Sums){lines[0], lines[1], lines[2], lines[3]};
+    const I *line = (const I *)at;
+    I zero = OP(setzero_si512)();
+    return (Sums){line[0], lines > 1 ? line[1] : zero, lines > 2 ? line[2] : zero, lines > 2 ? line[3] : zero};
 }
 
 /* In assembly, since GCC 12 copies and spills the sums of the intrinsic, which halves the speed. */
 #define DOT(sum, values, weights) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(values), "v"(weights))
 
-INLINE void add(Sums *sums, const Row *row, Sums weights)
+INLINE void add(Sums *sums, const Row *row, Sums weights, int lines)
 {
     int32_t four;
     memcpy(&four, row, 4);
     I values = OP(set1_epi32)(four);
     DOT(sums->a, values, weights.a);
-    DOT(sums->b, values, weights.b);
-    DOT(sums->c, values, weights.c);
-    DOT(sums->d, values, weights.d);
+    if (lines > 1)
+        DOT(sums->b, values, weights.b);
+    if (lines > 2) {
+        DOT(sums->c, values, weights.c);
+        DOT(sums->d, values, weights.d);
+    }
 }
 
 /* Cut to [-128, 127] and rounded, half to even. */
@@ -64,14 +69,16 @@ typedef struct {
 
 INLINE Sums none(void) { return (Sums){OP(setzero_si256)(), OP(setzero_si256)()}; }
 
-INLINE Sums weights_at(const int8_t *at)
+INLINE Sums weights_at(const int8_t *at, int lines)
 {
-    const I *lines = (const I *)at;
-    return (Sums){OP(loadu_si256)(lines), OP(loadu_si256)(lines + 1)};
+    const I *line = (const I *)at;
+    (void)lines;
+    return (Sums){OP(loadu_si256)(line), OP(loadu_si256)(line + 1)};
 }
 
-INLINE void add(Sums *sums, const Row *row, Sums weights)
+INLINE void add(Sums *sums, const Row *row, Sums weights, int lines)
 {
+    (void)lines;
     int32_t four;
     memcpy(&four, row, 4);
     I values = OP(set1_epi32)(four), ones = OP(set1_epi16)(1);
@@ -197,45 +204,49 @@ INLINE void store(const Product *call, I sums, int32_t row_sum, size_t row, size
         store_some(out, OP(mul_ps)(made, OP(mul_ps)(of_row, load_some(scales, left))), left);
 }
 
-INLINE void store_all(const Product *call, Sums sums, size_t row, size_t column)
+INLINE void store_all(const Product *call, Sums sums, size_t row, size_t column, int lines)
 {
 #if LANES == 16
     store(call, sums.a, 0, row, column);
-    store(call, sums.b, 0, row, column + LANES);
-    store(call, sums.c, 0, row, column + 2 * LANES);
-    store(call, sums.d, 0, row, column + 3 * LANES);
+    if (lines > 1)
+        store(call, sums.b, 0, row, column + LANES);
+    if (lines > 2) {
+        store(call, sums.c, 0, row, column + 2 * LANES);
+        store(call, sums.d, 0, row, column + 3 * LANES);
+    }
 #else
+    (void)lines;
     int32_t row_sum = row_sums(call->rows, (size_t)call->count, (size_t)call->weights->depth)[row];
     store(call, sums.a, row_sum, row, column);
     store(call, sums.b, row_sum, row, column + LANES);
 #endif
 }
 
-/* `count` rows from `first` on, a number known when compiled. */
-INLINE void rows_by_strip(const Product *call, size_t index, size_t first, int count)
+/* `count` rows from `first` on, a number known when compiled, as is that of the lines. */
+INLINE void rows_by_strip(const Product *call, size_t index, size_t first, int count, int lines)
 {
     size_t depth = (size_t)call->weights->depth, column = index * STRIP;
     const Row *rows = (const Row *)call->rows + first * depth;
     const int8_t *strip = call->weights->packed + column * depth;
     Sums s0 = none(), s1 = none(), s2 = none(), s3 = none(), s4 = none(), s5 = none();
-#define ADD_ALL(rows, k, weights)                      \
-    do {                                               \
-        add(&s0, (rows) + (k), weights);               \
-        if (count > 1)                                 \
-            add(&s1, (rows) + depth + (k), weights);     \
-        if (count > 2)                                 \
-            add(&s2, (rows) + 2 * depth + (k), weights); \
-        if (count > 3)                                 \
-            add(&s3, (rows) + 3 * depth + (k), weights); \
-        if (count > 4)                                 \
-            add(&s4, (rows) + 4 * depth + (k), weights); \
-        if (count > 5)                                 \
-            add(&s5, (rows) + 5 * depth + (k), weights); \
-    } while (0)
+#define ADD_ALL(rows, k, weights)                               \
+    do {                                                        \
+        add(&s0, (rows) + (k), weights, lines);                 \
+        if (count > 1)                                          \
+            add(&s1, (rows) + depth + (k), weights, lines);     \
+        if (count > 2)                                          \
+            add(&s2, (rows) + 2 * depth + (k), weights, lines); \
+        if (count > 3)                                          \
+            add(&s3, (rows) + 3 * depth + (k), weights, lines); \
+        if (count > 4)                                          \
+            add(&s4, (rows) + 4 * depth + (k), weights, lines); \
+        if (count > 5)                                          \
+            add(&s5, (rows) + 5 * depth + (k), weights, lines); \
+    }while (0)
     for (size_t k = 0; k < depth; k += STEP) {
-        for (int line = 0; line < STEP * STRIP; line += 64)
+        for (int line = 0; line < 64 * lines; line += 64)
             _mm_prefetch((const char *)strip + k * STRIP + line + AHEAD, _MM_HINT_T0);
-        Sums weights = weights_at(strip + k * STRIP);
+        Sums weights = weights_at(strip + k * STRIP, lines);
         ADD_ALL(rows, k, weights);
     }
 #if LANES == 8
@@ -243,44 +254,56 @@ INLINE void rows_by_strip(const Product *call, size_t index, size_t first, int c
     const uint16_t *steps = second_steps(call->rows, (size_t)call->count, depth, first / ROWS_AT_ONCE);
     for (size_t at = 1; at <= steps[0]; at++) {
         size_t k = (size_t)steps[at] * STEP;
-        Sums weights = weights_at(strip + k * STRIP);
+        Sums weights = weights_at(strip + k * STRIP, lines);
         ADD_ALL(second, k, weights);
     }
 #endif
-    store_all(call, s0, first, column);
+    store_all(call, s0, first, column, lines);
     if (count > 1)
-        store_all(call, s1, first + 1, column);
+        store_all(call, s1, first + 1, column, lines);
     if (count > 2)
-        store_all(call, s2, first + 2, column);
+        store_all(call, s2, first + 2, column, lines);
     if (count > 3)
-        store_all(call, s3, first + 3, column);
+        store_all(call, s3, first + 3, column, lines);
     if (count > 4)
-        store_all(call, s4, first + 4, column);
+        store_all(call, s4, first + 4, column, lines);
     if (count > 5)
-        store_all(call, s5, first + 5, column);
+        store_all(call, s5, first + 5, column, lines);
 }
 
+INLINE void strip_of(const Product *call, size_t index, int lines)
+{
+    size_t first = 0, count = (size_t)call->count;
+    for (; count - first >= ROWS_AT_ONCE; first += ROWS_AT_ONCE)
+        rows_by_strip(call, index, first, ROWS_AT_ONCE, lines);
+    switch (count - first) {
+    case 1:
+        rows_by_strip(call, index, first, 1, lines);
+        break;
+    case 2:
+        rows_by_strip(call, index, first, 2, lines);
+        break;
+    case 3:
+        rows_by_strip(call, index, first, 3, lines);
+        break;
+    case 4:
+        rows_by_strip(call, index, first, 4, lines);
+        break;
+    case 5:
+        rows_by_strip(call, index, first, 5, lines);
+        break;
+    }
+}
+
+/* A narrow product fills the first vectors of its only strip. */
 static void one_strip(void *data, size_t index)
 {
     const Product *call = data;
-    size_t first = 0, count = (size_t)call->count;
-    for (; count - first >= ROWS_AT_ONCE; first += ROWS_AT_ONCE)
-        rows_by_strip(call, index, first, ROWS_AT_ONCE);
-    switch (count - first) {
-    case 1:
-        rows_by_strip(call, index, first, 1);
-        break;
-    case 2:
-        rows_by_strip(call, index, first, 2);
-        break;
-    case 3:
-        rows_by_strip(call, index, first, 3);
-        break;
-    case 4:
-        rows_by_strip(call, index, first, 4);
-        break;
-    case 5:
-        rows_by_strip(call, index, first, 5);
-        break;
-    }
+    size_t columns = (size_t)call->weights->columns - index * STRIP;
+    if (LANES == 16 && columns <= LANES)
+        strip_of(call, index, 1);
+    else if (LANES == 16 && columns <= 2 * LANES)
+        strip_of(call, index, 2);
+    else
+        strip_of(call, index, STEP * STRIP / 64);
 }

@@ -16,6 +16,7 @@ from onnx import TensorProto
 from models.checkpoints.pocket.config import CodecTransformer, Config, Seanet
 from models.checkpoints.pocket.weights import Weights
 from models.exporting.pocket.layers import END, Float, Layers, queries_keys_values, rotations
+from models.exporting.pocket.window import window_attention
 
 _FAR = -1e30
 LONGEST_FRAMES = 256  # of one segment: the rotary tables end there
@@ -58,10 +59,13 @@ def _upsampled(graph: Layers, x: str, weight: Float) -> str:
 
 def _transformer(graph: Layers, layers: CodecTransformer, mimi: Weights, x: str, positions: int) -> str:
     """x [B, T, width]. Keys and values of the last context - 1 steps are state."""
-    width, heads, dim, kept = layers.d_model, layers.num_heads, layers.head_dim, layers.context - 1
+    width, heads, dim = layers.d_model, layers.num_heads, layers.head_dim
     graph.node("Shape", [x], "steps_shape", start=0, end=2)
     graph.node("Shape", [x], "full_shape")
-    _positions(graph, layers, x, dim, positions)
+    for name, table in zip(("cosines", "sines"), rotations(dim, positions, layers.max_period), strict=True):
+        graph.exact(name, table)
+    graph.exact("near", np.array(0, np.float32))
+    graph.exact("far", np.array(_FAR, np.float32))
     graph.node("Concat", ["steps_shape", graph.constant("by_head", 3 * heads, dim)], "heads_shape", axis=0)
     rows = graph.constant("rows_shape", -1, width)
     x = graph.node("Reshape", [x, rows], "transformer_in")
@@ -70,7 +74,7 @@ def _transformer(graph: Layers, layers: CodecTransformer, mimi: Weights, x: str,
         normed = graph.layer_norm(x, f"{name}norm1", mimi[f"{at}norm1.weight"], mimi[f"{at}norm1.bias"])
         weight = queries_keys_values(mimi[f"{at}self_attn.in_proj.weight"], heads, heads, dim)
         packed = graph.node("Reshape", [graph.linear(normed, weight, f"{name}qkv"), "heads_shape"], f"{name}heads")
-        mixed = _attention(graph, packed, heads, dim, kept, layer)
+        mixed = window_attention(graph, packed, heads, dim, layers.context - 1, layer)
         mixed = graph.node("Reshape", [mixed, rows], f"{name}mixed_rows")
         out = mimi[f"{at}self_attn.out_proj.weight"] * mimi[f"{at}layer_scale_1.scale"][:, None]
         x = graph.node("Add", [x, graph.linear(mixed, out, f"{name}out")], f"{name}attended")
@@ -79,74 +83,6 @@ def _transformer(graph: Layers, layers: CodecTransformer, mimi: Weights, x: str,
         down = mimi[f"{at}linear2.weight"] * mimi[f"{at}layer_scale_2.scale"][:, None]
         x = graph.node("Add", [x, graph.linear(hidden, down, f"{name}down")], f"{name}sum")
     return graph.node("Reshape", [x, "full_shape"], "transformer_out")
-
-
-def _positions(graph: Layers, layers: CodecTransformer, x: str, dim: int, positions: int) -> None:
-    """Rotations of the new steps, and the mask [B, 1, T, context - 1 + T] over kept and new ones.
-
-    keys       [position - kept ... position - 1 | position ... position + T - 1]
-    query p    sees keys in (p - context, p], none before 0
-    """
-    kept = layers.context - 1
-    graph.constant("axis1", 1)
-    graph.node("Shape", [x], "new_steps", start=1, end=2)
-    graph.node("Squeeze", ["new_steps"], "count")
-    graph.exact("zero", np.array(0))
-    graph.exact("step", np.array(1))
-    graph.node("Range", ["zero", "count", "step"], "new_places")
-    graph.node("Unsqueeze", ["position", "axis1"], "first_place")
-    graph.node("Add", ["first_place", "new_places"], "query_places")
-    for name, table in zip(("cosines", "sines"), rotations(dim, positions, layers.max_period), strict=True):
-        found = graph.node("Gather", [graph.exact(name, table), "query_places"], f"{name}_here")
-        graph.node("Unsqueeze", [found, graph.constant(f"{name}_axis", 2)], f"{name}_by_head")
-    graph.node("Add", ["count", graph.exact("kept", np.array(kept))], "key_count")
-    graph.node("Range", ["zero", "key_count", "step"], "key_offsets")
-    graph.node("Sub", ["first_place", "kept"], "oldest_place")
-    graph.node("Add", ["oldest_place", "key_offsets"], "key_places")
-    graph.node("Unsqueeze", ["key_places", "axis1"], "keys_3")
-    graph.node("Unsqueeze", ["query_places", graph.constant("axis2", 2)], "queries_3")
-    graph.node("Sub", ["queries_3", "keys_3"], "age")
-    seen = [
-        graph.node("GreaterOrEqual", ["keys_3", "zero"], "is_there"),
-        graph.node("GreaterOrEqual", ["age", "zero"], "is_past"),
-        graph.node("LessOrEqual", ["age", "kept"], "is_near"),
-    ]
-    both = graph.node("And", seen[:2], "is_there_and_past")
-    both = graph.node("And", [both, seen[2]], "is_seen")
-    near, far = graph.exact("near", np.array(0, np.float32)), graph.exact("far", np.array(_FAR, np.float32))
-    graph.node("Unsqueeze", [graph.node("Where", [both, near, far], "mask_3"), "axis1"], "mask")
-
-
-def _attention(graph: Layers, packed: str, heads: int, dim: int, kept: int, layer: int) -> str:
-    """packed [B, T, 3 heads, dim] -> [B, T, heads, dim]"""
-    name = f"layer{layer}."
-    parts = [f"{name}queries_keys", f"{name}values"]
-    graph.node("Split", [packed, graph.constant(f"{name}parts", 2 * heads, heads)], parts, axis=2)
-    first, second = f"{name}first_half", f"{name}second_half"
-    graph.node("Split", [parts[0]], [first, second], axis=-1, num_outputs=2)
-
-    def turned(plus: str, minus: str, kind: str, end: str) -> str:
-        left = graph.node("Mul", [plus, "cosines_by_head"], f"{name}{end}_left")
-        right = graph.node("Mul", [minus, "sines_by_head"], f"{name}{end}_right")
-        return graph.node(kind, [left, right], f"{name}{end}")
-
-    both = [turned(first, second, "Sub", "turned_first"), turned(second, first, "Add", "turned_second")]
-    rotated = graph.node("Concat", both, f"{name}rotated", axis=-1)
-    graph.node("Split", [rotated], [f"{name}queries", f"{name}keys"], axis=2, num_outputs=2)
-    by_head = {
-        kind: graph.node("Transpose", [f"{name}{kind}"], f"{name}{kind}_by_head", perm=[0, 2, 1, 3])
-        for kind in ("queries", "keys", "values")
-    }
-    whole = {}
-    for kind, letter in (("keys", "k"), ("values", "v")):
-        past = graph.state(f"{letter}{layer}", [heads, kept, dim])
-        whole[kind] = graph.node("Concat", [past, by_head[kind]], f"{name}all_{kind}", axis=2)
-        graph.slice(whole[kind], -kept, END, 2, f"{letter}{layer}_out")
-    across = graph.node("Transpose", [whole["keys"]], f"{name}keys_across", perm=[0, 1, 3, 2])
-    scores = graph.node("MatMul", [by_head["queries"], across], f"{name}scores")
-    shares = graph.node("Softmax", [graph.node("Add", [scores, "mask"], f"{name}masked")], f"{name}shares", axis=-1)
-    mixed = graph.node("MatMul", [shares, whole["values"]], f"{name}mixed")
-    return graph.node("Transpose", [mixed], f"{name}mixed_by_step", perm=[0, 2, 1, 3])
 
 
 def _seanet(graph: Layers, seanet: Seanet, mimi: Weights, x: str) -> str:

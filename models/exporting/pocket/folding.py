@@ -2,6 +2,7 @@
 
     a stage whose products are int8         `parlando.DecoderStage`
     the last ELU and convolution            `parlando.DecoderClosing`
+    a layer's attention                     `parlando.DecoderAttention`
     another int8 product                    `parlando.Product`
 
 A node brings the nodes that it stands for as a function: where our kernels are not at hand, those run.
@@ -16,11 +17,14 @@ import onnx
 from models import fold_lm
 from models.folding import Part, fold, part_between
 
-STAGE, CLOSING = "DecoderStage", "DecoderClosing"
+STAGE, CLOSING, WINDOW = "DecoderStage", "DecoderClosing", "DecoderAttention"
 
 
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
-    return fold(model, lambda graph: [*_stages(graph), (CLOSING, _closing(graph)), *fold_lm.products(graph)])
+    return fold(
+        model,
+        lambda graph: [*_stages(graph), (CLOSING, _closing(graph)), *_windows(graph), *fold_lm.products(graph)],
+    )
 
 
 def _stages(graph: onnx.GraphProto) -> Iterator[tuple[str, Part]]:
@@ -40,3 +44,13 @@ def _stages(graph: onnx.GraphProto) -> Iterator[tuple[str, Part]]:
 def _closing(graph: onnx.GraphProto) -> Part:
     x = next(node.input[0] for node in graph.node if node.output[0] == "closing.opening")
     return part_between(graph, [x, "closing_past"], ["closing", "closing_past_out"], stop={x, "closing_past"})
+
+
+def _windows(graph: onnx.GraphProto) -> Iterator[tuple[str, Part]]:
+    makers = {name for node in graph.node for name in node.output}
+    layer = 0
+    while f"layer{layer}.window" in makers:
+        inputs = [f"layer{layer}.heads", f"k{layer}", f"v{layer}", "position"]
+        outputs = [f"layer{layer}.window", f"k{layer}_out", f"v{layer}_out"]
+        yield WINDOW, part_between(graph, inputs, outputs, stop=set(inputs))
+        layer += 1
