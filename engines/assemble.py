@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -94,7 +95,10 @@ def spoken_rates_hz(bundle: AnyBundle) -> tuple[int, ...]:
 
 
 def model_speeds(bundle: AnyBundle) -> tuple[float, float]:
-    """The least and the greatest speed at which the speech model itself speaks."""
+    """The least and the greatest speed that the family is asked for; what lies beyond is the server's stretching.
+    pocket-tts is asked for any, and refuses all but 1 by name."""
+    if isinstance(bundle, pocket.Bundle):
+        return 0.0, math.inf
     return (MIN_SPEED, MAX_SPEED) if isinstance(bundle, Bundle) else (1.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Our kernels for the stages, the last convolution and the attention of a pocket-tts decoder against the nodes that they stand for.
+"""Our kernels for the stages, attention and last convolution of a pocket-tts decoder against the nodes they stand for.
 
 The decoder is a small one: channels of 192, 96, 48 and 24, which end inside a vector, and products 12 deep.
 """

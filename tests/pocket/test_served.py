@@ -65,8 +65,11 @@ def test_other_rates_are_resampled(client: httpx.Client) -> None:
     assert len(spoken(client, sample_rate=8_000)) == pytest.approx(len(at_its_own) / 3, rel=0.05)
 
 
-def test_the_server_stretches_what_the_model_cannot(client: httpx.Client) -> None:
-    assert len(spoken(client, speed=1.25)) == pytest.approx(len(spoken(client)) / 1.25, rel=0.05)
+def test_temperature_is_honoured(client: httpx.Client) -> None:
+    whole = spoken(client)
+    assert spoken(client, temperature=0.3) == whole  # the model's own
+    assert len({whole, spoken(client, temperature=0.0), spoken(client, temperature=1.0)}) == 3
+    assert spoken(client, temperature=0.0, seed=8) == spoken(client, temperature=0.0)
 
 
 def test_voices_and_model_are_the_bundles(client: httpx.Client) -> None:
@@ -77,7 +80,11 @@ def test_voices_and_model_are_the_bundles(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
+        ({"speed": 1.25}, "speed 1.25: this model has no speed"),
+        ({"instructions": "Speak slowly."}, "this model has no speed"),
         ({"pitch_semitones": 2}, "pitch_semitones 2.0: this model has no pitch"),
+        ({"timbre": "alba+marius"}, "this model has no mixing of voices"),
+        ({"temperature": 5}, "temperature"),
         ({"voice": "alba+marius"}, "this model has no mixing of voices"),
         ({"input": "..."}, "no letter and no digit"),
     ],
