@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from engines.assemble_cuda import CudaParts, cuda_parts
+from engines.assemble_voices import added_voices
 from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine, Model
@@ -122,7 +123,7 @@ def load_engine(
     beside = OnnxCpu(config.vocoder_threads, config.own_kernels)
     family: Family
     if isinstance(bundle, qwen3_tts.Bundle):
-        family = Qwen3TtsFamily(bundle, host)
+        family = Qwen3TtsFamily(bundle, host, added_voices(bundle, config.voices)[0])
         config = replace(config, slots=slots_by_memory(config.slots, family.spec(backend).bytes_per_slot))
     elif isinstance(bundle, pocket.Bundle):
         family = PocketFamily(bundle, host)

@@ -31,6 +31,7 @@ class EngineConfig:
     vocoder_threads: int = 1
     device: DeviceChoice = DeviceChoice.AUTO
     gpu_form: Path | None = None  # folder that `python -m models.gpu_graphs` wrote
+    voices: Path | None = None  # folder of added voices; None: the bundle's own
     own_kernels: str = "auto"  # the form of our kernels; auto: the quickest that runs here; off: the runtime's
     job_frames: int = 32  # rows x frames of one vocoder job: above it a frame costs half as much again (caches)
     max_ttfa_s: float = 0.25  # requests with a predicted TTFA above this are rejected

@@ -22,6 +22,7 @@ from engines.counters import Counters
 from engines.emission import Emission
 from engines.engine_model import Model
 from engines.errors import BadParameter, EngineFault, IntegrityError, Overloaded, ParlandoError
+from engines.families.base import AddsVoices
 from engines.measuring import Measuring, cores
 from engines.messages import (
     Append,
@@ -32,6 +33,7 @@ from engines.messages import (
     Event,
     Flush,
     SetPaused,
+    SetVoice,
     StandBack,
     Submit,
 )
@@ -209,6 +211,10 @@ class Engine:
             command = self._inbox.popleft()
             if isinstance(command, Submit):
                 self._admit(command)
+                continue
+            if isinstance(command, SetVoice):
+                if isinstance(self.model.family, AddsVoices):
+                    self.model.family.set_voice(command.voice, command.content)
                 continue
             sequence, now = self._sequences.get(command.request_id), self._clock()
             if sequence is None or sequence.phase is Phase.DRAINING:

@@ -93,7 +93,15 @@ class StandBack:
     request_id: str
 
 
-Command = Submit | Append | Flush | EndText | Cancel | SetPaused | StandBack
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVoice:
+    """Of no request: a voice was added, or changed, or is no more (None). Utterances that speak with it go on."""
+
+    voice: str
+    content: bytes | None  # of its file, checked already
+
+
+Command = Submit | Append | Flush | EndText | Cancel | SetPaused | StandBack | SetVoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

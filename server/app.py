@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,8 +32,10 @@ from server.http.held_bytes import Memory
 from server.http.hosts import Hosts
 from server.logs import get_logger
 from server.metrics import Metrics
+from server.routing import cloning
 from server.routing.registry import DIALECTS, ROUTERS
 from server.settings import Settings
+from server.speech.cloned_voices import ClonedVoices
 from server.speech.pronunciations import Dictionaries
 from server.state import State, state_of
 
@@ -77,6 +80,7 @@ def create_app(
             of_address=settings.anonymous_dictionaries,
             max_expanded=settings.max_characters,
         ),
+        cloned=ClonedVoices(settings, bundle, engine.send),
         connection_limit=ConnectionLimit(settings.max_connections),
         held=Memory(settings.max_held_bytes),
         clock=clock,
@@ -86,7 +90,8 @@ def create_app(
     for router in _ROUTERS:
         app.include_router(router)
     app.router.default = _no_such_path
-    app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded)
+    larger = {cloning.PATH: settings.max_recording_bytes}
+    app.add_middleware(HttpGuard, settings=settings, clock=clock, refusal=_guarded, larger=larger)
     app.add_middleware(Connections, refusal=_guarded)
     app.add_middleware(CrossOrigin, settings=settings)
     app.add_middleware(Hosts, settings=settings, refusal=_guarded)
@@ -101,10 +106,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.parlando
     state.engine.start()
     await state.dictionaries.listed()  # read before the first request, and what is wrong with them is logged
+    watching = asyncio.create_task(state.cloned.watch())
     try:
         yield
     finally:
         state.kept.close()
+        watching.cancel()
         await state.engine.close()
 
 

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.assemble import load_engine, open_bundle, spoken_rates_hz
+from engines.assemble_voices import added_voices
 from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ParlandoError
 from engines.families.phone_pointer.family import MAX_PITCH_SEMITONES
 from engines.families.phone_pointer.voice_mix import cast, parse_mix
 from engines.runtime.installed import check_one_runtime
-from server import logs
+from server import logs, voice_commands
 from server.app import VERSION
 from server.audio import OFFERED_HZ, spoken_rate_hz
 from server.audio.rates import DEFAULT_RATE_HZ
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 bench = typer.Typer(help="Measures this machine.", rich_markup_mode=None, no_args_is_help=True)
 app.add_typer(bench, name="bench")
+app.add_typer(voice_commands.app, name="voices")
 out, err = Console(markup=False, highlight=False), Console(stderr=True, markup=False, highlight=False)
 BundlePath = Annotated[Path | None, typer.Option(help="A model folder; without it the shipped voice.")]
 
@@ -62,6 +64,7 @@ def serve(
     bundle: BundlePath = None,
     engine_mode: Annotated[EngineMode | None, typer.Option(help="Engine in a process [default] or a thread.")] = None,
     pronunciations: Annotated[Path | None, typer.Option(help="A folder of pronunciation dictionaries.")] = None,
+    voices: Annotated[Path | None, typer.Option(help="A folder of cloned voices, to which clients may add.")] = None,
     slots: Annotated[int | None, typer.Option(help="Streams at once [128].")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto].")] = None,
     gpu_form: Annotated[Path | None, typer.Option(help="A folder that `parlando export-gpu` wrote.")] = None,
@@ -87,6 +90,7 @@ def serve(
         "bundle": bundle,
         "engine_mode": engine_mode,
         "pronunciations": pronunciations,
+        "voices": voices,
         "slots": slots,
         "device": device,
         "gpu_form": gpu_form,
@@ -136,7 +140,7 @@ def say(
             file = until_written.enter_context(saying.writing(output)) if output is not None else None
             check_one_runtime()
             loaded = open_bundle(bundle)
-            names = {one.id: one.id for one in loaded.voices}
+            names = {one.id: one.id for one in loaded.voices} | {one: one for one in added_voices(loaded, None)[0]}
             chosen = voice or loaded.voices[0].id
             casting = cast(parse_mix(chosen, names), None if timbre is None else parse_mix(timbre, names))
             submit = Submit(
@@ -192,19 +196,6 @@ def bench_engine(
         _stop(error)
     table.caption = "LM and vocoder: seconds of each worker per second of audio. First audio: median / last."
     table.caption += f" Kernels: {found.kernels}."
-    out.print(table)
-
-
-@app.command()
-def voices(bundle: BundlePath = None) -> None:
-    """Lists the voices; the first is the default."""
-    try:
-        loaded = open_bundle(bundle)
-    except ParlandoError as error:
-        _stop(error)
-    table = Table("id", "name", "description")
-    for voice in loaded.voices:
-        table.add_row(voice.id, voice.name, voice.description)
     out.print(table)
 
 

@@ -39,6 +39,7 @@ KINDS: Final[dict[str, ErrorKind]] = {
     "invalid_request": E(400, _INVALID, "the request does not fit its protocol or state"),
     "invalid_parameter": E(400, _INVALID, "a field is unknown or its value is not allowed"),
     "unknown_voice": E(400, _INVALID, "no such voice", elevenlabs=(404, "voice_not_found")),
+    "cannot_clone": E(400, _INVALID, "the model makes no voices of recordings"),
     "unknown_model": E(404, _INVALID, "no such model", elevenlabs=(400, "model_not_found")),
     "unknown_dictionary": E(
         400, _INVALID, "no such dictionary", elevenlabs=(404, "pronunciation_dictionary_not_found")
@@ -86,7 +87,7 @@ KINDS: Final[dict[str, ErrorKind]] = {
     "invalid_api_key": E(401, _AUTHENTICATION, "the API key is missing or wrong", close=1008),
     "origin_not_allowed": E(403, _PERMISSION, "a web page of another origin", close=1008),
     "host_not_allowed": E(421, _PERMISSION, "the server does not answer under this name", close=1008),
-    "read_only": E(403, _PERMISSION, "the dictionary belongs to another client or to the operator"),
+    "read_only": E(403, _PERMISSION, "the dictionary or voice belongs to another client or to the operator"),
     "quota_exceeded": E(429, _RATE, "the key's or address's quota is used up", outcome="shed"),
     "too_many_contexts": E(429, _RATE, "too many utterances on one WebSocket"),
     "too_many_input_events": E(429, _RATE, "too many appends (nari.speech.v1)"),

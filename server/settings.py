@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     bundle: Path | None = Field(None, description="model folder; unset: the shipped voice")
     engine_mode: EngineMode = Field(EngineMode.PROCESS, description="run the engine in its own process or in a thread")
     pronunciations: Path | None = Field(None, description="folder of pronunciation dictionaries; unset: none")
+    voices: Path | None = Field(
+        None, description="folder of cloned voices; unset: the bundle's own, and clients can add none"
+    )
     model_aliases: str = Field("", description="comma-separated: other names under which clients may ask for the model")
     voice_aliases: str = Field("", description="comma-separated NAME=VOICE; VOICE is an id or a mix")
     engines: str = Field(
@@ -81,6 +84,7 @@ class Settings(BaseSettings):
     max_characters: int = Field(4096, ge=1, description="maximum text of one utterance, in characters")
     max_message_bytes: int = Field(65_536, ge=1_024, description="maximum size of one WebSocket message")
     max_body_bytes: int = Field(262_144, ge=1_024, description="maximum body of one HTTP request")
+    max_recording_bytes: int = Field(2**24, ge=1_024, description="the same of a recording that becomes a voice")
     max_held_bytes: int = Field(2**28, ge=2**20, description="memory for all answers whose length must be known first")
     max_head_bytes: int = Field(65_536, ge=4_096, description="maximum head of one HTTP request")
     max_contexts: int = Field(16, ge=1, description="maximum number of utterances in progress on one WebSocket")
@@ -105,6 +109,8 @@ class Settings(BaseSettings):
     key_characters_per_minute: int | None = Field(None, ge=1, description="default quota of a key: characters a minute")
     key_dictionaries: int = Field(64, ge=0, description="pronunciation dictionaries that one key may add")
     anonymous_dictionaries: int = Field(16, ge=0, description="the same of one address without a key")
+    key_voices: int = Field(16, ge=0, description="voices that one key may add")
+    anonymous_voices: int = Field(4, ge=0, description="the same of one address without a key")
     allowed_origins: str = Field("", description="comma-separated origins of web pages, or *; empty: the server's own")
     allowed_hosts: str = Field(
         "", description="comma-separated names, *.name or *; empty: localhost when bound to loopback, otherwise any"

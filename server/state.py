@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from engines.assemble import AnyBundle
+from engines.assemble import AnyBundle, AnyVoice
 from engines.errors import BadParameter, ConfigError, UnknownVoice
 from engines.families.phone_pointer.voice_mix import Casting, Shares, cast, parse_mix
 from server.access import Access
@@ -20,6 +20,7 @@ from server.metrics import Metrics
 from server.schemas import check_characters
 from server.settings import Settings
 from server.shutdown import Live, Shutdown
+from server.speech.cloned_voices import ClonedVoices
 from server.speech.kept import KeptUtterances
 from server.speech.pronunciations import Dictionaries
 from server.speech.voice_names import names_of
@@ -35,6 +36,7 @@ class State:
     metrics: Metrics
     access: Access
     dictionaries: Dictionaries
+    cloned: ClonedVoices
     connection_limit: ConnectionLimit
     held: Memory
     clock: Callable[[], float] = time.monotonic
@@ -55,13 +57,28 @@ class State:
         return await self.shutdown.drain(self.settings.drain_delay_s, self.settings.drain_s)
 
     @property
+    def listed_voices(self) -> list[AnyVoice]:
+        """As of now; the bundle's own first, and of these the default."""
+        return [*self.bundle.voices, *self.cloned.listed.values()]
+
+    @property
     def voices(self) -> list[str]:
-        return [voice.id for voice in self.bundle.voices]
+        return [voice.id for voice in self.listed_voices]
+
+    def voice(self, voice_id: str) -> AnyVoice:
+        """Raises UnknownVoice."""
+        return self.cloned.listed.get(voice_id) or self.bundle.voice(voice_id)
+
+    @property
+    def own_names(self) -> dict[str, str]:
+        """The names that no client can take, and the voices that they are."""
+        names = names_of([voice.id for voice in self.bundle.voices])
+        return names | dict.fromkeys(self.settings.voice_names, "")
 
     @property
     def voice_names(self) -> dict[str, str]:
         """Every name of one voice, and that voice's id."""
-        names = names_of(self.voices)
+        names = {name: name for name in self.cloned.listed} | names_of([voice.id for voice in self.bundle.voices])
         return names | {alias: names[voice] for alias, voice in self.settings.voice_names.items() if voice in names}
 
     def check_voice_names(self) -> None:

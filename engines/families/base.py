@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -345,7 +345,11 @@ class Family(Protocol):
         ...
 
 
-class VoiceEncoder(Protocol):
-    """A family that clones voices has this too. It runs in a process of its own, never in the engine's loop."""
+@runtime_checkable
+class AddsVoices(Protocol):
+    """A family that speaks with cloned voices has this too. They are encoded in a process of its own, never in the
+    engine's loop."""
 
-    def encode_voice(self, samples: FloatArray, rate_hz: int, text: str) -> Prefix: ...
+    def set_voice(self, name: str, content: bytes | None) -> None:
+        """A voice file's content, checked already; None: the voice is no more. Utterances in progress go on."""
+        ...

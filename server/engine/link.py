@@ -57,6 +57,7 @@ class EngineLink:
             vocoder_threads=settings.vocoder_threads,
             device=DeviceChoice(settings.device),
             gpu_form=settings.gpu_form,
+            voices=settings.voices,
             own_kernels=settings.own_kernels,
             draft_tolerance=settings.draft_tolerance,
             max_expanded=settings.max_characters,

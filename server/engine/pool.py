@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from engines.errors import ConfigError
-from engines.messages import EngineStats, Submit
+from engines.messages import Command, EngineStats, Submit
 from server.engine.client import EngineClient
 from server.engine.link import Worker
 from server.engine.moving_stream import MovingStream
@@ -120,6 +120,11 @@ class EnginePool:
 
     async def close(self) -> None:
         await asyncio.gather(*(client.close() for client in self.clients))
+
+    def send(self, command: Command) -> None:
+        """To all."""
+        for client in self.clients:
+            client.send(command)
 
     def open(self, submit: Submit) -> MovingStream:
         return MovingStream(self, submit)

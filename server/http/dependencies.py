@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
+from server.speech.owners import Owner
 from server.state import State, state_of
 
 _Model = TypeVar("_Model")
@@ -38,6 +39,11 @@ async def _received_s(request: Request) -> float:
     return received_s
 
 
+async def _owner(request: Request) -> Owner:
+    return Owner.of(request)
+
+
+Requester = Annotated[Owner, Depends(_owner)]  # after the key's check, which finds the caller
 ReceivedS = Annotated[float, Depends(_received_s)]  # when the request's first bytes came: the TTFA clock starts
 WITH_KEY = [Depends(check_key)]
 MAY_SPEAK = [Depends(check_key), Depends(check_accepting)]

@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import ApiError
 from server.settings import Settings
+
+_LARGE_AT_ONCE, _RETRY_S = 4, 5.0
 
 
 class HttpGuard:
@@ -26,18 +29,36 @@ class HttpGuard:
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
         refusal: Callable[[Scope, ApiError], ASGIApp] = lambda scope, error: error.response(),
+        larger: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """`refusal` makes the answer to a request that goes no further."""
+        """`refusal` makes the answer to a request that goes no further. `larger`: limits of bodies by path, which
+        memory can hold for `_LARGE_AT_ONCE` requests."""
         self._app, self._settings, self._clock, self._refusal = app, settings, clock, refusal
+        self._larger, self._large = larger, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         scope.setdefault("state", {})["received_s"] = self._clock()
+        limit = self._larger.get(scope["path"]) if scope["method"] == "POST" else None
+        if limit is None:
+            await self._exchange(scope, receive, send, self._settings.max_body_bytes)
+        elif self._large >= _LARGE_AT_ONCE:
+            message = f"{self._large} requests with large bodies are in progress; come back in a moment"
+            error = ApiError("overloaded", message, retry_after_s=_RETRY_S)
+            await self._refusal(scope, error)(scope, receive, send)
+        else:
+            self._large += 1
+            try:
+                await self._exchange(scope, receive, send, limit)
+            finally:
+                self._large -= 1
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         exchange = _Exchange(receive, send, self._settings)
         try:
-            body = await exchange.body(scope)
+            body = await exchange.body(scope, limit)
         except ApiError as error:
             await self._refusal(scope, error)(scope, receive, send)
             return
@@ -52,9 +73,9 @@ class _Exchange:
         self._body_given = False
         self._body = b""
 
-    async def body(self, scope: Scope) -> bytes | None:
+    async def body(self, scope: Scope, limit: int) -> bytes | None:
         """The whole body; None when the client left before it was whole."""
-        limit, within_s = self._settings.max_body_bytes, self._settings.body_timeout_s
+        within_s = self._settings.body_timeout_s
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > limit:
             raise _too_big(int(length), limit)

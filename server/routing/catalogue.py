@@ -30,15 +30,16 @@ async def voices(request: Request) -> dict[str, Any]:
             "name": voice.name,
             "description": voice.description,
             "aliases": [name for name, of in names.items() if of == voice.id != name],
+            "cloned": voice.id in state.cloned.listed,
         }
-        for voice in state.bundle.voices
+        for voice in state.listed_voices
     ]
     return {"voices": listed}
 
 
 @router.get("/v1/voices")
 async def eleven_voices(request: Request) -> dict[str, Any]:
-    voices = state_of(request).bundle.voices
+    voices = state_of(request).listed_voices
     return {"voices": [_eleven_voice(voice.id, voice.name, voice.description) for voice in voices]}
 
 
@@ -55,7 +56,7 @@ async def eleven_voice_pages(
     """A page of them; the token is the last voice of the page before. Raises ApiError."""
     found = [
         voice
-        for voice in state_of(request).bundle.voices
+        for voice in state_of(request).listed_voices
         if search.lower() in f"{voice.id} {voice.name} {voice.description}".lower()
         and (voice_ids is None or voice.id in voice_ids)
     ]
@@ -94,9 +95,9 @@ async def eleven_voice(request: Request, voice_id: str) -> JSONResponse:
     state = state_of(request)
     casting = state.casting(voice_id)
     if casting.timbre:
-        parts = ", ".join(f"{state.bundle.voice(name).name} {share:.0%}" for name, share in casting.timbre)
+        parts = ", ".join(f"{state.voice(name).name} {share:.0%}" for name, share in casting.timbre)
         return JSONResponse(_eleven_voice(voice_id, voice_id, f"a mix: {parts}", category="generated"))
-    voice = state.bundle.voice(casting.voice)
+    voice = state.voice(casting.voice)
     return JSONResponse(_eleven_voice(voice.id, voice.name, voice.description))
 
 

@@ -20,7 +20,7 @@ from server.protocols.elevenlabs import socket as elevenlabs_socket
 from server.protocols.openai import route as openai_route
 from server.protocols.realtime import socket as realtime_socket
 from server.protocols.vllm_omni import socket as vllm_omni_socket
-from server.routing import catalogue, speech_socket
+from server.routing import catalogue, cloning, speech_socket
 
 
 class Dialect(Protocol):
@@ -39,6 +39,7 @@ ROUTERS = (
     elevenlabs_route.router,
     elevenlabs_socket.router,
     catalogue.router,
+    cloning.router,
     elevenlabs_dictionaries.router,
     elevenlabs_account.router,
     deepgram_route.router,

@@ -38,8 +38,10 @@ def utterance_id(
     tempo: float,
     rendering: str,
     draft_tolerance: int = 0,
+    voice_digest: str = "",
 ) -> str:
-    """`flushes` are the places in the text, in characters, where the client flushed before its end."""
+    """`flushes` are the places in the text, in characters, where the client flushed before its end; `voice_digest` is
+    of a voice that the bundle's does not cover."""
     edges = [0, *flushes, len(text)]
     pieces = [normalised(text[start:end]) for start, end in pairwise(edges)]
     named = {
@@ -60,6 +62,8 @@ def utterance_id(
         named["text_settings"] = asdict(submit.text_settings)
     if submit.timbre:
         named["timbre"] = submit.timbre
+    if voice_digest:
+        named["voice_digest"] = voice_digest
     if submit.options:
         named["options"] = [list(option) for option in submit.options]
     if submit.pitch_semitones:

@@ -29,13 +29,15 @@ from engines.text import (
     check_expansion,
     parse_dictionary,
 )
+from engines.text.pronunciation_store import MAX_STORED
 from server.errors import ApiError
 from server.logs import get_logger
-from server.speech.dictionary_owners import DictionaryOwners, Owner
+from server.speech.owners import Kind, Owner, Owners
 
 log = get_logger()
 MAX_ENTRIES = 1_000  # that one request brings along
 MAX_DICTIONARIES = 16
+KIND = Kind(plural="dictionaries", remove="DELETE /v1/pronunciation-dictionaries/ID", most=MAX_STORED)
 _THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pronunciations")
 _Result = TypeVar("_Result")
 Name = Annotated[StrictStr, Field(max_length=64)]
@@ -96,7 +98,7 @@ class Dictionaries:
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"pronunciations: {str(folder)!r} is no folder; make it, or leave the setting out")
         self._store = None if folder is None else PronunciationStore(folder)
-        self._owners = None if folder is None else DictionaryOwners(folder, of_key=of_key, of_address=of_address)
+        self._owners = None if folder is None else Owners(folder, KIND, of_key=of_key, of_address=of_address)
         self._told: dict[str, str] = {}  # problems that the log has
 
     async def chosen(self, asked: Pronunciations | None, text: str = "", param: str = "pronunciations") -> Chosen:
@@ -198,7 +200,7 @@ class Dictionaries:
             owners.removed(name)
         return was
 
-    def _writable(self) -> tuple[PronunciationStore, DictionaryOwners]:
+    def _writable(self) -> tuple[PronunciationStore, Owners]:
         if self._store is None or self._owners is None:
             message = "this server keeps no dictionaries: it was started without a folder for them"
             raise ApiError("read_only", message)

@@ -10,6 +10,7 @@ from server.engine.pool import EnginePool
 from server.metrics import Metrics
 from server.settings import Settings
 from server.shutdown import Live
+from server.speech.cloned_voices import ClonedVoices
 
 
 class SpeechService(Protocol):
@@ -18,6 +19,9 @@ class SpeechService(Protocol):
 
     @property
     def bundle(self) -> AnyBundle: ...
+
+    @property
+    def cloned(self) -> ClonedVoices: ...
 
     @property
     def engine(self) -> EnginePool: ...

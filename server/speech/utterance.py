@@ -105,6 +105,8 @@ class Utterance:
                 follow_tags=follow_tags,
             ),
         )
+        self._voice_digest = state.cloned.digest_of(casting.voice)
+        state.cloned.used(casting.voice)
         self.name_without_text = self._name("", ())
         if resume is not None:
             resume.check(self._name(resume.text, ()))
@@ -169,6 +171,7 @@ class Utterance:
             tempo=self._tempo,
             rendering=self._rendering,
             draft_tolerance=self._state.settings.draft_tolerance,
+            voice_digest=self._voice_digest,
         )
 
     @property

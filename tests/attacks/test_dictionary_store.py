@@ -11,7 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 from server.errors import ApiError
-from server.speech.dictionary_owners import ANONYMOUS_SHARE, UNUSED_S, DictionaryOwners, Owner
+from server.speech.owners import UNUSED_S, Owner, Owners
+from server.speech.pronunciations import KIND
 from tests.attacks.victim import spared
 from tests.edge.conftest import RunningServer
 from tests.edge.toy import FakeClock, serving
@@ -102,27 +103,29 @@ def test_only_who_added_a_dictionary_removes_it(tmp_path: Path) -> None:
 
 def test_strangers_of_many_addresses_share_half_of_the_table_and_not_for_ever(tmp_path: Path) -> None:
     clock = FakeClock()
-    owners = DictionaryOwners(tmp_path, of_key=64, of_address=16, clock=clock)
-    names = [f"d{number}" for number in range(ANONYMOUS_SHARE)]
+    owners = Owners(tmp_path, KIND, of_key=64, of_address=16, clock=clock)
+    names = [f"d{number}" for number in range(KIND.anonymous_share)]
     for number, name in enumerate(names):
         owner = Owner(name=f"address {number % 100}")
         assert owners.room_for(owner, names[:number]) is None
         owners.added(name, owner)
         clock.now += 1
     newcomer, key = Owner(name="address new"), Owner(name="key one")
-    with pytest.raises(ApiError, match=f"{ANONYMOUS_SHARE} of clients without a key .*come back in a day") as refused:
+    with pytest.raises(
+        ApiError, match=f"{KIND.anonymous_share} of clients without a key .*come back in a day"
+    ) as refused:
         owners.room_for(newcomer, names)
     assert refused.value.code == "quota_exceeded"
     assert owners.room_for(key, names) is None, "a key's share is not theirs"
     clock.now += UNUSED_S
     owners.used("d0")
-    assert DictionaryOwners(tmp_path, of_key=64, of_address=16, clock=clock).room_for(newcomer, names) == "d0"
+    assert Owners(tmp_path, KIND, of_key=64, of_address=16, clock=clock).room_for(newcomer, names) == "d0"
     assert owners.room_for(newcomer, names) == "d1", "the longest unused makes room"
 
 
 def test_a_ledger_that_cannot_be_read_gives_nobody_what_is_not_theirs(tmp_path: Path) -> None:
     (tmp_path / ".added.json").write_text("[" * 100_000)
-    owners = DictionaryOwners(tmp_path, of_key=1, of_address=1)
+    owners = Owners(tmp_path, KIND, of_key=1, of_address=1)
     assert not owners.owns(Owner(name="address x"), "d0")
 
 

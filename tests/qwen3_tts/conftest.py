@@ -34,6 +34,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """One that clones voices. Tests that write use a copy, or a folder of voices elsewhere."""
+    return exported(tmp_path_factory.mktemp("qwen3_tts_base"), "base")
+
+
+@pytest.fixture(scope="session")
 def backend() -> OnnxCpu:
     return OnnxCpu(1)
 

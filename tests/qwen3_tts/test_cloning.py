@@ -9,50 +9,43 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engines import voice_files
+from engines.assemble import load_engine
+from engines.assemble_voices import added_voices
 from engines.config import EngineConfig
-from engines.engine import Engine, Model
+from engines.engine import Engine
 from engines.errors import BadParameter, BundleError
-from engines.families.qwen3_tts.bundle import Bundle, load
-from engines.families.qwen3_tts.cloning import ClonedVoice, VoiceEncoder, check_recording, remove, save
-from engines.families.qwen3_tts.family import Qwen3TtsFamily
+from engines.families.common.recordings import check_recording
+from engines.families.qwen3_tts.bundle import Bundle
+from engines.families.qwen3_tts.cloning import ClonedVoice, VoiceEncoder
+from engines.messages import Failed, SetVoice
 from engines.runtime.onnx_cpu import OnnxCpu
-from tests.qwen3_tts.conftest import Streams, exported
+from tests.qwen3_tts.conftest import Streams
+from tests.qwen3_tts.recordings import tone
 
-
-def _tone(seconds: float, level: float = 0.3, rate_hz: int = 24_000) -> np.ndarray:
-    times = np.arange(int(seconds * rate_hz)) / rate_hz
-    return (level * np.sin(2 * np.pi * 180 * times) * (1 + 0.3 * np.sin(9 * times))).astype(np.float32)
+TEXT = "Hello world, the quick brown fox speaks."
 
 
 @pytest.mark.parametrize(
     ("samples", "rate_hz", "message"),
     [
-        (_tone(3), 16_000, "the recording has 16000 Hz, the voice encoder hears 24000 Hz"),
-        (_tone(0.5), 24_000, "is 0.5 s long, right is 2 to 30 s"),
-        (_tone(31), 24_000, "is 31.0 s long, right is 2 to 30 s"),
-        (_tone(3, level=0.001), 24_000, "too quiet: its loudest 20 ms are at -61 dBFS, right is above -34"),
-        (np.concatenate([_tone(1), np.zeros(72_000, np.float32)]), 24_000, "75% of the recording is silence"),
-        (np.clip(_tone(3, level=3), -1, 1), 24_000, "of the samples are clipped, right is at most 0.1%"),
+        (tone(3), 8_000, "the recording has 8000 Hz, right is 16000 Hz or more"),
+        (tone(0.5), 24_000, "is 0.5 s long, right is 2 to 30 s"),
+        (tone(31), 24_000, "is 31.0 s long, right is 2 to 30 s"),
+        (tone(3, level=0.001), 24_000, "too quiet: its loudest 20 ms are at -61 dBFS, right is above -34"),
+        (np.concatenate([tone(1), np.zeros(72_000, np.float32)]), 24_000, "75% of the recording is silence"),
+        (np.clip(tone(3, level=3), -1, 1), 24_000, "of the samples are clipped, right is at most 0.1%"),
         (np.full(72_000, np.nan, np.float32), 24_000, "samples that are no numbers"),
     ],
 )
-def test_what_is_wrong_with_a_recording_is_said(
-    bundle: Bundle, samples: np.ndarray, rate_hz: int, message: str
-) -> None:
+def test_what_is_wrong_with_a_recording_is_said(samples: np.ndarray, rate_hz: int, message: str) -> None:
     with pytest.raises(BadParameter, match=re.escape(message)):
-        check_recording(samples, rate_hz, bundle.qwen3_tts)
+        check_recording(samples, rate_hz)
 
 
 def test_a_bundle_that_cannot_clone_says_so(bundle: Bundle, backend: OnnxCpu) -> None:
     with pytest.raises(BundleError, match="cannot clone voices: its checkpoint is of kind custom_voice, right is base"):
         VoiceEncoder(bundle, backend)
-
-
-def _engine(bundle: Bundle, backend: OnnxCpu) -> Engine:
-    family = Qwen3TtsFamily(bundle, backend)
-    parts = {"talker": family.talker(backend, 3), "vocoder": family.vocoder(backend, 3)}
-    model = Model(family=family, spec=family.spec(backend), drafter=None, arithmetic=backend.arithmetic, **parts)
-    return Engine(model, EngineConfig(slots=3, workers=False, sheds=False))
 
 
 def _voice(bundle: Bundle, seed: int, frames: int) -> ClonedVoice:
@@ -64,56 +57,103 @@ def _voice(bundle: Bundle, seed: int, frames: int) -> ClonedVoice:
     )
 
 
-def test_kept_voices_are_spoken_with(bundle: Bundle, backend: OnnxCpu, tmp_path: Path) -> None:
+def _packed(bundle: Bundle, seed: int, frames: int) -> bytes:
+    return voice_files.packed(_voice(bundle, seed, frames).arrays, {"consent": "a test"})
+
+
+def _engine(bundle: Bundle, voices: Path) -> Engine:
+    return load_engine(bundle, EngineConfig(slots=3, workers=False, sheds=False, voices=voices))
+
+
+def _heard(engine: Engine, voice: str, parts: list[str]) -> bytes:
+    streams = Streams(engine)
+    streams.submit("one", voice=voice)
+    streams.say("one", parts)
+    return streams.run()["one"].pcm
+
+
+def test_kept_voices_are_spoken_with(base: Bundle, tmp_path: Path) -> None:
     """By embedding alone and with a reference, in which text that comes word by word is the text at once."""
-    copy = load(shutil.copytree(bundle.folder, tmp_path / "copy"))
-    assert copy.digest == bundle.digest
-    save(copy.folder, "anna", _voice(copy, 1, frames=0))
-    save(copy.folder, "ben", _voice(copy, 2, frames=20))
-    copy = load(copy.folder)
-    assert [voice.id for voice in copy.voices][-2:] == ["anna", "ben"]
-    assert copy.digest != bundle.digest
-    engine, text = _engine(copy, backend), "Hello world, the quick brown fox speaks."
-    heard = {}
-    for voice in ("serena", "anna", "ben"):
-        streams = Streams(engine)
-        for name, parts in (("whole", [text]), ("words", [f"{word} " for word in text.split()])):
-            streams.submit(name, voice=voice)
-            streams.say(name, parts)
-        pcm = {name: one.pcm for name, one in streams.run().items()}
-        assert pcm["whole"] == pcm["words"]
-        heard[voice] = pcm["whole"]
+    voice_files.write(tmp_path, "anna", _packed(base, 1, frames=0))
+    voice_files.write(tmp_path, "ben", _packed(base, 2, frames=20))
+    engine, heard = _engine(base, tmp_path), {}
+    for voice in ("default", "anna", "ben"):
+        heard[voice] = _heard(engine, voice, [TEXT])
+        assert heard[voice] == _heard(engine, voice, [f"{word} " for word in TEXT.split()])
     assert len({*heard.values()}) == 3
     assert all(heard.values())
-    remove(copy.folder, "ben")
-    assert [*load(copy.folder).cloned] == ["anna"]
-    with pytest.raises(BadParameter, match="there is no cloned voice 'ben'; there are: anna"):
-        remove(copy.folder, "ben")
-    with pytest.raises(BadParameter, match=r"voice name '\.\./x' must be 1 to 64"):
-        save(copy.folder, "../x", _voice(copy, 1, frames=0))
 
 
-def test_a_voice_of_another_model_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    copy = load(shutil.copytree(bundle.folder, tmp_path / "copy"))
-    voice = _voice(copy, 1, frames=3)
-    save(copy.folder, "odd", ClonedVoice(speaker=voice.speaker[:3], text=voice.text, frames=voice.frames))
-    with pytest.raises(BundleError, match=r"odd\.npz is a voice of another model"):
-        load(copy.folder)
-    (copy.folder / "voices" / "odd.npz").write_bytes(b"no")
-    with pytest.raises(BundleError, match=r"odd\.npz is no readable voice"):
-        load(copy.folder)
-
-
-@pytest.mark.slow
-def test_a_recording_becomes_a_voice(backend: OnnxCpu, tmp_path: Path) -> None:
-    bundle = exported(tmp_path, "base")
-    encoder = VoiceEncoder(bundle, backend)
-    voice = encoder.encode_voice(_tone(3), 24_000, "hello world")
-    assert voice.frames.shape == (37, 4)
-    assert encoder.encode_voice(_tone(3), 24_000, " ").frames.shape == (0, 4)
-    save(bundle.folder, "me", voice)
-    engine = _engine(load(bundle.folder), backend)
+def test_voices_change_while_the_engine_runs(base: Bundle, tmp_path: Path) -> None:
+    """Under one name another voice sounds another way; an utterance keeps the voice that it began with."""
+    one, other = _packed(base, 1, frames=0), _packed(base, 2, frames=0)
+    engine = _engine(base, tmp_path)
+    engine.submit(SetVoice(voice="anna", content=one))
+    first = _heard(engine, "anna", [TEXT])
     streams = Streams(engine)
-    streams.submit("one", voice="me")
-    streams.say("one", ["Good morning."])
-    assert streams.run()["one"].pcm
+    streams.submit("begun", voice="anna")
+    streams.say("begun", [TEXT])
+    for _ in range(5):
+        streams.step()
+    engine.submit(SetVoice(voice="anna", content=other))
+    assert streams.run()["begun"].pcm == first
+    assert _heard(engine, "anna", [TEXT]) not in (first, _heard(engine, "default", [TEXT]))
+    engine.submit(SetVoice(voice="anna", content=one))
+    assert _heard(engine, "anna", [TEXT]) == first
+    engine.submit(SetVoice(voice="anna", content=None))
+    streams = Streams(engine)
+    streams.submit("late", voice="anna")
+    last = streams.run()["late"].last
+    assert isinstance(last, Failed)
+    assert last.code == "unknown_voice"
+
+
+def test_files_that_are_no_voice_of_the_bundle_are_named_and_left_out(base: Bundle, tmp_path: Path) -> None:
+    voice = _voice(base, 1, frames=3)
+    odd = ClonedVoice(speaker=voice.speaker[:3], text=voice.text, frames=voice.frames)
+    contents = {
+        "bytes": b"no",
+        "cut": _packed(base, 1, frames=3)[:-300],
+        "good": _packed(base, 1, frames=3),
+        "large": bytes(voice_files.MAX_FILE_BYTES + 1),
+        "long": _packed(base, 1, frames=64),
+        "odd": voice_files.packed(odd.arrays, {}),
+        "part": voice_files.packed({"speaker": voice.speaker}, {}),
+        "default": _packed(base, 1, frames=3),
+    }
+    for name, content in contents.items():
+        voice_files.write(tmp_path, name, content)
+    found, problems = added_voices(base, tmp_path)
+    assert [*found] == ["good"]
+    assert "it is no readable voice" in problems["bytes"]
+    assert "it is no readable voice" in problems["cut"]
+    assert "more than 1048576 bytes" in problems["large"]
+    assert "takes 64 of a slot's 128 positions, right is below half" in problems["long"]
+    assert "it is a voice of another model: clone it again" in problems["odd"]
+    assert "it has no text, frames" in problems["part"]
+    assert "the bundle has a voice of that name" in problems["default"]
+    assert _heard(_engine(base, tmp_path), "good", [TEXT])
+
+
+def test_a_voice_file_is_named_by_what_it_sounds_like(base: Bundle, bundle: Bundle, tmp_path: Path) -> None:
+    one = voice_files.unpacked(voice_files.packed(_voice(base, 1, 3).arrays, {"created_s": 1}))
+    again = voice_files.unpacked(voice_files.packed(_voice(base, 1, 3).arrays, {"created_s": 2}))
+    assert one.digest == again.digest != voice_files.unpacked(_packed(base, 2, 3)).digest
+    with pytest.raises(BadParameter, match=r"voice name '\.\./x' must be 1 to 64"):
+        voice_files.write(tmp_path, "../x", one.content)
+    with pytest.raises(BadParameter, match="there is no added voice 'ben'; there are: none"):
+        voice_files.remove(tmp_path, "ben")
+    copy = shutil.copytree(bundle.folder, tmp_path / "copy")
+    assert added_voices(bundle, copy) == ({}, {})
+
+
+def test_a_recording_becomes_a_voice(base: Bundle, backend: OnnxCpu, tmp_path: Path) -> None:
+    encoder = VoiceEncoder(base, backend)
+    voice = encoder.encode_voice(tone(3), 24_000, "hello world")
+    assert voice.frames.shape == (37, 4)
+    assert encoder.encode_voice(tone(3), 24_000, " ").frames.shape == (0, 4)
+    assert encoder.encode_voice(tone(3, rate_hz=48_000), 48_000, "hello world").frames.shape == (37, 4)
+    with pytest.raises(BadParameter, match="takes 75 of a slot's 128 positions, right is below half: cut it"):
+        encoder.encode_voice(tone(6), 24_000, "hello world")
+    voice_files.write(tmp_path, "me", voice_files.packed(voice.arrays, {}))
+    assert _heard(_engine(base, tmp_path), "me", ["Good morning."])

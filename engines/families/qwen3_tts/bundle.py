@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ import msgspec
 
 from engines.errors import BundleError, UnknownVoice
 from engines.families.base import VoiceSpec
-from engines.families.qwen3_tts.cloning import ClonedVoice, digest, kept
 from engines.families.qwen3_tts.section import Part, Qwen3TtsSection
 
 FORMAT, FAMILY = 5, "qwen3_tts"
@@ -42,12 +40,11 @@ class Manifest(Part, frozen=True, kw_only=True):
 
 
 class Bundle(Manifest, frozen=True, kw_only=True):
-    """A manifest whose files were found and have the hashes that it states, and the voices cloned for it."""
+    """A manifest whose files were found and have the hashes that it states."""
 
     folder: Path
-    digest: str  # of the manifest, which holds the digests of all files, and of the cloned voices
-    voices: tuple[VoiceSpec, ...]
-    cloned: dict[str, Any]  # ClonedVoice by name
+    digest: str  # of the manifest, which holds the digests of all files
+    voices: tuple[VoiceSpec, ...]  # of the checkpoint; cloned ones come and go beside them
 
     def voice(self, voice_id: str) -> VoiceSpec:
         for voice in self.voices:
@@ -77,23 +74,20 @@ def load(folder: Path) -> Bundle:
         raise BundleError(f"manifest{place}: {problem}") from error
     for name, sha256 in manifest.files.items():
         _check_file(folder, name, sha256)
-    cloned = kept(folder, manifest.qwen3_tts)
     return Bundle(
         **msgspec.structs.asdict(manifest),
         folder=folder,
-        digest=digest(folder, hashlib.sha256(text).hexdigest()),
-        voices=_voices(manifest.qwen3_tts, cloned),
-        cloned=cloned,
+        digest=hashlib.sha256(text).hexdigest(),
+        voices=_voices(manifest.qwen3_tts),
     )
 
 
-def _voices(section: Qwen3TtsSection, cloned: Mapping[str, ClonedVoice]) -> tuple[VoiceSpec, ...]:
+def _voices(section: Qwen3TtsSection) -> tuple[VoiceSpec, ...]:
     dialects = section.codec.dialects
     named = [
         VoiceSpec(id=one, name=one.title(), description=f"speaks {dialects[one]}" if one in dialects else "")
         for one in section.codec.speakers
     ]
-    named += [VoiceSpec(id=name, name=name, description="cloned from a recording") for name in cloned]
     return tuple(named) or (VoiceSpec(id=NO_SPEAKER, name="Default", description="a voice of the model's choice"),)
 
 

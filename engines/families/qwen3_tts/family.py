@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from engines.errors import BadParameter, ConfigError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder
 from engines.families.qwen3_tts.bundle import FAMILY, Bundle
+from engines.families.qwen3_tts.cloning import voice_of
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.script import Qwen3TtsScript, Reference, depth_sampling, no_rows
 from engines.families.qwen3_tts.section import Qwen3TtsSection
@@ -16,14 +19,17 @@ from engines.families.qwen3_tts.tokens import TokenStream, ids_of, load_tokenize
 from engines.families.qwen3_tts.vocoder import Qwen3TtsVocoder
 from engines.messages import Submit
 from engines.runtime.base import Backend
+from engines.voice_files import VoiceFile, unpacked
 
 MAX_INSTRUCTION_CHARS = 2000
 RESAMPLED_HZ = (8_000, 16_000, 24_000, 32_000, 48_000)
 
 
 class Qwen3TtsFamily:
-    def __init__(self, bundle: Bundle, host: Backend) -> None:
+    def __init__(self, bundle: Bundle, host: Backend, voices: Mapping[str, VoiceFile] = MappingProxyType({})) -> None:
+        """`voices`: those that were added, by name."""
         self._bundle, self._section = bundle, bundle.qwen3_tts
+        self._cloned = {name: voice_of(file, self._section) for name, file in voices.items()}
         self._tokenizer = load_tokenizer(bundle.folder / self._section.text.tokenizer)
         self._rows = Rows(self._section)
         self._spec = spec_of(bundle)
@@ -33,7 +39,8 @@ class Qwen3TtsFamily:
 
     def validate(self, submit: Submit) -> None:
         spec = self._spec
-        self._bundle.voice(submit.voice)
+        if submit.voice not in self._cloned:
+            self._bundle.voice(submit.voice)
         if submit.sample_rate_hz not in spec.rates_hz:
             valid = ", ".join(map(str, spec.rates_hz))
             raise BadParameter(f"sample_rate_hz {submit.sample_rate_hz} is not spoken; valid: {valid}")
@@ -44,10 +51,17 @@ class Qwen3TtsFamily:
                 raise BadParameter(f"{name} is not an option of {self._bundle.name}; valid: {known}")
             _check(option, given)
 
+    def set_voice(self, name: str, content: bytes | None) -> None:
+        """None: it is no more. Utterances that speak with it go on as they began."""
+        if content is None:
+            self._cloned.pop(name, None)
+        else:
+            self._cloned[name] = voice_of(unpacked(content), self._section)
+
     def open(self, submit: Submit) -> Script:
         asked, section = _asked(submit), self._section
         language = asked.get("language")
-        speaker, cloned = section.codec.speakers.get(submit.voice), self._bundle.cloned.get(submit.voice)
+        speaker, cloned = section.codec.speakers.get(submit.voice), self._cloned.get(submit.voice)
         if cloned is not None:
             speaker = section.talker.speaker
         opening = self._rows.opening(None if language in (None, "auto") else language.lower(), speaker)
@@ -57,7 +71,7 @@ class Qwen3TtsFamily:
             prefix = VoicePrefix(key=None, rows=no_rows(section), speaker=cloned.speaker if cloned else None)
         else:
             rows = []
-            key = f"{submit.voice} {language}"
+            key = f"{submit.voice} {cloned.digest if cloned else ''} {language}"
             prefix = VoicePrefix(key=key, rows=opening, speaker=cloned.speaker if cloned else None)
         numbers = {name: float(given) for name, given in asked.items() if name not in ("language", "instruction")}
         stream = TokenStream(self._tokenizer)

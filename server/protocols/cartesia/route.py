@@ -139,7 +139,7 @@ async def voices(
     """A page of them, in their order. Raises ApiError."""
     if not 1 <= limit <= _MAX_PAGE:
         raise ApiError("invalid_parameter", f"limit {limit} is not offered; valid: 1 to {_MAX_PAGE}", param="limit")
-    names = [voice.id for voice in state.bundle.voices if q.lower() in f"{voice.id} {voice.description}".lower()]
+    names = [voice.id for voice in state.listed_voices if q.lower() in f"{voice.id} {voice.description}".lower()]
     begin = 0 if starting_after is None else _place(names, starting_after, "starting_after") + 1
     end = len(names) if ending_before is None else _place(names, ending_before, "ending_before")
     found = names[begin:end]
@@ -160,7 +160,7 @@ def _place(names: list[str], name: str, param: str) -> int:
 
 
 def _voice(state: State, name: str) -> dict[str, Any]:
-    voice = state.bundle.voice(name)
+    voice = state.voice(name)
     return {
         "id": voice.id,
         "name": voice.name,

@@ -14,12 +14,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.http.dependencies import WITH_KEY, CurrentState, body_as
+from server.http.dependencies import WITH_KEY, CurrentState, Requester, body_as
 from server.http.multipart import form_fields
 from server.http.openapi import error_responses, request_body
 from server.protocols.elevenlabs.messages import parsed, parsed_json
 from server.schemas import Name
-from server.speech.dictionary_owners import Owner
 from server.speech.pronunciations import Listed
 
 _XML = ("application/pls+xml", "application/xml", "text/xml")
@@ -53,13 +52,6 @@ class FileForm(BaseModel):
 
 
 router = APIRouter(prefix="/v1/pronunciation-dictionaries", dependencies=WITH_KEY, responses=error_responses())
-
-
-async def _owner(request: Request) -> Owner:
-    return Owner.of(request)
-
-
-Requester = Annotated[Owner, Depends(_owner)]  # after the key's check, which finds the caller
 
 
 @router.get("")

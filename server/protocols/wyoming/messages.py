@@ -64,7 +64,7 @@ def info(state: State, version: str) -> dict[str, Any]:
     others = ("asr", "handle", "intent", "wake", "mic", "snd")
     voices = [
         {**_artifact(voice.id, f"{voice.name}: {voice.description}", version), "languages": [_LANGUAGE]}
-        for voice in state.bundle.voices
+        for voice in state.listed_voices
     ]
     program = {
         **_artifact("parlando", "words in, audio out", version),

@@ -1,4 +1,4 @@
-"""Owners of stored dictionaries, and how many each client may keep.
+"""Owners of what clients have added to a folder, dictionaries or voices, and how many each client may keep.
 
 The folder's files are the operator's; what clients add is noted in `.added.json` beside them. A key owns what it adds;
 without keys an address does, and all addresses together may fill only their share, in which what has not been asked
@@ -17,17 +17,14 @@ from pathlib import Path
 
 from starlette.requests import HTTPConnection
 
-from engines.text.pronunciation_store import MAX_STORED
 from server.access import current_caller
 from server.errors import ApiError
 from server.logs import get_logger
 
 log = get_logger()
-ANONYMOUS_SHARE = MAX_STORED // 2
 UNUSED_S = 24 * 3600.0
 _LEDGER = ".added.json"
 _ANONYMOUS = "address "
-_REMOVE = "remove one with DELETE /v1/pronunciation-dictionaries/ID"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +51,26 @@ class _Added:
     used_s: float
 
 
-class DictionaryOwners:
-    def __init__(self, folder: Path, *, of_key: int, of_address: int, clock: Callable[[], float] = time.time) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Of what is owned, in messages."""
+
+    plural: str
+    remove: str  # how a client does
+    most: int  # of all clients and the operator
+
+    @property
+    def anonymous_share(self) -> int:
+        return self.most // 2
+
+
+class Owners:
+    def __init__(
+        self, folder: Path, kind: Kind, *, of_key: int, of_address: int, clock: Callable[[], float] = time.time
+    ) -> None:
         """How many one key, and one address without a key, may keep."""
-        self._path, self._of_key, self._of_address, self._clock = folder / _LEDGER, of_key, of_address, clock
+        self._path, self._kind = folder / _LEDGER, kind
+        self._of_key, self._of_address, self._clock = of_key, of_address, clock
         self._added = self._read()
 
     def owns(self, owner: Owner, name: str) -> bool:
@@ -72,24 +85,26 @@ class DictionaryOwners:
             self._added[name].used_s = self._clock()
 
     def room_for(self, owner: Owner, names: Iterable[str]) -> str | None:
-        """The dictionary that has to make room for one more, or None where there is room. Raises ApiError."""
-        stored = set(names)
+        """The one that has to make room for one more, or None where there is room. Raises ApiError."""
+        stored, kind = set(names), self._kind
         added = {name: one for name, one in self._added.items() if name in stored}
         own = sum(one.owner == owner.name for one in added.values())
         limit = self._of_address if owner.anonymous else self._of_key
         if own >= limit:
             whose = "this address" if owner.anonymous else "this key"
-            raise ApiError("quota_exceeded", f"{whose} keeps {own} dictionaries, its limit is {limit}; {_REMOVE}")
+            kept = f"{whose} keeps {own} {kind.plural}, its limit is {limit}"
+            raise ApiError("quota_exceeded", f"{kept}; remove one with {kind.remove}")
         anonymous = {name: one for name, one in added.items() if one.owner.startswith(_ANONYMOUS)}
-        share_is_full = owner.anonymous and len(anonymous) >= ANONYMOUS_SHARE
-        if not share_is_full and len(stored) < MAX_STORED:
+        share_is_full = owner.anonymous and len(anonymous) >= kind.anonymous_share
+        if not share_is_full and len(stored) < kind.most:
             return None
         unused = {name: one.used_s for name, one in anonymous.items() if self._clock() - one.used_s > UNUSED_S}
         if unused:
             return min(unused, key=unused.__getitem__)
         kept = f"{len(anonymous)} of clients without a key" if share_is_full else str(len(stored))
-        limit = ANONYMOUS_SHARE if share_is_full else MAX_STORED
-        message = f"{kept} dictionaries are kept, the limit is {limit}; {_REMOVE}, or come back in a day"
+        limit = kind.anonymous_share if share_is_full else kind.most
+        message = f"{kept} {kind.plural} are kept, the limit is {limit}"
+        message += f"; remove one with {kind.remove}, or come back in a day"
         raise ApiError("quota_exceeded", message, retry_after_s=UNUSED_S)
 
     def forget_all_but(self, names: Iterable[str]) -> None:
@@ -112,7 +127,7 @@ class DictionaryOwners:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            log.warning("dictionary_owners_unread", path=str(self._path), problem=repr(error))
+            log.warning("owners_unread", path=str(self._path), problem=repr(error))
             return {}
 
     def _write(self) -> None:

@@ -1,0 +1,61 @@
+"""Voices added to a bundle, whatever its family: whether it takes any, which it has, and how one is made."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from engines.errors import BundleError
+from engines.families.qwen3_tts import bundle as qwen3_tts
+from engines.families.qwen3_tts.cloning import VoiceEncoder, voice_of, why_no_cloning
+from engines.runtime.base import FloatArray
+from engines.runtime.kernels import OFF
+from engines.runtime.onnx_cpu import OnnxCpu
+from engines.voice_files import VoiceFile, names, packed, read
+
+FOLDER = "voices"  # in the bundle
+
+
+def why_no_voices(bundle: Any) -> str | None:
+    """Why none can be added; None where they can."""
+    if isinstance(bundle, qwen3_tts.Bundle):
+        return why_no_cloning(bundle)
+    return f"{bundle.name} cannot clone voices: its model has no voice encoder"
+
+
+def voices_folder(bundle: Any, chosen: Path | None) -> Path:
+    return chosen or Path(bundle.folder) / FOLDER
+
+
+def added_voices(bundle: Any, chosen: Path | None) -> tuple[dict[str, VoiceFile], dict[str, str]]:
+    """Those that this bundle speaks with, and by name what is wrong with the others."""
+    found, problems = dict[str, VoiceFile](), dict[str, str]()
+    if why_no_voices(bundle) is not None:
+        return found, problems
+    folder = voices_folder(bundle, chosen)
+    own = {voice.id for voice in bundle.voices}
+    for name in names(folder):
+        try:
+            if name in own:
+                raise BundleError("the bundle has a voice of that name")
+            file = read(folder, name)
+            voice_of(file, bundle.qwen3_tts)
+            found[name] = file
+        except (BundleError, OSError) as error:
+            problems[name] = str(error)
+    return found, problems
+
+
+def encode_voice(bundle: Any, samples: FloatArray, rate_hz: int, text: str, consent: str) -> bytes:
+    """A voice file's content. Takes seconds. Raises BadParameter, or BundleError where the bundle cannot clone."""
+    if (why_not := why_no_voices(bundle)) is not None:
+        raise BundleError(why_not)
+    voice = VoiceEncoder(bundle, OnnxCpu(1, OFF)).encode_voice(samples, rate_hz, text)
+    about = {
+        "created_s": time.time(),
+        "seconds": round(len(samples) / rate_hz, 2),
+        "uses_text": bool(len(voice.frames)),
+        "consent": consent,
+    }
+    return packed(voice.arrays, about)
