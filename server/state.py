@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
@@ -95,8 +96,14 @@ class State:
         return cast(spoken, None if timbre is None else self._mix(timbre, "timbre"))
 
     def _mix(self, text: str, param: str) -> Shares:
+        """A name that is unknown as it is written may be one in small letters: clients write `Ryan` and `RYAN`."""
+        names, asked = self.voice_names, self.settings.voice_names.get(text, text)
         try:
-            return parse_mix(self.settings.voice_names.get(text, text), self.voice_names)
+            with suppress(UnknownVoice):
+                return parse_mix(asked, names)
+            with suppress(UnknownVoice):
+                return parse_mix(asked.lower(), names)
+            return parse_mix(asked, names)
         except (UnknownVoice, BadParameter) as error:
             raise ApiError(error.code, str(error), param=param) from error
 
@@ -106,7 +113,8 @@ class State:
         return (self.bundle.name, *MODEL_ALIASES, *self.settings.model_names)
 
     def check_model(self, wanted: str) -> None:
-        if wanted not in self.models:
+        """A published model may be asked for with its owner, `OWNER/NAME`. Raises ApiError."""
+        if wanted not in self.models and wanted.rpartition("/")[2] != self.bundle.name:
             message = f"model {wanted!r} does not exist; valid: {', '.join(self.models)}"
             raise ApiError("unknown_model", message, param="model")
 

@@ -24,7 +24,9 @@ MakeEngine = Callable[..., Engine]
 def exported(folder: Path, kind: str, positions: int = 128) -> Bundle:
     write_checkpoint(folder / "checkpoint", SIZES["tiny"], kind)
     out = folder / "bundle"
-    assert main([str(folder / "checkpoint"), "--out", str(out), "--positions", str(positions)]) == 0
+    name = "Qwen3-TTS-12Hz-1.7B-" + {"base": "Base", "custom_voice": "CustomVoice"}[kind]
+    arguments = [str(folder / "checkpoint"), "--out", str(out), "--positions", str(positions), "--name", name]
+    assert main(arguments) == 0
     return load(out)
 
 

@@ -63,7 +63,12 @@ class Size:
         control = self.codes + 100  # pad, bos, eos, two free, think, nothink, think_bos, think_eos
         languages = {name: self.codes + 2 + place for place, name in enumerate(_LANGUAGES.split()) if name != "-"}
         languages["beijing_dialect"] = self.codes + 26
-        speakers = {"serena": self.codes + 1018, "aiden": self.codes + 813, "dylan": self.codes + 830}
+        speakers = {
+            "serena": self.codes + 1018,
+            "aiden": self.codes + 813,
+            "dylan": self.codes + 830,
+            "ryan": self.codes + 1013,
+        }
         talker = attention | {
             "model_type": "qwen3_tts_talker",
             "code_predictor_config": predictor,

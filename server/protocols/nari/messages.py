@@ -13,7 +13,6 @@ from server.errors import ApiError
 from server.http.json_body import read_json
 from server.schemas import Seed, Temperature, described
 
-LANGUAGES = ("auto", "english", "en")
 _Chunk = Annotated[StrictInt, Field(ge=1, le=128)]
 
 
@@ -100,6 +99,3 @@ def nari_message(text: str) -> NariMessage:
 def _check_start(message: RequestStart) -> None:
     if sum(one is not None for one in (message.instruction, message.instruct, message.instructions)) > 1:
         raise ApiError("invalid_request", "set only one of instruction, instruct and instructions")
-    if message.language.lower() not in LANGUAGES:
-        says = f"language {message.language!r} is not spoken here; valid: {', '.join(LANGUAGES)}"
-        raise ApiError("invalid_request", says, param="language")

@@ -19,7 +19,7 @@ from server.protocols.nari.errors import refuse
 from server.protocols.nari.messages import NariMessage, RequestStart, ResponseCancel, TextAppend, TextEnd, nari_message
 from server.shutdown import DRAINING
 from server.speech.events import Audio
-from server.speech.model_options import chosen
+from server.speech.model_options import Options, chosen
 from server.speech.utterance import Utterance
 from server.state import State
 
@@ -93,8 +93,14 @@ class NariConnection:
         if start.model is not None:
             self._state.check_model(start.model)
         self._state.casting(start.voice)
+        self._options_of(start)
         self._start, self._request_id = start, f"ws-{uuid.uuid4().hex}"
         await self._channel.send({"type": "request.configured"})
+
+    def _options_of(self, start: RequestStart) -> Options:
+        """Raises ApiError."""
+        instruction = start.instruction or start.instruct or start.instructions
+        return chosen(self._state.bundle, language=start.language, instruction=instruction)
 
     def _consume(self, kind: str, sequence: int) -> None:
         if self._start is None or self._text_ended:
@@ -119,11 +125,7 @@ class NariConnection:
             speed=1.0,
             rate_hz=_RATE_HZ,
             temperature=start.chosen_temperature,
-            options=chosen(
-                state.bundle,
-                language=start.language,
-                instruction=start.instruction or start.instruct or start.instructions,
-            ),
+            options=self._options_of(start),
             request_id=self._request_id,
         )
         utterance.append(text, received_s)
