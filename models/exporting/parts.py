@@ -52,8 +52,8 @@ class Parts:
             result = work()
         except OSError as error:
             raise ExportError(f"{name} cannot be written to {self.folder}: {error}") from error
-        except MemoryError as error:
-            raise ExportError(f"{name} does not fit into memory: {error}") from error
+        except (MemoryError, RuntimeError) as error:  # torch and the runtime raise the latter where memory ends
+            raise ExportError(f"{name} failed: {str(error) or 'out of memory'}") from error
         seconds = round(time.monotonic() - began, 1)
         done[name] = {"result": result, "seconds": seconds}
         partial = self.folder / f"{_NOTES}.new"

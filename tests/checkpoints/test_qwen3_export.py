@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from onnx import TensorProto
 from typer.testing import CliRunner
 
@@ -114,22 +117,63 @@ def test_too_little_disk_or_memory_is_said_before(tmp_path: Path, monkeypatch: p
         check_room(tmp_path, 0, 16_000_000_000)
 
 
+def _configured(**change: Any) -> Callable[[Path], None]:
+    def do(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | change))
+
+    return do
+
+
+def _as_integers(folder: Path) -> None:
+    """A byte of the header: the type of its first tensor."""
+    path = sorted(folder.glob("model-*.safetensors"))[0]
+    path.write_bytes(path.read_bytes().replace(b'"BF16"', b'"I16" ', 1))
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("damage", "message"),
     [
-        ({"model_type": "llama"}, "is of model_type 'llama'; what can be exported is 'qwen3_tts'"),
-        ({"unknown": 1}, "config.json: Object contains unknown field `unknown`"),
+        (_configured(model_type="llama"), "is of model_type 'llama'; what can be exported is 'qwen3_tts'"),
+        (_configured(unknown=1), "config.json: Object contains unknown field `unknown`"),
+        (lambda folder: sorted(folder.glob("model-*.safetensors"))[1].unlink(), "of {shards} shards"),
+        (lambda folder: os.truncate(sorted(folder.glob("model-*.safetensors"))[0], 50_000), "truncated: "),
+        (_as_integers, "has dtype I16, this reader knows BF16, F16, F32"),
+        (lambda folder: (folder / "vocab.json").unlink(), "lacks vocab.json"),
+        (lambda folder: shutil.rmtree(folder / "speech_tokenizer"), "speech_tokenizer"),
+        (shutil.rmtree, "is no folder; right is a folder or hf://OWNER/NAME@REVISION"),
     ],
 )
-def test_errors_of_the_checkpoint_end_the_export(
-    qwen3_custom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
+def test_what_is_wrong_with_a_checkpoint_is_one_line_and_nothing_is_written(
+    qwen3_base: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], object],
+    message: str,
 ) -> None:
-    folder = shutil.copytree(qwen3_custom, tmp_path / "copy")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | change))
+    folder = shutil.copytree(qwen3_base, tmp_path / "copy")
+    shards = len(list(folder.glob("model-*.safetensors")))
+    damage(folder)
     assert main([str(folder), "--out", str(tmp_path / "out")]) == 1
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message.format(shards=shards) in line
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
+
+
+def test_memory_that_ends_on_the_way_is_one_line(tmp_path: Path) -> None:
+    """torch says so by a RuntimeError."""
+    said: list[str] = []
+    parts_of_it = Parts(tmp_path / "out", "one", said.append)
+    with pytest.raises(ExportError, match=r"talker failed: .*allocate"):
+        parts_of_it.do("talker", lambda: torch.empty(1 << 55))
+    with pytest.raises(ExportError, match="talker failed: out of memory"):
+        parts_of_it.do("talker", _out_of_memory)
+    assert parts_of_it.do("talker", lambda: 1) == 1
+
+
+def _out_of_memory() -> None:
+    raise MemoryError
 
 
 def test_a_merge_outside_the_vocabulary_is_named(qwen3_custom: Path, tmp_path: Path) -> None:
