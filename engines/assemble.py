@@ -7,23 +7,23 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any
 
 from engines.assemble_cuda import CudaParts, cuda_parts
 from engines.assemble_voices import added_voices
-from engines.bundle import Bundle, default_bundle, load_bundle
+from engines.bundle import Bundle, family_of
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine, Model
 from engines.errors import BundleError, ConfigError
 from engines.families.base import Drafter, Family, OptionSpec, Talker, Vocoder
+from engines.families.phone_pointer.bundle import Bundle as PointerBundle
+from engines.families.phone_pointer.bundle import default_bundle
 from engines.families.phone_pointer.family import MAX_SPEED, MIN_SPEED, PointerFamily, check_draft_tolerance
 from engines.families.phone_pointer.networks import SpectrumModel, SpeechModel
 from engines.families.phone_pointer.overlap_add import RATES_HZ
-from engines.families.pocket import manifest as pocket
+from engines.families.pocket.bundle import Bundle as PocketBundle
 from engines.families.pocket.family import PocketFamily
-from engines.families.qwen3_tts import bundle as qwen3_tts
+from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.families.qwen3_tts.family import Qwen3TtsFamily, options
 from engines.runtime.kernels import AUTO, OFF
 from engines.runtime.onnx_cpu import OnnxCpu
@@ -33,78 +33,46 @@ from engines.text import FrontEnd
 _SHARE_OF_MEMORY = 0.5  # for slots; the rest is for weights, the server and the system
 
 
-class AnyVoice(Protocol):
-    @property
-    def id(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def description(self) -> str: ...
+_KINDS: dict[str, type[Bundle]] = {one.FAMILY: one for one in (PointerBundle, PocketBundle, Qwen3TtsBundle)}
 
 
-class AnyBundle(Protocol):
-    """What the server reads of a bundle, whatever its family."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def voices(self) -> tuple[AnyVoice, ...]: ...
-    def voice(self, voice_id: str) -> AnyVoice: ...
-
-
-def open_bundle(folder: Path | None = None) -> AnyBundle:
+def open_bundle(folder: Path | None = None, *, checks_files: bool = True) -> Bundle:
     """By its manifest's family; without a folder the shipped voice. Raises BundleError."""
     folder = folder or default_bundle()
-    readers: dict[Any, Callable[[Path], AnyBundle]] = {None: load_bundle, "phone_pointer": load_bundle}
-    readers |= {qwen3_tts.FAMILY: qwen3_tts.load, pocket.FAMILY: pocket.load}
-    family = _family_of(folder)
-    if not isinstance(family, str | None) or family not in readers:
-        known = ", ".join(sorted(name for name in readers if name))
-        raise BundleError(f"manifest.family is {family!r}; this version serves {known}")
-    return readers[family](folder)
+    family = family_of(folder)
+    if family not in _KINDS:
+        raise BundleError(f"manifest.family is {family!r}; this version serves {', '.join(sorted(_KINDS))}")
+    return _KINDS[family].load(folder, checks_files=checks_files)
 
 
-def _family_of(folder: Path) -> Any:
-    """None where the manifest has none or cannot be read: its reader says what is wrong."""
-    try:
-        content = msgspec.json.decode((folder / "manifest.json").read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return content.get("family") if isinstance(content, dict) else None
-
-
-def check_tolerance(tolerance: int, bundle: AnyBundle) -> None:
+def check_tolerance(tolerance: int, bundle: Bundle) -> None:
     """Raises ConfigError where the bundle cannot keep it."""
-    if isinstance(bundle, Bundle):
+    if isinstance(bundle, PointerBundle):
         check_draft_tolerance(tolerance, bundle)
     elif tolerance:
         raise ConfigError(f"draft_tolerance {tolerance} needs drafts, the bundle {bundle.name!r} brings none")
 
 
-def options_of(bundle: AnyBundle) -> tuple[OptionSpec, ...]:
+def options_of(bundle: Bundle) -> tuple[OptionSpec, ...]:
     """Of the model's family alone: what `Submit.options` may carry."""
-    return options(bundle.qwen3_tts) if isinstance(bundle, qwen3_tts.Bundle) else ()
+    return options(bundle.qwen3_tts) if isinstance(bundle, Qwen3TtsBundle) else ()
 
 
-def spoken_rates_hz(bundle: AnyBundle) -> tuple[int, ...]:
+def spoken_rates_hz(bundle: Bundle) -> tuple[int, ...]:
     """That the vocoder speaks itself; other offered rates are resampled from one of them."""
-    return (bundle.sample_rate_hz,) if isinstance(bundle, pocket.Bundle) else RATES_HZ
+    return (bundle.sample_rate_hz,) if isinstance(bundle, PocketBundle) else RATES_HZ
 
 
-def model_speeds(bundle: AnyBundle) -> tuple[float, float]:
+def model_speeds(bundle: Bundle) -> tuple[float, float]:
     """The least and the greatest speed that the family is asked for; what lies beyond is the server's stretching.
     pocket-tts is asked for any, and refuses all but 1 by name."""
-    if isinstance(bundle, pocket.Bundle):
+    if isinstance(bundle, PocketBundle):
         return 0.0, math.inf
-    return (MIN_SPEED, MAX_SPEED) if isinstance(bundle, Bundle) else (1.0, 1.0)
+    return (MIN_SPEED, MAX_SPEED) if isinstance(bundle, PointerBundle) else (1.0, 1.0)
 
 
 def load_engine(
-    bundle: AnyBundle,
+    bundle: Bundle,
     config: EngineConfig | None = None,
     clock: Callable[[], float] = time.monotonic,
     *,
@@ -122,20 +90,20 @@ def load_engine(
     backend = OnnxCpu(config.lm_threads, config.own_kernels)
     beside = OnnxCpu(config.vocoder_threads, config.own_kernels)
     family: Family
-    if isinstance(bundle, qwen3_tts.Bundle):
+    if isinstance(bundle, Qwen3TtsBundle):
         family = Qwen3TtsFamily(bundle, host, added_voices(bundle, config.voices)[0])
         config = replace(config, slots=slots_by_memory(config.slots, family.spec(backend).bytes_per_slot))
-    elif isinstance(bundle, pocket.Bundle):
+    elif isinstance(bundle, PocketBundle):
         family = PocketFamily(bundle, host)
         config = replace(config, slots=slots_by_memory(config.slots, family.spec(backend).bytes_per_slot))
     else:
-        assert isinstance(bundle, Bundle)
+        assert isinstance(bundle, PointerBundle)
         family = PointerFamily(bundle, host, front_end=front_end, durations=durations, max_expanded=config.max_expanded)
     if drafter is None and config.drafts is not DraftMode.OFF and talker is None:
         drafter = family.drafter(backend, tolerance=config.draft_tolerance)
     arithmetic: Callable[[str], str] = backend.arithmetic
     why_not: str | None = None
-    if not isinstance(bundle, Bundle):
+    if not isinstance(bundle, PointerBundle):
         why_not = f"the family of {bundle.name!r} has no GPU form"
     elif talker is None and vocoder is None:
         match cuda_parts(bundle, config):
@@ -173,9 +141,9 @@ def available_bytes() -> int | None:
 # -- parts of the shipped voice, for tools and tests that run a network by itself --------------------------------------
 
 
-def speech_model(bundle: Bundle, slots: int, threads: int = 1, own_kernels: str = AUTO) -> SpeechModel:
+def speech_model(bundle: PointerBundle, slots: int, threads: int = 1, own_kernels: str = AUTO) -> SpeechModel:
     return SpeechModel(bundle, OnnxCpu(threads, own_kernels), slots)
 
 
-def spectrum_model(bundle: Bundle, threads: int = 1, own_kernels: str = AUTO) -> SpectrumModel:
+def spectrum_model(bundle: PointerBundle, threads: int = 1, own_kernels: str = AUTO) -> SpectrumModel:
     return SpectrumModel(bundle, OnnxCpu(threads, own_kernels))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from engines.bundle import Bundle
 from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
 from engines.families.base import Talker, Vocoder
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_form import DeviceForm, self_test
 from engines.families.phone_pointer.device_talker import DeviceTalker
 from engines.families.phone_pointer.device_vocoder import DeviceVocoder

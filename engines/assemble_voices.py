@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import BundleError
-from engines.families.qwen3_tts import bundle as qwen3_tts
+from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.families.qwen3_tts.cloning import VoiceEncoder, voice_of, why_no_cloning
 from engines.runtime.base import FloatArray
 from engines.runtime.kernels import OFF
@@ -19,7 +19,7 @@ FOLDER = "voices"  # in the bundle
 
 def why_no_voices(bundle: Any) -> str | None:
     """Why none can be added; None where they can."""
-    if isinstance(bundle, qwen3_tts.Bundle):
+    if isinstance(bundle, Qwen3TtsBundle):
         return why_no_cloning(bundle)
     return f"{bundle.name} cannot clone voices: its model has no voice encoder"
 

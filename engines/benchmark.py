@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from engines.assemble import AnyBundle, load_engine
+from engines.assemble import load_engine
+from engines.bundle import Bundle
 from engines.config import EngineConfig
 from engines.engine import Engine
 from engines.errors import EngineFault
@@ -51,7 +52,7 @@ class EngineBenchmark:
         return (self.loop_s - self.lm_s) / self.lm_calls * 1e6
 
 
-def run(bundle: AnyBundle, streams: int, config: EngineConfig | None = None) -> EngineBenchmark:
+def run(bundle: Bundle, streams: int, config: EngineConfig | None = None) -> EngineBenchmark:
     """Speaks TEXT `streams` times at once, after a warm-up."""
     # Everybody is let in: how slow it gets is the question.
     engine = load_engine(bundle, config or EngineConfig(slots=max(streams, 1), sheds=False))

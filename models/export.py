@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from engines.bundle import FORMAT
+from engines.families.phone_pointer.bundle import Bundle
 from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, SAMPLES_PER_CODE, Decoder
 from models.durations import CLOSING_HOPS, OPENING_HOPS, PAUSE_TYPES, DurationNet
 from models.durations import WINDOW as DURATION_WINDOW
@@ -299,6 +300,7 @@ def write_bundle(
     config = network.config
     manifest = {
         "format": FORMAT,
+        "family": Bundle.FAMILY,
         "name": extra["name"],
         "version": extra["version"],
         "sample_rate_hz": SAMPLE_RATE_HZ,

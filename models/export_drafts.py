@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from engines.bundle import load_bundle
+from engines.families.phone_pointer.bundle import load_bundle
 from models.codec import NUM_CODES
 from models.export import lm_graph, save_sharing, update_manifest
 from models.export_forecast import declare_forecast, forecast_logits, forecast_scores, likeliest_code

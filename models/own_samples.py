@@ -17,7 +17,7 @@ import numpy as np
 from rich.progress import Progress
 
 from engines.assemble import speech_model
-from engines.bundle import Bundle, PointerAdapter, load_bundle
+from engines.families.phone_pointer.bundle import Bundle, PointerAdapter, load_bundle
 from models.lm_data import Example, collate
 from models.speech_lm import feature_rows
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from engines.assemble import spectrum_model
-from engines.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.networks import pure
 from engines.randomness import noise
 from models import fold_lm, fold_vocoder

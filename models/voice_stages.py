@@ -162,7 +162,7 @@ def durations(plan: Plan) -> None:
 
 def forecast(plan: Plan) -> None:
     """In rounds: what the LM with the forecast so far says, and a forecast trained on that."""
-    from engines.bundle import load_bundle
+    from engines.families.phone_pointer.bundle import load_bundle
     from models.own_samples import draw
 
     before: Path | None = None

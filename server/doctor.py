@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from engines.assemble import AnyBundle, load_engine, open_bundle, slots_by_memory
+from engines.assemble import load_engine, open_bundle, slots_by_memory
+from engines.bundle import Bundle
 from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
 from engines.runtime.installed import check_one_runtime
@@ -87,7 +88,7 @@ def _voice(settings: Settings) -> Iterator[Finding]:
         yield Finding(what="bundle", found="cannot be served", remedy=str(error))
 
 
-def _speaks(settings: Settings, bundle: AnyBundle) -> Iterator[Finding]:
+def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
     from engines.synth import speak
 
     device = DeviceChoice(settings.device)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from engines.assemble import AnyBundle, AnyVoice
+from engines.bundle import Bundle, Voice
 from engines.errors import BadParameter, ConfigError, UnknownVoice
 from engines.families.phone_pointer.voice_mix import Casting, Shares, cast, parse_mix
 from server.access import Access
@@ -21,7 +21,7 @@ from server.metrics import Metrics
 from server.schemas import check_characters
 from server.settings import Settings
 from server.shutdown import Live, Shutdown
-from server.speech.cloned_voices import ClonedVoices
+from server.speech.cloned_voices import ClonedVoice, ClonedVoices
 from server.speech.kept import KeptUtterances
 from server.speech.pronunciations import Dictionaries
 from server.speech.voice_names import names_of
@@ -32,7 +32,7 @@ MODEL_ALIASES = ("default", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 @dataclass(slots=True, kw_only=True)
 class State:
     settings: Settings
-    bundle: AnyBundle
+    bundle: Bundle
     engine: EnginePool
     metrics: Metrics
     access: Access
@@ -58,7 +58,7 @@ class State:
         return await self.shutdown.drain(self.settings.drain_delay_s, self.settings.drain_s)
 
     @property
-    def listed_voices(self) -> list[AnyVoice]:
+    def listed_voices(self) -> list[Voice | ClonedVoice]:
         """As of now; the bundle's own first, and of these the default."""
         return [*self.bundle.voices, *self.cloned.listed.values()]
 
@@ -66,7 +66,7 @@ class State:
     def voices(self) -> list[str]:
         return [voice.id for voice in self.listed_voices]
 
-    def voice(self, voice_id: str) -> AnyVoice:
+    def voice(self, voice_id: str) -> Voice | ClonedVoice:
         """Raises UnknownVoice."""
         return self.cloned.listed.get(voice_id) or self.bundle.voice(voice_id)
 

@@ -21,9 +21,9 @@ from rich.progress import track
 
 from engines.assemble import load_engine
 from engines.benchmark import TEXT
-from engines.bundle import Bundle, load_bundle
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.messages import Append, Chunk, EndText, Finished, Submit
 from engines.runtime.ort import ort
 

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from engines.assemble import speech_model
-from engines.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.networks import SpeechModel
 
 RUN_STEPS = 32  # a job steps from context - 16 to context + 15, then starts again

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.families.qwen3_tts.bundle import load
+from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from engines.runtime.ort import ort
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=200)
     parser.add_argument("--calls", type=int, default=5)
     given = parser.parse_args()
-    bundle = load(given.bundle)
+    bundle = Bundle.load(given.bundle)
     section, part = bundle.qwen3_tts, bundle.qwen3_tts.talker
     model = bundle.provenance["model"]
     print(f"shape benchmark of {model}: {given.threads} threads, ms, medians of {given.calls} calls")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.assemble import spectrum_model
-from engines.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.networks import SpectrumModel, pure
 from engines.randomness import noise
 

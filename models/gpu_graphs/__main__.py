@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from engines.bundle import Bundle, load_bundle
 from engines.errors import ParlandoError
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from models.gpu_graphs.building import TYPES
 from models.gpu_graphs.goldens import goldens
 from models.gpu_graphs.lm import Attend, decode, verify

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from engines.bundle import Bundle
+from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.ort import ort
 from models.gpu_graphs.lm import decode
 from models.gpu_graphs.synthesis import hop_at, window_at

@@ -12,8 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from engines.bundle import Bundle
 from engines.errors import BundleError
+from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.kernels import DOMAIN
 
 Array = NDArray[Any]

@@ -136,7 +136,7 @@ def main() -> None:
     meters = None if arguments.no_meters else Meters.load()
     voices = arguments.voices.split(",")
     if arguments.codec and arguments.data:
-        from engines.bundle import load_bundle
+        from engines.families.phone_pointer.bundle import load_bundle
         from models.encode import load_codec
         from models.judge.resynthesis import resynthesis
 
@@ -147,7 +147,7 @@ def main() -> None:
                 bundle = load_bundle(arguments.bundle)
                 figures[f"{voice} resynthesis, served"] = resynthesis(codec, arguments.data, voice, speaker, bundle)
     if arguments.bundle:
-        from engines.bundle import load_bundle
+        from engines.families.phone_pointer.bundle import load_bundle
         from models.judge.forced import forced
 
         texts = [line for name in ("everyday", "harvard") for line in (LISTS / f"{name}.txt").read_text().splitlines()]

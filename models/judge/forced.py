@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engines.bundle import Bundle
+from engines.families.phone_pointer.bundle import Bundle
 from models.codec import SAMPLES_PER_CODE
 from models.judge import teacher
 from models.judge.resynthesis import distances, served

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import track
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle, load_bundle
 from engines.config import DraftMode
 from engines.engine import EngineConfig
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.synth import speak
 from models.judge.forced import forced
 from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle, load_bundle
 from engines.engine import EngineConfig
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.synth import speak
 from models.codec import SAMPLES_PER_CODE, Codec
 from models.encode import load_codec

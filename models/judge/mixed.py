@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from engines.assemble import load_engine
-from engines.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
 from engines.errors import UnspeakableText
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.synth import SpokenText, speak
 from engines.text import FrontEnd
 from models.judge import teacher

@@ -10,7 +10,7 @@ from pesq import pesq
 from pystoi import stoi
 
 from engines.assemble import spectrum_model
-from engines.bundle import Bundle
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.networks import pure
 from engines.families.phone_pointer.overlap_add import OverlapAdd
 from engines.randomness import noise

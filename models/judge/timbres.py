@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from engines.assemble import load_engine
-from engines.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.families.phone_pointer.voice_mix import cast, parse_mix
 from engines.synth import speak
 from models.judge.__main__ import LISTS, SEED, even_ends, p808

@@ -47,7 +47,7 @@ class Fault:
 
 
 def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
-    run_engine(end, lambda: load_engine(open_bundle(bundle), config))
+    run_engine(end, lambda: load_engine(open_bundle(bundle, checks_files=False), config))
 
 
 def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
@@ -85,7 +85,7 @@ def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig, n
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def load() -> Engine:
-        engine = load_engine(open_bundle(bundle), config)
+        engine = load_engine(open_bundle(bundle, checks_files=False), config)
         keep_from_collector()
         return engine
 

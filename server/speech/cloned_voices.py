@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines import voice_files
-from engines.assemble import AnyBundle
 from engines.assemble_voices import added_voices, voices_folder, why_no_voices
+from engines.bundle import Bundle
 from engines.errors import BadParameter, ConfigError
 from engines.messages import Command, SetVoice
 from server.errors import ApiError
@@ -55,7 +55,7 @@ class ClonedVoice:
 
 
 class ClonedVoices:
-    def __init__(self, settings: Settings, bundle: AnyBundle, tell: Callable[[Command], None]) -> None:
+    def __init__(self, settings: Settings, bundle: Bundle, tell: Callable[[Command], None]) -> None:
         """`tell` reaches every engine. Raises ConfigError."""
         self._bundle, self._tell = bundle, tell
         self.why_not = why_no_voices(bundle)

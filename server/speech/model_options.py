@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.assemble import AnyBundle, options_of
+from engines.assemble import options_of
+from engines.bundle import Bundle
 from server.errors import ApiError
 
 Options = tuple[tuple[str, Any], ...]
@@ -13,11 +14,11 @@ _SHORT = {"de": "german", "en": "english", "es": "spanish", "fr": "french", "it"
 _SHORT |= {"ko": "korean", "pt": "portuguese", "ru": "russian", "zh": "chinese"}
 
 
-def takes_instructions(bundle: AnyBundle) -> bool:
+def takes_instructions(bundle: Bundle) -> bool:
     return any(option.name == "instruction" for option in options_of(bundle))
 
 
-def chosen(bundle: AnyBundle, *, language: str | None, instruction: str | None) -> Options:
+def chosen(bundle: Bundle, *, language: str | None, instruction: str | None) -> Options:
     """Raises ApiError for a language that is not spoken. An instruction that the model cannot follow is left out:
     agents send one to every provider."""
     found: list[tuple[str, Any]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from engines.assemble import AnyBundle
+from engines.bundle import Bundle
 from server.engine.pool import EnginePool
 from server.metrics import Metrics
 from server.settings import Settings
@@ -18,7 +18,7 @@ class SpeechService(Protocol):
     def settings(self) -> Settings: ...
 
     @property
-    def bundle(self) -> AnyBundle: ...
+    def bundle(self) -> Bundle: ...
 
     @property
     def cloned(self) -> ClonedVoices: ...

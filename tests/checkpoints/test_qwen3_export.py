@@ -18,7 +18,7 @@ import torch
 from onnx import TensorProto
 from typer.testing import CliRunner
 
-from engines.families.qwen3_tts.bundle import load
+from engines.families.qwen3_tts.bundle import Bundle
 from engines.runtime.ort import ort
 from models.exporting import parts
 from models.exporting.__main__ import main
@@ -79,7 +79,7 @@ def test_int8_rows_are_independent_and_near_the_network(qwen3_custom: Path, tmp_
     figures = json.loads((out / "manifest.json").read_text())["quality"]["parity"]
     assert 0 < figures["talker_logits_int8"] < 0.1
     assert figures["codes_that_differ_int8"] < 0.3
-    part = load(out).qwen3_tts.talker
+    part = Bundle.load(out).qwen3_tts.talker
     session, rng = (
         ort.InferenceSession(str(out / part.step), providers=["CPUExecutionProvider"]),
         np.random.default_rng(0),

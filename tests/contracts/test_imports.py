@@ -16,7 +16,7 @@ def test_a_serving_process_has_neither_torch_nor_models() -> None:
         "from server.app import create_app\n"
         "import server.cli, server.serving, server.engine.worker\n"
         "from engines.assemble import load_engine\n"
-        "from engines.bundle import load_bundle\n"
+        "from engines.families.phone_pointer.bundle import load_bundle\n"
         "from engines.config import EngineConfig\n"
         "from engines.synth import speak\n"
         "create_app(Settings())\n"

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from engines.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from models.gpu_graphs.lm import Attend, decode, verify
 from models.gpu_graphs.synthesis import HOPS
 from models.gpu_graphs.vocoder import state_shapes, vocoder

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.bundle import load_bundle
 from engines.families.base import Sampling
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.families.phone_pointer.device_form import DeviceForm
 from engines.families.phone_pointer.device_talker import DeviceTalker
 from engines.families.phone_pointer.device_vocoder import DeviceVocoder

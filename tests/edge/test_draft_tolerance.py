@@ -12,9 +12,9 @@ from click import unstyle
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from engines.bundle import Bundle, Drafts, load_bundle
 from engines.config import EngineConfig
 from engines.errors import ConfigError
+from engines.families.phone_pointer.bundle import Bundle, Drafts, load_bundle
 from engines.messages import Submit
 from server.app import create_app
 from server.cli import app as commands

@@ -17,9 +17,9 @@ import pytest
 from fastapi import FastAPI
 
 from engines.assemble import load_engine
-from engines.bundle import load_bundle
 from engines.config import EngineConfig
 from engines.engine import Engine
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.families.phone_pointer.networks import SpectrumModel, SpeechModel, State
 from engines.families.phone_pointer.talker import PointerTalker
 from engines.families.phone_pointer.vocoder import PointerVocoder

@@ -24,9 +24,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from engines.bundle import load_bundle
 from engines.config import EngineConfig
 from engines.families.base import ModelSpec
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.families.phone_pointer.family import spec_of
 from engines.messages import (
     Append,

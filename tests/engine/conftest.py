@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engines.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.text import FrontEnd
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle, load_bundle
 from engines.engine import Engine, EngineConfig
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit, Timbre
 from engines.runtime.kernels import FORMS, OFF, runs
 from tests.engine.driving import settle

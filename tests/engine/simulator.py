@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
+from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import (
     Append,
     Chunk,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.bundle import Bundle
+from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import Finished, SetPaused, StandBack
 from engines.scheduling.policy import Marks
 from tests.engine.simulator import LONG, SHORT, Machine, Simulator

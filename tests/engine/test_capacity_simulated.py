@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
+from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import Failed
 from tests.engine.simulator import FAST, LONG, MACHINES, SHORT, Machine, Simulator
 

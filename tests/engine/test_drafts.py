@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine, speech_model
-from engines.bundle import Bundle
 from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
 from engines.errors import ConfigError
 from engines.families.base import Drafter, Frames, Rows, Sampling
+from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
 from engines.runtime.base import IntArray
 from engines.scheduling.device_profile import DeviceProfile

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from engines.assemble import speech_model
-from engines.bundle import Bundle
 from engines.families.common.slot_calls import _HALVES_FROM
+from engines.families.phone_pointer.bundle import Bundle
 
 ROWS = _HALVES_FROM + 1  # halves of different size
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle
 from engines.engine import Engine, EngineConfig
+from engines.families.phone_pointer.bundle import Bundle
 from engines.held_silence import HeldPause, HeldSilence
 from engines.messages import Append, EndText, Event, Submit
 from engines.synth import SpokenText, speak

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine, spectrum_model
-from engines.bundle import Bundle
 from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.overlap_add import RATES_HZ, OverlapAdd
 from engines.messages import (
     Append,

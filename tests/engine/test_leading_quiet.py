@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle
 from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.overlap_add import RATES_HZ
 from engines.leading_quiet import FirstAudible, LeadingQuiet, loud_windows
 from engines.messages import (

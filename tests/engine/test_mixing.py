@@ -11,9 +11,9 @@ import pytest
 import pyworld
 
 from engines.assemble import load_engine, spectrum_model
-from engines.bundle import Bundle
 from engines.engine import Engine, EngineConfig
 from engines.errors import BadParameter, RequestError, UnknownVoice
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.voice_mix import Casting, cast, parse_mix
 from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, LeadingSilence, Submit, Timbre
 from engines.randomness import noise

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from engines.assemble import speech_model
-from engines.bundle import Bundle, default_bundle, load_bundle
 from engines.errors import BundleError, IntegrityError
+from engines.families.phone_pointer.bundle import Bundle, default_bundle, load_bundle
 from engines.families.phone_pointer.durations import Planner, place_at
 from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
@@ -77,8 +77,8 @@ def test_bundle_refuses_a_changed_file(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, "format 99 is not supported, this version reads 4$"),
-        ({"format": 2}, "format 2 is not supported, this version reads 4; .* export it again"),
+        ({"format": 99}, "format 99 is not supported, this version reads 5$"),
+        ({"format": 2}, "format 2 is not supported, this version reads 5; .* export it again"),
         ({"surprise": 1}, "unknown field `surprise`"),
         ({"hop_length": 0}, r"manifest\.hop_length: Expected `int` >= 1 \(0\)"),
         ({"hop_length": True}, "hop_length: Expected `int`, got `bool`"),

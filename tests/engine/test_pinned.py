@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from engines.bundle import Bundle
+from engines.families.phone_pointer.bundle import Bundle
 from tests.engine.pinned import TABLE, engines_of_all_kinds, hash_all, kind, utterances
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle
 from engines.engine import EngineConfig
+from engines.families.phone_pointer.bundle import Bundle
 from engines.synth import speak
 from engines.text import FrontEnd, parse_dictionary
 

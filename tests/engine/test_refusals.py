@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from engines.assemble import load_engine
-from engines.bundle import load_bundle
 from engines.config import EngineConfig
 from engines.errors import BadParameter, EngineFault, Overloaded, RequestError, UnknownVoice, UnspeakableText, error_of
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.messages import Append, Failed, Submit
 from engines.synth import speak
 

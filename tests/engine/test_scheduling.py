@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
 from engines.families.base import ScriptState
+from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import Append, EndText, Failed, Finished, Flush, SetPaused, StandBack, Submit
 from engines.runtime.base import IntArray
 from engines.scheduling.policy import Marks

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from engines.assemble import load_engine
-from engines.bundle import load_bundle
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.messages import (
     Append,
     Cancel,

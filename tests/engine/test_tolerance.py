@@ -14,11 +14,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine
 from engines.errors import ConfigError
 from engines.families.base import Frames, Rows, Sampling, Talker
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.family import check_draft_tolerance
 from engines.families.phone_pointer.tolerance import stands
 from engines.messages import Append, Cancel, EndText, Event, LeadingSilence, Submit

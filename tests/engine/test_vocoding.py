@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from engines.bundle import Bundle
 from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.script import VoiceControls
 from engines.runtime.base import IntArray
 from engines.sequence import VocoderRow

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from engines.bundle import Bundle
 from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Prefix, Rows, Sampling, Sound, Steps
 from engines.families.common.slot_calls import ranges
+from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.base import FloatArray, IntArray
 
 

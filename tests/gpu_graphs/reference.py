@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from engines.bundle import Bundle
+from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.ort import ort
 
 Nodes = Any  # a repeated field of NodeProto

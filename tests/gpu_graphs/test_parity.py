@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.overlap_add import OverlapAdd
 from engines.runtime.ort import ort
 from models.gpu_graphs.lm import Attend, decode, verify

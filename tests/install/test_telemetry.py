@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMPORTERS = {"engines/runtime/ort.py"}
 SPEAKS = """
 from engines.assemble import load_engine
-from engines.bundle import load_bundle
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.engine import Engine, EngineConfig
 from engines.synth import speak
 assert speak(load_engine(load_bundle(), EngineConfig(slots=1)), "Hello.").pcm

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from engines.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.runtime import kernels
 from engines.runtime.kernels import FORMS
 

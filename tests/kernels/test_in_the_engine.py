@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from engines.assemble import load_engine, speech_model
-from engines.bundle import Bundle
 from engines.config import EngineConfig
 from engines.errors import ConfigError
+from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime import kernels
 from engines.runtime.kernels import CHOICES, choose
 from models.export import lm_graph

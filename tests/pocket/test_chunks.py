@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engines.families.pocket.bundle import Bundle, TextRules
 from engines.families.pocket.chunks import MOST_TOKENS, Chunk, Chunker, frames_after_end, most_frames
-from engines.families.pocket.manifest import TextRules, load
 from engines.families.pocket.tokens import WordTokens
 
 RULES = TextRules(
@@ -115,7 +115,7 @@ def test_how_long_speech_lasts() -> None:
 
 
 def test_chunks_of_the_tokenizer_fit(bundle: Path) -> None:
-    read = load(bundle)
+    read = Bundle.load(bundle)
     chunker, chunks = Chunker(read.text, WordTokens(read.folder / "tokenizer.json", 4000)), list[Chunk]()
     for line in Path("README.md").read_text(encoding="utf-8").splitlines():
         chunks += chunker.feed(line + "\n")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engines.errors import BundleError, UnknownVoice
-from engines.families.pocket.manifest import load
+from engines.families.pocket.bundle import Bundle
 from models.exporting.__main__ import main
 
 NAME = "english_2m_2026-10"
@@ -25,7 +25,7 @@ def test_the_command(smallest: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert f"weights {NAME} of Kyutai's pocket-tts: CC-BY-4.0\nvoice marius (voice donations): CC0-1.0\n" in said
     assert "int8: lm, decoder" in said
-    bundle = load(out)
+    bundle = Bundle.load(out)
     assert bundle.licences == said.splitlines()[:2]
     assert bundle.provenance == {"source": str(smallest), "model": NAME}
     assert (bundle.name, bundle.frame_s, bundle.frame_width, bundle.temperature) == ("mine", 0.08, 32, 0.3)
@@ -73,4 +73,4 @@ def test_a_bundle_that_was_edited(
     edit(content)
     (folder / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(BundleError, match=words.replace("(", r"\(")):
-        load(folder)
+        Bundle.load(folder)

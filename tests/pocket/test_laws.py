@@ -11,8 +11,8 @@ import pytest
 from engines.config import EngineConfig
 from engines.engine import Engine, Model
 from engines.errors import BadParameter, ConfigError, UnknownVoice
+from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.family import PocketFamily
-from engines.families.pocket.manifest import load
 from engines.messages import Append, Cancel, Cancelled, Chunk, EndText, Failed, Finished, Flush, Submit, WaitingForText
 from engines.runtime.onnx_cpu import OnnxCpu
 from models.checkpoints.pocket import files, releases
@@ -30,7 +30,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> PocketFamily:
     folder = tmp_path_factory.mktemp("laws")
     write_random(folder / "checkpoint", releases.release(NAME), ("alba", "marius"))
     export(files.read(str(folder / "checkpoint"), ["alba", "marius"], NAME), folder / "bundle")
-    return PocketFamily(load(folder / "bundle"), OnnxCpu())
+    return PocketFamily(Bundle.load(folder / "bundle"), OnnxCpu())
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from engines.config import EngineConfig
 from engines.engine import Engine, Model
-from engines.families.qwen3_tts.bundle import Bundle, load
+from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.family import Qwen3TtsFamily
 from engines.messages import Append, Cancelled, Chunk, EndText, Event, Failed, Finished, Submit
 from engines.runtime.onnx_cpu import OnnxCpu
@@ -27,7 +27,7 @@ def exported(folder: Path, kind: str, positions: int = 128) -> Bundle:
     name = "Qwen3-TTS-12Hz-1.7B-" + {"base": "Base", "custom_voice": "CustomVoice"}[kind]
     arguments = [str(folder / "checkpoint"), "--out", str(out), "--positions", str(positions), "--name", name]
     assert main(arguments) == 0
-    return load(out)
+    return Bundle.load(out)
 
 
 @pytest.fixture(scope="session")

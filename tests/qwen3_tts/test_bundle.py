@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from engines.errors import BundleError
-from engines.families.qwen3_tts.bundle import Bundle, load
+from engines.families.qwen3_tts.bundle import Bundle
 
 
 def _manifest(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
@@ -43,7 +43,7 @@ def test_what_is_wrong_is_named(bundle: Bundle, tmp_path: Path, damage: Callable
     folder = shutil.copytree(bundle.folder, tmp_path / "copy")
     damage(folder)
     with pytest.raises(BundleError, match=message):
-        load(folder)
+        Bundle.load(folder)
 
 
 def test_serve_says_it_in_one_line(bundle: Bundle, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from engines.assemble import load_engine
-from engines.bundle import load_bundle
 from engines.engine import EngineConfig
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.synth import speak
 from engines.text import FrontEnd
 from models.excitation import HOP

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle, load_bundle
 from engines.engine import EngineConfig
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.durations import Planner
 from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import Segmenter

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine
-from engines.bundle import load_bundle
 from engines.engine import EngineConfig
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.text import FrontEnd
 from models.judge.aligner import Aligner
 from models.judge.teacher import word_spans

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle import Bundle
 from engines.errors import BundleError, ParlandoError
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_buffers import LmBuffers, VocoderBuffers
 from engines.runtime.device_backend import DeviceBackend
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from engines.bundle import Bundle
 from engines.errors import EngineFault
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Rows, Sampling, Steps
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_buffers import LmBuffers, buckets
 from engines.families.phone_pointer.device_form import DeviceForm
 from engines.randomness import gumbel_at

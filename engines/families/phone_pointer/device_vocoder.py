@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from engines.bundle import Bundle
 from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_buffers import VocoderBuffers, buckets
 from engines.families.phone_pointer.device_form import DeviceForm
 from engines.families.phone_pointer.overlap_add import OverlapAdd

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from engines.bundle import Bundle
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import Segment
 from engines.text import MAX_RATE, MIN_RATE, Phone

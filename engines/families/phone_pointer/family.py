@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engines.bundle import Bundle
 from engines.errors import BadParameter, BundleError, ConfigError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.durations import Planner
 from engines.families.phone_pointer.forecast import ForecastDrafter
 from engines.families.phone_pointer.networks import Durations, Forecast, SpectrumModel, SpeechModel

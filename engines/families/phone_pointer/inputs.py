@@ -7,7 +7,7 @@ training.
 
 from __future__ import annotations
 
-from engines.bundle import Bundle, PointerAdapter
+from engines.families.phone_pointer.bundle import Bundle, PointerAdapter
 from engines.families.phone_pointer.durations import Place
 from engines.families.phone_pointer.segmenter import Around, Segment
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle import Bundle
 from engines.families.common.slot_calls import KvSlabs, SlotCalls, expect_names
+from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.base import Backend, FloatArray, IntArray
 
 _SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engines.bundle import Bundle
 from engines.errors import BadParameter
+from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.base import FloatArray
 
 RATES_HZ = (8_000, 16_000, 24_000, 32_000, 48_000)

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from engines.bundle import Bundle, Voice
 from engines.errors import UnspeakableText
 from engines.families.base import Frames, Row, Sampling, ScriptState, Verdict, WordTimes
+from engines.families.phone_pointer.bundle import Bundle, Voice
 from engines.families.phone_pointer.durations import Place, Planner, place_at
 from engines.families.phone_pointer.inputs import row_of
 from engines.families.phone_pointer.segmenter import Segment, Segmenter

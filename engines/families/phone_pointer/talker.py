@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.bundle import Bundle
 from engines.families.base import BoolArray, Done, Frames, Pending, Prefix, Rows, Sampling, Steps
 from engines.families.common.sampling import sample
 from engines.families.common.slot_calls import ranges
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.networks import SpeechModel
 from engines.runtime.base import IntArray
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.bundle import Bundle
 from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Sound
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.networks import SpectrumModel
 from engines.families.phone_pointer.overlap_add import OverlapAdd
 from engines.families.phone_pointer.script import VoiceControls

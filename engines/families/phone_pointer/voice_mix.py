@@ -16,7 +16,7 @@ from engines.errors import BadParameter, UnknownVoice
 from engines.messages import Timbre
 
 if TYPE_CHECKING:
-    from engines.bundle import Bundle
+    from engines.families.phone_pointer.bundle import Bundle
 
 MAX_PARTS = 4
 _WEIGHTED = re.compile(r"(.*)\((.*)\)")

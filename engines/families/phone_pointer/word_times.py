@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from engines.bundle import Bundle
+from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.segmenter import Segment
 from engines.held_silence import HeldPause
 from engines.messages import WordTime

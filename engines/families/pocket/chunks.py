@@ -16,7 +16,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from engines.families.pocket.manifest import TextRules
+from engines.families.pocket.bundle import TextRules
 from engines.families.pocket.tokens import Tokens
 from engines.text.abbreviations import TITLES
 

@@ -9,8 +9,8 @@ import math
 
 from engines.errors import BadParameter, ConfigError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.chunks import Chunker
-from engines.families.pocket.manifest import FAMILY, Bundle
 from engines.families.pocket.script import PocketScript
 from engines.families.pocket.talker import PocketTalker
 from engines.families.pocket.tokens import WordTokens
@@ -35,7 +35,7 @@ class PocketFamily:
         bundle = self._bundle
         decoder = sum(math.prod(state.shape) for state in bundle.decoder.states)
         return ModelSpec(
-            family=FAMILY,
+            family=bundle.FAMILY,
             name=bundle.name,
             version=bundle.version,
             digest=bundle.digest,

@@ -10,8 +10,8 @@ from collections import deque
 
 from engines.errors import UnspeakableText
 from engines.families.base import Frames, Prefix, Row, Sampling, ScriptState, Verdict, WordTimes
+from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.chunks import Chunk, Chunker, frames_after_end, most_frames
-from engines.families.pocket.manifest import Bundle
 from engines.families.pocket.voices import VoicePrefix
 from engines.held_silence import HeldPause
 from engines.runtime.base import FloatArray

@@ -12,7 +12,7 @@ import numpy as np
 
 from engines.families.base import BoolArray, Done, Frames, Pending, Rows, Sampling, Steps
 from engines.families.common.slot_calls import KvSlabs, SlotCalls, ranges
-from engines.families.pocket.manifest import Bundle
+from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.voices import VoicePrefix
 from engines.randomness import normals
 from engines.runtime.base import Backend, Buffer, Call, IntArray

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Sound
-from engines.families.pocket.manifest import Bundle
+from engines.families.pocket.bundle import Bundle
 from engines.runtime.base import Array, Backend, FloatArray, IntArray
 
 _FADE_S = 0.005

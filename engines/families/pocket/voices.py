@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engines.errors import BundleError
-from engines.families.pocket.manifest import Bundle, Voice
+from engines.families.pocket.bundle import Bundle, Voice
 from engines.runtime.base import FloatArray
 
 

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from engines.errors import BadParameter, ConfigError
-from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder
-from engines.families.qwen3_tts.bundle import FAMILY, Bundle
+from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.cloning import voice_of
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.script import Qwen3TtsScript, Reference, depth_sampling, no_rows
@@ -99,7 +99,7 @@ def spec_of(bundle: Bundle) -> ModelSpec:
     cache = 2 * 4 * talker.layers * talker.kv_heads * talker.head_dim * positions
     states = 4 * sum(math.prod(one.shape) for one in section.vocoder.states)
     return ModelSpec(
-        family=FAMILY,
+        family=bundle.FAMILY,
         name=bundle.name,
         version=bundle.version,
         digest=bundle.digest,
@@ -116,7 +116,7 @@ def spec_of(bundle: Bundle) -> ModelSpec:
         vocoder_restarts=True,
         rates_hz=tuple(sorted({*RESAMPLED_HZ, section.vocoder.rate_hz})),
         native_rate_hz=section.vocoder.rate_hz,
-        voices=bundle.voices,
+        voices=tuple(VoiceSpec(id=one.id, name=one.name, description=one.description) for one in bundle.voices),
         options=options(section),
     )
 

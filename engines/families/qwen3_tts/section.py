@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-Positive = Annotated[int, Meta(ge=1)]
-Id = Annotated[int, Meta(ge=0)]
-
-
-class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Every field is known, typed and given."""
+from engines.bundle import Count as Id
+from engines.bundle import Positive
+from engines.bundle import Section as Part
 
 
 class TalkerPart(Part, frozen=True, kw_only=True):

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from engines.families.pocket.manifest import FAMILY, FORMAT, load
+from engines.bundle import FORMAT
+from engines.families.pocket.bundle import Bundle
 from models.checkpoints.errors import CheckpointError
 from models.checkpoints.pocket.files import Checkpoint
 from models.checkpoints.pocket.voices import ATTRIBUTION, Voice
@@ -40,7 +41,7 @@ def export(checkpoint: Checkpoint, folder: Path, name: str | None = None) -> dic
     beside.mkdir(parents=True)
     try:
         manifest = _write(checkpoint, beside, name or f"pocket-{checkpoint.name}")
-        load(beside)
+        Bundle.load(beside)
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -92,7 +93,7 @@ def _manifest(checkpoint: Checkpoint, positions: int, name: str) -> dict[str, An
     config, backbone = checkpoint.config, checkpoint.config.flow_lm.transformer
     return {
         "format": FORMAT,
-        "family": FAMILY,
+        "family": Bundle.FAMILY,
         "name": name,
         "version": "1",
         "sample_rate_hz": config.mimi.sample_rate,

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import onnx
 
+from engines.bundle import FORMAT
+from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from models.checkpoints.qwen3_tts.reader import Checkpoint, read
 from models.exporting.errors import ExportError
@@ -26,7 +28,6 @@ from models.exporting.qwen3_tts.tokenizer import built
 from models.exporting.qwen3_tts.vocoder_graph import vocoder_graph
 from models.exporting.weights import WeightFile
 
-FORMAT = 5
 _PARITY_FRAMES = 12
 
 
@@ -57,7 +58,7 @@ def export(
     parts.finish(
         {
             "format": FORMAT,
-            "family": "qwen3_tts",
+            "family": Bundle.FAMILY,
             "name": name,
             "version": "1",
             "licences": ["Apache-2.0 (weights and reference code of Qwen3-TTS)"],

@@ -1,0 +1,193 @@
+"""The shipped voice's manifest: codes, inputs, graphs and voices of a `phone_pointer` bundle."""
+
+from __future__ import annotations
+
+import math
+from importlib import resources
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from engines import bundle
+from engines.bundle import Count, Positive, Section
+
+_FEATURES = {"code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker"}
+Range = tuple[int, int]  # least and greatest
+
+
+class Voice(bundle.Voice, frozen=True, kw_only=True):
+    index: int
+
+
+class Codes(Section, frozen=True, kw_only=True):
+    pattern: Literal["flat"]  # one code a step
+    levels: tuple[int, ...]
+    count: Positive
+    begin: Positive  # fed before the first code of a segment
+
+    def __post_init__(self) -> None:
+        if math.prod(self.levels) != self.count:
+            raise ValueError(f"levels {self.levels} make {math.prod(self.levels)} codes, not {self.count}")
+
+
+class PointerAdapter(Section, frozen=True, kw_only=True):
+    """What the `pointer` input adapter shows the LM at each step: rows of one table, whose vectors are added up.
+
+    `offsets` tells each feature's first row: code, phones (one block of ids for each place of the window), since, left,
+    following, to_pause, pause_type, speaker.
+    """
+
+    kind: Literal["pointer"]
+    window: tuple[int, ...]
+    look_ahead_phones: Positive
+    since: Range  # hops from the phone's beginning to the step's: least and greatest that are told apart
+    left: Range  # hops from the step's beginning to the phone's end
+    following: Range  # hops of the next phone
+    num_phone_ids: Positive
+    max_steps: Positive  # longest segment, in codes
+    offsets: dict[str, Count]
+
+    def __post_init__(self) -> None:
+        for name in ("since", "left", "following"):
+            least, greatest = getattr(self, name)
+            if least >= greatest:
+                raise ValueError(f"{name} must be a least and a greatest value, got {[least, greatest]}")
+        if self.window[-1] > self.look_ahead_phones:
+            raise ValueError(f"window {self.window} sees further than look_ahead_phones {self.look_ahead_phones}")
+        if set(self.offsets) != _FEATURES:
+            raise ValueError(f"offsets must give a row for each of {sorted(_FEATURES)}, got {self.offsets!r}")
+
+    @property
+    def features(self) -> int:
+        """Rows that one step adds up."""
+        return len(self.offsets) - 1 + len(self.window)
+
+
+class Durations(Section, frozen=True, kw_only=True):
+    """The network that plans when phones end. Its features are rows of one table too: a block of ids for each place of
+    the window, a block of pause types for each, the voices."""
+
+    file: str
+    window: tuple[int, ...]
+    rows: Positive  # of every call
+    opening_hops: Positive  # of the pause that begins a segment
+    closing_hops: Count  # of silence behind the last code of an utterance
+    num_phone_ids: Positive
+    num_pause_types: Positive
+    phones: int  # first row of each
+    pauses: int
+    speaker: int
+
+    @property
+    def features(self) -> int:
+        return 2 * len(self.window) + 1
+
+
+class Lm(Section, frozen=True, kw_only=True):
+    file: str
+    layers: Positive
+    kv_heads: Positive
+    head_dim: Positive
+    width: Positive
+
+
+class StateSlot(Section, frozen=True, kw_only=True):
+    """One state tensor of the vocoder, without its batch axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "int64"]
+
+
+class Vocoder(Section, frozen=True, kw_only=True):
+    file: str
+    states: tuple[StateSlot, ...]
+
+
+class Drafts(Section, frozen=True, kw_only=True):
+    """A drafter: `length` codes guessed at once.
+
+    `greedy` guesses what is likeliest, which is all that most requests ask for; `sampled` takes temperature and noise
+    too. `verify` is the LM over length + 1 steps of one row, bit for bit what single steps make.
+    """
+
+    greedy: str
+    sampled: str
+    verify: str
+    length: Positive
+
+
+class Defaults(Section, frozen=True, kw_only=True):
+    temperature: float
+
+
+class Bundle(bundle.Bundle, frozen=True, kw_only=True):
+    FAMILY: ClassVar[str] = "phone_pointer"
+
+    sample_rate_hz: Positive
+    hop_length: Positive
+    frames_per_code: Positive
+    window_samples: Positive
+    codes: Codes
+    adapter: PointerAdapter
+    durations: Durations
+    lm: Lm
+    vocoder: Vocoder
+    drafts: Drafts | None = None
+    voices: tuple[Voice, ...]
+    defaults: Defaults
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window_samples <= self.hop_length:
+            raise ValueError(f"window_samples {self.window_samples} must exceed hop_length {self.hop_length}")
+        # The next phones' ends, up to that of a step later, must lie inside the look-ahead.
+        allowed = self.adapter.look_ahead_phones - 2
+        if self.durations.window[-1] > allowed:
+            raise ValueError(
+                f"durations.window {self.durations.window} sees further than look_ahead_phones "
+                f"{self.adapter.look_ahead_phones} allows: its last place may be {allowed}"
+            )
+        numbers = [voice.index for voice in self.voices]
+        if sorted(numbers) != list(range(len(numbers))):
+            raise ValueError(f"voices are numbered {numbers}, right is 0 to {len(numbers) - 1}")
+
+    @property
+    def used_files(self) -> tuple[str, ...]:
+        drafts = self.drafts
+        guesses = (drafts.greedy, drafts.sampled, drafts.verify) if drafts else ()
+        return (self.durations.file, self.lm.file, self.vocoder.file, *guesses)
+
+    def voice(self, voice_id: str) -> Voice:
+        found = super().voice(voice_id)
+        assert isinstance(found, Voice)
+        return found
+
+    @property
+    def temperature(self) -> float:
+        return self.defaults.temperature
+
+    @property
+    def samples_per_code(self) -> int:
+        return self.hop_length * self.frames_per_code
+
+    @property
+    def look_back(self) -> int:
+        return self.window_samples - self.hop_length
+
+    @property
+    def code_s(self) -> float:
+        return self.samples_per_code / self.sample_rate_hz
+
+    @property
+    def hop_s(self) -> float:
+        return self.hop_length / self.sample_rate_hz
+
+
+def default_bundle() -> Path:
+    """The shipped voice."""
+    return Path(str(resources.files("engines").joinpath("bundles", "flite")))
+
+
+def load_bundle(folder: Path | None = None) -> Bundle:
+    """Raises BundleError, which names the field, its value and what would be right."""
+    return Bundle.load(folder or default_bundle())
