@@ -16,9 +16,10 @@ from engines.config import EngineConfig
 from engines.engine import Engine
 from engines.errors import BadParameter, BundleError
 from engines.families.common.recordings import check_recording
+from engines.families.qwen3_tts import family as qwen3_family
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.cloning import ClonedVoice, VoiceEncoder
-from engines.messages import Failed, SetVoice
+from engines.messages import Failed, SetVoice, Submit
 from engines.runtime.onnx_cpu import OnnxCpu
 from tests.qwen3_tts.conftest import Streams
 from tests.qwen3_tts.recordings import tone
@@ -52,7 +53,7 @@ def _voice(bundle: Bundle, seed: int, frames: int) -> ClonedVoice:
     rng, talker = np.random.default_rng(seed), bundle.qwen3_tts.talker
     return ClonedVoice(
         speaker=rng.standard_normal(talker.width).astype(np.float32),
-        text=rng.integers(0, 300, min(5, frames)),
+        text=rng.integers(0, 300, 5 if frames else 0),
         frames=rng.integers(0, talker.codes, (frames, talker.codebooks)),
     )
 
@@ -82,6 +83,29 @@ def test_kept_voices_are_spoken_with(base: Bundle, tmp_path: Path) -> None:
         assert heard[voice] == _heard(engine, voice, [f"{word} " for word in TEXT.split()])
     assert len({*heard.values()}) == 3
     assert all(heard.values())
+
+
+@pytest.mark.parametrize("frames", [1, 3, 5, 6, 20])
+def test_a_shared_reference_changes_no_bit(
+    base: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    """Rows of a recording that every utterance begins with are computed once for the voice, and copied."""
+    voice_files.write(tmp_path, "ben", _packed(base, 2, frames))
+    engine, own = _engine(base, tmp_path), "Fox."
+    first, again = _heard(engine, "ben", [TEXT]), _heard(engine, "ben", [TEXT])
+    assert first == again
+    short = _heard(engine, "ben", [own])
+    with monkeypatch.context() as patched:
+        patched.setattr(qwen3_family, "shared_rows", lambda num_text, num_frames: 0)
+        apart = _engine(base, tmp_path)
+        assert _heard(apart, "ben", [TEXT]) == first
+        assert _heard(apart, "ben", [own]) == short
+        submit = Submit(request_id="one", voice="ben", seed=1)
+        alone = apart.model.family.open(submit).prefix
+    shared = engine.model.family.open(submit).prefix
+    assert shared is not None
+    assert alone is not None
+    assert len(shared.rows) == len(alone.rows) + min(5, frames)
 
 
 def test_voices_change_while_the_engine_runs(base: Bundle, tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def _ours(
         rows = [*Rows(section).instruction(ids_of(tokenizer, instruction)), *rows]
     recorded = None
     if reference is not None:
-        recorded = Reference(text=tuple(ids_of(tokenizer, reference[0])), frames=reference[1].numpy())
+        frames = Rows(section).reference(reference[1].numpy())
+        recorded = Reference(text=tuple(ids_of(tokenizer, reference[0])), rows=frames)
     script = Qwen3TtsScript(
         section,
         TokenStream(tokenizer),

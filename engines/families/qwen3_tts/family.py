@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from engines.errors import BadParameter, ConfigError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
 from engines.families.qwen3_tts.bundle import Bundle
@@ -66,6 +68,14 @@ class Qwen3TtsFamily:
             speaker = section.talker.speaker
         opening = self._rows.opening(None if language in (None, "auto") else language.lower(), speaker)
         instruction = str(asked.get("instruction", "")).strip()
+        reference = None
+        if cloned is not None and len(cloned.frames):
+            text, every = tuple(cloned.text.tolist()), self._rows.reference(cloned.frames)
+            shared = 0 if instruction else shared_rows(len(text), len(cloned.frames))
+            for row, one in zip(every[:shared], text, strict=False):
+                row[0] = one
+            opening = np.concatenate([opening, *(row[None] for row in every[:shared])])
+            reference = Reference(text=text[shared:], rows=every[shared:])
         if instruction:  # read first; too long to be worth a kept prefix
             rows = [*self._rows.instruction(ids_of(self._tokenizer, instruction)), *opening]
             prefix = VoicePrefix(key=None, rows=no_rows(section), speaker=cloned.speaker if cloned else None)
@@ -75,9 +85,6 @@ class Qwen3TtsFamily:
             prefix = VoicePrefix(key=key, rows=opening, speaker=cloned.speaker if cloned else None)
         numbers = {name: float(given) for name, given in asked.items() if name not in ("language", "instruction")}
         stream = TokenStream(self._tokenizer)
-        reference = None
-        if cloned is not None and len(cloned.frames):
-            reference = Reference(text=tuple(cloned.text.tolist()), frames=cloned.frames)
         sampling = depth_sampling(section, numbers)
         return Qwen3TtsScript(section, stream, sampling, prefix, rows, reference, submit.sample_rate_hz)
 
@@ -91,6 +98,11 @@ class Qwen3TtsFamily:
         if tolerance:
             raise ConfigError(f"draft_tolerance {tolerance} needs drafts, {self._bundle.name} has none")
         return None
+
+
+def shared_rows(num_text: int, num_frames: int) -> int:
+    """How many rows of a reference hold its own text alone; the last frame's is a step, of no prefix."""
+    return min(num_text, num_frames)
 
 
 def spec_of(bundle: Bundle) -> ModelSpec:

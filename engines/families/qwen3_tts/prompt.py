@@ -8,6 +8,9 @@ The last position of a prompt is the first step. With a reference recording the 
 
     ... opening | reference text, text ...
                 | codec_bos, reference frames | frame 0 ...
+     -------- shared -------
+
+Rows that hold the reference's own text are the same in every utterance, so they are part of the voice's prefix.
 """
 
 from __future__ import annotations
@@ -45,6 +48,10 @@ class Rows:
     def frame(self, text: int, codes: IntArray) -> IntArray:
         """A text id beside a whole frame [Q]."""
         return np.concatenate([[text], codes + self._talker.starts])
+
+    def reference(self, frames: Sequence[IntArray]) -> list[IntArray]:
+        """Rows that want a text id: where the frames begin, and each frame of a recording."""
+        return [self.of(0, self._section.codec.begin), *(self.frame(0, frame) for frame in frames)]
 
     def instruction(self, ids: Sequence[int]) -> IntArray:
         text = self._section.text

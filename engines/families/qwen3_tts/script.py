@@ -38,10 +38,11 @@ class DepthSampling(Sampling):
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Reference:
-    """A recording that the voice imitates: its text and its frames stand before the utterance's own."""
+    """What of a recording stands behind the voice's prefix and before the utterance's own: text ids, then rows that
+    want one each, the reference's or the utterance's. The last row is the first step's."""
 
     text: tuple[int, ...]
-    frames: IntArray  # [F, Q]
+    rows: Sequence[IntArray]
 
 
 class Qwen3TtsScript:
@@ -80,9 +81,8 @@ class Qwen3TtsScript:
         self._text_over = self._end_given = False
 
     def _reference_rows(self) -> list[IntArray]:
-        first = self._rows.of(0, self._section.codec.begin)
-        frames = self._reference.frames if self._reference else ()
-        return [first, *(self._rows.frame(0, frame) for frame in frames)]
+        rows = self._reference.rows if self._reference else self._rows.reference(())
+        return [row.copy() for row in rows]
 
     # -- text ------------------------------------------------------------------------------------------------------
 
