@@ -71,6 +71,11 @@ def model_speeds(bundle: Bundle) -> tuple[float, float]:
     return (MIN_SPEED, MAX_SPEED) if isinstance(bundle, PointerBundle) else (1.0, 1.0)
 
 
+def times_words(bundle: Bundle) -> bool:
+    """Whether the family knows when its words are spoken."""
+    return isinstance(bundle, PointerBundle)
+
+
 def load_engine(
     bundle: Bundle,
     config: EngineConfig | None = None,

@@ -187,6 +187,7 @@ class Engine:
             kernels=kernels,
             arithmetic=model.arithmetic(kernels),
             device=self._device(),
+            lone_rtf=self.profile.lone_rtf,
             vocoder_job_s=self._vocoding.job_s,
             counters=self.counters.named(),
             tallies=self.counters.tallies(),

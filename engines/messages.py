@@ -200,6 +200,7 @@ class EngineStats:
     kernels: str = "ours"  # and their form, or which are not, and why
     arithmetic: str = ""  # all that decides last bits besides the bundle
     device: str = "cpu"  # that the speech model runs on
+    lone_rtf: float = 0.0  # seconds that one stream alone takes for a second of its audio; 0: not measured
     vocoder_job_s: float = 0.0  # since the job in flight began; 0 without one
     counters: dict[str, int] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)

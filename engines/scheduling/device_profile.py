@@ -124,6 +124,14 @@ class DeviceProfile:
         usable = _USABLE_BESIDE if self.overlaps and self.cores > 1 else _USABLE
         return usable * self.frame_s / max(busiest_s, (loop_s + vocoder_s + edge_s) / self.cores)
 
+    @property
+    def lone_rtf(self) -> float:
+        """Seconds that one stream alone takes for a second of its audio, above 1 with gaps; 0: not measured."""
+        if not (self.steps.measured and self.jobs.measured):
+            return 0.0
+        step_s, job_s = self.step_s(1), self.job_s(1)
+        return (max(step_s, job_s) if self.overlaps and self.cores > 1 else step_s + job_s) / self.frame_s
+
     def saw_batch(self, predicted_s: float, observed_s: float) -> None:
         """A round over a full batch. Smaller ones are not what the prediction is for."""
         found = self.correction * min(observed_s / predicted_s, _OUTLIER)

@@ -133,8 +133,7 @@ class EngineClient:
                     was_ready = True
                     self._ready.set()
                     self._on_ready()
-                    runs = {"device": self.stats.device, "kernels": self.stats.kernels} if self.stats else {}
-                    log.info("ready", family=self.spec.family, voice=self._voice, restarts=self.restarts, **runs)
+                    self._log_ready(self.spec)
                     while True:
                         await self._probe_due.wait()
                         self._probe_due.clear()
@@ -147,6 +146,15 @@ class EngineClient:
                 await self._lost()
             quick_deaths = 0 if was_ready else quick_deaths + 1
             await asyncio.sleep(_RESTART_DELAYS_S[min(quick_deaths, len(_RESTART_DELAYS_S) - 1)])
+
+    def _log_ready(self, spec: ModelSpec) -> None:
+        stats, runs = self.stats, dict[str, object]()
+        if stats is not None:
+            runs = {"device": stats.device, "kernels": stats.kernels, "rtf": round(stats.lone_rtf, 3)}
+        log.info("ready", family=spec.family, voice=self._voice, restarts=self.restarts, **runs)
+        if stats is not None and stats.lone_rtf > 1:
+            means = f"one stream takes {stats.lone_rtf:.1f} s for a second of audio here: listeners hear gaps"
+            log.warning("not_real_time", rtf=round(stats.lone_rtf, 3), means=means)
 
     async def _probe(self) -> None:
         """Synthesizes a discarded utterance. The first one also warms up lazy pages and kernels."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from engines.messages import WordTime
 
@@ -26,6 +27,7 @@ class Position:
     sent_s: float
     text_spoken: str
     text_remaining: str
+    text_accuracy: Literal["word", "unknown"]  # unknown: the model has no word times, and all text counts as remaining
 
 
 class Transcript:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engines.assemble import model_speeds, spoken_rates_hz
+from engines.assemble import model_speeds, spoken_rates_hz, times_words
 from engines.families.phone_pointer.voice_mix import Casting
 from engines.leading_quiet import FirstAudible
 from engines.messages import (
@@ -200,7 +200,13 @@ class Utterance:
         )
         played_s = round(max(0.0, min(sent_s, heard_s if self._played_s is None else self._played_s)), 5)
         spoken, remaining = self.transcript.split(played_s)
-        return Position(played_s=played_s, sent_s=sent_s, text_spoken=spoken, text_remaining=remaining)
+        return Position(
+            played_s=played_s,
+            sent_s=sent_s,
+            text_spoken=spoken,
+            text_remaining=remaining,
+            text_accuracy="word" if times_words(self._state.bundle) else "unknown",
+        )
 
     # -- in --------------------------------------------------------------------------------------------------------
 

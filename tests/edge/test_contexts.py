@@ -110,6 +110,7 @@ def test_cancel_position_is_right_to_the_word(seed: int) -> None:
                 end = text.index(word, end) + len(word)
             assert told["text_spoken"] == text[:end]
             assert told["text_spoken"] + told["text_remaining"] == text
+            assert told["text_accuracy"] == "word"
 
     asyncio.run(scenario())
 

@@ -6,11 +6,14 @@ import asyncio
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
+from engines.messages import EngineStats
 from server.state import State
 from tests.edge.conftest import RunningServer
 from tests.edge.test_ws import dial, hear, say
@@ -128,3 +131,19 @@ def test_an_engine_process_that_dies_or_hangs_is_replaced_and_its_stream_goes_on
         assert "tts_streams_active 0.0" in client.get("/metrics").text
         assert "tts_engine_restarts 1.0" in client.get("/metrics").text
         assert server.stop() == 0
+
+
+def test_a_machine_too_slow_for_one_stream_is_told_at_the_start() -> None:
+    class Slow(ToyEngine):
+        def _stats(self) -> EngineStats:
+            return replace(super()._stats(), lone_rtf=3.44)
+
+    async def scenario() -> None:
+        with capture_logs() as lines:
+            async with serving(Slow()):
+                pass
+        (told,) = [line for line in lines if line["event"] == "not_real_time"]
+        assert told["means"] == "one stream takes 3.4 s for a second of audio here: listeners hear gaps"
+        assert told["rtf"] == 3.44
+
+    asyncio.run(scenario())

@@ -54,6 +54,17 @@ def test_capacity_follows_the_busiest_worker_and_the_cores() -> None:
     assert admission(edge).capacity < 0.5 * admission(profile()).capacity, "so does the edge's"
 
 
+def test_a_lone_streams_real_time_factor_is_told() -> None:
+    """Of the slower worker where there are two, of both where there is one."""
+    for overlaps, cores, rtf in ((True, 2, 3.5), (True, 1, 4.5), (False, 2, 4.5)):
+        profile = DeviceProfile(frame_s=0.08, cores=cores, overlaps=overlaps)
+        assert profile.lone_rtf == 0.0
+        for size in (1, 2):
+            profile.steps.add(size, 0.28 * size)
+            profile.jobs.add(size, 0.08 * size)
+        assert profile.lone_rtf == pytest.approx(rtf)
+
+
 def test_an_unmeasured_engine_counts_slots() -> None:
     unmeasured = DeviceProfile(frame_s=FRAME_S, cores=1, overlaps=False)
     assert admission(unmeasured).capacity == 512

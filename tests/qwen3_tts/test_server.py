@@ -73,7 +73,10 @@ def test_a_cancel_says_where_it_was(server: RunningServer, client: httpx.Client)
         while not isinstance(socket.recv(timeout=20), bytes):
             pass
         say(socket, type="cancel")
-        hear(socket, "cancelled")
+        _, events = hear(socket, "cancelled")
+    told = events[-1]
+    assert (told["text_accuracy"], told["text_spoken"], told["text_remaining"]) == ("unknown", "", TEXT * 4)
+    assert told["audio_ms"] > 0
     await_idle(client)
 
 

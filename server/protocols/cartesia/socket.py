@@ -156,6 +156,7 @@ class CartesiaSocket(TurnSocket):
             case Cancelled() if not turn.failed:
                 position = turn.speech.position
                 texts = {"text_spoken": position.text_spoken, "text_remaining": position.text_remaining}
+                texts["text_accuracy"] = position.text_accuracy
                 await self._say(turn.done(audio_ms=round(1000 * position.played_s, 2), **texts))
             case Failed():
                 self._free(turn)

@@ -190,10 +190,11 @@ class SpeakV2(TurnSocket):
     async def _say_interrupted(self, turns: list[_SpeechTurn], before_s: float, *, told: bool) -> None:
         """`turns`: the one that was heard in part, and those that waited behind it."""
         position = turns[0].speech.position
-        texts = {}
+        texts = dict[str, str]()
         if told:
             waiting = "".join(turn.speech.text for turn in turns[1:])
             texts = {"text_spoken": position.text_spoken, "text_remaining": position.text_remaining + waiting}
+            texts["text_accuracy"] = position.text_accuracy
         self._before_s = before_s + (position.played_s if told else position.sent_s)
         played_ms = round(1000 * self._before_s)
         await self._say("SpeechInterrupted", audio_played_ms=played_ms, **texts, metadata=turns[0].metadata)

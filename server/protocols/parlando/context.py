@@ -65,6 +65,7 @@ def cancelled(context: Context) -> dict[str, object]:
         sent_ms=ms(position.sent_s),
         text_spoken=position.text_spoken,
         text_remaining=position.text_remaining,
+        text_accuracy=position.text_accuracy,
     )
 
 

@@ -177,6 +177,8 @@ class StreamSocket(TurnSocket):
             spoken, remaining = spoken + position.text_spoken, remaining + position.text_remaining
             played_s += position.played_s
         fields = {"audio_ms": _ms(played_s), "text_spoken": spoken, "text_remaining": remaining}
+        if turns:
+            fields["text_accuracy"] = turns[0].speech.position.text_accuracy
         await self._say({"type": "audio.cancelled", **fields})
 
     def _take_no_more(self, turn: _Utterance) -> None:
