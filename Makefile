@@ -11,7 +11,7 @@ BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
-.PHONY: all serve test sanitize test-gpu-dry test-deploy test-image lock test-clients test-reference test-web test-slow lint docs types contracts units drill voice judge gpu-check clean
+.PHONY: all serve test sanitize test-gpu-dry test-tensorrt test-deploy test-image lock test-clients test-reference test-web test-slow lint docs types contracts units drill voice judge gpu-check clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
@@ -48,6 +48,11 @@ test-clients: .venv-dev/ready .venv-clients/ready
 # The GPU engine over CUDA libraries that are pretended: no GPU, an environment of its own, offline once it is made.
 test-gpu-dry:
 	$(PYTHON) tests/dry_cuda/run.py $(DRY_ARGS)
+
+# TensorRT's plans: the graphs through a real builder, our calls against the real Python layer. No GPU, an environment of
+# its own.
+test-tensorrt:
+	$(PYTHON) tests/plans/run.py $(TENSORRT_ARGS)
 
 # Our networks beside the makers' own implementation, which wants an environment of its pins. With REFERENCE_SIZE=0.6B or
 # 1.7B at the published sizes: minutes, and 16 GB.
@@ -182,4 +187,4 @@ gpu-check: $(if $(filter .venv-gpu/%,$(GPU_PYTHON)),.venv-gpu/ready)
 	$(GPU_PYTHON) -m tests.gpu_check $(CHECK_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-gpu .venv-gpu-dry .venv-clients .venv-bench .venv-peers .venv-reference build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-gpu .venv-gpu-dry .venv-tensorrt .venv-clients .venv-bench .venv-peers .venv-reference build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,7 @@
-"""The command line: serve, say, voices, export, bench, doctor. Texts are plain, so that brackets in them are seen."""
+"""The command line: serve, say, voices, export, build-engine, bench, doctor.
+
+Texts are plain, so that brackets in them are seen.
+"""
 
 from __future__ import annotations
 
@@ -237,6 +240,27 @@ def export_gpu(
         _stop(ValueError("export-gpu needs onnx: pip install 'onnx>=1.17,<1.24'"))
     options = ["--dtype", dtype, *(["--bundle", str(bundle)] if bundle else [])]
     command = [sys.executable, "-m", "models.gpu_graphs", str(out_folder), *options]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command(name="build-engine")
+def build_engine(
+    bundle: Annotated[Path | None, typer.Argument(help="A model folder; without it the shipped voice.")] = None,
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="The GPU form, as export-gpu writes it; made first where it is missing.")
+    ] = Path("gpu-form"),
+) -> None:
+    """Builds TensorRT's plans for the GPU of this machine into a GPU form, in a process of its own."""
+    missing = [one for one in ("tensorrt", "onnx") if find_spec(one) is None]
+    if missing:
+        wanted = {"tensorrt": "'tensorrt-cu13>=11.4,<11.5'", "onnx": "'onnx>=1.17,<1.24'"}
+        _stop(
+            ValueError(
+                f"build-engine needs {' and '.join(missing)}: pip install {' '.join(wanted[m] for m in missing)}"
+            )
+        )
+    options = ["--bundle", str(bundle)] if bundle else []
+    command = [sys.executable, "-m", "models.tensorrt_plans", str(out_folder), *options]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_void_p
+from collections.abc import Callable
+from ctypes import byref, c_char_p, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from engines.errors import ConfigError, EngineFault
 
 Stream = int
 Event = int
+Captured = int
 
 # What ONNX Runtime's CUDA provider links. Loaded first and for all, so that its own loading finds them.
 LIBRARIES = ("libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcurand.so.10")
@@ -30,6 +32,7 @@ _NON_BLOCKING, _MAPPED = 1, 2
 _NO_TIMING, _BLOCKING_SYNC = 2, 1  # a waiting thread sleeps; with two cores a spinning one would take half of them
 _MAJOR, _MINOR = 75, 76  # attributes: compute capability
 _NOT_READY = 600
+_GLOBAL = 0  # a capture that any thread's allocation breaks, so that none goes unnoticed
 
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cudaGetDeviceCount": (c_void_p,),
@@ -42,6 +45,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cudaHostAlloc": (c_void_p, c_size_t, c_uint),
     "cudaFreeHost": (c_void_p,),
     "cudaMemcpyAsync": (c_void_p, c_void_p, c_size_t, c_int, c_void_p),
+    "cudaMemcpy2DAsync": (c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, c_size_t, c_int, c_void_p),
     "cudaMemsetAsync": (c_void_p, c_int, c_size_t, c_void_p),
     "cudaStreamCreateWithFlags": (c_void_p, c_uint),
     "cudaStreamDestroy": (c_void_p,),
@@ -50,6 +54,12 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cudaEventRecord": (c_void_p, c_void_p),
     "cudaEventQuery": (c_void_p,),
     "cudaEventSynchronize": (c_void_p,),
+    "cudaStreamBeginCapture": (c_void_p, c_int),
+    "cudaStreamEndCapture": (c_void_p, c_void_p),
+    "cudaGraphInstantiate": (c_void_p, c_void_p, c_ulonglong),
+    "cudaGraphDestroy": (c_void_p,),
+    "cudaGraphExecDestroy": (c_void_p,),
+    "cudaGraphLaunch": (c_void_p, c_void_p),
     "cudaGetLastError": (),
 }
 
@@ -91,8 +101,22 @@ class Device(Protocol):
         """Queued. Between device and pinned memory only: from other memory a copy is not asynchronous."""
         ...
 
+    def copy_columns(
+        self, to: int, to_pitch: int, source: int, pitch: int, width: int, rows: int, stream: Stream
+    ) -> None:
+        """Queued: `width` bytes of each of `rows` rows, which lie a pitch apart."""
+        ...
+
     def fill(self, address: int, value: int, size_bytes: int, stream: Stream) -> None:
         """Queued: every byte becomes `value`."""
+        ...
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Captured:
+        """What `work` queues on the stream, which it does not do now. No thread may allocate meanwhile."""
+        ...
+
+    def replay(self, captured: Captured, stream: Stream) -> None:
+        """Queued."""
         ...
 
     def record(self, event: Event, stream: Stream) -> None: ...
@@ -119,6 +143,7 @@ class CudaDevice:
         self._host_memory: list[int] = []
         self._streams: list[Stream] = []
         self._events: list[Event] = []
+        self._captured: list[Captured] = []
         found = c_int()
         self._call("cudaGetDeviceCount", byref(found))
         if index >= found.value:
@@ -160,6 +185,30 @@ class CudaDevice:
     def copy(self, to: int, source: int, size_bytes: int, stream: Stream) -> None:
         self._call("cudaMemcpyAsync", to, source, size_bytes, _TO_DEVICE_OR_BACK, stream)
 
+    def copy_columns(
+        self, to: int, to_pitch: int, source: int, pitch: int, width: int, rows: int, stream: Stream
+    ) -> None:
+        self._call("cudaMemcpy2DAsync", to, to_pitch, source, pitch, width, rows, _TO_DEVICE_OR_BACK, stream)
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Captured:
+        graph = c_void_p()
+        self._call("cudaStreamBeginCapture", stream, _GLOBAL)
+        try:
+            work()
+        except BaseException:
+            self._cudart.cudaStreamEndCapture(stream, byref(graph))
+            self._cudart.cudaGetLastError()
+            raise
+        self._call("cudaStreamEndCapture", stream, byref(graph))
+        try:
+            self._captured.append(self._made("cudaGraphInstantiate", graph, 0))
+        finally:
+            self._call("cudaGraphDestroy", graph)
+        return self._captured[-1]
+
+    def replay(self, captured: Captured, stream: Stream) -> None:
+        self._call("cudaGraphLaunch", captured, stream)
+
     def fill(self, address: int, value: int, size_bytes: int, stream: Stream) -> None:
         self._call("cudaMemsetAsync", address, value, size_bytes, stream)
 
@@ -179,6 +228,7 @@ class CudaDevice:
 
     def close(self) -> None:
         for name, handles in (
+            ("cudaGraphExecDestroy", self._captured),
             ("cudaEventDestroy", self._events),
             ("cudaStreamDestroy", self._streams),
             ("cudaFreeHost", self._host_memory),
@@ -192,7 +242,7 @@ class CudaDevice:
         self._call("cudaDeviceGetAttribute", byref(value), number, self._index)
         return value.value
 
-    def _made(self, function: str, *arguments: int) -> int:
+    def _made(self, function: str, *arguments: Any) -> int:
         handle = c_void_p()
         self._call(function, byref(handle), *arguments)
         assert handle.value is not None, function

@@ -136,15 +136,18 @@ class CudaCall:
 
     def __init__(self, queue: _Queue, graph: CudaGraph, number: int, buffers: Mapping[str, CudaBuffer]) -> None:
         self.graph, self.number, self.buffers = graph, number, dict(buffers)
-        self._queue, self._binding = queue, graph.session.io_binding()
-        self._options = _run_options(number)
+        self._queue = queue
         self._event = queue.device.event()
         self._memories = {id(one.memory): one.memory for one in self.buffers.values()}.values()
         self._thread: int | None = None
         self._in_flight = 0
-        for one in graph.inputs:
+        self._open()
+
+    def _open(self) -> None:
+        self._binding, self._options = self.graph.session.io_binding(), _run_options(self.number)
+        for one in self.graph.inputs:
             self._binding.bind_input(*self._bound(one))
-        for one in graph.outputs:
+        for one in self.graph.outputs:
             self._binding.bind_output(*self._bound(one))
 
     def _bound(self, one: TensorSpec) -> tuple[Any, ...]:

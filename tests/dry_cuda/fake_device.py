@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from engines.errors import EngineFault
-from engines.runtime.device import DeviceFacts, Event, Pinned, Stream
+from engines.runtime.device import Captured, DeviceFacts, Event, Pinned, Stream
 
 _TOTAL_BYTES = 16 << 30
 
@@ -28,6 +28,8 @@ class FakeDevice:
         self._pinned: dict[int, NDArray[np.uint8]] = {}
         self._queues: list[deque[Callable[[], None]]] = [deque()]  # by stream; the first is the default one
         self._events: dict[Event, tuple[Stream, int, int]] = {}  # stream, times recorded, times reached
+        self._captured: list[list[Callable[[], Any]]] = []
+        self._capturing: tuple[Stream, list[Callable[[], Any]]] | None = None
 
     def facts(self) -> DeviceFacts:
         used = sum(map(len, self._device.values()))
@@ -36,6 +38,8 @@ class FakeDevice:
         )
 
     def allocate(self, size_bytes: int) -> int:
+        if self._capturing is not None:
+            raise EngineFault(f"allocate({size_bytes}) failed: a stream captures (CUDA error 900)")
         if size_bytes > self.facts().free_bytes:
             raise EngineFault(f"allocate({size_bytes}) failed: out of memory (CUDA error 2)")
         memory = np.full(size_bytes, 0xFF, np.uint8)
@@ -61,13 +65,36 @@ class FakeDevice:
         self._check(source, size_bytes)
         self.enqueue(stream, lambda: ctypes.memmove(to, source, size_bytes))
 
+    def copy_columns(
+        self, to: int, to_pitch: int, source: int, pitch: int, width: int, rows: int, stream: Stream
+    ) -> None:
+        for at in range(rows):
+            self.copy(to + at * to_pitch, source + at * pitch, width, stream)
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Captured:
+        self._capturing = stream, []
+        nodes = self._capturing[1]
+        try:
+            work()
+        finally:
+            self._capturing = None
+        self._captured.append(nodes)
+        return len(self._captured) - 1
+
+    def replay(self, captured: Captured, stream: Stream) -> None:
+        for work in self._captured[captured]:
+            self.enqueue(stream, work)
+
     def fill(self, address: int, value: int, size_bytes: int, stream: Stream) -> None:
         self._check(address, size_bytes)
         self.enqueue(stream, lambda: ctypes.memset(address, value, size_bytes))
 
     def enqueue(self, stream: Stream, work: Callable[[], Any]) -> None:
         """What a kernel or a replay would be."""
-        self._queues[stream].append(work)
+        if self._capturing is not None and self._capturing[0] == stream:
+            self._capturing[1].append(work)
+        else:
+            self._queues[stream].append(work)
 
     def record(self, event: Event, stream: Stream) -> None:
         _, recorded, reached = self._events[event]

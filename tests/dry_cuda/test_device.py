@@ -83,6 +83,48 @@ def test_streams_do_not_wait_for_each_other(device: Device) -> None:
     assert (first.array[0], second.array[0]) == (0, 1)
 
 
+def test_captured_work_is_done_at_each_replay_and_not_before(device: Device) -> None:
+    stream, event = device.stream(), device.event()
+    source, host = device.pinned((1,), np.int64), device.pinned((1,), np.int64)
+    source.array[0] = 1
+    captured = device.capture(stream, lambda: device.copy(host.address, source.address, 8, stream))
+    device.record(event, stream)
+    device.wait(event)
+    assert host.array[0] == 0
+    for value in (2, 3):
+        source.array[0] = value
+        device.replay(captured, stream)
+        device.record(event, stream)
+        device.wait(event)
+        assert host.array[0] == value
+
+
+def test_a_capture_that_fails_leaves_its_stream_usable(device: Device) -> None:
+    stream, event, host = device.stream(), device.event(), device.pinned((4,), np.uint8)
+
+    def fails() -> None:
+        device.allocate(64)
+
+    with pytest.raises(EngineFault, match="CUDA error 900"):
+        device.capture(stream, fails)
+    device.fill(host.address, 7, 4, stream)
+    device.record(event, stream)
+    device.wait(event)
+    assert (host.array == 7).all()
+
+
+def test_columns_are_joined_row_by_row(device: Device) -> None:
+    stream, event = device.stream(), device.event()
+    left, right, both = (device.pinned((3, width), np.int64) for width in (1, 2, 3))
+    left.array[:], right.array[:] = [[1], [2], [3]], [[4, 5], [6, 7], [8, 9]]
+    for part, at in ((left, 0), (right, 8)):
+        width = part.array.shape[1] * 8
+        device.copy_columns(both.address + at, 24, part.address, width, width, 3, stream)
+    device.record(event, stream)
+    device.wait(event)
+    assert both.array.tolist() == [[1, 4, 5], [2, 6, 7], [3, 8, 9]]
+
+
 @pytest.mark.parametrize("call", ["fill", "copy to", "copy from"])
 def test_a_range_that_leaves_its_allocation_is_refused(device: Device, call: str) -> None:
     stream, small, large = device.stream(), device.allocate(16), device.allocate(64)
