@@ -72,7 +72,7 @@ def _columns(kind: ErrorKind) -> Iterator[str]:
 
 
 def _flag(name: str) -> str:
-    from server.cli import serve
+    from server.serve_command import serve
 
     return f", `--{name.replace('_', '-')}`" if name in serve.__annotations__ else ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 
 from engines.errors import ConfigError
@@ -15,6 +15,13 @@ class DeviceChoice(Enum):
     AUTO = "auto"  # a GPU whose form of the bundle is at hand and passes its self-test, else the CPU
     CPU = "cpu"
     CUDA = "cuda"  # the same as auto, and where it cannot be, the reason is told
+
+
+class LeadingSilence(StrEnum):
+    """What becomes of the quiet before the first audible window."""
+
+    TRIM = "trim"
+    KEEP = "keep"
 
 
 class DraftMode(Enum):

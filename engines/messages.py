@@ -11,9 +11,9 @@ only commands that are already valid in form; the engine answers every accepted 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from engines.config import LeadingSilence as LeadingSilence
 from engines.text.markup import FOR_THE_EAR, TextSettings
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 
 Timbre = tuple[tuple[str, float], ...]  # (voice, its share of 1), sorted by voice; empty: the speaker's own
-
-
-class LeadingSilence(StrEnum):
-    """What becomes of the quiet before the first audible window."""
-
-    TRIM = "trim"
-    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from engines.assemble import check_tolerance, open_bundle
 from engines.runtime.installed import check_one_runtime
 from engines.runtime.kernels import choose
 from server.access import Access
+from server.engine.launch import Launched
 from server.engine.link import Worker
 from server.engine.pool import EnginePool
 from server.errors import ApiError, internal_error
@@ -49,8 +50,10 @@ def create_app(
     *,
     worker: Worker | Sequence[Worker] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    launched: Sequence[Launched] = (),
 ) -> FastAPI:
-    """`worker` and `clock` stand in for the engines' side of their pipes and for time."""
+    """`worker` and `clock` stand in for the engines' side of their pipes and for time; `launched` are the engines'
+    processes, where they have been started already."""
     check_one_runtime()
     app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
     metrics, bundle = Metrics(), open_bundle(settings.bundle)
@@ -67,6 +70,7 @@ def create_app(
         bundle_digest=bundle.digest,
         on_stats=metrics.take_engine,
         workers=worker if isinstance(worker, Sequence) else () if worker is None else (worker,),
+        launched=launched,
     )
     state = app.state.parlando = State(
         settings=settings,

@@ -19,17 +19,16 @@ from rich.table import Table
 
 from engines.assemble import load_engine, open_bundle, spoken_rates_hz
 from engines.assemble_voices import added_voices
-from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ParlandoError
 from engines.families.phone_pointer.family import MAX_PITCH_SEMITONES
 from engines.families.phone_pointer.voice_mix import cast, parse_mix
 from engines.runtime.installed import check_one_runtime
-from server import logs, voice_commands
+from server import voice_commands
 from server.app import VERSION
 from server.audio import OFFERED_HZ, spoken_rate_hz
 from server.audio.rates import DEFAULT_RATE_HZ
 from server.schemas import MAX_SEED, MAX_SPEED, MIN_SPEED
-from server.settings import EngineMode, Settings, unknown_variables
+from server.serve_command import serve
 
 app = typer.Typer(
     help="Streaming text-to-speech you host yourself.",
@@ -39,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 bench = typer.Typer(help="Measures this machine.", rich_markup_mode=None, no_args_is_help=True)
+app.command()(serve)
 app.add_typer(bench, name="bench")
 app.add_typer(voice_commands.app, name="voices")
 out, err = Console(markup=False, highlight=False), Console(stderr=True, markup=False, highlight=False)
@@ -58,58 +58,6 @@ def parlando(
     ] = False,
 ) -> None:
     pass
-
-
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [8000].")] = None,
-    bundle: BundlePath = None,
-    engine_mode: Annotated[EngineMode | None, typer.Option(help="Engine in a process [default] or a thread.")] = None,
-    pronunciations: Annotated[Path | None, typer.Option(help="A folder of pronunciation dictionaries.")] = None,
-    voices: Annotated[Path | None, typer.Option(help="A folder of cloned voices, to which clients may add.")] = None,
-    slots: Annotated[int | None, typer.Option(help="Streams at once [128].")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto].")] = None,
-    gpu_form: Annotated[Path | None, typer.Option(help="A folder that `parlando export-gpu` wrote.")] = None,
-    draft_tolerance: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=MAX_DRAFT_TOLERANCE,
-            help="Keep drafts this many levels off; above 0 a seed does not fix the audio [0].",
-        ),
-    ] = None,
-    wyoming_port: Annotated[int | None, typer.Option(help="Serve Wyoming (Home Assistant) on this TCP port.")] = None,
-    ssl_certfile: Annotated[Path | None, typer.Option(help="PEM certificate; with it the server speaks TLS.")] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM key, unless the certificate's file holds it.")] = None,
-) -> None:
-    """Starts the server. Every flag is also a PARLANDO_* variable."""
-    from server.app import create_app
-    from server.serving import serve as run
-
-    given = {
-        "host": host,
-        "port": port,
-        "bundle": bundle,
-        "engine_mode": engine_mode,
-        "pronunciations": pronunciations,
-        "voices": voices,
-        "slots": slots,
-        "device": device,
-        "gpu_form": gpu_form,
-        "draft_tolerance": draft_tolerance,
-        "wyoming_port": wyoming_port,
-        "ssl_certfile": ssl_certfile,
-        "ssl_keyfile": ssl_keyfile,
-    }
-    logs.configure(json=not sys.stderr.isatty())
-    try:
-        for name, near in unknown_variables().items():
-            logs.get_logger().warning("unknown_setting", variable=name, did_you_mean=near)
-        settings = Settings.with_flags({name: value for name, value in given.items() if value is not None})
-        run(create_app(settings), settings)
-    except (ParlandoError, OSError, ValueError) as error:
-        _stop(error)
 
 
 @app.command()
@@ -282,7 +230,3 @@ def _stop(error: Exception) -> None:
     err.print("error", style="red", end=" ")
     err.print(str(error), soft_wrap=True)
     raise typer.Exit(1)
-
-
-def main() -> None:
-    app()

@@ -17,11 +17,12 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from engines.config import MAX_DRAFT_TOLERANCE
+from engines.config import MAX_DRAFT_TOLERANCE, LeadingSilence
 from engines.errors import ConfigError
-from engines.messages import LeadingSilence
 
 PREFIX = "PARLANDO_"
+MAX_ENGINES = 8  # one edge feeds no more
+_CORES_EACH = 2  # of an engine: one for the speech model, one for the vocoder
 _LINK_NAME = re.compile(r"_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?)$")
 _LINK_VALUE = re.compile(r"(?:tcp|udp|sctp)://")
 
@@ -168,6 +169,13 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> frozenset[str]:
         return _listed(self.allowed_origins)
+
+
+def num_engines(settings: Settings) -> int:
+    if settings.engines != "auto":
+        return int(settings.engines)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MAX_ENGINES, cores // _CORES_EACH))
 
 
 def unknown_variables() -> dict[str, str | None]:

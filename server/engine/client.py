@@ -14,6 +14,7 @@ from collections.abc import Callable
 from engines.errors import EngineFault, Overloaded
 from engines.families.base import ModelSpec
 from engines.messages import Command, EngineStats, Event, Failed, Submit
+from server.engine.launch import Launched
 from server.engine.link import EngineLink, EngineLost, Worker
 from server.engine.stream import LAST, EngineStream
 from server.engine.watchdog import watchdog
@@ -36,16 +37,18 @@ class EngineClient:
         on_ready: Callable[[], None] = lambda: None,
         on_stats: Callable[[EngineStats | None, int], None] = lambda stats, restarts: None,
         worker: Worker | None = None,
+        launched: Launched | None = None,
     ) -> None:
         """`voice` speaks the warm-up; `on_stats` hears the gauges (None: no engine) and how often it was restarted.
 
-        `worker` replaces the engine's side of the pipe.
+        `worker` replaces the engine's side of the pipe; `launched` is the engine's first process.
         """
         self.settings, self.bundle_digest = settings, bundle_digest
         self.restarts = 0
         self.arithmetic = ""  # the kind of kernels, once an engine has told it: part of every id
         self.stats: EngineStats | None = None  # at most a second old; None: there is no engine
         self._voice, self._on_ready, self._on_stats, self._worker = voice, on_ready, on_stats, worker
+        self._launched = launched
         self._streams: dict[str, EngineStream] = {}
         self._link: EngineLink | None = None
         self._ready = asyncio.Event()
@@ -125,7 +128,8 @@ class EngineClient:
         while True:
             was_ready = False
             try:
-                self._link = await EngineLink.launch(self.settings, self._worker)
+                launched, self._launched = self._launched, None
+                self._link = await EngineLink.launch(self.settings, self._worker, launched)
                 self.spec = await self._link.hello(_LOAD_S)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read(self._link))

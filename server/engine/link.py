@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import socket
 import threading
 from collections.abc import Callable
@@ -16,11 +15,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from engines.config import DeviceChoice, EngineConfig
+from engines.config import EngineConfig
 from engines.families.base import ModelSpec
 from engines.messages import Command, Event, Submit
 from server.engine import worker as engine_worker
 from server.engine.dictionary_cache import DictionaryCache
+from server.engine.launch import Launched, engine_config, launch
 from server.engine.pipe import frame, receive
 from server.engine.watchdog import watchdog
 from server.engine.worker import Fault, Ready
@@ -47,35 +47,18 @@ class EngineLink:
         self._dictionaries = DictionaryCache()
 
     @classmethod
-    async def launch(cls, settings: Settings, worker: Worker | None = None) -> EngineLink:
-        """`worker` replaces the engine's, in a thread."""
-        config = EngineConfig(
-            slots=settings.slots,
-            max_ttfa_s=settings.max_ttfa_s,
-            sheds=settings.shed,
-            lm_threads=settings.lm_threads,
-            vocoder_threads=settings.vocoder_threads,
-            device=DeviceChoice(settings.device),
-            gpu_form=settings.gpu_form,
-            voices=settings.voices,
-            own_kernels=settings.own_kernels,
-            draft_tolerance=settings.draft_tolerance,
-            max_expanded=settings.max_characters,
-        )
-        ours, theirs = socket.socketpair()
-        arguments = (theirs, settings.bundle, config)
+    async def launch(
+        cls, settings: Settings, worker: Worker | None = None, launched: Launched | None = None
+    ) -> EngineLink:
+        """`worker` replaces the engine's, in a thread; `launched` is a process that has been started before."""
         runner: BaseProcess | threading.Thread
         if worker is None and settings.engine_mode is EngineMode.PROCESS:
-            context = multiprocessing.get_context("spawn")
-            runner = context.Process(
-                target=engine_worker.run_process,
-                args=(*arguments, settings.engine_nice),
-                name="parlando-engine",
-                daemon=True,
-            )
-            await asyncio.to_thread(runner.start)
-            theirs.close()
+            if launched is None:
+                launched = await asyncio.to_thread(launch, settings)
+            runner, ours, launched.taken = launched.process, launched.pipe, True
         else:
+            ours, theirs = socket.socketpair()
+            arguments = (theirs, settings.bundle, engine_config(settings))
             target = worker or engine_worker.run
             runner = threading.Thread(target=target, args=arguments, name="engine", daemon=True)
             runner.start()

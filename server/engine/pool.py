@@ -8,7 +8,6 @@ they hear the error at once. Streams of the other engines notice nothing.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,13 +15,10 @@ from dataclasses import replace
 from engines.errors import ConfigError
 from engines.messages import Command, EngineStats, Submit
 from server.engine.client import EngineClient
+from server.engine.launch import Launched
 from server.engine.link import Worker
 from server.engine.moving_stream import MovingStream
-from server.settings import EngineMode, Settings
-
-_CORES_EACH = 2  # one for the speech model, one for the vocoder
-MAX_ENGINES = 8  # one edge feeds no more
-
+from server.settings import EngineMode, Settings, num_engines
 
 OnStats = Callable[[int, EngineStats | None, int], None]
 
@@ -36,8 +32,10 @@ class EnginePool:
         bundle_digest: str = "",
         on_stats: OnStats,
         workers: Sequence[Worker] = (),
+        launched: Sequence[Launched] = (),
     ) -> None:
-        """`on_stats` hears which engine it is of; `workers` replace the engines' side of their pipes."""
+        """`on_stats` hears which engine it is of; `workers` replace the engines' side of their pipes; `launched`
+        are the first processes of all."""
         count = num_engines(settings)
         if workers and len(workers) != count:
             raise ConfigError(f"{len(workers)} workers for {count} engines")
@@ -52,6 +50,7 @@ class EnginePool:
                 on_ready=self._tell_ready,
                 on_stats=lambda stats, restarts, engine=engine: on_stats(engine, stats, restarts),  # type: ignore[misc]
                 worker=workers[engine] if workers else None,
+                launched=launched[engine] if launched else None,
             )
             for engine in range(count)
         ]
@@ -166,10 +165,3 @@ def _load(client: EngineClient) -> tuple[float, float]:
     if stats is None:
         return client.active, 0.0
     return client.active / max(1, stats.capacity), stats.predicted_ttfa_s
-
-
-def num_engines(settings: Settings) -> int:
-    if settings.engines != "auto":
-        return int(settings.engines)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MAX_ENGINES, cores // _CORES_EACH))

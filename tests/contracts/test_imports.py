@@ -14,7 +14,7 @@ def test_a_serving_process_has_neither_torch_nor_models() -> None:
         "import sys\n"
         "from server.settings import Settings\n"
         "from server.app import create_app\n"
-        "import server.cli, server.serving, server.engine.worker\n"
+        "import server.cli, server.serve_command, server.serving, server.engine.worker\n"
         "from engines.assemble import load_engine\n"
         "from engines.families.phone_pointer.bundle import load_bundle\n"
         "from engines.config import EngineConfig\n"
@@ -22,6 +22,18 @@ def test_a_serving_process_has_neither_torch_nor_models() -> None:
         "create_app(Settings())\n"
         "assert speak(load_engine(load_bundle(), EngineConfig(slots=1)), 'Hello.').pcm\n"
         "bad = sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'models', 'onnx'})\n"
+        "sys.exit(f'imported: {bad}' if bad else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_engines_are_started_before_anything_large_is_imported() -> None:
+    program = (
+        "import sys\n"
+        "import server.__main__, server.serve_command\n"
+        "large = {'fastapi', 'uvicorn', 'numpy', 'onnxruntime', 'av', 'engines.text', 'server.cli', 'server.app'}\n"
+        "bad = sorted(set(sys.modules) & large)\n"
         "sys.exit(f'imported: {bad}' if bad else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -10,8 +10,7 @@ from fastapi import FastAPI
 
 from engines.errors import ConfigError
 from server.engine import link
-from server.engine.pool import num_engines
-from server.settings import Settings
+from server.settings import Settings, num_engines
 from server.state import State
 from tests.edge.toy import WORD_S, AsgiSocket, ToyEngine, serving, word_pcm
 
