@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from engines.errors import BundleError, UnknownVoice
@@ -74,3 +75,17 @@ def test_a_bundle_that_was_edited(
     (folder / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(BundleError, match=words.replace("(", r"\(")):
         Bundle.load(folder)
+
+
+def test_weights_lie_in_the_bundle_once(bundle: Path) -> None:
+    """The graphs of the speech model share theirs, in memory too, where the runtime maps the file."""
+    parts = ("step", "prefill", "decoder")
+    graphs = [onnx.load(bundle / f"{part}.onnx", load_external_data=False).graph for part in parts]
+    step, prefill, decoder = (
+        {tuple(pair.value for pair in one.external_data) for one in graph.initializer if one.external_data}
+        for graph in graphs
+    )
+    assert len(step & prefill) >= 4 * 8, "four products in each of eight layers"
+    kept = sum(int(length) for _, _, length in step | prefill | decoder)
+    assert kept <= (bundle / "weights.bin").stat().st_size < 1.01 * kept
+    assert "weights.bin" in json.loads((bundle / "manifest.json").read_text())["files"]

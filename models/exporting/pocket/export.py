@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from engines.bundle import FORMAT
 from engines.families.pocket.bundle import Bundle
@@ -23,6 +22,7 @@ from models.checkpoints.pocket.voices import ATTRIBUTION, Voice
 from models.exporting.pocket import int8
 from models.exporting.pocket.decoder import decoder_graph, states
 from models.exporting.pocket.layers import Float, halves
+from models.exporting.pocket.sharing import save_sharing
 from models.exporting.pocket.speech_lm import prefill_graph, step_graph
 
 CHUNK_TOKENS = 50  # the model was trained on sentences; longer ones lose words
@@ -72,8 +72,7 @@ def _write(checkpoint: Checkpoint, folder: Path, name: str) -> dict[str, Any]:
         decoder,
         positions,
     )
-    for part, graph in (("step", forms.step), ("prefill", forms.prefill), ("decoder", forms.decoder)):
-        onnx.save(graph, folder / f"{part}.onnx")
+    save_sharing({"step": forms.step, "prefill": forms.prefill, "decoder": forms.decoder}, folder)
     checkpoint.tokenizer.save(str(folder / "tokenizer.json"))
     for voice in checkpoint.voices:
         np.save(folder / f"{voice.name}.npy", np.stack(prefix_of(voice)))

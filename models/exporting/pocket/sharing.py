@@ -1,0 +1,44 @@
+"""Graphs of one model beside one file of weights: what several have, it holds once.
+
+The runtime maps the file, so in memory too the graphs have one copy of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+WEIGHTS = "weights.bin"
+_LEAST_BYTES = 1024  # shape constants must lie in the graph, where the runtime folds them
+_ALIGNED = 64
+
+
+def save_sharing(graphs: Mapping[str, onnx.ModelProto], folder: Path) -> None:
+    """Writes NAME.onnx of each and WEIGHTS. The graphs given are not changed."""
+    places: dict[bytes, tuple[int, int]] = {}
+    with (folder / WEIGHTS).open("wb") as file:
+        for name, given in graphs.items():
+            graph = onnx.ModelProto()
+            graph.CopyFrom(given)
+            for tensor in graph.graph.initializer:
+                raw = tensor.raw_data
+                if len(raw) < _LEAST_BYTES:
+                    continue
+                digest = hashlib.sha256(raw).digest()
+                if digest not in places:
+                    file.write(bytes(-file.tell() % _ALIGNED))
+                    places[digest] = file.tell(), len(raw)
+                    file.write(raw)
+                _point(tensor, *places[digest])
+            onnx.save(graph, folder / f"{name}.onnx")
+
+
+def _point(tensor: TensorProto, offset: int, length: int) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", WEIGHTS), ("offset", str(offset)), ("length", str(length))):
+        tensor.external_data.add(key=key, value=value)
