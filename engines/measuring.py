@@ -78,7 +78,12 @@ class Measuring:
 
     def when_idle(self, engine: Engine, wanted: Callable[[], bool] | None) -> None:
         """The next of what is left, if any is: a call, or a rehearsal, which ends early when the engine is `wanted`.
-        None: other threads submit at any time, and a rehearsal would swallow their events."""
+        None: other threads submit at any time, and a rehearsal would swallow their events.
+
+        A call longer than a frame is left out, since a request that comes meanwhile waits for it: the curve goes on
+        straight."""
+        while self._left and self._left[0][0](self._left[0][1]) > self._model.spec.frame_s:
+            self._left.popleft()
         if self._left:
             self._time(*self._left.popleft(), cold=True)
         elif self._rehearsals_left and wanted is not None:

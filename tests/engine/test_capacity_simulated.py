@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engines.config import DraftMode, EngineConfig
 from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import Failed
+from engines.runtime.base import IntArray
 from tests.engine.simulator import FAST, LONG, MACHINES, SHORT, Machine, Simulator
 
 TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved. "
@@ -45,6 +48,22 @@ def test_capacity_does_not_change_with_hours_of_nothing_nor_with_lone_streams(bu
         simulator.finish()
     assert simulator.capacity == pytest.approx(fresh, rel=0.15)
     assert simulator.stats.streams_left == pytest.approx(left, rel=0.15)
+
+
+@pytest.mark.parametrize(("machine", "is_made"), [(FAST, True), (FAST.times(40), False)], ids=["fast", "slow"])
+def test_an_idle_engine_makes_no_call_longer_than_a_frame(bundle: Bundle, machine: Machine, is_made: bool) -> None:
+    simulator, rows = simulated(bundle, machine), list[int]()
+    step = simulator.lm.step
+
+    def counted(slots: IntArray, *others: Any) -> Any:
+        rows.append(len(slots))
+        return step(slots, *others)
+
+    simulator.lm.step = counted  # type: ignore[method-assign]
+    for _ in range(80):
+        simulator.engine.wait(0.0)
+    assert (64 in rows) == is_made
+    assert 1 in rows
 
 
 def test_capacity_does_not_change_with_a_full_load(bundle: Bundle) -> None:
