@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 from engines.errors import EngineFault, Overloaded
 from engines.families.base import ModelSpec
@@ -23,8 +24,9 @@ from server.settings import Settings
 
 log = get_logger()
 _RESTART_DELAYS_S = (0.1, 0.5, 2.0, 5.0)  # a crash at once must not spin
-_LOAD_S, _WARM_UP_S = 120.0, 60.0
-_WARM_UP = "Ready to speak."
+_LOAD_S, _LOAD_BYTES_S = 120.0, 10e6  # weights of gigabytes may lie on a slow disk, or the machine be shared
+_WARM_UP_S = 60.0
+_WARM_UP, _PROBE_AUDIO_S = "Ready to speak.", 2.0
 
 
 class EngineClient:
@@ -130,7 +132,7 @@ class EngineClient:
             try:
                 launched, self._launched = self._launched, None
                 self._link = await EngineLink.launch(self.settings, self._worker, launched)
-                self.spec = await self._link.hello(_LOAD_S)
+                self.spec = await self._link.hello(load_within_s(self.settings.bundle))
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read(self._link))
                     await self._probe()
@@ -161,7 +163,8 @@ class EngineClient:
             log.warning("not_real_time", rtf=round(stats.lone_rtf, 3), means=means)
 
     async def _probe(self) -> None:
-        """Synthesizes a discarded utterance. The first one also warms up lazy pages and kernels."""
+        """Synthesizes a discarded utterance, which warms up lazy pages and kernels too. At most `_PROBE_AUDIO_S` of it:
+        a model that finds its own end may speak long."""
         self._probes += 1
         self._probe_id = f"warm-up-{self._probes}"
         submit = Submit(request_id=self._probe_id, voice=self._voice, seed=0)
@@ -169,11 +172,14 @@ class EngineClient:
         stream.append(_WARM_UP)
         stream.end()
         try:
-            async with watchdog(_WARM_UP_S):
+            async with watchdog(_WARM_UP_S) as silence:
                 while not stream.last_taken:
                     event = await stream.next()
+                    silence.reset()
+                    if stream.taken_samples >= _PROBE_AUDIO_S * submit.sample_rate_hz:
+                        stream.cancel()
         except TimeoutError as error:
-            raise EngineLost(f"the warm-up took more than {_WARM_UP_S} s") from error
+            raise EngineLost(f"no audio of the warm-up for {_WARM_UP_S} s") from error
         if isinstance(event, Failed) and event.code != Overloaded.code:  # a full engine speaks
             raise EngineLost(f"the warm-up failed: {event.code}: {event.message}")
 
@@ -227,3 +233,9 @@ class EngineClient:
     def _deliver_last(self, stream: EngineStream, event: Event) -> None:
         self._streams.pop(stream.request_id, None)
         stream.put(event)
+
+
+def load_within_s(bundle: Path | None) -> float:
+    """How long an engine may be silent while it loads these files; None is the shipped voice, which is small."""
+    files = [] if bundle is None else [path for path in bundle.iterdir() if path.is_file()]
+    return _LOAD_S + sum(path.stat().st_size for path in files) / _LOAD_BYTES_S

@@ -43,7 +43,7 @@ class EngineStream:
         self._outbox: deque[Event] = deque()
         self._news = asyncio.Event()
         self._paused = False
-        self._taken_samples = 0
+        self.taken_samples = 0
         self.ended = False  # the last event has been put into the outbox
         self.last_taken = False  # and taken from it
 
@@ -69,7 +69,7 @@ class EngineStream:
         """Stops at once: what was not taken is dropped and `Cancelled` comes next. Nothing after the last event."""
         if self.last_taken:
             return
-        self.fail(Cancelled(request_id=self.request_id, samples=self._taken_samples))
+        self.fail(Cancelled(request_id=self.request_id, samples=self.taken_samples))
 
     def fail(self, event: Cancelled | Failed) -> None:
         """Ends the stream from this side of the wall with `event`, and tells the engine."""
@@ -98,7 +98,7 @@ class EngineStream:
         event = self._outbox.popleft()
         self.last_taken = isinstance(event, LAST)
         if isinstance(event, Chunk):
-            self._taken_samples += len(event.pcm) // 2
+            self.taken_samples += len(event.pcm) // 2
         if self._paused and len(self._outbox) <= self._high_water // 4:
             self._pause(False)
         return event

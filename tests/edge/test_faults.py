@@ -8,12 +8,15 @@ import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from engines.messages import EngineStats
+from engines.messages import Chunk, EngineStats
+from server.engine.client import load_within_s
+from server.engine.pipe import EnginePipe
 from server.state import State
 from tests.edge.conftest import RunningServer
 from tests.edge.test_ws import dial, hear, say
@@ -145,5 +148,29 @@ def test_a_machine_too_slow_for_one_stream_is_told_at_the_start() -> None:
         (told,) = [line for line in lines if line["event"] == "not_real_time"]
         assert told["means"] == "one stream takes 3.4 s for a second of audio here: listeners hear gaps"
         assert told["rtf"] == 3.44
+
+    asyncio.run(scenario())
+
+
+def test_a_large_bundle_has_longer_to_load(tmp_path: Path) -> None:
+    """2 GB took over two minutes on a shared machine: an engine that loads is not one that hangs."""
+    assert load_within_s(None) == 120
+    with (tmp_path / "talker.weights").open("wb") as file:
+        file.truncate(2 * 10**9)  # holds no blocks
+    assert load_within_s(tmp_path) == 320
+
+
+def test_a_warm_up_that_never_ends_is_cut() -> None:
+    """A learned end may not come for minutes."""
+
+    class Endless(ToyEngine):
+        def _dry(self, voice: Any, pipe: EnginePipe) -> None:
+            pcm = bytes(voice.submit.sample_rate_hz)
+            pipe.send([Chunk(request_id=voice.submit.request_id, pcm=pcm, first_sample=0)])
+
+    async def scenario() -> None:
+        toy = Endless()
+        async with serving(toy):
+            assert await asyncio.to_thread(toy.cancelled.wait, 10)
 
     asyncio.run(scenario())
