@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,26 +23,10 @@ from tests.edge.conftest import free_port
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+@contextmanager
+def scraping(target: str, folder: Path) -> Iterator[httpx.Client]:
+    """A Prometheus that has scraped the target a few times."""
     executable = program("prometheus", "prometheus")
-    metrics, rounds = busy_server.metrics(), iter(range(2, 10_000))
-
-    class Exposition(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            busy_server.move(metrics, next(rounds))
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(metrics.exposition())
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    exposition = ThreadingHTTPServer(("127.0.0.1", 0), Exposition)
-    threading.Thread(target=exposition.serve_forever, daemon=True).start()
-    folder: Path = tmp_path_factory.mktemp("prometheus")
-    target = f"127.0.0.1:{exposition.server_port}"
     job = {"job_name": "parlando", "static_configs": [{"targets": [target]}]}
     (folder / "prometheus.yml").write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
     port = free_port()
@@ -62,6 +47,29 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Clien
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    metrics, rounds = busy_server.metrics(), iter(range(2, 10_000))
+
+    class Exposition(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            busy_server.move(metrics, next(rounds))
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(metrics.exposition())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    exposition = ThreadingHTTPServer(("127.0.0.1", 0), Exposition)
+    threading.Thread(target=exposition.serve_forever, daemon=True).start()
+    try:
+        with scraping(f"127.0.0.1:{exposition.server_port}", tmp_path_factory.mktemp("prometheus")) as client:
+            yield client
+    finally:
         exposition.shutdown()
         exposition.server_close()
 

@@ -108,6 +108,10 @@ async def all_engines(server: RunningServer, engines: int) -> None:
             await asyncio.sleep(0.1)
 
 
+def ready_engines(server: RunningServer, engines: int) -> None:
+    asyncio.run(all_engines(server, engines))
+
+
 def moved_ids(server: RunningServer) -> set[str]:
     return {json.loads(line)["request_id"] for line in list(server.lines) if '"event": "stream_moved"' in line}
 
