@@ -16,6 +16,7 @@ from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
 from engines.runtime.installed import check_one_runtime
 from server.app import VERSION
+from server.doctor_gpu import gpu
 from server.serving import listen
 from server.settings import Settings, unknown_variables
 
@@ -92,20 +93,25 @@ def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
     from engines.synth import speak
 
     device = DeviceChoice(settings.device)
-    config = EngineConfig(slots=1, own_kernels=settings.own_kernels, device=device, gpu_form=settings.gpu_form)
+    wanted = settings.slots
+    config = EngineConfig(slots=wanted, own_kernels=settings.own_kernels, device=device, gpu_form=settings.gpu_form)
     engine = load_engine(bundle, config)
     try:
+        engine.measure()
         speak(engine, "Ready to speak.")
         spoken = speak(engine, "Ready to speak.")
-        timings, kernels = spoken.timings, engine.stats().kernels
+        timings, stats = spoken.timings, engine.stats()
     finally:
         engine.close()
-    ttfa_ms = 1000 * (timings.first_chunk_s - timings.first_text_s)
-    slots, each = slots_by_memory(settings.slots, engine.spec.bytes_per_slot), engine.spec.bytes_per_slot / 1e6
-    yield Finding(what="slots", found=f"memory holds {slots} of the {settings.slots} asked for, {each:.1f} MB each")
+    ttfa_ms, each = 1000 * (timings.first_chunk_s - timings.first_text_s), engine.spec.bytes_per_slot
+    held = slots_by_memory(wanted, each)
+    yield Finding(what="slots", found=f"memory holds {held} of the {wanted} asked for, {each / 1e6:.1f} MB each")
+    for what, found, remedy in gpu(device is DeviceChoice.CUDA, each):
+        yield Finding(what=what, found=found, remedy=remedy)
     reason = engine.model.why_no_gpu
     yield Finding(what="device", found=engine.model.talker.device + (f", since {reason}" if reason else ""))
-    yield Finding(what="engine", found=f"speaks, first audio after {ttfa_ms:.1f} ms; kernels: {kernels}")
+    yield Finding(what="engine", found=f"speaks, first audio after {ttfa_ms:.1f} ms; kernels: {stats.kernels}")
+    yield Finding(what="streams", found=f"{stats.capacity} at once in real time, by what was measured just now")
 
 
 def _port(settings: Settings) -> Finding:

@@ -231,8 +231,9 @@ def test_a_missing_player_is_known_before_speaking(tmp_path: Path, monkeypatch: 
 def test_the_doctor_looks_at_all_that_serving_needs(taken: int) -> None:
     status, shown = in_a_terminal("doctor", PARLANDO_PORT="0")
     assert status == 0, shown
-    for what in ("parlando", "packages", "processor", "bundle", "engine", "port"):
+    for what in ("parlando", "packages", "processor", "bundle", "slots", "GPU", "device", "engine", "streams", "port"):
         assert f"ok    {what}: " in shown
+    assert re.search(r"streams: [1-9]\d* at once in real time", shown)
     assert "kernels: " in shown
     assert "voices rms, slt, awb, kal16" in shown
     status, shown = in_a_terminal("doctor", "--bundle", "/no[where]", PARLANDO_PORT=str(taken), PARLANDO_PROT="1")
