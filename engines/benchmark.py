@@ -1,6 +1,6 @@
 """The engine alone under load, without a server: what a second of speech costs, and where the time goes.
 
-All streams arrive at once and nobody paces them, so the figures say what the machine can make, not what listeners
+All streams arrive at once and unpaced, so the figures say what the machine can make, not what listeners
 hear; for that, load the server. Used by `parlando bench engine`.
 """
 
@@ -54,7 +54,7 @@ class EngineBenchmark:
 
 def run(bundle: Bundle, streams: int, config: EngineConfig | None = None) -> EngineBenchmark:
     """Speaks TEXT `streams` times at once, after a warm-up."""
-    # Everybody is let in: how slow it gets is the question.
+    # Every request is admitted: how slow it gets is the question.
     engine = load_engine(bundle, config or EngineConfig(slots=max(streams, 1), sheds=False))
     try:
         _speak(engine, min(streams, 2))

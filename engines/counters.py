@@ -40,7 +40,7 @@ class Counters:
     vocoder_busy_s: float = 0.0
     vocoder_rows: int = 0
     drafts_proposed: int = 0
-    drafts_accepted: int = 0  # guesses that stood and were the pick itself
+    drafts_accepted: int = 0  # drafts that equal the sample
     drafts_tolerated: int = 0  # guesses that stood and were only near it
     draft_faults: int = 0  # drafter or check failed; the step was made without
     late_chunks: int = 0  # emitted after their listener had run dry

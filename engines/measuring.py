@@ -31,7 +31,7 @@ _CALLS_SHARE = 0.4  # of the budget, for single calls; the rehearsal gets the re
 _REHEARSED = 16  # streams: batches are full, and one batch is not all
 _SETTLED = 0.4  # of the rehearsal: first chunks are small, and first calls cold
 _SIZES = (16, 1, 2, 64, 8, 32, 4)  # should the budget end early, the first ones tell most
-_IDLE_TURNS = 4  # measurements of each size, and rehearsals, while idle
+_IDLE_ROUNDS = 4  # measurements of each size, and rehearsals, while idle
 _TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved. " * 2
 
 
@@ -55,9 +55,9 @@ class Measuring:
         most = min(config.slots, config.max_batch)
         rows = [size for size in _SIZES if size <= most]
         frames = [size for size in _SIZES if size > 1]
-        self._turn = [(profile.steps, size) for size in rows] + [(profile.jobs, size) for size in frames]
-        self._turn.sort(key=lambda one: _SIZES.index(one[1]))
-        self._left, self._rehearsals_left = deque(self._turn * _IDLE_TURNS), _IDLE_TURNS
+        self._measurements = [(profile.steps, size) for size in rows] + [(profile.jobs, size) for size in frames]
+        self._measurements.sort(key=lambda one: _SIZES.index(one[1]))
+        self._left, self._rehearsals_left = deque(self._measurements * _IDLE_ROUNDS), _IDLE_ROUNDS
 
     def before_ready(self, engine: Engine) -> None:
         if self._profile.measured:  # by an earlier start
@@ -68,11 +68,11 @@ class Measuring:
         self._rehearse(engine, self._clock() + BUDGET_S, lambda: self._counters.frames > 0)
         began_s = self._clock()
         calls_until_s, until_s = began_s + _CALLS_SHARE * BUDGET_S, began_s + BUDGET_S
-        for turn in range(3):
-            for curve, size in self._turn:
+        for round_ in range(3):
+            for curve, size in self._measurements:
                 takes_s = 2 * curve(size) if curve.measured else 0.0
                 if self._clock() + takes_s < calls_until_s or not curve.measured:
-                    self._time(curve, size, cold=turn == 0)
+                    self._time(curve, size, cold=round_ == 0)
         until_s = max(until_s, self._clock() + BUDGET_S / 3)  # on the slowest machines
         self._learn_own(self._rehearse(engine, until_s, lambda: False))
 

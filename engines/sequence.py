@@ -280,7 +280,7 @@ class Sequence:
         return self._playout.lead_s(now)
 
     def spare_s(self, now: float, frames: int) -> float:
-        """Its lead as plans see it: a stream that stands back can always wait."""
+        """Its lead as plans see it: a stream in the background can always wait."""
         return math.inf if self.stands_back else self.lead_s(now, frames)
 
     def speaks(self, now: float) -> bool:

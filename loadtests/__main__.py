@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     modes.add_argument("--trace", type=Path, help="arrivals from a file of JSON lines")
     modes.add_argument("--overload", action="store_true", help="--level, else the last knee, then --times its arrivals")
     modes.add_argument("--times", type=float, default=3.0)
-    modes.add_argument("--turns", type=int, default=5, help="of knee and overload; their median is judged")
+    modes.add_argument("--rounds", type=int, default=5, help="of knee and overload; their median is judged")
     modes.add_argument("--soak", type=float, metavar="MINUTES", help="holds --level, else half the last knee")
     modes.add_argument("--cancels", type=int, metavar="N", help="N cancels at random moments")
     modes.add_argument(
@@ -149,7 +149,7 @@ def _run(options: argparse.Namespace, found: report.Report) -> bool:
         found.soak, chosen = scenarios.soak(session, level, options.soak), True
     elif options.overload:
         level = options.level[0] if options.level else _last_knee()
-        found.overload, chosen = scenarios.overload(session, level, options.times, options.turns), True
+        found.overload, chosen = scenarios.overload(session, level, options.times, options.rounds), True
     elif options.level:
         found.levels += [session.level(level, options.arrivals) for level in options.level]
         chosen = True
@@ -181,7 +181,7 @@ def _whole(options: argparse.Namespace, found: report.Report) -> None:
     )
     at_knee = found.ladder.at_knee
     if at_knee is not None:
-        found.overload = scenarios.overload(session, at_knee.level, 3.0, 1 if options.quick else options.turns)
+        found.overload = scenarios.overload(session, at_knee.level, 3.0, 1 if options.quick else options.rounds)
         rate = min(options.cancels_per_s, math.ceil(rate_hz(at_knee.level, session.audio_s)))
         found.cancels = scenarios.cancels(session, 50 if options.quick else 150, rate)
 

@@ -2,7 +2,7 @@
 
 It is a process of its own so that progress bars, sampling and judging cannot delay a send. Python's collector is off
 while it runs, its priority is raised where it may be, and its loop is uvloop where there is one. It measures its own
-lag, at every send and by a metronome: whoever reads its stamps must know how true they are.
+lag, at every send and by a metronome: a reader of its stamps must know how true they are.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Run:
     generator: summary.Generator
     wall_s: float
     server_cpu_s: float | None
-    other_cores: float | None  # what everybody else on the machine used, its hypervisor's other guests included
+    other_cores: float | None  # what other programs on the machine used, its hypervisor's other guests included
     rss: tuple[tuple[float, int], ...]  # (seconds, bytes)
 
 

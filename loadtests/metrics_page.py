@@ -1,4 +1,4 @@
-"""The server's /metrics page, read as any Prometheus would: enough to see that nothing is leased when nobody speaks."""
+"""The server's /metrics page, read as any Prometheus would: enough to see that nothing stays leased."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def scrape(url: str) -> dict[str, float]:
 
 
 def leased(totals: dict[str, float]) -> dict[str, float]:
-    """Streams, slots and blocks that somebody holds."""
+    """Streams, slots and blocks that are leased."""
     return {name: value for name, value in totals.items() if _LEASED.search(name)}
 
 

@@ -1,7 +1,7 @@
 """The listener's clock, computed after the run from (arrival, samples) pairs. Pure arithmetic; knows no socket.
 
 The player starts at the first samples plus its jitter buffer and plays in real time. When it runs dry it stands still
-until more samples come. That is an underrun, unless the server had said that it waits for text: then it is starvation
+until more samples come. That is an underrun, unless the server reported that it waits for text: then it is starvation
 of text, and the player fills its jitter buffer anew.
 
     arrivals    A--------B-----------------C
@@ -84,17 +84,17 @@ def play(
 ) -> Playback:
     """Plays `chunks`, (arrival, samples) in order.
 
-    `waiting`: (chunks that had come, when) whenever the server said that it waits for text; `text_sent_s`: when text
+    `waiting`: (chunks that had come, when) whenever the server spoken that it waits for text; `text_sent_s`: when text
     was sent; `all_text_sent_s`: when the end of the text was, None if never.
     """
     if not chunks:
         raise ValueError("nothing to play")
-    said_s = dict(waiting)  # the last word counts
+    reported_s = dict(waiting)  # the last word counts
     dry_s, samples = chunks[0][0] + jitter_s, 0
     runs, stalls = [(0, dry_s)], list[Stall]()
     for index, (at_s, count) in enumerate(chunks):
         if at_s > dry_s:
-            enough_s = _enough_s(said_s.get(index), text_sent_s, all_text_sent_s)
+            enough_s = _enough_s(reported_s.get(index), text_sent_s, all_text_sent_s)
             starved = enough_s is not None and at_s - max(dry_s, enough_s) <= RESUME_LIMIT_S
             sent_s = max((one for one in text_sent_s if one <= at_s), default=dry_s)
             stalls.append(Stall(dry_s=dry_s, resumed_s=at_s, starved=starved, after_text_s=at_s - max(dry_s, sent_s)))
@@ -105,13 +105,13 @@ def play(
     return Playback(rate_hz=rate_hz, started_s=runs[0][1], ended_s=dry_s, runs=tuple(runs), stalls=tuple(stalls))
 
 
-def _enough_s(said_s: float | None, text_sent_s: Sequence[float], all_text_sent_s: float | None) -> float | None:
-    """When a server that said at `said_s` that it waits certainly had text to speak; None if it never said so."""
-    if said_s is None:
+def _enough_s(reported_s: float | None, text_sent_s: Sequence[float], all_text_sent_s: float | None) -> float | None:
+    """When a server that reported at `reported_s` that it waits certainly had text to speak; None if it never did."""
+    if reported_s is None:
         return None
-    later_s = [one for one in text_sent_s if one > said_s]
+    later_s = [one for one in text_sent_s if one > reported_s]
     enough_s = later_s[ENOUGH_TEXTS - 1] if len(later_s) >= ENOUGH_TEXTS else math.inf
-    return min(enough_s, math.inf if all_text_sent_s is None else max(said_s, all_text_sent_s))
+    return min(enough_s, math.inf if all_text_sent_s is None else max(reported_s, all_text_sent_s))
 
 
 def leads_s(chunks: Sequence[tuple[float, int]], rate_hz: int) -> list[tuple[float, float]]:

@@ -22,7 +22,7 @@ _HEAD_BYTES = int(HEAD_S * RATE_HZ) * 2
 class End(StrEnum):
     DONE = "done"
     CANCELLED = "cancelled"
-    REFUSED = "refused"  # the server said that it has no room
+    REFUSED = "refused"  # the server spoken that it has no room
     FAILED = "failed"
 
 

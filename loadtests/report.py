@@ -82,7 +82,9 @@ class Report:
         if self.overload is not None:
             found["overload"]["knee"] = self.overload.knee
             found["overload"]["ttfa_p99_over_knee"] = self.overload.ttfa_p99_over_knee
-            found["overload"]["ttfa_p99_over_knee_by_turn"] = [turn.ttfa_p99_over_knee for turn in self.overload.turns]
+            found["overload"]["ttfa_p99_over_knee_by_round"] = [
+                round_.ttfa_p99_over_knee for round_ in self.overload.rounds
+            ]
         if self.levels:
             found["levels"] = [asdict(one) for one in self.levels]
         return found | {"hdr_histograms_us": session.histograms}

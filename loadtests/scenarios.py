@@ -52,7 +52,7 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class Round:
     """The level of the knee and, directly behind it, a multiple of its arrivals."""
 
     at_knee: LevelResult
@@ -68,51 +68,51 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overload:
-    """Whoever is admitted must be served as at the knee; whoever is not must hear it at once.
+    """An admitted stream must be served as at the knee; a rejected request must be answered at once.
 
     Of one run at the knee p99 says little: close to it few streams are under way while the machine keeps up, and all
-    slots as soon as it does not. So both take turns, and the median counts. And a machine's speed changes: where the
-    level of the knee fails in a turn, the knee is below it now, and is looked for there.
+    slots as soon as it does not. So both alternate, and the median counts. And a machine's speed changes: where the
+    level of the knee fails in a round, the knee is below it now, and is looked for there.
     """
 
-    turns: tuple[Turn, ...]
+    rounds: tuple[Round, ...]
 
     @property
     def levels(self) -> list[LevelResult]:
         """In the order they ran."""
-        return [level for turn in self.turns for level in (*turn.above, turn.at_knee, turn.level)]
+        return [level for round_ in self.rounds for level in (*round_.above, round_.at_knee, round_.level)]
 
     @property
-    def judged(self) -> list[Turn]:
+    def judged(self) -> list[Round]:
         """Those whose first half was at the knee indeed: one that failed there was above it."""
-        return [turn for turn in self.turns if turn.at_knee.verdict is Verdict.PASSED]
+        return [round_ for round_ in self.rounds if round_.at_knee.verdict is Verdict.PASSED]
 
     @property
     def knee(self) -> float | None:
-        """The lowest of the turns: a level that passes while the machine is slow, too. None if a turn found none."""
+        """The lowest of the rounds: a level that passes while the machine is slow, too. None if a round found none."""
         found = self.judged
-        return min((turn.at_knee.level for turn in found), default=None) if len(found) == len(self.turns) else None
+        return min((round_.at_knee.level for round_ in found), default=None) if len(found) == len(self.rounds) else None
 
     @property
     def ttfa_p99_over_knee(self) -> float | None:
-        """The median of the judged turns; None without any."""
-        found = [turn.ttfa_p99_over_knee for turn in self.judged]
+        """The median of the judged rounds; None without any."""
+        found = [round_.ttfa_p99_over_knee for round_ in self.judged]
         known = [ratio for ratio in found if ratio is not None]
         return round(statistics.median(known), 3) if known else None
 
     @property
     def refused_p99_ms(self) -> float | None:
-        """Of the slowest turn; None where nobody was refused."""
+        """Of the slowest round; None where none was refused."""
         return max(
-            (turn.level.refused_after_ms.p99 for turn in self.turns if turn.level.refused_after_ms), default=None
+            (round_.level.refused_after_ms.p99 for round_ in self.rounds if round_.level.refused_after_ms), default=None
         )
 
     @property
     def against(self) -> tuple[str, ...]:
         ratio, refused_ms = self.ttfa_p99_over_knee, self.refused_p99_ms
-        reasons = [f"{name}: {reason}" for name, reason in _reasons(*(turn.level for turn in self.turns))]
-        if 2 * len(self.judged) < len(self.turns) or not self.judged:
-            reasons.append(f"the level of the knee passed in {len(self.judged)} of {len(self.turns)} turns")
+        reasons = [f"{name}: {reason}" for name, reason in _reasons(*(round_.level for round_ in self.rounds))]
+        if 2 * len(self.judged) < len(self.rounds) or not self.judged:
+            reasons.append(f"the level of the knee passed in {len(self.judged)} of {len(self.rounds)} rounds")
         if ratio is None or ratio > TTFA_P99_OVER_KNEE:
             reasons.append(
                 f"p99 audible TTFA is {ratio} times its value at the knee, the limit is {TTFA_P99_OVER_KNEE}"
@@ -211,19 +211,19 @@ def _not_void(session: Session, level: float, seed: int, name: str) -> LevelResu
     return session.level(level, name=name, seed=seed)
 
 
-def overload(session: Session, knee_level: float, times: float, turns: int) -> Overload:
-    """The knee's level, then Poisson arrivals at a multiple of its rate, in turns with seeds of their own. Refusals are
-    counted and timed. A knee that fails moves down, for this turn and those after it."""
-    found, level = list[Turn](), knee_level
-    for seed in range(session.seed, session.seed + turns):
+def overload(session: Session, knee_level: float, times: float, rounds: int) -> Overload:
+    """The knee's level, then Poisson arrivals at a multiple of its rate, in rounds with own seeds. Refusals are
+    counted and timed. A knee that fails moves down, for this round and those after it."""
+    found, level = list[Round](), knee_level
+    for seed in range(session.seed, session.seed + rounds):
         tried = [_knee_again(session, level, seed)]
         while tried[-1].verdict is Verdict.FAILED and len(tried) < _KNEE_TRIES:
             level = below(level)
             tried.append(_knee_again(session, level, seed))
         name = f"overload {times:g} x {level:g}, seed {seed}"
         loaded = session.level(level * times, name=name, seed=seed, may_refuse=True)
-        found.append(Turn(at_knee=tried[-1], level=loaded, above=tuple(tried[:-1])))
-    return Overload(turns=tuple(found))
+        found.append(Round(at_knee=tried[-1], level=loaded, above=tuple(tried[:-1])))
+    return Overload(rounds=tuple(found))
 
 
 def _knee_again(session: Session, level: float, seed: int) -> LevelResult:
@@ -285,7 +285,7 @@ def _reasons(*levels: LevelResult) -> Iterator[tuple[str, str]]:
 def _still_held(leased: Mapping[str, float]) -> Iterator[str]:
     if not leased:
         yield "no gauge says what is held"
-    yield from (f"{name} is {value:g} when nobody speaks" for name, value in leased.items() if value)
+    yield from (f"{name} is {value:g} when no stream runs" for name, value in leased.items() if value)
 
 
 def slope_bytes_per_hour(samples: tuple[tuple[float, int], ...]) -> float | None:

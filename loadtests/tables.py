@@ -137,17 +137,17 @@ def _ttfa(level: LevelResult, feeding: Feeding) -> Percentiles | None:
 
 
 def _overload(found: Overload) -> list[str]:
-    refused = [turn.level.refused_after_ms for turn in found.turns if turn.level.refused_after_ms]
-    count = sum(turn.level.counts.refused for turn in found.turns)
-    said = f"{count} refused, answered after {'; '.join(map(_three, refused))} ms" if refused else "nobody refused"
-    each = ", ".join(f"{turn.ttfa_p99_over_knee} ({turn.at_knee.level:g})" for turn in found.turns)
+    refused = [round_.level.refused_after_ms for round_ in found.rounds if round_.level.refused_after_ms]
+    count = sum(round_.level.counts.refused for round_ in found.rounds)
+    refusals = f"{count} refused, answered after {'; '.join(map(_three, refused))} ms" if refused else "none refused"
+    each = ", ".join(f"{round_.ttfa_p99_over_knee} ({round_.at_knee.level:g})" for round_ in found.rounds)
     knee = "not known" if found.knee is None else f"{found.knee:g} listeners"
     return [
         *_level_table(found.levels),
         "",
-        f"**Knee in these turns: {knee}.** Turn by turn, p99 audible TTFA is {each} times its value at the knee (in "
+        f"**Knee in these rounds: {knee}.** Round by round, p99 audible TTFA is {each} times its value at the knee (in "
         f"brackets) before it; median of those whose knee passed: {found.ttfa_p99_over_knee}. "
-        f"{said[0].upper() + said[1:]}. {_kept(found.against)}",
+        f"{refusals[0].upper() + refusals[1:]}. {_kept(found.against)}",
     ]
 
 

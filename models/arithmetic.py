@@ -42,13 +42,13 @@ def quicker(
 ) -> Arithmetic:
     """`run` is a forward pass of the network in question; its backward pass is measured with it.
 
-    Turns alternate and the least counts, so that other work on the machine falls on both. Leaves no gradients behind
+    Rounds alternate and the least counts, so that other work on the machine falls on both. Leaves no gradients behind
     that a training step would not clear, and draws nothing from the random state.
     """
     least = {FLOAT32: float("inf"), BFLOAT16: float("inf")}
-    started, turns = clock(), 0
+    started, rounds = clock(), 0
     with torch.random.fork_rng():
-        while turns <= _FEWEST or clock() - started < seconds:
+        while rounds <= _FEWEST or clock() - started < seconds:
             for arithmetic in least:
                 before = clock()
                 with arithmetic.on(device):
@@ -56,9 +56,9 @@ def quicker(
                 found.float().sum().backward()  # type: ignore[no-untyped-call]
                 if device != "cpu":
                     torch.cuda.synchronize()
-                if turns:  # the first turn also allocates and compiles
+                if rounds:  # the first round also allocates and compiles
                     least[arithmetic] = min(least[arithmetic], clock() - before)
-            turns += 1
+            rounds += 1
     ratio = least[BFLOAT16] / least[FLOAT32]
     chosen = BFLOAT16 if ratio < _WORTH_IT else FLOAT32
     # On standard error: a run prints its progress on standard output.

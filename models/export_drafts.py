@@ -28,7 +28,7 @@ GREEDY, SAMPLED, VERIFY = "drafts.onnx", "drafts-sampled.onnx", "verify.onnx"
 
 
 def draft_graph(lm: SpeechLm, length: int, *, greedy: bool) -> onnx.ModelProto:
-    """code [1], the last one said; features [K, F - 1] of the next K steps, without the code -> codes [K]
+    """code [1], the last one spoken; features [K, F - 1] of the next K steps, without the code -> codes [K]
 
     Not greedy, it takes the scale [1], 1 / temperature, and the noise [K, V] that the target will add there as well.
     """
@@ -50,7 +50,7 @@ def draft_graph(lm: SpeechLm, length: int, *, greedy: bool) -> onnx.ModelProto:
     for index in range(length):
         at, here = f"{index}.", graph.exact(f"{index}", np.array([index]))
         place = graph.node("Gather", [places, here], f"{at}place")
-        x = graph.node("Add", [graph.node("Gather", [code_table, code], f"{at}said"), place], f"{at}x")
+        x = graph.node("Add", [graph.node("Gather", [code_table, code], f"{at}spoken"), place], f"{at}x")
         normed = graph.norm(x, norm, f"{at}normed_in")
         scores = forecast_scores(graph, own, graph.node("Gemm", [normed, first], f"{at}first"), at)
         code = likeliest_code(graph, scores, at) if greedy else _sampled_code(graph, scores, here, at)
@@ -67,7 +67,7 @@ def _sampled_code(graph: Graph, scores: str, here: str, at: str) -> str:
 
 
 def export_drafts(folder: Path, lm: SpeechLm, length: int = LENGTH) -> None:
-    """`lm` must be the very network in the folder, its weights rounded: another would check by other picks.
+    """`lm` must be the very network in the folder, its weights rounded: another would check by other samples.
 
     Where the LM's graph is int8, so are these.
     """

@@ -4,7 +4,7 @@
     the frames    pulses, windows, spectra, filters              one `parlando.Frames`
 
 What a node stands for goes along as a function of the model, made of the very nodes it replaces: where our kernels
-are not at hand, the runtime puts the function's nodes in its place, and the graph says what it said before, bit by bit.
+are not at hand, the runtime puts the function's nodes in its place, and the graph computes the same bits as before.
 """
 
 from __future__ import annotations

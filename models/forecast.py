@@ -2,10 +2,10 @@
 
     logits of the served model[t] = LM[all past, x[t]] + forecast[norm(x[t])]    x[t]: what the LM's input adds up to
 
-The LM's favourite code has a third of its probability and a neighbour hardly less: which of them it picks is noise, to
+The LM's favourite code has a third of its probability and a neighbour hardly less: which one is sampled is noise, to
 the ear and to a drafter. The sum (a product of experts, Hinton 2002) prefers the one that the forecast prefers too. And
 the forecast is the drafter: it needs no past but the last code, so it goes on from its own guesses, and a guess stands
-wherever the LM does not object. Nothing is approximated: the picks are the sum's own, with drafts and without
+wherever the LM does not object. Nothing is approximated: the samples are the sum's own, with drafts and without
 (docs/decisions/0013-a-forecast-beside-the-speech-model.md).
 
 It reads what the LM's first block reads, behind its norm. A code is two halves of its digits, and each half's 64 values

@@ -87,7 +87,7 @@ class Block(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LmInputs:
-    """All [B, T] unless said; see the bundle's input adapter `pointer`."""
+    """All [B, T] unless noted; see the bundle's input adapter `pointer`."""
 
     code: Tensor  # previous code, BEGIN_CODE at the start
     phones: Tensor  # [B, T, 8] ids around the pointer, 0 outside the segment

@@ -1,7 +1,7 @@
 """Trains the forecast on what the speech model itself says: python -m models.train_forecast --lm FILE --samples FILE...
 
 The LM stays as it is; of it only the input's embedding is used. Reported is how often the forecast's favourite is what
-was said, on utterances it did not learn from: the share of drafts that will stand, one by one.
+was sampled, on utterances it did not learn from: the share of drafts that will stand, one by one.
 """
 
 from __future__ import annotations

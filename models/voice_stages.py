@@ -167,12 +167,12 @@ def forecast(plan: Plan) -> None:
 
     before: Path | None = None
     for number in range(1, plan.forecast_rounds + 1):
-        said, trained = plan.work / f"said-{number}.pkl", plan.work / f"forecast-{number}.pt"
-        if not said.exists():
-            _export(plan, before, plan.work / "said-by")
-            drawn = draw(load_bundle(plan.work / "said-by"), _codes(plan), 2_000 if plan.smoke else 600_000)
-            said.write_bytes(pickle.dumps(drawn))
-        paths = ["--lm", str(plan.work / "lm.pt"), "--samples", str(said), "--out", str(trained)]
+        samples, trained = plan.work / f"spoken-{number}.pkl", plan.work / f"forecast-{number}.pt"
+        if not samples.exists():
+            _export(plan, before, plan.work / "speaker")
+            drawn = draw(load_bundle(plan.work / "speaker"), _codes(plan), 2_000 if plan.smoke else 600_000)
+            samples.write_bytes(pickle.dumps(drawn))
+        paths = ["--lm", str(plan.work / "lm.pt"), "--samples", str(samples), "--out", str(trained)]
         paths += ["--start-from", str(before)] if before else []
         _train("models.train_forecast", paths, plan, "forecast", plan.forecast_minutes / plan.forecast_rounds)
         before = trained

@@ -21,7 +21,7 @@ from engines.assemble import load_engine, open_bundle, spoken_rates_hz
 from engines.assemble_voices import added_voices
 from engines.errors import ParlandoError
 from engines.families.phone_pointer.family import MAX_PITCH_SEMITONES
-from engines.families.phone_pointer.voice_mix import cast, parse_mix
+from engines.families.phone_pointer.voice_mix import choose_voice, parse_mix
 from engines.runtime.installed import check_one_runtime
 from server import voice_commands
 from server.app import VERSION
@@ -93,11 +93,11 @@ def say(
             loaded = open_bundle(bundle)
             names = {one.id: one.id for one in loaded.voices} | {one: one for one in added_voices(loaded, None)[0]}
             chosen = voice or loaded.voices[0].id
-            casting = cast(parse_mix(chosen, names), None if timbre is None else parse_mix(timbre, names))
+            chosen_voice = choose_voice(parse_mix(chosen, names), None if timbre is None else parse_mix(timbre, names))
             submit = Submit(
                 request_id="say",
-                voice=casting.voice,
-                timbre=casting.timbre,
+                voice=chosen_voice.voice,
+                timbre=chosen_voice.timbre,
                 pitch_semitones=pitch,
                 seed=seed,
                 sample_rate_hz=spoken_rate_hz(rate, spoken_rates_hz(loaded)),

@@ -76,7 +76,7 @@ class DrainingServer(uvicorn.Server):
 
 def certificate_of(config: uvicorn.Config, state: State) -> Certificate | None:
     settings = state.settings
-    if config.ssl is None or settings.ssl_certfile is None:
+    if settings.ssl_certfile is None or config.ssl is None:
         return None
     return Certificate(config.ssl, settings.ssl_certfile, settings.ssl_keyfile, state.clock)
 

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from engines.bundle import Bundle, Voice
 from engines.errors import BadParameter, ConfigError, UnknownVoice
-from engines.families.phone_pointer.voice_mix import Casting, Shares, cast, parse_mix
+from engines.families.phone_pointer.voice_mix import ChosenVoice, Shares, choose_voice, parse_mix
 from server.access import Access
 from server.engine.pool import EnginePool
 from server.errors import ApiError
@@ -86,14 +86,14 @@ class State:
         """Raises ConfigError for an alias of what there is not."""
         for alias, voice in self.settings.voice_names.items():
             try:
-                self.casting(alias)
+                self.chosen_voice(alias)
             except ApiError as error:
                 raise ConfigError(f"voice_aliases, {alias}={voice}: {error.message}") from error
 
-    def casting(self, voice: str | None, timbre: str | None = None) -> Casting:
+    def chosen_voice(self, voice: str | None, timbre: str | None = None) -> ChosenVoice:
         """Both by id, alias or as a mix; without a voice the bundle's first. Raises ApiError."""
         spoken = self._mix(self.voices[0] if voice is None else voice, "voice")
-        return cast(spoken, None if timbre is None else self._mix(timbre, "timbre"))
+        return choose_voice(spoken, None if timbre is None else self._mix(timbre, "timbre"))
 
     def _mix(self, text: str, param: str) -> Shares:
         """A name that is unknown as it is written may be one in small letters: clients write `Ryan` and `RYAN`."""

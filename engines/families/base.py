@@ -112,7 +112,7 @@ class Sampling:
     temperature: float = 0.0  # 0: the most likely
     top_k: int = 0  # 0: all
     top_p: float = 1.0
-    repetition_penalty: float = 1.0  # on what the segment has said
+    repetition_penalty: float = 1.0  # on what the segment has spoken
     suppressed: tuple[int, ...] = ()  # never sampled
     min_frames: int = 0  # of the segment before its end may be sampled
 

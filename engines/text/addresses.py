@@ -28,7 +28,7 @@ _PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|.")
 _SPELLED_HERE = frozenset(
     word_list("www js py md ts rs cpp css io uk us de fr eu tv html xml csv pdf png svg gz cfg dll usr src txt")
 )
-_SAID_HERE = frozenset(word_list("com org net gov edu info dev app json yaml"))
+_PRONOUNCED = frozenset(word_list("com org net gov edu info dev app json yaml"))
 
 
 def read_address(core: str) -> list[str] | None:
@@ -82,7 +82,7 @@ def _number(digits: str) -> list[str]:
 
 
 def _word(low: str, *, capitals: bool) -> list[str]:
-    if low in _SAID_HERE:
+    if low in _PRONOUNCED:
         return [low]
     spelled = (
         low in _SPELLED_HERE or not re.search(r"[aeiouy]", low) or (capitals and is_spelled(low, among_capitals=False))

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 
 from engines.text import numbers
-from engines.text.context import Around, Said
+from engines.text.context import Around, Spoken
 from engines.text.currencies import CODES, SIGN, SIGNS, Currency, currency
 from engines.text.units import unit_names
 from engines.text.word_lists import word_list
@@ -183,7 +183,7 @@ def is_noun(token: str) -> bool:
     return word.isalpha() and word.islower() and word not in _NO_NOUN and word not in SCALES and not word.endswith("ed")
 
 
-def read_amount(core: str, around: Around) -> Said | None:
+def read_amount(core: str, around: Around) -> Spoken | None:
     """Money, and whatever else has a unit; bare numbers are others' work."""
     amount = parse_amount(core)
     if amount is None:
@@ -193,10 +193,10 @@ def read_amount(core: str, around: Around) -> Said | None:
     if amount.kind is None:
         return _money_behind(amount, around)
     singular = amount.singular or is_before_noun(around, 1)
-    return Said(words=spoken(amount, singular=singular))
+    return Spoken(words=spoken(amount, singular=singular))
 
 
-def read_money(amount: Amount, around: Around, *, taken: int) -> Said:
+def read_money(amount: Amount, around: Around, *, taken: int) -> Spoken:
     """`taken`: tokens that the amount has used so far."""
     names = amount.money.names if amount.money else ()
     scale = following_scale(amount, around, taken)
@@ -204,8 +204,8 @@ def read_money(amount: Amount, around: Around, *, taken: int) -> Said:
         taken += 1
         amount = replace(amount, scale=scale)
         if around.goes_on(taken) and around.following(taken + 1).lower() in names:
-            return Said(words=number_words(amount, scale=True), taken=taken)  # "$2 billion dollars"
-    return Said(words=spoken(amount, singular=is_before_noun(around, taken + 1)), taken=taken)
+            return Spoken(words=number_words(amount, scale=True), taken=taken)  # "$2 billion dollars"
+    return Spoken(words=spoken(amount, singular=is_before_noun(around, taken + 1)), taken=taken)
 
 
 def following_scale(amount: Amount, around: Around, taken: int) -> str:
@@ -218,17 +218,17 @@ def following_scale(amount: Amount, around: Around, taken: int) -> str:
     return SCALE_SHORT[following.lower()] if following in _SCALE_TOKENS else ""
 
 
-def _money_behind(amount: Amount, around: Around) -> Said | None:
+def _money_behind(amount: Amount, around: Around) -> Spoken | None:
     """ "12,50 €": the currency says what the decimals are."""
     if len(amount.number.partition(".")[2]) != 2:
         return None
     sign = around.following()
     if sign not in SIGNS and not (sign in CODES and sign.isupper()):
         return None
-    return Said(words=spoken(Amount(sign=amount.sign, number=amount.number, money=currency(sign))), taken=1)
+    return Spoken(words=spoken(Amount(sign=amount.sign, number=amount.number, money=currency(sign))), taken=1)
 
 
-def _count(core: str, around: Around) -> Said | None:
+def _count(core: str, around: Around) -> Spoken | None:
     """10K views, 1.2M users, 3B parameters; but 4K, 5G and 3B alone are names."""
     match = re.fullmatch(r"([-+~<>≈≤≥]?)(\d(?:[\d.,]*\d)?)(k|K|M|B|T|bn|mn|tn)", core)
     number = canonical(match[2]) if match else None
@@ -238,11 +238,11 @@ def _count(core: str, around: Around) -> Said | None:
     letter = match[3]
     sure = letter in ("M", "bn", "mn", "tn") or ("." in number and letter != "T")
     if sure or around.following().lower() in COUNTED:
-        return Said(words=[*words, SCALE_SHORT[letter.lower()]])
-    return Said(words=[*words, "k"]) if letter in "kK" else None
+        return Spoken(words=[*words, SCALE_SHORT[letter.lower()]])
+    return Spoken(words=[*words, "k"]) if letter in "kK" else None
 
 
-def read_sign(core: str, around: Around) -> Said | None:
+def read_sign(core: str, around: Around) -> Spoken | None:
     """A currency before its amount, a blank between: € 20, USD 5 million, Rs. 500."""
     name = core.rstrip(".")
     if name not in SIGNS and not (name in CODES and not name.islower()):

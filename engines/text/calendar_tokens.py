@@ -6,7 +6,7 @@ import re
 
 from engines.text import numbers
 from engines.text.abbreviations import DAY_SHORT, MONTH_SHORT, MONTHS
-from engines.text.context import Around, Left, Said
+from engines.text.context import Around, Left, Spoken
 
 _TIME = re.compile(
     r"([01]?\d|2[0-4])[:h]([0-5]\d)(?::([0-5]\d)(\.\d+)?)?(z|am|pm|a\.m|p\.m|[-+]\d\d(?::?\d\d)?)?", re.IGNORECASE
@@ -21,13 +21,13 @@ _PLAIN_FRACTIONS = frozenset({2, 3, 4, 5, 6, 8, 10, 12, 16})
 _HALVES = {"a": ["_a", "m"], "p": ["p", "m"], "z": ["u", "t", "c"]}
 
 
-def read_calendar(core: str, around: Around) -> Said | None:
+def read_calendar(core: str, around: Around) -> Spoken | None:
     date, mark, time = core.partition("T")
     if mark and _ISO_DATE.fullmatch(date):
         day, clock = _date(date), _time(time, around, dated=True)
-        return None if day is None or clock is None else Said(words=day + clock)
+        return None if day is None or clock is None else Spoken(words=day + clock)
     words = _date(core) or _time(core, around) or decade_words(core)
-    return None if words is None else Said(words=words)
+    return None if words is None else Spoken(words=words)
 
 
 def month_name(core: str, around: Around) -> str | None:

@@ -74,7 +74,7 @@ class Around:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Spoken:
     """Spoken words of a token, and how many following tokens were read with it."""
 
     words: list[str]

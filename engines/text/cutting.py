@@ -35,7 +35,7 @@ class Paragraph:
 
 class Cutter:
     def __init__(self, kept: Container[str] = (), settings: TextSettings = FOR_THE_EAR) -> None:
-        """`kept` are words, in small letters, that can be said though their letters are of other scripts."""
+        """`kept` are words, in small letters, that can be spoken though their letters are of other scripts."""
         self._kept = kept
         self.position = 0  # characters seen
         self.lost: dict[str, None] = {}  # characters that cannot be spoken, in order of appearance
@@ -118,10 +118,10 @@ class Cutter:
             script = script_of(one)
             self.lost_scripts[script] = self.lost_scripts.get(script, 0) + 1
         self._lines.saw(text, start, end, opens_line=opens_line)
-        said_as = self._markup.tags.said_as
+        spoken_as = self._markup.tags.spoken_as
         pieces = (text[first : first + MAX_TOKEN_CHARS] for first in range(0, len(text), MAX_TOKEN_CHARS))
         return [
-            Token(text=piece, start=start, end=end, opens_line=opens_line and not number, said_as=said_as)
+            Token(text=piece, start=start, end=end, opens_line=opens_line and not number, spoken_as=spoken_as)
             for number, piece in enumerate(pieces)
         ]
 

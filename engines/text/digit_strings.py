@@ -6,7 +6,7 @@ import re
 
 from engines.text import numbers
 from engines.text.amounts import COUNTED
-from engines.text.context import Around, Said
+from engines.text.context import Around, Spoken
 
 _TELEPHONE = re.compile(
     r"(?:\+?\d{1,3}[-.])?\(?\d{3}\)?[-.]?\d{3}[-.]\d{4}|\d{3}[-.]\d{4}|\+\d{7,15}|\+\d{1,3}-\d{2,4}-\d{3,}(?:-\d+)*"
@@ -40,20 +40,20 @@ _CALLED = re.compile(
 _SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
 
 
-def read_telephone(core: str, around: Around) -> Said | None:
+def read_telephone(core: str, around: Around) -> Spoken | None:
     if core in _SHORT_NUMBERS and around.left.lower in ("call", "dial", "called", "calling", "dialed"):
-        return Said(words=numbers.digits(core))
+        return Spoken(words=numbers.digits(core))
     if _TELEPHONE.fullmatch(core) or (around.left.telephone and _goes_on(core, around)):
         plus = ["plus"] if core.startswith("+") else []
-        return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
+        return Spoken(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
     called = core.isdecimal() and _CALLED.search(around.before)
     if called and (_follow(around, (r"\d{2,4}",)) or (len(core) > 4 and around.following() not in COUNTED)):
-        return Said(words=numbers.digits(core), telephone=True)
+        return Spoken(words=numbers.digits(core), telephone=True)
     if any(first.fullmatch(core) and _follow(around, then) for first, then in _GROUPED):
         plus = ["plus"] if core.startswith("+") else []
-        return Said(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
+        return Spoken(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
     if _AREA_CODE.fullmatch(core) and _LOCAL_NUMBER.fullmatch(around.following()):
-        return Said(words=numbers.digits(core), telephone=True)
+        return Spoken(words=numbers.digits(core), telephone=True)
     return None
 
 
@@ -69,12 +69,12 @@ def _follow(around: Around, patterns: tuple[str, ...]) -> bool:
     return all(re.fullmatch(pattern, around.following(count)) for count, pattern in enumerate(patterns, 1))
 
 
-def read_network_address(core: str, around: Around) -> Said | None:
+def read_network_address(core: str, around: Around) -> Spoken | None:
     if _ADDRESS.fullmatch(core):
         words: list[str] = []
         for part in re.findall(r"\d+|[.:]", core):
             words += numbers.cardinal(int(part)) if part.isdecimal() else ["dot" if part == "." else "colon"]
-        return Said(words=words)
+        return Spoken(words=words)
     if not _IPV6.fullmatch(core) or not re.search(r"\d", core):
         return None
     words = []
@@ -86,4 +86,4 @@ def read_network_address(core: str, around: Around) -> Said | None:
             if mark == ":"
             else (["slash"] if mark == "/" else numbers.digits(mark))
         )
-    return Said(words=words)
+    return Spoken(words=words)

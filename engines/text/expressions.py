@@ -1,4 +1,4 @@
-"""Arithmetic in one token: "5-3=2", "3*(4+5)=27", "x^2+1". Every sign is said; brackets around one operand are not."""
+"""Arithmetic in one token: "5-3=2", "3*(4+5)=27", "x^2+1". Every sign is spoken; brackets around one are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words that are written alike and said in two ways, by the two words on either side.
+"""Words that are written alike and pronounced in two ways, by the two words on either side.
 
 The teacher's tagger knows nouns from verbs for two hundred words. Here are those that it does not list or often
 mistakes: the first rule whose sets hold the neighbours gives the sounds, else the first of a word's two.

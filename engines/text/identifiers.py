@@ -11,7 +11,7 @@ import re
 from engines.text import numbers
 from engines.text.acronyms import is_spelled, spell
 from engines.text.amounts import COUNTED
-from engines.text.context import Around, Said
+from engines.text.context import Around, Spoken
 from engines.text.units import detached_unit
 from engines.text.word_lists import word_list
 
@@ -39,35 +39,35 @@ _CODES = frozenset(word_list("code pin otp passcode password"))
 _STANDARDS = frozenset(["iso", "am", "pm", "ad", "bc", "usd", "eur", "gbp"])
 
 
-def read_identifier(core: str, around: Around) -> Said | None:
+def read_identifier(core: str, around: Around) -> Spoken | None:
     named = _named(core, around)
     if named is not None:
         return named
     digits = core.replace("-", "")
     if len(digits) > 8 and _LONG.fullmatch(core):
-        return Said(words=numbers.digits(digits))
+        return Spoken(words=numbers.digits(digits))
     if re.fullmatch(r"\d{5}", core) and re.fullmatch("[A-Z]{2}", around.left.core):  # a state and its ZIP code
-        return Said(words=numbers.digits(core))
+        return Spoken(words=numbers.digits(core))
     wireless = _WIRELESS.fullmatch(core)
     if wireless:
         letters = spell(wireless[2])
-        return Said(words=["eight", "oh", "two", "dot", *numbers.cardinal(int(wireless[1])), *letters])
+        return Spoken(words=["eight", "oh", "two", "dot", *numbers.cardinal(int(wireless[1])), *letters])
     if (_HEXADECIMAL.fullmatch(core) and _BACK_AND_FORTH.search(core)) or _UUID.fullmatch(core):
-        return Said(words=[word for one in core if one != "-" for word in _by_sign(one)])
+        return Spoken(words=[word for one in core if one != "-" for word in _by_sign(one)])
     return None
 
 
-def read_letters_code(core: str, around: Around) -> Said | None:
+def read_letters_code(core: str, around: Around) -> Spoken | None:
     """A code of letters alone, where one was announced: "confirmation code QXKJPL"."""
     if not _CAPITALS.fullmatch(core) or around.left.shouted or not _BY_SIGN.search(around.before):
         return None
-    return Said(words=spell(core))
+    return Spoken(words=spell(core))
 
 
-def _named(core: str, around: Around) -> Said | None:
+def _named(core: str, around: Around) -> Spoken | None:
     digits = sum(one.isdecimal() for one in core)
     if _is_code_behind(core, around):
-        return Said(words=_by_sign(core))
+        return Spoken(words=_by_sign(core))
     if not digits or not around.recent or not _WRITTEN.fullmatch(core):
         return None
     before = around.before
@@ -75,20 +75,20 @@ def _named(core: str, around: Around) -> Said | None:
     if by_sign and (digits > 2 or not core.isdecimal()):
         if by_sign[1] and core.isdecimal() and _is_counted(core, around):
             return None
-        return Said(words=_by_sign(core))
+        return Spoken(words=_by_sign(core))
     if _BY_PAIRS.search(before):
         if core.isdecimal():
-            return None if digits < 4 else Said(words=_pairs(core) if digits == 4 else numbers.digits(core))
-        return Said(words=_by_sign(core)) if re.search(r"\d{5}", core) else None
+            return None if digits < 4 else Spoken(words=_pairs(core) if digits == 4 else numbers.digits(core))
+        return Spoken(words=_by_sign(core)) if re.search(r"\d{5}", core) else None
     model = around.left.shouted and _MODEL.fullmatch(core) and around.left.lower not in _STANDARDS
     if model and is_spelled(around.left.lower, among_capitals=False):
-        return Said(words=[*_pairs(core[:4]), *spell(core[4:])])
+        return Spoken(words=[*_pairs(core[:4]), *spell(core[4:])])
     return None
 
 
-def read_named_by_sign(digits: str) -> Said | None:
+def read_named_by_sign(digits: str) -> Spoken | None:
     """ "#48213" names something wherever it stands."""
-    return Said(words=numbers.digits(digits)) if len(digits) > 4 and digits.isdecimal() else None
+    return Spoken(words=numbers.digits(digits)) if len(digits) > 4 and digits.isdecimal() else None
 
 
 def _is_code_behind(core: str, around: Around) -> bool:

@@ -17,7 +17,7 @@ from engines.text.homographs import HOMOGRAPHS, all_sounds, is_surely_verb, soun
 from engines.text.letter_rules import LetterRules, parse_letter_rules
 from engines.text.word_tags import WordAt, WordTags, parse_word_tags
 
-_REMEMBERED = 8192  # words that the rules have said: a walk through the trees takes some 5 us a letter
+_REMEMBERED = 8192  # words that the rules have spoken: a walk through the trees takes some 5 us a letter
 _REMEMBERED_LETTERS = 24  # longer ones are no words of the language, and could fill the memory
 
 

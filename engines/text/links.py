@@ -10,7 +10,7 @@ import re
 from enum import Enum, auto
 
 _QUOTES = {'"': '"', "'": "'", "(": ")", "“": "”", "‘": "’"}
-_MAX_TOKENS = 24  # of a tail that nobody closes
+_MAX_TOKENS = 24  # of a tail that is never closed
 _ADDRESS = re.compile(r"<?(?:https?://|www\.|mailto:|[/#.])\S*")
 _LABEL = re.compile(r"\[[^\]\s]{1,40}\]:")
 

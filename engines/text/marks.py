@@ -133,7 +133,7 @@ ADDRESS_MARKS: dict[str, str] = {
 
 
 def sign_name(sign: str) -> str:
-    """What a sign is called; "" of a mark that is not said."""
+    """What a sign is called; "" of a mark that is not spoken."""
     named = MARKS.get(sign)
     if named is not None:
         return named

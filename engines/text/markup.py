@@ -1,7 +1,7 @@
 """What stands around words in Markdown and HTML: fences, headings, lists, tables, links, tags, entities, citations.
 
 It sees the tokens of a text in order, as they were written, and says what is left to read of each. Its state depends
-on those tokens alone. Code is read like text, a pause at the end of each line; the name of its language is not said.
+on those tokens alone. Code is read like text, a pause at the end of each line; the name of its language is not spoken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engines.text.links import LinkTails
 from engines.text.tags import AS_WRITTEN, Tags
 from engines.text.word_lists import word_list
 
-_MAX_COMMENT_TOKENS = 200  # of one that nobody closes
+_MAX_COMMENT_TOKENS = 200  # of one that is never closed
 _BLOCK_END = re.compile(
     r"(?<![.,;:!?\s])(?:<br\s*/?>|</(?:p|div|li|tr|td|th|h[1-6]|dt|dd|blockquote)>)+", re.IGNORECASE
 )
@@ -24,7 +24,7 @@ _ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9A-Fa-f]{1,5}|[A-Za-z]{2,30}\d{0,2})
 _REFERENCE = re.compile(r"\]\[[^\]\s]*\](?=\W|$)")
 _CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}\](?!\()|\[\^[\w-]+\]:?|【[^】]*】")
 _LINKED_CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}(?=\]\()")
-# Emphasis inside a word, which is said as one. A lone star between letters may be a sign of multiplication, and a
+# Emphasis inside a word, which is spoken as one. A lone star between letters may be a sign of multiplication, and a
 # longer beginning is a word whose blank was forgotten.
 _IN_WORD = re.compile(
     r"(?<![\w*])(\*{1,3})([A-Za-z]{1,3})\1(?=[A-Za-z])"
@@ -101,7 +101,7 @@ class Markup:
 
     def read(self, text: str, *, opens_line: bool) -> str:
         """What is left of a token to read; nothing, when it is markup alone."""
-        self.tags.said_as = AS_WRITTEN
+        self.tags.spoken_as = AS_WRITTEN
         if self.tags.skipping:
             text = self.tags.read(text)
             if not text:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from engines.text import numbers
 from engines.text.amounts import canonical, read_amount
 from engines.text.calendar_tokens import is_day_of_month, read_calendar
-from engines.text.context import Around, Said
+from engines.text.context import Around, Spoken
 from engines.text.digit_strings import read_network_address, read_telephone
 from engines.text.identifiers import read_identifier
 from engines.text.marks import MARKS
@@ -51,17 +51,17 @@ _SIGNS = {
 }
 _NAMED_PARTS = {sign: MARKS[sign].removeprefix("one ") for sign in "½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚"}
 
-_Reader = Callable[[str, Around], Said | None]
+_Reader = Callable[[str, Around], Spoken | None]
 
 
-def read_number(core: str, around: Around) -> Said | None:
+def read_number(core: str, around: Around) -> Spoken | None:
     """The words for a token that is a number of some kind, None for any other."""
     if not any(character.isdecimal() for character in core):
         return None
     for reader in _READERS:
-        said = reader(core, around)
-        if said is not None:
-            return said
+        spoken = reader(core, around)
+        if spoken is not None:
+            return spoken
     return None
 
 
@@ -74,21 +74,21 @@ def is_measurable(core: str) -> bool:
     return re.fullmatch(r"[-+~<>±]?\d[\d,]*(?:\.\d+)?(?:[eE]\d{1,3}|[-–/]\d[\d,.]*)?[½¼¾]?", core) is not None
 
 
-def _ordinal(core: str, around: Around) -> Said | None:
+def _ordinal(core: str, around: Around) -> Spoken | None:
     match = _ORDINAL.fullmatch(core)
-    return Said(words=numbers.ordinal(_integer(match[1]))) if match else None
+    return Spoken(words=numbers.ordinal(_integer(match[1]))) if match else None
 
 
-def _fraction(core: str, around: Around) -> Said | None:
+def _fraction(core: str, around: Around) -> Spoken | None:
     mixed = _MIXED.fullmatch(core)
     if mixed:
         part = _NAMED_PARTS[mixed[2]].split()
         one = ["an" if part[0] == "eighth" else "a"] if len(part) == 1 else []
-        return Said(words=[*numbers.cardinal(int(mixed[1])), "and", *one, *part])
+        return Spoken(words=[*numbers.cardinal(int(mixed[1])), "and", *one, *part])
     return _slashed(core, around)
 
 
-def _slashed(core: str, around: Around) -> Said | None:
+def _slashed(core: str, around: Around) -> Spoken | None:
     """A stroke by what it is: a rating, a share of a hundred, a step, a season, a fraction."""
     match = _SLASHED.fullmatch(core)
     if not match:
@@ -98,43 +98,43 @@ def _slashed(core: str, around: Around) -> Said | None:
         return _rating(first, second, around) if int(second) else None
     top, bottom = int(first), int(second)
     if len(first) == 4 and len(second) == 2 and (top + 1) % 100 == bottom and 1800 <= top < 2100:
-        return Said(words=[*numbers.year(top), *numbers.cardinal(bottom)])
+        return Spoken(words=[*numbers.year(top), *numbers.cardinal(bottom)])
     if len(first) > 3:
         return None
     if top + bottom == 100 or (top == bottom == 20):
-        return Said(words=[*numbers.cardinal(top), *numbers.cardinal(bottom)])
+        return Spoken(words=[*numbers.cardinal(top), *numbers.cardinal(bottom)])
     if around.left.lower in _COUNTED and 0 < top <= bottom:
-        return Said(words=[*numbers.cardinal(top), "of", *numbers.cardinal(bottom)])
+        return Spoken(words=[*numbers.cardinal(top), "of", *numbers.cardinal(bottom)])
     rating = _rating(first, second, around)
     if rating is not None:
         return rating
     and_before = ["and"] if around.left.number is not None and top < bottom else []
     if bottom == 1 or top > bottom * 4 or (bottom > 20 and top > 1):
-        return Said(words=[*numbers.cardinal(top), "over", *numbers.cardinal(bottom)])
-    return Said(words=and_before + numbers.fraction(top, bottom))
+        return Spoken(words=[*numbers.cardinal(top), "over", *numbers.cardinal(bottom)])
+    return Spoken(words=and_before + numbers.fraction(top, bottom))
 
 
-def _rating(first: str, second: str, around: Around) -> Said | None:
+def _rating(first: str, second: str, around: Around) -> Spoken | None:
     """ "a 9/10", "rated 4.5/5", "3/5 stars" """
     if second not in ("4", "5", "6", "10", "20", "100") or float(first) > int(second):
         return None
     rated = around.left.lower in ("a", "an", "solid", "perfect") or not _RATED.isdisjoint(around.before.split(" "))
     if not rated and around.following().lower() not in ("stars", "star", "rating"):
         return None
-    return Said(words=[*numbers.decimal(first), "out", "of", *numbers.cardinal(int(second))])
+    return Spoken(words=[*numbers.decimal(first), "out", "of", *numbers.cardinal(int(second))])
 
 
-def _listed(core: str, around: Around) -> Said | None:
+def _listed(core: str, around: Around) -> Spoken | None:
     """1,2,3 is no number."""
     if not _LIST.fullmatch(core) or _GROUPS_OF_DIGITS.fullmatch(core):
         return None
-    return Said(words=[word for part in core.split(",") for word in numbers.quantity(part)])
+    return Spoken(words=[word for part in core.split(",") for word in numbers.quantity(part)])
 
 
-def _thousands(core: str, around: Around) -> Said | None:
+def _thousands(core: str, around: Around) -> Spoken | None:
     """Thousands parted by underscores, apostrophes or blanks: 1_000, 1'000, 1 000 000."""
     if _UNDERSCORED.fullmatch(core):
-        return Said(words=numbers.cardinal(int(re.sub(r"\D", "", core))))
+        return Spoken(words=numbers.cardinal(int(re.sub(r"\D", "", core))))
     if not re.fullmatch(r"[1-9]\d{0,2}", core) or around.left.number is not None:
         return None
     taken = 0
@@ -145,32 +145,32 @@ def _thousands(core: str, around: Around) -> Said | None:
     groups = [around.following(count) for count in range(1, taken + 1)]
     if taken < 2 and groups != ["000"]:
         return None
-    return Said(words=numbers.cardinal(int(core + "".join(groups))), taken=taken)
+    return Spoken(words=numbers.cardinal(int(core + "".join(groups))), taken=taken)
 
 
-def _open_amount(core: str, around: Around) -> Said | None:
+def _open_amount(core: str, around: Around) -> Spoken | None:
     """ "5+ years" and "$1M+"."""
     match = _OPEN_AMOUNT.fullmatch(core)
-    said = read_number(match[1], around) if match else None
-    return None if said is None or said.taken else Said(words=[*said.words, "plus"])
+    spoken = read_number(match[1], around) if match else None
+    return None if spoken is None or spoken.taken else Spoken(words=[*spoken.words, "plus"])
 
 
-def _dotted(core: str, around: Around) -> Said | None:
+def _dotted(core: str, around: Around) -> Spoken | None:
     if _DOTTED_THOUSANDS.fullmatch(core):
-        return Said(words=numbers.cardinal(int(core.replace(".", ""))))
+        return Spoken(words=numbers.cardinal(int(core.replace(".", ""))))
     if not _VERSION.fullmatch(core):
         return None
     words = ["version"] if core[0] in "vV" else []
     for index, part in enumerate(core.lstrip("vV").split(".")):
         words += (["point"] if index else []) + _group(part)
-    return Said(words=words)
+    return Spoken(words=words)
 
 
-def _pairs(core: str, around: Around) -> Said | None:
+def _pairs(core: str, around: Around) -> Spoken | None:
     """Ratios, sizes, and heights in feet and inches."""
     match = _RATIO.fullmatch(core)
     if match:
-        return Said(words=[*numbers.cardinal(int(match[1])), "to", *numbers.cardinal(int(match[2]))])
+        return Spoken(words=[*numbers.cardinal(int(match[1])), "to", *numbers.cardinal(int(match[2]))])
     power = _power_of_ten(core, around)
     if power is not None:
         return power
@@ -178,7 +178,7 @@ def _pairs(core: str, around: Around) -> Said | None:
     if match and (sum(part is not None for part in match.groups()) > 1 or re.fullmatch(r"\d+h", around.left.core)):
         hours, minutes, seconds = match[1], match[2] or match[4], match[3] or match[5]
         named = ((hours, "hour"), (minutes, "minute"), (seconds, "second"))
-        return Said(
+        return Spoken(
             words=[
                 word
                 for amount, unit in named
@@ -188,15 +188,15 @@ def _pairs(core: str, around: Around) -> Said | None:
         )
     match = _FEET.fullmatch(core)
     if match:
-        return Said(words=[*numbers.cardinal(int(match[1])), "foot", *numbers.cardinal(int(match[2]))])
+        return Spoken(words=[*numbers.cardinal(int(match[1])), "foot", *numbers.cardinal(int(match[2]))])
     match = _TIMES.fullmatch(core)
     if not match:
         return None
     sides = [_side(side) for side in match.groups() if side]
-    return Said(words=[word for index, side in enumerate(sides) for word in (["by"] if index else []) + side])
+    return Spoken(words=[word for index, side in enumerate(sides) for word in (["by"] if index else []) + side])
 
 
-def _power_of_ten(core: str, around: Around) -> Said | None:
+def _power_of_ten(core: str, around: Around) -> Spoken | None:
     """With a sign, a point or a unit; a capital E alone is a letter of a code, as in "gate 7E2"."""
     match = _EXPONENT.fullmatch(core)
     if not match:
@@ -206,32 +206,32 @@ def _power_of_ten(core: str, around: Around) -> Said | None:
     if not sure and detached_unit(around.following(), mantissa) is None:
         return None
     words = [*_sign(sign), *numbers.decimal(mantissa), "times", "ten", "to", "the", "power", "of", *_sign(below)]
-    return Said(words=[*words, *numbers.cardinal(int(exponent))])
+    return Spoken(words=[*words, *numbers.cardinal(int(exponent))])
 
 
-def _plain(core: str, around: Around) -> Said | None:
+def _plain(core: str, around: Around) -> Spoken | None:
     """A bare number; what stands around it says whether it is a day or a year."""
     match = _BARE.fullmatch(core)
     number = canonical(match[2]) if match else None
     if match is None or number is None:
         return None
     if match[1]:
-        return Said(words=[*_SIGNS[match[1]].split(), *plain_number(number)])
+        return Spoken(words=[*_SIGNS[match[1]].split(), *plain_number(number)])
     if number.isdecimal():
         value = int(number)
         if len(number) < 3 and is_day_of_month(value, around):
-            return Said(words=numbers.ordinal(value))
+            return Spoken(words=numbers.ordinal(value))
         if len(match[2]) == 4 and 1100 <= value < 2100 and detached_unit(around.following(), number):
-            return Said(words=numbers.cardinal(value))
-    return Said(words=plain_number(number) if match[2].isdecimal() else numbers.decimal(number))
+            return Spoken(words=numbers.cardinal(value))
+    return Spoken(words=plain_number(number) if match[2].isdecimal() else numbers.decimal(number))
 
 
-def _plural(core: str, around: Around) -> Said | None:
+def _plural(core: str, around: Around) -> Spoken | None:
     """50,000s"""
     if not _THOUSANDS_OF.fullmatch(core):
         return None
     words = numbers.quantity(core[:-1])
-    return Said(words=[*words[:-1], words[-1] + "s"])
+    return Spoken(words=[*words[:-1], words[-1] + "s"])
 
 
 def _integer(text: str) -> int:
@@ -243,7 +243,7 @@ def _sign(sign: str) -> list[str]:
 
 
 def _side(digits: str) -> list[str]:
-    """1920 by 1080 is said in pairs of digits."""
+    """1920 by 1080 is spoken in pairs of digits."""
     return numbers.year(int(digits)) if len(digits) == 4 and digits[2:] != "00" else numbers.cardinal(int(digits))
 
 

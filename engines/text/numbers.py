@@ -25,7 +25,7 @@ LARGEST = 10**15 - 1
 
 
 def cardinal(value: int) -> list[str]:
-    """Beyond LARGEST the digits are read one by one: nobody says quadrillions."""
+    """Beyond LARGEST the digits are read one by one: quadrillions are no usual word."""
     if value > LARGEST:
         return digits(str(value))
     if value < 20:

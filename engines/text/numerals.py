@@ -54,8 +54,8 @@ def roman_value(word: str) -> int | None:
 def numeral_words(word: str, left: Left) -> list[str] | None:
     """By the word before alone: a numbered thing, a ruler, another name."""
     if word.endswith(("'s", "’s")):
-        said = numeral_words(word[:-2], left)
-        return None if said is None else [*said[:-1], said[-1] + "'s"]
+        spoken = numeral_words(word[:-2], left)
+        return None if spoken is None else [*spoken[:-1], spoken[-1] + "'s"]
     value = roman_value(word)
     if value is None or not left.capitalised or left.shouted:
         return None

@@ -21,7 +21,7 @@ _PARTS = re.compile(r"([-–/_|,;:!?—]+|\.{2,})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """A word said as an entry wants it."""
+    """A word spoken as an entry wants it."""
 
     entry: Entry
     clitic: str = ""  # "'s" behind it
@@ -80,9 +80,9 @@ def _parts(core: str, around: Around) -> list[str | PauseType | Override] | None
     if not any(own):
         return None
     pieces: list[str | PauseType | Override] = []
-    for part, said in zip(parts, own, strict=True):
-        if said is not None:
-            pieces.append(said)
+    for part, spoken in zip(parts, own, strict=True):
+        if spoken is not None:
+            pieces.append(spoken)
         elif not _PARTS.fullmatch(part):
             pieces += read_words(part, around.left) if part else []
         elif part == "/":

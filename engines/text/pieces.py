@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.text.context import CLOSING, STOPS, Around, Left, Said
+from engines.text.context import CLOSING, STOPS, Around, Left, Spoken
 from engines.text.number_tokens import is_measurable
 from engines.text.overriding import Override
 from engines.text.phones import PauseType
 from engines.text.ranges import range_kind
-from engines.text.tags import AS_WRITTEN, SaidAs
+from engines.text.tags import AS_WRITTEN, SpokenAs
 from engines.text.words import TIME_ZONES
 
 _KINDS = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
@@ -26,7 +26,7 @@ class Token:
     start: int  # characters of the source text
     end: int
     opens_line: bool
-    said_as: SaidAs = AS_WRITTEN
+    spoken_as: SpokenAs = AS_WRITTEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,12 @@ def made(pieces: list[Piece], kind: PauseType | None, core: str, taken: int, *, 
     return Reading(pieces=pieces, taken=taken, left=left)
 
 
-def made_of(said: Said, core: str, kind: PauseType | None, around: Around) -> Reading:
+def made_of(spoken: Spoken, core: str, kind: PauseType | None, around: Around) -> Reading:
     """The marks behind the last token taken close the reading."""
-    if said.taken:
-        last = around.peek(said.taken) or ""
+    if spoken.taken:
+        last = around.peek(spoken.taken) or ""
         kind = closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
-    return made(list(said.words), kind, said.rest or core, said.taken, telephone=said.telephone)
+    return made(list(spoken.words), kind, spoken.rest or core, spoken.taken, telephone=spoken.telephone)
 
 
 def closing_kind(core: str, closing: str) -> PauseType | None:

@@ -51,7 +51,7 @@ def pls_entries(data: bytes) -> list[dict[str, Any]]:
 @dataclass(slots=True)
 class _Lexeme:
     graphemes: list[str] = field(default_factory=list)
-    said: list[tuple[bool, str, str]] = field(default_factory=list)  # (preferred, field of an entry, text)
+    spoken: list[tuple[bool, str, str]] = field(default_factory=list)  # (preferred, field of an entry, text)
 
 
 class _Reader:
@@ -103,8 +103,8 @@ class _Reader:
             self._lexeme.graphemes.append(text)
         elif local in ("alias", "phoneme"):
             preferred = self._attributes.get("prefer") == "true"
-            said_as = "say" if local == "alias" else self._named(self._attributes.get("alphabet", self._alphabet))
-            self._lexeme.said.append((preferred, said_as, text))
+            spoken_as = "say" if local == "alias" else self._named(self._attributes.get("alphabet", self._alphabet))
+            self._lexeme.spoken.append((preferred, spoken_as, text))
 
     def _named(self, alphabet: str) -> str:
         try:
@@ -113,10 +113,10 @@ class _Reader:
             raise BadPronunciation(f"{self._place}: {error}") from error
 
     def _taken(self) -> list[dict[str, Any]]:
-        if not self._lexeme.graphemes or not self._lexeme.said:
+        if not self._lexeme.graphemes or not self._lexeme.spoken:
             raise BadPronunciation(f"{self._place} needs a <grapheme>, and a <phoneme> or an <alias>")
-        _, said_as, text = next((one for one in self._lexeme.said if one[0]), self._lexeme.said[0])
-        return [{"word": word, said_as: text, "case_sensitive": True} for word in self._lexeme.graphemes]
+        _, spoken_as, text = next((one for one in self._lexeme.spoken if one[0]), self._lexeme.spoken[0])
+        return [{"word": word, spoken_as: text, "case_sensitive": True} for word in self._lexeme.graphemes]
 
     @property
     def _place(self) -> str:

@@ -27,7 +27,7 @@ class SpokenWord:
     word_index: int
     start: int
     end: int
-    sounds: tuple[str, ...] = ()  # as the caller wants it said; empty: as the lexicon says
+    sounds: tuple[str, ...] = ()  # as the caller wants it spoken; empty: as the lexicon says
     rate: float = 1.0
 
 

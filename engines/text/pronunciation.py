@@ -1,4 +1,4 @@
-"""Pronunciation dictionaries: how a caller wants words said, as a respelling or as phones.
+"""Pronunciation dictionaries: how a caller wants words spoken, as a respelling or as phones.
 
 A dictionary is data: parsed once, frozen, packed in parts that cross to another process as bytes; `Phrases` finds its
 entries in a text. What is wrong with an entry is told with its number and what would be right.
@@ -85,7 +85,7 @@ def parse_dictionary(data: Mapping[str, Any], name: str) -> PronunciationDiction
     entries = []
     for number, raw in enumerate(listed, 1):
         if number % PART_ENTRIES == 0:
-            time.sleep(0)  # a thread that parses lets the others have their turn
+            time.sleep(0)  # a thread that parses lets others run
         try:
             entries.append(_entry(_from_rule(raw) if "entries" not in data else raw))
         except BadPronunciation as error:

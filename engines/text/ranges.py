@@ -1,4 +1,4 @@
-"""Ranges: two readings of one class with a dash between are said with "to".
+"""Ranges: two readings of one class with a dash between are spoken with "to".
 
 A class is what the ends measure: the unit or currency of an amount, times of day, ordinals, decades, days of the week,
 months. A bare number takes the class of the other end.
@@ -13,7 +13,7 @@ from engines.text import numbers
 from engines.text.abbreviations import DAY_SHORT, MONTH_SHORT, MONTHS
 from engines.text.amounts import Amount, following_scale, number_words, parse_amount, spoken
 from engines.text.calendar_tokens import clock_words, decade_words, is_day_of_month
-from engines.text.context import Around, Said
+from engines.text.context import Around, Spoken
 from engines.text.word_lists import word_list
 
 _DASH = re.compile(r"[-–—]")
@@ -41,7 +41,7 @@ def agree(first: object, second: object) -> bool:
     return first is not None and second is not None and (first == second or "number" in (first, second))
 
 
-def read_range(core: str, around: Around) -> Said | None:
+def read_range(core: str, around: Around) -> Spoken | None:
     dashes = [match.start() for match in _DASH.finditer(core)]
     if not dashes or len(dashes) > _MAX_DASHES:
         return None
@@ -70,32 +70,32 @@ def _name(text: str) -> str | None:
     return low if low in _FULL_NAMES else DAY_SHORT.get(low) or MONTH_SHORT.get(low)
 
 
-def _joined(low: _End, high: _End, is_hyphen: bool, around: Around) -> Said | None:
+def _joined(low: _End, high: _End, is_hyphen: bool, around: Around) -> Spoken | None:
     first, second = low.amount, high.amount
     if first is None or second is None:
-        return Said(words=[*low.words, "to", *high.words])
+        return Spoken(words=[*low.words, "to", *high.words])
     if low.kind is None and high.kind is None and not first.sign and not second.sign:
         if is_code(first.number) or is_code(second.number):
             digits = re.sub(r"\D", "", first.number + second.number)
-            return Said(words=numbers.digits(digits)) if is_hyphen else None
+            return Spoken(words=numbers.digits(digits)) if is_hyphen else None
         if (
             is_hyphen
             and around.left.capitalised
             and len(second.number) == 3
             and float(first.number) > float(second.number)
         ):
-            return Said(words=[*plain_number(first.number), *plain_number(second.number)])  # a Boeing 747-400
+            return Spoken(words=[*plain_number(first.number), *plain_number(second.number)])  # a Boeing 747-400
         if first.number.isdecimal() and len(first.number) < 3 and is_day_of_month(int(first.number), around):
             day = int(second.number) if second.number.isdecimal() else None
             first_day = numbers.ordinal(int(first.number))
-            return None if day is None else Said(words=[*first_day, "to", *numbers.ordinal(day)])
+            return None if day is None else Spoken(words=[*first_day, "to", *numbers.ordinal(day)])
     if high.kind is None:
         second = _as(first, second)
     scale = following_scale(second, around, 0) if second.money else ""
     if scale:
         first, second = replace(first, scale=scale), replace(second, scale=scale)
     top = spoken(second, bare=plain_number(second.number))
-    return Said(words=[*_low_words(first, second), "to", *top], taken=bool(scale))
+    return Spoken(words=[*_low_words(first, second), "to", *top], taken=bool(scale))
 
 
 def _as(first: Amount, second: Amount) -> Amount:
@@ -103,7 +103,7 @@ def _as(first: Amount, second: Amount) -> Amount:
 
 
 def _low_words(first: Amount, second: Amount) -> list[str]:
-    """The unit is said once, behind the upper end; the scale too, where both have the same."""
+    """The unit is spoken once, behind the upper end; the scale too, where both have the same."""
     if first.money and "." in first.number and not first.scale and not second.scale:
         return spoken(first)
     if first.kind is None:

@@ -14,7 +14,7 @@ from engines.text.acronyms import spell
 from engines.text.addresses import read_address, spell_out
 from engines.text.amounts import read_sign
 from engines.text.capital_words import read_capital_word
-from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Said
+from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Spoken
 from engines.text.expressions import read_expression
 from engines.text.identifiers import read_identifier, read_letters_code, read_named_by_sign
 from engines.text.inches import read_inches
@@ -38,7 +38,7 @@ _FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 
 def read(token: Token, around: Around) -> Reading:
     text = token.text
-    if token.said_as is AS_WRITTEN and not around.dictionaries:
+    if token.spoken_as is AS_WRITTEN and not around.dictionaries:
         ordinary = read_ordinary(text, around.left)
         if ordinary is not None:
             return ordinary
@@ -50,9 +50,9 @@ def read(token: Token, around: Around) -> Reading:
         kind = None
     elif token.opens_line and re.fullmatch(r"\d{1,3}\.", text):
         kind = PauseType.PLAIN
-    if token.said_as.entry is not None:
-        return made([Override(entry=token.said_as.entry)], kind, core, 0)
-    if token.said_as.spelled:
+    if token.spoken_as.entry is not None:
+        return made([Override(entry=token.spoken_as.entry)], kind, core, 0)
+    if token.spoken_as.spelled:
         return made([*spell_out(core)], kind, core, 0)
     own = override(core, closing, around)
     if own is not None:
@@ -78,9 +78,9 @@ def read(token: Token, around: Around) -> Reading:
     short = read_abbreviation(core, closing, kind, around)
     if short is not None:
         return short
-    said = _read_said(core, text, around)
-    if said is not None:
-        return made_of(said, core, None if said.telephone and closing == ")" else kind, around)
+    spoken = _read_spoken(core, text, around)
+    if spoken is not None:
+        return made_of(spoken, core, None if spoken.telephone and closing == ")" else kind, around)
     balanced = core.count("(") == core.count(")")
     expression = read_expression(core if balanced else text.rstrip(STOPS))
     if expression is not None:
@@ -95,14 +95,14 @@ def _is_day_before_month(core: str, around: Around) -> bool:
     return re.fullmatch(r"\d{4}", around.following(2)) is not None
 
 
-def _read_said(core: str, text: str, around: Around) -> Said | None:
+def _read_spoken(core: str, text: str, around: Around) -> Spoken | None:
     marked = text.lstrip("([{\"'*_`").rstrip(CLOSING + STOPS)  # "#tag", "~5" and "<5" keep their mark
     if re.fullmatch(r"#\d[\d.,]*", marked):
         named = read_identifier(marked[1:], around) or read_named_by_sign(marked[1:])
-        return Said(words=["number", *(named.words if named else read_words(marked[1:], around.left))])
-    said = read_address(marked) or read_address(core)
-    if said is not None:
-        return Said(words=said)
+        return Spoken(words=["number", *(named.words if named else read_words(marked[1:], around.left))])
+    spoken = read_address(marked) or read_address(core)
+    if spoken is not None:
+        return Spoken(words=spoken)
     code = read_letters_code(core, around)
     if code is not None:
         return code
@@ -114,7 +114,7 @@ def _read_said(core: str, text: str, around: Around) -> Said | None:
     return number if number is not None or marked == core else read_number(core, around)
 
 
-def _unit_to_number(core: str, around: Around) -> Said | None:
+def _unit_to_number(core: str, around: Around) -> Spoken | None:
     """The middle of "10 p.m.–2 a.m.": a unit behind its number, a dash, the number of the next."""
     match = _UNIT_DASH.fullmatch(core) if around.left.number is not None else None
     if match is None or around.left.number is None:
@@ -123,6 +123,6 @@ def _unit_to_number(core: str, around: Around) -> Said | None:
     number = read_number(match[2], Around(left=Left(core="to"), peek=around.peek)) if unit else None
     if unit is None or number is None:
         return None
-    return Said(
+    return Spoken(
         words=[*unit[around.left.number != "1"].split(), "to", *number.words], taken=number.taken, rest=match[2]
     )

@@ -39,7 +39,7 @@ class FrontEnd:
         max_expanded: int | None = None,
         settings: TextSettings = FOR_THE_EAR,
     ) -> TextStream:
-        """A text of its own. The first of the dictionaries that has a word decides how it is said.
+        """A text of its own. The first of the dictionaries that has a word decides how it is spoken.
 
         `max_expanded`: characters spoken for their entries, all together.
         """

@@ -6,7 +6,7 @@ import re
 
 from engines.text import numbers
 from engines.text.abbreviations import PLACES
-from engines.text.context import Around, Said
+from engines.text.context import Around, Spoken
 from engines.text.word_lists import word_list
 
 _FULL = frozenset(PLACES.values())
@@ -36,32 +36,32 @@ _HOUSE = re.compile(r"[1-9]\d{3}")
 _MAX_NAME_TOKENS = 3  # between a house number and the kind of street
 
 
-def read_street(core: str, around: Around) -> Said | None:
+def read_street(core: str, around: Around) -> Spoken | None:
     """A kind of street, a direction or a part of a house. None for anything else."""
     low = core.replace(".", "").lower()
     if low in _DIRECTIONS and core.isupper():
-        return Said(words=[_DIRECTIONS[low]]) if _is_direction(low, around) else None
+        return Spoken(words=[_DIRECTIONS[low]]) if _is_direction(low, around) else None
     if not core.istitle():
         return None
     if low in HOUSE_PARTS and around.following()[:1].isdecimal():
-        return Said(words=[HOUSE_PARTS[low]])
+        return Spoken(words=[HOUSE_PARTS[low]])
     if low not in PLACES or not (is_street_name(around.left.core) or _numbered_before(around)):
         return None
     if low in ("st", "dr"):
-        return Said(words=[PLACES[low]]) if _ORDINAL.fullmatch(around.left.core) else None
-    return Said(words=[PLACES[low]]) if low in _SURE or _numbered_before(around) else None
+        return Spoken(words=[PLACES[low]]) if _ORDINAL.fullmatch(around.left.core) else None
+    return Spoken(words=[PLACES[low]]) if low in _SURE or _numbered_before(around) else None
 
 
 def is_street_name(core: str) -> bool:
     return core[:1].isupper() or _ORDINAL.fullmatch(core) is not None
 
 
-def read_house_number(core: str, around: Around) -> Said | None:
+def read_house_number(core: str, around: Around) -> Spoken | None:
     """ "1204 Elm St" is twelve oh four."""
     if not _HOUSE.fullmatch(core) or not _leads_to_street(around):
         return None
     value = int(core)
-    return Said(words=numbers.year(value) if value % 1000 else numbers.cardinal(value))
+    return Spoken(words=numbers.year(value) if value % 1000 else numbers.cardinal(value))
 
 
 def _numbered_before(around: Around) -> bool:

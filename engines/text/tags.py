@@ -1,6 +1,6 @@
 """XML-like tags, token by token: reasoning is skipped, SSML is followed as far as it goes, other tags are dropped.
 
-What a token is to be said as (spelled, by an alias, by phones) is told beside its text. Tags may be many tokens long;
+How a token is to be spoken (spelled, by an alias, by phones) is told beside its text. Tags may be many tokens long;
 what turns out to be none is read on. All state depends on the tokens seen alone.
 """
 
@@ -40,15 +40,15 @@ _UNSUPPORTED = frozenset(word_list("emphasis voice audio mark lang express-as ef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SaidAs:
-    """How the text of a token is to be said."""
+class SpokenAs:
+    """How the text of a token is to be spoken."""
 
     spelled: bool = False
     entry: Entry | None = None
     rate: float = 1.0
 
 
-AS_WRITTEN = SaidAs()
+AS_WRITTEN = SpokenAs()
 
 
 class Tags:
@@ -61,10 +61,10 @@ class Tags:
         self._tail = ""  # of what is skipped: its end may be cut by a token's
         self._begun = ""  # a tag whose ">" has not come
         self._spelling = 0  # elements open
-        self._entry: Entry | None = None  # of an element that is open, until it has been said
+        self._entry: Entry | None = None  # of an element that is open, until it has been spoken
         self._replaced = ""  # the name of that element
         self._rates: list[float] = []  # of the prosody elements that are open
-        self.said_as = AS_WRITTEN  # the text that `read` returned last
+        self.spoken_as = AS_WRITTEN  # the text that `read` returned last
         self.warnings: dict[str, None] = {}
 
     @property
@@ -73,7 +73,7 @@ class Tags:
 
     def read(self, text: str) -> str:
         """What is left of the next token."""
-        self.said_as = AS_WRITTEN
+        self.spoken_as = AS_WRITTEN
         if not self.open and "<" not in text and "[" not in text:
             return text
         text = _PAUSE.sub(lambda found: self._pause(found[1]), text)
@@ -147,11 +147,11 @@ class Tags:
             return ""
         if self._replaced:
             if self._entry is None:
-                return ""  # its first word was said for all
+                return ""  # its first word was spoken for all
             rate = self._rates[-1] if self._rates else 1.0
-            self.said_as, self._entry = SaidAs(entry=self._entry, rate=rate), None
+            self.spoken_as, self._entry = SpokenAs(entry=self._entry, rate=rate), None
         elif self._spelling or self._rates:
-            self.said_as = SaidAs(spelled=self._spelling > 0, rate=self._rates[-1] if self._rates else 1.0)
+            self.spoken_as = SpokenAs(spelled=self._spelling > 0, rate=self._rates[-1] if self._rates else 1.0)
         return text
 
     def _handle(self, found: re.Match[str]) -> str:

@@ -39,10 +39,10 @@ def read_unit(core: str, closing: str, kind: PauseType | None, around: Around) -
     if names is None:
         return None
     one = left.number == "1" or (closing in ("", ".") and _measures_noun(around, 1))
-    said = stopped_short(names[not one], core, closing, kind, around)
-    if not said.left.core:
-        return said
-    return replace(said, left=replace(said.left, kind=range_kind(left.number + core)))
+    spoken = stopped_short(names[not one], core, closing, kind, around)
+    if not spoken.left.core:
+        return spoken
+    return replace(spoken, left=replace(spoken.left, kind=range_kind(left.number + core)))
 
 
 def _measures_noun(around: Around, behind: int) -> bool:

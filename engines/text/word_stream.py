@@ -165,7 +165,7 @@ class WordStream:
         for at, piece in enumerate(reading.pieces):
             # Phones' starts never go back: only a pause behind the token's last word is at its end.
             start = end if isinstance(piece, PauseType) and at == len(reading.pieces) - 1 else token.start
-            self._pieces.append((piece, start, end, at == last_word, token.said_as.rate))
+            self._pieces.append((piece, start, end, at == last_word, token.spoken_as.rate))
 
     def _make(self, piece: Piece, start: int, end: int, is_last: bool, rate: float) -> None:
         """Puts a piece of a token behind what is made; `is_last` of its words."""
@@ -193,7 +193,7 @@ class WordStream:
             self._count(entry, sum(map(len, entry.phones)))
             return [("-".join(entry.words).lower(), sounds) for sounds in entry.phones] + clitic
         self.read_chars += len(entry.say or "")
-        words = said_words(entry.say or "")
+        words = spoken_words(entry.say or "")
         self._count(entry, sum(len(word) + 1 for word in words))
         return [(word, ()) for word in words] + clitic
 
@@ -230,7 +230,7 @@ def check_expansion(dictionaries: Iterable[PronunciationDictionary], text: str, 
     for phrases in found:
         while not phrases.ready:
             phrases.read_on()
-            time.sleep(0)  # other threads have their turn
+            time.sleep(0)  # lets other threads run
     stream = WordStream(found, max_expanded)
     for first in range(0, len(text), MAX_TOKEN_CHARS):
         stream.feed(text[first : first + MAX_TOKEN_CHARS])
@@ -241,7 +241,7 @@ def check_expansion(dictionaries: Iterable[PronunciationDictionary], text: str, 
         pass
 
 
-def said_words(text: str) -> list[str]:
+def spoken_words(text: str) -> list[str]:
     """The spoken words of a text that is there whole."""
     stream = WordStream()
     stream.feed(text)

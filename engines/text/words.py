@@ -91,9 +91,9 @@ def _part(part: str, left: Left) -> list[str]:
     if dotted:
         spelled = spell(dotted[1].replace(".", ""))
         return [*spelled[:-1], spelled[-1] + dotted[2]]
-    said = read_number(part, Around(left=left, peek=lambda _: None))
-    if said is not None:
-        return list(said.words)
+    reading = read_number(part, Around(left=left, peek=lambda _: None))
+    if reading is not None:
+        return list(reading.words)
     words: list[str] = []
     for piece in _PIECES.findall(part):
         if piece[0].isdecimal():
@@ -132,8 +132,8 @@ def _word(word: str, left: Left) -> list[str]:
     if word in _CASED_NAMES:
         return _CASED_NAMES[word].split()
     if word.endswith("'s") and not word.isupper() and any(letter.isupper() for letter in word[1:-2]):
-        said = _word(word[:-2], left)
-        return [*said[:-1], said[-1] + "'s"]
+        reading = _word(word[:-2], left)
+        return [*reading[:-1], reading[-1] + "'s"]
     if low in SHORT_KEYS:
         return [SHORT_KEYS[low]]
     roman = numeral_words(word, left)

@@ -39,8 +39,8 @@ def main() -> None:
             found = seams.run(server.url, asking.utterances(voices, options.utterances), _tell)
             figures["seams"] = _head("seams") | found
         if {"cost", "all"} & set(options.parts):
-            said = asking.utterances(voices, _COST_UTTERANCES)
-            figures["cost"] = _head("cost") | cost.run(server, said, _tell, options.rounds)
+            utterances = asking.utterances(voices, _COST_UTTERANCES)
+            figures["cost"] = _head("cost") | cost.run(server, utterances, _tell, options.rounds)
     finally:
         server.stop()
     options.out.mkdir(parents=True, exist_ok=True)

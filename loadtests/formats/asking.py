@@ -67,36 +67,36 @@ def voices(url: str) -> list[str]:
     return [voice["id"] for voice in json.loads(body)["voices"]]
 
 
-def spoken(url: str, said: Utterance, form: Form) -> bytes:
+def spoken(url: str, utterance: Utterance, form: Form) -> bytes:
     """OpenAI's HTTP. Raises RuntimeError when it is refused."""
-    body = {"input": said.text, "voice": said.voice, "seed": said.seed}
+    body = {"input": utterance.text, "voice": utterance.voice, "seed": utterance.seed}
     return _posted(url, "/v1/audio/speech", body | {"response_format": form.codec, "sample_rate": form.rate_hz})
 
 
-def native(url: str, said: Utterance, rate_hz: int, *, by_words: bool = False) -> list[bytes]:
+def native(url: str, utterance: Utterance, rate_hz: int, *, by_words: bool = False) -> list[bytes]:
     """`parlando.v1`: PCM, a chunk of the engine's to each message."""
     with _dialled(url, "/v1/audio/speech/ws", "parlando.v1") as socket:
-        start = {"voice": said.voice, "seed": said.seed, "sample_rate": rate_hz, "words": False}
+        start = {"voice": utterance.voice, "seed": utterance.seed, "sample_rate": rate_hz, "words": False}
         _say(socket, type="start", **start)
-        for piece in _words(said.text) if by_words else [said.text]:
+        for piece in _words(utterance.text) if by_words else [utterance.text]:
             _say(socket, type="append", text=piece)
         _say(socket, type="end")
         return [message for message in _heard(socket, "done") if isinstance(message, bytes)]
 
 
-def nari(url: str, said: Utterance) -> bytes:
+def nari(url: str, utterance: Utterance) -> bytes:
     with _dialled(url, "/v1/audio/speech/ws", "nari.speech.v1") as socket:
-        _say(socket, type="request.start", voice=said.voice, seed=said.seed)
-        _say(socket, type="input_text.append", sequence=0, text=said.text)
+        _say(socket, type="request.start", voice=utterance.voice, seed=utterance.seed)
+        _say(socket, type="input_text.append", sequence=0, text=utterance.text)
         _say(socket, type="input_text.end", sequence=1)
         return b"".join(one for one in _heard(socket, "response.done") if isinstance(one, bytes))
 
 
-def openai_events(url: str, said: Utterance) -> bytes:
+def openai_events(url: str, utterance: Utterance) -> bytes:
     body = {
-        "input": said.text,
-        "voice": said.voice,
-        "seed": said.seed,
+        "input": utterance.text,
+        "voice": utterance.voice,
+        "seed": utterance.seed,
         "response_format": "pcm",
         "stream_format": "sse",
     }
@@ -106,20 +106,20 @@ def openai_events(url: str, said: Utterance) -> bytes:
     return b"".join(base64.b64decode(event.get("audio", "")) for event in events)
 
 
-def eleven_http(url: str, said: Utterance, path: str, output_format: str = "pcm_24000") -> bytes:
+def eleven_http(url: str, utterance: Utterance, path: str, output_format: str = "pcm_24000") -> bytes:
     """`path` behind the voice; JSON answers are taken apart."""
-    where = f"/v1/text-to-speech/{said.voice}{path}?output_format={output_format}"
-    answer = _posted(url, where, {"text": said.text, "seed": said.seed})
+    where = f"/v1/text-to-speech/{utterance.voice}{path}?output_format={output_format}"
+    answer = _posted(url, where, {"text": utterance.text, "seed": utterance.seed})
     if not path.endswith("with-timestamps"):
         return answer
     return b"".join(base64.b64decode(json.loads(line)["audio_base64"]) for line in answer.splitlines() if line)
 
 
-def eleven_socket(url: str, said: Utterance, kind: str) -> bytes:
-    where = f"/v1/text-to-speech/{said.voice}/{kind}?output_format=pcm_24000&seed={said.seed}"
+def eleven_socket(url: str, utterance: Utterance, kind: str) -> bytes:
+    where = f"/v1/text-to-speech/{utterance.voice}/{kind}?output_format=pcm_24000&seed={utterance.seed}"
     multi = {"context_id": "a"} if kind.startswith("multi") else {}
     with _dialled(url, where) as socket:
-        for piece in _words(said.text):
+        for piece in _words(utterance.text):
             _say(socket, text=piece, **multi)
         if multi:
             _say(socket, flush=True, **multi)
@@ -131,19 +131,19 @@ def eleven_socket(url: str, said: Utterance, kind: str) -> bytes:
 
 
 WAYS: dict[str, Callable[[str, Utterance], bytes]] = {
-    "parlando.v1, whole": lambda url, said: b"".join(native(url, said, 24_000)),
-    "parlando.v1, word by word": lambda url, said: b"".join(native(url, said, 24_000, by_words=True)),
+    "parlando.v1, whole": lambda url, one: b"".join(native(url, one, 24_000)),
+    "parlando.v1, word by word": lambda url, one: b"".join(native(url, one, 24_000, by_words=True)),
     "nari.speech.v1": nari,
-    "OpenAI, pcm": lambda url, said: spoken(url, said, Form(codec="pcm", rate_hz=24_000)),
-    "OpenAI, wav": lambda url, said: spoken(url, said, Form(codec="wav", rate_hz=24_000))[_WAV_HEADER_BYTES:],
+    "OpenAI, pcm": lambda url, one: spoken(url, one, Form(codec="pcm", rate_hz=24_000)),
+    "OpenAI, wav": lambda url, one: spoken(url, one, Form(codec="wav", rate_hz=24_000))[_WAV_HEADER_BYTES:],
     "OpenAI, pcm as events": openai_events,
-    "ElevenLabs": lambda url, said: eleven_http(url, said, ""),
-    "ElevenLabs /stream": lambda url, said: eleven_http(url, said, "/stream"),
-    "ElevenLabs /stream, wav": lambda url, said: eleven_http(url, said, "/stream", "wav_24000")[_WAV_HEADER_BYTES:],
-    "ElevenLabs /with-timestamps": lambda url, said: eleven_http(url, said, "/with-timestamps"),
-    "ElevenLabs /stream/with-timestamps": lambda url, said: eleven_http(url, said, "/stream/with-timestamps"),
-    "ElevenLabs stream-input": lambda url, said: eleven_socket(url, said, "stream-input"),
-    "ElevenLabs multi-stream-input": lambda url, said: eleven_socket(url, said, "multi-stream-input"),
+    "ElevenLabs": lambda url, one: eleven_http(url, one, ""),
+    "ElevenLabs /stream": lambda url, one: eleven_http(url, one, "/stream"),
+    "ElevenLabs /stream, wav": lambda url, one: eleven_http(url, one, "/stream", "wav_24000")[_WAV_HEADER_BYTES:],
+    "ElevenLabs /with-timestamps": lambda url, one: eleven_http(url, one, "/with-timestamps"),
+    "ElevenLabs /stream/with-timestamps": lambda url, one: eleven_http(url, one, "/stream/with-timestamps"),
+    "ElevenLabs stream-input": lambda url, one: eleven_socket(url, one, "stream-input"),
+    "ElevenLabs multi-stream-input": lambda url, one: eleven_socket(url, one, "multi-stream-input"),
 }
 
 

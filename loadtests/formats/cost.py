@@ -31,15 +31,17 @@ FORMS = (
 )
 
 
-def run(server: Server, said: list[Utterance], tell: Callable[[str], None], rounds: int = ROUNDS) -> dict[str, Any]:
+def run(
+    server: Server, utterances: list[Utterance], tell: Callable[[str], None], rounds: int = ROUNDS
+) -> dict[str, Any]:
     """Raises ServerTrouble where its CPU seconds cannot be read."""
     plain = FORMS[0]
-    lengths_s = [len(spoken(server.url, one, plain)) / 2 / plain.rate_hz for one in said]
+    lengths_s = [len(spoken(server.url, one, plain)) / 2 / plain.rate_hz for one in utterances]
     found: dict[Form, list[float]] = {form: [] for form in FORMS}
     for number in range(rounds):
         tell(f"round {number + 1} of {rounds}")
         for form in FORMS if number % 2 == 0 else reversed(FORMS):
-            found[form].append(_cpu_s(server, said, form) / sum(lengths_s))
+            found[form].append(_cpu_s(server, utterances, form) / sum(lengths_s))
     beside = [found[plain][number] for number in range(rounds)]
     rows = {
         f"{form.codec} {form.rate_hz}": {
@@ -52,16 +54,16 @@ def run(server: Server, said: list[Utterance], tell: Callable[[str], None], roun
     return {
         "listeners": LISTENERS,
         "rounds": rounds,
-        "utterances_a_round": len(said),
+        "utterances_a_round": len(utterances),
         "audio_s_a_round": round(sum(lengths_s), 1),
         "formats": rows,
     }
 
 
-def _cpu_s(server: Server, said: list[Utterance], form: Form) -> float:
+def _cpu_s(server: Server, utterances: list[Utterance], form: Form) -> float:
     before_s = server.cpu_s()
     with ThreadPoolExecutor(LISTENERS) as pool:
-        for audio in pool.map(lambda one: spoken(server.url, one, form), said):
+        for audio in pool.map(lambda one: spoken(server.url, one, form), utterances):
             assert audio, "an answer without audio"
     after_s = server.cpu_s()
     if before_s is None or after_s is None:

@@ -20,7 +20,7 @@ Samples = NDArray[np.float64]  # in units of 16-bit samples
 CHUNK_S = 0.04  # chunks are multiples of it
 _NEAR_S, _AROUND_S = 0.0015, 0.005
 _SLOPE_FACTOR, _BEND_FACTOR = 4.0, 3.0
-_FLOOR = 20.0  # differences that nobody hears
+_FLOOR = 20.0  # inaudible differences
 _MOST_DELAY_S = 0.2  # MP3 at 8 kHz: 0.14
 
 

@@ -37,14 +37,14 @@ class Finding:
         self.worst += other.worst
 
 
-def run(url: str, said: list[Utterance], tell: Tell) -> dict[str, Any]:
-    tell(f"{len(said)} utterances in {len(WAYS)} ways")
-    ways = _ways(url, said)
+def run(url: str, utterances: list[Utterance], tell: Tell) -> dict[str, Any]:
+    tell(f"{len(utterances)} utterances in {len(WAYS)} ways")
+    ways = _ways(url, utterances)
     rates_hz = sorted({form.rate_hz for form in FORMS})
     native_pcm: dict[int, list[bytes]] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         for rate_hz in rates_hz:
-            chunked = list(pool.map(lambda one, rate_hz=rate_hz: native(url, one, rate_hz), said))
+            chunked = list(pool.map(lambda one, rate_hz=rate_hz: native(url, one, rate_hz), utterances))
             native_pcm[rate_hz] = [b"".join(chunks) for chunks in chunked]
             if rate_hz == 24_000:
                 raw = _raw(chunked)
@@ -52,12 +52,12 @@ def run(url: str, said: list[Utterance], tell: Tell) -> dict[str, Any]:
         for form in FORMS:
             tell(f"{form.codec} at {form.rate_hz} Hz")
             finding = Finding()
-            jobs = [(url, one, form, pcm) for one, pcm in zip(said, native_pcm[form.rate_hz], strict=True)]
+            jobs = [(url, one, form, pcm) for one, pcm in zip(utterances, native_pcm[form.rate_hz], strict=True)]
             for one in pool.map(lambda job: _checked(*job), jobs):
                 finding.add(one)
             found[f"{form.codec} {form.rate_hz}"] = finding
     return {
-        "utterances": len(said),
+        "utterances": len(utterances),
         "seconds_of_speech": round(sum(map(len, native_pcm[24_000])) / 48_000, 1),
         "ways_equal": ways,
         "native_pcm": raw,
@@ -65,15 +65,15 @@ def run(url: str, said: list[Utterance], tell: Tell) -> dict[str, Any]:
     }
 
 
-def _ways(url: str, said: list[Utterance]) -> dict[str, int]:
+def _ways(url: str, utterances: list[Utterance]) -> dict[str, int]:
     """In how many utterances each way gave the bytes that the first gave."""
     equal: Counter[str] = Counter()
     with ThreadPoolExecutor(_THREADS) as pool:
         first, *others = WAYS
-        wanted = list(pool.map(lambda one: WAYS[first](url, one), said))
+        wanted = list(pool.map(lambda one: WAYS[first](url, one), utterances))
         equal[first] = sum(len(pcm) > 0 for pcm in wanted)
         for way in others:
-            heard = pool.map(lambda one, way=way: WAYS[way](url, one), said)
+            heard = pool.map(lambda one, way=way: WAYS[way](url, one), utterances)
             equal[way] = sum(one == two for one, two in zip(heard, wanted, strict=True))
     return dict(equal)
 
@@ -92,14 +92,14 @@ def _raw(chunked: list[list[bytes]]) -> dict[str, int]:
     return counts
 
 
-def _checked(url: str, said: Utterance, form: Form, pcm: bytes) -> Finding:
-    heard, rate_hz = listening.decoded(spoken(url, said, form), form)
+def _checked(url: str, utterance: Utterance, form: Form, pcm: bytes) -> Finding:
+    heard, rate_hz = listening.decoded(spoken(url, utterance, form), form)
     whole = listening.of_pcm(pcm)
     if form.codec in LOSSY:
         whole, _ = listening.decoded(one_piece.encoded(pcm, form), form)
     elif form.codec in ("ulaw", "alaw"):
         whole = heard  # it has no memory: each sample is judged against the native one
-    return judged(heard, whole, rate_hz, form, pcm, said.text)
+    return judged(heard, whole, rate_hz, form, pcm, utterance.text)
 
 
 def judged(heard: Samples, whole: Samples, rate_hz: int, form: Form, pcm: bytes, text: str) -> Finding:

@@ -94,7 +94,7 @@ async def listen(url: str, text: str, word_s: float | None = None) -> Heard:
 
 
 async def crowd(url: str, texts: list[str], listeners: int, seconds: float) -> list[Heard]:
-    """Whoever is listening at the end hears it out. Starts are spread over the first two seconds."""
+    """A stream that is playing at the end is heard out. Starts are spread over the first two seconds."""
     until_s = time.monotonic() + seconds
     done: list[Heard] = []
 

@@ -67,22 +67,22 @@ def write_files(places: Places, shape: Shape, folder: Path) -> Job:
     sizes |= {"kv-heads": shape.kv_heads, "hidden": shape.hidden}
     arguments = [text for name, value in sizes.items() for text in (f"--{name}", str(value))]
     command = [places.training, "-m", "models.bench.lm_graph", str(folder / "lm.onnx"), *arguments]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    (folder / "shape.json").write_text(said)
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (folder / "shape.json").write_text(printed)
     for graph, cache in (("lm-int8.onnx", "float"), ("lm-int8-half.onnx", "half")):
         files = [str(folder / "lm.onnx"), str(folder / graph)]
         subprocess.run([places.training, "-m", "models.bench.lm_int8", *files, cache], check=True)
     for weights in gguf_file.WEIGHTS:
         gguf_file.write(folder / f"{weights}.gguf", shape, weights)
-    described: Job = json.loads(said)
+    described: Job = json.loads(printed)
     return described
 
 
 def take_turns(rivals: dict[str, tuple[Worker, Job]], rounds: int, seconds: float) -> dict[str, list[float]]:
     """Step times in ms by rival, one of each round."""
     times: dict[str, list[float]] = {name: [] for name in rivals}
-    for turn in range(rounds):
-        order = list(rivals) if turn % 2 == 0 else list(reversed(rivals))
+    for round_ in range(rounds):
+        order = list(rivals) if round_ % 2 == 0 else list(reversed(rivals))
         for name in order:
             worker, job = rivals[name]
             times[name].append(worker.ask(job | {"seconds": seconds})["step_ms"])
@@ -108,9 +108,12 @@ def table_row(batch: int, times: dict[str, list[float]]) -> dict[str, Any]:
     for who in (who for who in best if who.startswith("ours")):
         pairs = {"llama.cpp f32": "llama f32", "llama.cpp best": llama}
         for label, rival in pairs.items():
-            turns = [b / a for a, b in zip(times[best[who][1]], times[best[rival][1]], strict=True)]
+            ratios_by_round = [b / a for a, b in zip(times[best[who][1]], times[best[rival][1]], strict=True)]
             middle = best[rival][0] / best[who][0]
-            ratios[f"{who} against {label}"] = {"of_medians": round(middle, 3), "rounds": record.spread(turns)}
+            ratios[f"{who} against {label}"] = {
+                "of_medians": round(middle, 3),
+                "rounds": record.spread(ratios_by_round),
+            }
     return {"rivals": rows, "llama_best_is": llama, "ratios": ratios}
 
 

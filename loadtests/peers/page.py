@@ -81,7 +81,7 @@ def pocket(figures: Figures) -> list[str]:
         for size, name in figures["cheapest"].items()
     )
     return [
-        f"Weights: {figures['weights']}. Equal audio lengths, one stream at a time but where said otherwise (TTFA is "
+        f"Weights: {figures['weights']}. Equal audio lengths, one stream at a time unless noted otherwise (TTFA is "
         "then the 95th percentile). Parameters do not count the encoder that reads a new voice.",
         table(("who", "parameters", "TTFA ms", "wall s per audio s", "CPU s per audio s"), rows),
         f"CPU time of their cheapest form over ours, one stream: {cheapest}.",

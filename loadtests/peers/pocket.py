@@ -64,8 +64,8 @@ def run(places: Places) -> Job:
     with contextlib.ExitStack() as stack:
         ours = stack.enter_context(Worker([places.serving, "-m", "models.bench.batching"]))
         pocket = stack.enter_context(Worker([places.peers, "-m", "loadtests.peers.pocket_step"]))
-        for turn in range(-1, rounds):  # the first is a warm-up
-            first = max(0, turn) % TEXTS
+        for round_ in range(-1, rounds):  # the first is a warm-up
+            first = max(0, round_) % TEXTS
             alone = ours.ask({"way": "naive", "requests": 1, "first": first})
             many = ours.ask({"way": "batched", "requests": STREAMS, "first": first})
             answers = {"ours": alone | {"ttfa_s": alone["ttfa_s"][0]}}
@@ -76,7 +76,7 @@ def run(places: Places) -> Job:
                 if "error" in answers.get(name, {}):
                     failures[name] = answers.pop(name)["error"]
             for name, answer in answers.items():
-                if turn >= 0:
+                if round_ >= 0:
                     runs[name].append(answer)
     figures: dict[str, Job] = {name: summary(done) for name, done in runs.items() if done}
     for name in figures:

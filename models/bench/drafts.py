@@ -1,6 +1,6 @@
 """What drafts bring at each load: python -m models.bench.drafts [--bundle DIR] [--out docs/measurements]
 
-All streams speak at once, unpaced, with drafts off, always on, and by the engine's own switch, in turns. Audio is
+All streams speak at once, unpaced, with drafts off, always on, and by the engine's own switch, in rounds. Audio is
 compared as well: the three ways must say the same bytes. Two more ways let guesses stand that are one level off; what
 they say differs and must be judged by ear, or by `models.judge` against a server with that setting.
 """
@@ -63,14 +63,14 @@ def measure(bundle: Bundle, streams: int, rounds: int) -> dict[str, Any]:
         engines[way] = load_engine(bundle, config)
         speak(engines[way], streams)  # memory, bindings, and what the switch learns
     rows: dict[str, dict[str, list[float]]] = {way: {} for way in engines}
-    said = set()
+    digests = set()
     for _ in range(rounds):
         for way, engine in engines.items():
             before, started_s = engine.stats(), time.perf_counter()
             digest, audio_s = speak(engine, streams)
             wall_s, after = time.perf_counter() - started_s, engine.stats()
             if way in EXACT:
-                said.add(digest)
+                digests.add(digest)
             made = {name: count - before.counters[name] for name, count in after.counters.items() if name in COUNTED}
             found = {
                 "frames_per_row": made["frames"] / made["lm_rows"],
@@ -89,11 +89,11 @@ def measure(bundle: Bundle, streams: int, rounds: int) -> dict[str, Any]:
     figures["auto_speed_over_off"] = speed_over_off(rows, "auto", "real_time_factor")
     figures["on_lm_speed_over_off"] = speed_over_off(rows, "on", "lm_ms_per_audio_s")
     figures["tolerance_1_lm_speed_over_off"] = speed_over_off(rows, "on, tolerance 1", "lm_ms_per_audio_s")
-    return {"streams": streams, "same_bytes": len(said) == 1} | figures
+    return {"streams": streams, "same_bytes": len(digests) == 1} | figures
 
 
 def speed_over_off(rows: dict[str, dict[str, list[float]]], way: str, measure: str) -> float:
-    """Median over the turns, each beside its own."""
+    """Median over the rounds, each beside its own."""
     pairs = zip(rows["off"][measure], rows[way][measure], strict=True)
     return round(median(off / other for off, other in pairs), 3)
 
@@ -107,10 +107,10 @@ def page(figures: dict[str, Any]) -> str:
         "# Drafts",
         "",
         f"`python -m models.bench.drafts`, {figures['machine']}, ONNX Runtime {figures['onnxruntime']}; medians of",
-        f"{figures['rounds']} turns. All streams speak at once and nobody paces them. The three exact ways said the",
+        f"{figures['rounds']} rounds. All streams speak at once unpaced. The three exact ways gave the",
         "same bytes: " + ("yes." if all(row["same_bytes"] for row in figures["rows"]) else "**no**."),
         "",
-        "| streams | drafts | tokens a row of a call | guesses equal to the pick | kept, one level off "
+        "| streams | drafts | tokens a row of a call | drafts equal to the sample | kept, one level off "
         "| LM ms per audio s | RTF, end to end |",
         "|---|---|---|---|---|---|---|",
     ]

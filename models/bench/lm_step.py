@@ -1,7 +1,7 @@
 """Times decode steps of an exported LM, the way the engine runs it: python -m models.bench.lm_step SHAPE.json LM.onnx
 
 Without a file it is the shipped LM. A worker: it reads one job a line from stdin, {"batch", "context", "threads",
-"seconds"}, and answers each with a line of JSON. So a benchmark can take turns between us and somebody else. No torch.
+"seconds"}, and answers each with a line of JSON. So a benchmark can alternate between ours and another. No torch.
 """
 
 from __future__ import annotations

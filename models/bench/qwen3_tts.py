@@ -58,7 +58,7 @@ def step_feeds(section: Qwen3TtsSection, rows: int, context: int) -> dict[str, A
         "codes": np.ones((rows, 1, part.codebooks), np.int64),
         "seqlens_k": np.full(rows, context, np.int32),
         "total_len": np.array([context + 1], np.int32),
-        "said": np.zeros((rows, part.vocabulary), np.bool_),
+        "generated": np.zeros((rows, part.vocabulary), np.bool_),
         "penalty": np.full((rows, 1), 1.05, np.float32),
         "may_end": np.ones((rows, 1), np.bool_),
         "numbers": np.full((rows, part.codebooks), 0.4, np.float32),

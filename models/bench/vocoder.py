@@ -1,6 +1,6 @@
 """CPU time of a vocoder job on our kernels and on the runtime's: python -m models.bench.vocoder
 
-The two take turns; medians. No torch.
+The two alternate; medians. No torch.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from engines.families.phone_pointer.networks import SpectrumModel, pure
 from engines.randomness import noise
 
 SHAPES = [(1, 1), (1, 2), (1, 4), (1, 8), (2, 4), (4, 4), (4, 8), (8, 4), (32, 1), (8, 8), (16, 8)]
-CALLS = 25  # in a turn
+CALLS = 25  # in a round
 
 
 def turn_s(bundle: Bundle, vocoder: SpectrumModel, rows: int, codes: int) -> float:
     """Median seconds of a call with `codes` codes in each of `rows` rows."""
     rng = np.random.default_rng([rows, codes])
-    said = rng.integers(0, bundle.codes.count, (rows, codes))
+    given_codes = rng.integers(0, bundle.codes.count, (rows, codes))
     drawn = np.stack([noise(row, 0, bundle.look_back + codes * bundle.samples_per_code) for row in range(rows)])
     voices, pitch = np.repeat(pure(len(bundle.voices), 0), rows, 0), np.ones(rows, np.float32)
     state, times = vocoder.initial_state(rows), []
     for _ in range(CALLS):
         started_s = time.thread_time()
-        _, state = vocoder.run(said, voices, pitch, drawn, state)
+        _, state = vocoder.run(given_codes, voices, pitch, drawn, state)
         times.append(time.thread_time() - started_s)
     return median(times)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=7)
-    turns = parser.parse_args().turns
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
     bundle = load_bundle()
     ours, theirs = spectrum_model(bundle), spectrum_model(bundle, own_kernels="off")
     times: dict[tuple[int, int], list[tuple[float, float]]] = {shape: [] for shape in SHAPES}
-    for _ in range(turns):
+    for _ in range(rounds):
         for rows, codes in SHAPES:
             times[rows, codes].append((turn_s(bundle, ours, rows, codes), turn_s(bundle, theirs, rows, codes)))
     table = Table(caption=f"Kernels: {ours.kernels}.")

@@ -1,7 +1,7 @@
 """Where a checkpoint comes from: a folder, or `hf://OWNER/NAME@REVISION`, which is downloaded because the user says so.
 
-Also reads its JSON files strictly: a field that no one has looked at may change what the network computes, so unknown
-fields are refused by name. What the libraries that wrote the file add on their own is dropped first.
+Also reads its JSON files strictly: an unknown field may change what the network computes, so it is
+refused by name. What the libraries that wrote the file add on their own is dropped first.
 """
 
 from __future__ import annotations

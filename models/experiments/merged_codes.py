@@ -4,7 +4,7 @@
 
 Step j sees the text at each of its codes and the codes of step j - 1, all added up; those of each place but the first
 pass a matrix of their own, so that order is kept. Its hidden state says the first code; a small head, fed the codes
-said so far, the next ones. With 1 code a step it is `models.speech_lm`. Nothing here is served: the result is
+spoken so far, the next ones. With 1 code a step it is `models.speech_lm`. Nothing here is served: the result is
 docs/decisions/0012-merged-codes.md.
 """
 
@@ -56,18 +56,18 @@ class MergedLm(nn.Module):
         result: Tensor = self.lm.norm(x)
         return result
 
-    def next_state(self, state: Tensor, said: Tensor, index: int) -> Tensor:
-        """state [..., D] that said the code [...] of place `index` -> the state [..., D] of the next place"""
-        inner = self.enter[index](torch.cat([state, self.lm.code(said)], -1))
+    def next_state(self, state: Tensor, emitted: Tensor, index: int) -> Tensor:
+        """state [..., D] that emitted the code [...] of place `index` -> the state [..., D] of the next place"""
+        inner = self.enter[index](torch.cat([state, self.lm.code(emitted)], -1))
         result: Tensor = self.norms[index](state + self.leave[index](F.silu(inner)))
         return result
 
     def forward(self, inputs: LmInputs, codes: Tensor) -> Tensor:
         """With the true codes [B, T] -> states [B, T, D], from which `lm.to_code` reads each code"""
         states = [self.hidden(inputs)]
-        said = codes.clamp(min=0).unflatten(1, (-1, self.codes_per_step))
+        emitted = codes.clamp(min=0).unflatten(1, (-1, self.codes_per_step))
         for index in range(self.codes_per_step - 1):
-            states.append(self.next_state(states[-1], said[:, :, index], index))
+            states.append(self.next_state(states[-1], emitted[:, :, index], index))
         return torch.stack(states, 2).flatten(1, 2)
 
     @torch.no_grad()

@@ -32,7 +32,7 @@ def forced(bundle: Bundle, program: Path, voice: str, texts: list[str]) -> dict[
         trimmed = trim(record, samples, random.Random(record["text"]))
         assert trimmed is not None, f"the teacher's {record['text']!r} cannot be used"
         cut, segments = trimmed
-        said = Utterance(
+        utterance = Utterance(
             voice=voice,
             stretch=1.0,
             text=record["text"],
@@ -41,7 +41,7 @@ def forced(bundle: Bundle, program: Path, voice: str, texts: list[str]) -> dict[
             segments=segments,
             words=record["words"],
         )
-        given.append(example(said, np.zeros(len(cut) // SAMPLES_PER_CODE, int), speaker))
+        given.append(example(utterance, np.zeros(len(cut) // SAMPLES_PER_CODE, int), speaker))
         theirs[given[-1].ends.tobytes() + given[-1].phones.tobytes()] = cut
     rows = []
     for own in own_samples(bundle, given, rows=8):

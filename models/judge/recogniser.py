@@ -1,4 +1,4 @@
-"""Reads speech back with pocketsphinx and counts word errors against what should have been said.
+"""Reads speech back with pocketsphinx and counts word errors against what should have been spoken.
 
 pocketsphinx brings an English model of its own, so this works offline. It is a noisy ruler: compare with the teacher
 on the same sentences, never with zero.

@@ -17,7 +17,7 @@ from rich.progress import track
 from engines.assemble import load_engine
 from engines.engine import Engine, EngineConfig
 from engines.families.phone_pointer.bundle import load_bundle
-from engines.families.phone_pointer.voice_mix import cast, parse_mix
+from engines.families.phone_pointer.voice_mix import choose_voice, parse_mix
 from engines.synth import speak
 from models.judge.__main__ import LISTS, SEED, even_ends, p808
 from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate
@@ -41,14 +41,14 @@ def spoken(
     engine: Engine, voice: str, timbre: str | None, pitch_semitones: float, texts: list[str]
 ) -> list[NDArray[np.int16]]:
     names = {one.id: one.id for one in engine.spec.voices}
-    casting = cast(parse_mix(voice, names), None if timbre is None else parse_mix(timbre, names))
+    chosen_voice = choose_voice(parse_mix(voice, names), None if timbre is None else parse_mix(timbre, names))
     made = []
     for text in texts:
         pcm = speak(
             engine,
             text,
-            voice=casting.voice,
-            timbre=casting.timbre,
+            voice=chosen_voice.voice,
+            timbre=chosen_voice.timbre,
             pitch_semitones=pitch_semitones,
             seed=SEED,
             sample_rate_hz=SAMPLE_RATE_HZ,

@@ -48,7 +48,7 @@ class Whisper:
         self._filters = librosa.filters.mel(sr=SAMPLE_RATE_HZ, n_fft=_WINDOW, n_mels=_BANDS)
 
     def transcribe(self, samples: NDArray[np.int16]) -> str:
-        """16 kHz mono samples [S] -> what was said, as Whisper writes it; longer speech in pieces of 30 s."""
+        """16 kHz mono samples [S] -> what was spoken, as Whisper writes it; longer speech in pieces of 30 s."""
         size = _PIECE_S * SAMPLE_RATE_HZ
         return " ".join(self._piece(samples[at : at + size]) for at in range(0, max(1, len(samples)), size)).strip()
 

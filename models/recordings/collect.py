@@ -171,5 +171,5 @@ def _refuse_too_many(manifest: Manifest, left_out: list[LeftOut], report: Path) 
             raise TooManyLeftOutError(
                 f"voice {voice!r}: {gone[voice]} of {total} recordings were left out, at most {MOST_LEFT_OUT:.0%} may "
                 f"be; {report} names them. The first: {manifest.path}:{first.recording.line}, {first.reason}. Look "
-                "whether each text is word for word what is said in its file, in English, without noise or music"
+                "whether each text is word for word what is spoken in its file, in English, without noise or music"
             )

@@ -1,6 +1,6 @@
 """The list of a user's recordings, checked whole before anything is done with it.
 
-    {"audio": "wavs/0001.wav", "text": "What is said.", "voice": "anna", "start_s": 1.5, "end_s": 4.25}
+    {"audio": "wavs/0001.wav", "text": "What is spoken.", "voice": "anna", "start_s": 1.5, "end_s": 4.25}
 
 One JSON object a line; `voice`, `start_s` and `end_s` may be left out. Everything wrong is reported at once, each with
 file, line, value and what would be right.

@@ -109,7 +109,7 @@ def _refuse_implausible(segments: list[Segment]) -> None:
     spoken = [(symbol, seconds) for symbol, seconds in lasting if symbol != PAUSE]
     symbol, longest_s = max(spoken, key=lambda pair: pair[1])
     if longest_s > LONGEST_PHONE_S:
-        raise MisfitError(f"a phone ({symbol}) of {longest_s:.2f} s: more is said there than the text has")
+        raise MisfitError(f"a phone ({symbol}) of {longest_s:.2f} s: more is spoken there than the text has")
     pause_s = max((seconds for symbol, seconds in lasting[1:-1] if symbol == PAUSE), default=0.0)
     if pause_s > LONGEST_PAUSE_S:
         raise MisfitError(f"a silence of {pause_s:.1f} s between two words: cut the recording there")

@@ -52,7 +52,7 @@ class Dump:
 
 
 def lexicon_lines(dump: Dump) -> list[str]:
-    """ "word phones", and "word/tag phones" where a part of speech is said otherwise; sorted."""
+    """ "word phones", and "word/tag phones" where a part of speech is pronounced otherwise; sorted."""
     words = sorted({entry[1:] for entry in dump.lines("entries") if _SPELLING.fullmatch(entry[1:])})
     plain = dump.look_up(words)
     lines = [f"{word} {phones}" for word, (_, phones) in zip(words, plain, strict=True)]

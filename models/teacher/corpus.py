@@ -103,7 +103,7 @@ def jobs(voice: str, seconds: float, seed: int, twice: bool = False) -> Iterator
     """(voice, duration stretch, text) for about `seconds` of speech.
 
     A mix of sentences, joined sentences up to 30 s, agent phrases, and much that is short (fragments, letters, digits,
-    lists, a sentence said again), because a length learned from sentences alone is wrong for a word that stands by
+    lists, a sentence spoken again), because a length learned from sentences alone is wrong for a word that stands by
     itself; a part is lower-case and unpunctuated, as a recogniser or a hasty writer would send it, and half is spoken
     slower or faster. With `twice` each comes two times in a row: the teacher's noise differs, all else is equal.
     """

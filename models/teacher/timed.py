@@ -35,7 +35,7 @@ def timed_examples(folder: Path, voices: list[str]) -> list[Example]:
             if trimmed is None:
                 continue
             _, count, segments = trimmed
-            said = Utterance(
+            utterance = Utterance(
                 voice=voice,
                 stretch=record["stretch"],
                 text=record["text"],
@@ -44,5 +44,5 @@ def timed_examples(folder: Path, voices: list[str]) -> list[Example]:
                 segments=segments,
                 words=record["words"],
             )
-            found.append(example(said, np.zeros(0, int), speaker))
+            found.append(example(utterance, np.zeros(0, int), speaker))
     return found

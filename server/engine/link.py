@@ -73,7 +73,7 @@ class EngineLink:
         return self._runner.pid if isinstance(self._runner, BaseProcess) else None
 
     def send(self, command: Command) -> None:
-        """Commands of one turn of the event loop travel together."""
+        """Commands of one iteration of the event loop travel together."""
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._write)
         if isinstance(command, Submit) and command.pronunciations:

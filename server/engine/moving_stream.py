@@ -1,4 +1,4 @@
-"""One utterance that may change its engine: what was said to the old one is said to the new one.
+"""One utterance that may change its engine: what the old one was sent is sent to the new one.
 
 It has an `EngineStream`'s form. The new engine makes the same samples again, and those that were taken are dropped.
 
@@ -31,7 +31,7 @@ class MovingStream:
     def __init__(self, pool: EnginePool, submit: Submit) -> None:
         self.request_id = submit.request_id
         self._pool, self._submit = pool, submit
-        self._said: list[str | None] = []  # texts and flushes
+        self._sent: list[str | None] = []  # texts and flushes
         self._ended = self._stands_back = self._started = False
         self.last_taken = False
         self._given_up = False  # by its reader
@@ -45,11 +45,11 @@ class MovingStream:
         self._stream: EngineStream = self._client.open(submit)
 
     def append(self, text: str) -> None:
-        self._said.append(text)
+        self._sent.append(text)
         self._stream.append(text)
 
     def flush(self) -> None:
-        self._said.append(_FLUSH)
+        self._sent.append(_FLUSH)
         self._stream.flush()
 
     def end(self) -> None:
@@ -124,7 +124,7 @@ class MovingStream:
         submit = replace(self._submit, heard_samples=heard, is_admitted=self._lost_at is not None)
         self._client, self._made_samples = target, 0
         self._stream = target.open(submit)
-        for text in self._said:
+        for text in self._sent:
             if text is _FLUSH:
                 self._stream.flush()
             else:

@@ -85,7 +85,7 @@ async def eleven_settings() -> dict[str, Any]:
 @router.get("/v1/voices/{voice_id}/settings", responses=_UNKNOWN)
 async def eleven_voice_settings(request: Request, voice_id: str) -> dict[str, Any]:
     """Raises ApiError."""
-    state_of(request).casting(voice_id)
+    state_of(request).chosen_voice(voice_id)
     return dict(_SETTINGS)
 
 
@@ -93,11 +93,11 @@ async def eleven_voice_settings(request: Request, voice_id: str) -> dict[str, An
 async def eleven_voice(request: Request, voice_id: str) -> JSONResponse:
     """A mix is a voice too. Raises ApiError."""
     state = state_of(request)
-    casting = state.casting(voice_id)
-    if casting.timbre:
-        parts = ", ".join(f"{state.voice(name).name} {share:.0%}" for name, share in casting.timbre)
+    chosen_voice = state.chosen_voice(voice_id)
+    if chosen_voice.timbre:
+        parts = ", ".join(f"{state.voice(name).name} {share:.0%}" for name, share in chosen_voice.timbre)
         return JSONResponse(_eleven_voice(voice_id, voice_id, f"a mix: {parts}", category="generated"))
-    voice = state.voice(casting.voice)
+    voice = state.voice(chosen_voice.voice)
     return JSONResponse(_eleven_voice(voice.id, voice.name, voice.description))
 
 

@@ -45,8 +45,8 @@ async def _form(state: CurrentState, request: Request) -> VoiceForm:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        said = first["msg"][:1].lower() + first["msg"][1:]
-        raise ApiError("invalid_parameter", f"{name}: {said}", param=name) from error
+        message = first["msg"][:1].lower() + first["msg"][1:]
+        raise ApiError("invalid_parameter", f"{name}: {message}", param=name) from error
 
 
 @router.post("", openapi_extra=request_body(VoiceForm, media_type="multipart/form-data"))

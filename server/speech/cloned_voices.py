@@ -213,7 +213,7 @@ class ClonedVoices:
             )
             try:
                 async with asyncio.timeout(_ENCODE_S):
-                    content, said = await process.communicate(asked + recording)
+                    content, output = await process.communicate(asked + recording)
             except TimeoutError as error:
                 message = f"the recording was not encoded within {_ENCODE_S:g} s; try again, or a shorter one"
                 raise ApiError("deadline_exceeded", message) from error
@@ -224,8 +224,8 @@ class ClonedVoices:
         if process.returncode == 0:
             return content
         if process.returncode == REFUSED:
-            raise ApiError("invalid_parameter", said.decode(errors="replace"), param="audio_sample")
-        log.error("voice_encoder_failed", status=process.returncode, said=said.decode(errors="replace")[-2000:])
+            raise ApiError("invalid_parameter", output.decode(errors="replace"), param="audio_sample")
+        log.error("voice_encoder_failed", status=process.returncode, output=output.decode(errors="replace")[-2000:])
         raise ApiError("internal_error", "the recording could not be encoded: the voice encoder failed")
 
 

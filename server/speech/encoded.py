@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from engines.families.phone_pointer.voice_mix import Casting
+from engines.families.phone_pointer.voice_mix import ChosenVoice
 from engines.messages import Cancelled, Failed, Finished, LeadingSilence, WaitingForText, WordTime
 from server.audio.formats import AudioFormat, Encoder
 from server.audio.workers import off_loop
@@ -28,7 +28,7 @@ class EncodedSpeech:
         state: SpeechService,
         *,
         protocol: Protocol,
-        casting: Casting,
+        chosen_voice: ChosenVoice,
         form: AudioFormat,
         seed: int | None = None,
         speed: float = 1.0,
@@ -49,7 +49,7 @@ class EncodedSpeech:
         self._utterance = Utterance(
             state,
             protocol=protocol,
-            casting=casting,
+            chosen_voice=chosen_voice,
             seed=seed,
             speed=speed,
             pitch_semitones=pitch_semitones,

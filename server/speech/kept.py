@@ -29,7 +29,7 @@ class Resumable:
         self.let_go: Callable[[], None] = lambda: None  # its connection speaks it no longer
         self.text_ended = False
         self.words: list[WordTime] = []  # that have been sent
-        self.waiting: WaitingForText | None = None  # said behind the last audio
+        self.waiting: WaitingForText | None = None  # follows the last audio
         self.unsent = b""  # the last audio, until it has been handed to the socket
         self.has_failed = False
         self._tail, self._end_bytes = bytearray(), 0
@@ -65,7 +65,7 @@ class Resumable:
         """Those that the listener may not have seen."""
         return [word for word in self.words if word.end_s * self.utterance.rate_hz >= sample]
 
-    def has_said(self, text: str, flushes: Sequence[int], ended: bool) -> bool:
+    def has_sent(self, text: str, flushes: Sequence[int], ended: bool) -> bool:
         """This request may be its own, with text that was lost on the way."""
         known, known_flushes = self.utterance.transcript.text, self.utterance.flushes
         new_flushes = flushes[len(known_flushes) :]
@@ -106,7 +106,7 @@ class KeptUtterances:
     ) -> Resumable | None:
         for found in (*self._kept, *self._attached):
             is_same = found.utterance.name_without_text == resume_id and found.caller is caller
-            if is_same and not found.has_failed and found.has_said(text, flushes, ended):
+            if is_same and not found.has_failed and found.has_sent(text, flushes, ended):
                 if found in self._kept:
                     self._kept.pop(found).cancel()
                 found.let_go()

@@ -23,7 +23,7 @@ from server.logs import get_logger
 
 log = get_logger()
 UNUSED_S = 24 * 3600.0
-_LEDGER = ".added.json"
+_RECORDS = ".added.json"
 _ANONYMOUS = "address "
 
 
@@ -69,7 +69,7 @@ class Owners:
         self, folder: Path, kind: Kind, *, of_key: int, of_address: int, clock: Callable[[], float] = time.time
     ) -> None:
         """How many one key, and one address without a key, may keep."""
-        self._path, self._kind = folder / _LEDGER, kind
+        self._path, self._kind = folder / _RECORDS, kind
         self._of_key, self._of_address, self._clock = of_key, of_address, clock
         self._added = self._read()
 
@@ -132,7 +132,7 @@ class Owners:
 
     def _write(self) -> None:
         """Raises OSError when the folder cannot be written."""
-        begun = self._path.with_name(f"{_LEDGER}.new")
+        begun = self._path.with_name(f"{_RECORDS}.new")
         begun.write_text(json.dumps({name: asdict(one) for name, one in self._added.items()}))
         os.replace(begun, self._path)
 

@@ -1,7 +1,7 @@
 """Pronunciation dictionaries as requests ask for them: entries of their own, and stored ones by name and version.
 
 Files are read and entries parsed on one thread beside the event loop, and packed there for their way to the engine.
-Entries that come again, as an agent sends them with every turn, are parsed once. What clients may add and remove is
+Entries that come again, as an agent sends them with every reply, are parsed once. What clients may add and remove is
 for their owners to decide. docs/pronunciation.md is the contract.
 """
 
@@ -49,7 +49,7 @@ class _Asked(BaseModel):
 
 
 class PronunciationEntry(_Asked):
-    """How a word is said: exactly one of `say`, `arpabet`, `ipa` and `phones`."""
+    """How a word is spoken: exactly one of `say`, `arpabet`, `ipa` and `phones`."""
 
     word: StrictStr
     say: StrictStr | None = None

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engines.assemble import model_speeds, spoken_rates_hz, times_words
-from engines.families.phone_pointer.voice_mix import Casting
+from engines.families.phone_pointer.voice_mix import ChosenVoice
 from engines.leading_quiet import FirstAudible
 from engines.messages import (
     Cancelled,
@@ -53,7 +53,7 @@ class Utterance:
         state: SpeechService,
         *,
         protocol: Protocol,
-        casting: Casting,
+        chosen_voice: ChosenVoice,
         seed: int | None,
         speed: float,
         pitch_semitones: float = 0.0,
@@ -89,8 +89,8 @@ class Utterance:
         self._finished: Finished | None = None  # to be told once the last samples are out
         self._submit = Submit(
             request_id=self.id,
-            voice=casting.voice,
-            timbre=casting.timbre,
+            voice=chosen_voice.voice,
+            timbre=chosen_voice.timbre,
             pitch_semitones=pitch_semitones,
             seed=self.seed,
             sample_rate_hz=spoken_hz,
@@ -105,8 +105,8 @@ class Utterance:
                 follow_tags=follow_tags,
             ),
         )
-        self._voice_digest = state.cloned.digest_of(casting.voice)
-        state.cloned.used(casting.voice)
+        self._voice_digest = state.cloned.digest_of(chosen_voice.voice)
+        state.cloned.used(chosen_voice.voice)
         self.name_without_text = self._name("", ())
         if resume is not None:
             resume.check(self._name(resume.text, ()))

@@ -1,4 +1,4 @@
-"""Voice names that clients know from elsewhere. OpenAI's thirteen speak as the bundle's voices in turn.
+"""Voice names that clients know from elsewhere. OpenAI's thirteen are dealt over the bundle's voices.
 
 A voice of the bundle with the same id wins. The names are spread by how their owners sound: lower ones go to the
 bundle's first voice, higher ones to its second.

@@ -36,7 +36,7 @@ class HttpProtocol(H11Protocol):
         self.conn: BoundedConnection = BoundedConnection(max_head_bytes, max_body_bytes)
         self._idle_connections, self._head_timeout_s = idle_connections, head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
-        self._deaf = False  # refused: what still comes is not read
+        self._rejected = False  # refused: what still comes is not read
 
     def connection_made(self, transport: Any) -> None:
         self._reads = PacedReads(transport, self._take)
@@ -65,7 +65,7 @@ class HttpProtocol(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._stop_watching()
-        self._deaf = True
+        self._rejected = True
         self.transport = self._reads.bare
         super().handle_websocket_upgrade(event)
 
@@ -76,10 +76,10 @@ class HttpProtocol(H11Protocol):
         return is_handshake and self._get_upgrade() == b"websocket"
 
     def _take(self, data: bytes) -> None:
-        if self._deaf or self.conn.their_state in (h11.MUST_CLOSE, h11.CLOSED):
+        if self._rejected or self.conn.their_state in (h11.MUST_CLOSE, h11.CLOSED):
             return  # nothing may follow the last request
         super().data_received(data)
-        if not self.transport.is_closing() and not self._deaf:
+        if not self.transport.is_closing() and not self._rejected:
             self._watch_for_head()
 
     def _watch_for_head(self) -> None:
@@ -103,7 +103,7 @@ class HttpProtocol(H11Protocol):
 
     def _refuse(self, error: ApiError) -> None:
         self._stop_watching()
-        self._deaf = True
+        self._rejected = True
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()  # in the middle of an answer
             return

@@ -1,4 +1,4 @@
-"""A connection's transport that hands on what was read in small pieces, one a turn of the event loop.
+"""A connection's transport that hands on what was read in small pieces, one an iteration of the event loop.
 
 One read brings up to 256 KiB: ten thousands of frames or chunks, which a parser would take in one go while everything
 else waits. What is not handed on yet keeps the socket from being read, so at most one read is held.
@@ -19,7 +19,7 @@ class PacedReads:
     def __init__(self, transport: Any, take: Callable[[bytes], None]) -> None:
         self._transport, self._take = transport, take
         self._unread = bytearray()
-        self._turn: asyncio.Handle | None = None
+        self._handle: asyncio.Handle | None = None
         self._paused = False  # by the protocol
         self._socket_paused = False
 
@@ -47,12 +47,12 @@ class PacedReads:
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._unread and not self._paused and self._turn is None:
-            self._turn = asyncio.get_running_loop().call_soon(self._hand_on)
+        if self._unread and not self._paused and self._handle is None:
+            self._handle = asyncio.get_running_loop().call_soon(self._hand_on)
         self._pause_socket(self._paused or bool(self._unread))
 
     def _hand_on(self) -> None:
-        self._turn = None
+        self._handle = None
         if self._transport.is_closing():
             self._unread.clear()
         elif self._unread and not self._paused:

@@ -46,7 +46,7 @@ export class SpeechClient {
   }
 
   // `listener` has a method for each event: audio(pcm), words(words), waiting(), done(event), cancelled(event),
-  // failed(error). The server may have refused the connection before there was anybody to tell: then it throws.
+  // failed(error). The server may have refused the connection before there was a handler to tell: then it throws.
   start(settings, listener) {
     if (this.#ended !== null) throw this.#ended;
     this.#count += 1;

@@ -87,16 +87,16 @@ export class Stage {
     this.#frameAsked = requestAnimationFrame(() => this.#frame());
   }
 
-  // The place of the word that sounds, -1 before the first; null: all has been said.
+  // The place of the word that sounds, -1 before the first; null: all has been spoken.
   #highlight(place) {
     if (place === this.#place) return;
     this.#place = place;
     const { transcript } = this.#speech;
     const all = transcript.characters.length;
     const [start, end] = place === null ? [all, all] : transcript.placeOf(place);
-    $("said").textContent = transcript.slice(0, start);
+    $("heard").textContent = transcript.slice(0, start);
     $("now").textContent = transcript.slice(start, end);
-    $("unsaid").textContent = transcript.slice(end);
+    $("unheard").textContent = transcript.slice(end);
     const box = $("transcript");
     const below = $("now").offsetTop - box.offsetTop;
     if (below < box.scrollTop || below > box.scrollTop + box.clientHeight - 40) box.scrollTop = below - 40;

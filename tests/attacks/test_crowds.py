@@ -57,7 +57,7 @@ def test_sockets_without_a_key_leave_room_for_those_with_one() -> None:
         assert httpx.get(f"{server.url}/ready").status_code == 200
 
 
-def test_answers_of_known_length_that_nobody_fetches_are_bounded() -> None:
+def test_answers_of_known_length_that_are_not_fetched_are_bounded() -> None:
     with RunningServer(max_held_bytes=str(2**21), send_timeout_s="1") as server, spared(server), ExitStack() as crowd:
         body = json.dumps({"input": LONG, "response_format": "wav", "sample_rate": 48_000, "stream": False}).encode()
         request = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (SPEECH.encode(), len(body))

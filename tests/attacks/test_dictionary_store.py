@@ -110,20 +110,20 @@ def test_strangers_of_many_addresses_share_half_of_the_table_and_not_for_ever(tm
         assert owners.room_for(owner, names[:number]) is None
         owners.added(name, owner)
         clock.now += 1
-    newcomer, key = Owner(name="address new"), Owner(name="key one")
+    latest, key = Owner(name="address new"), Owner(name="key one")
     with pytest.raises(
         ApiError, match=f"{KIND.anonymous_share} of clients without a key .*come back in a day"
     ) as refused:
-        owners.room_for(newcomer, names)
+        owners.room_for(latest, names)
     assert refused.value.code == "quota_exceeded"
     assert owners.room_for(key, names) is None, "a key's share is not theirs"
     clock.now += UNUSED_S
     owners.used("d0")
-    assert Owners(tmp_path, KIND, of_key=64, of_address=16, clock=clock).room_for(newcomer, names) == "d0"
-    assert owners.room_for(newcomer, names) == "d1", "the longest unused makes room"
+    assert Owners(tmp_path, KIND, of_key=64, of_address=16, clock=clock).room_for(latest, names) == "d0"
+    assert owners.room_for(latest, names) == "d1", "the longest unused makes room"
 
 
-def test_a_ledger_that_cannot_be_read_gives_nobody_what_is_not_theirs(tmp_path: Path) -> None:
+def test_unreadable_owner_records_give_no_owner_the_dictionaries_of_another(tmp_path: Path) -> None:
     (tmp_path / ".added.json").write_text("[" * 100_000)
     owners = Owners(tmp_path, KIND, of_key=1, of_address=1)
     assert not owners.owns(Owner(name="address x"), "d0")

@@ -125,8 +125,8 @@ def test_stored_dictionaries_of_all_sizes(client: httpx.Client, victim: Victim) 
         answer = client.post(PATH + "/add-from-rules", json={"name": f"many{number}", "rules": rules})
         assert answer.status_code == 200
         names.append(answer.json()["id"])
-    for turn in range(4):
-        body = {"input": "a1b2 end.", "pronunciations": {"dictionaries": names[turn:] + names[:turn]}}
+    for round_ in range(4):
+        body = {"input": "a1b2 end.", "pronunciations": {"dictionaries": names[round_:] + names[:round_]}}
         assert client.post("/v1/audio/speech", json=body).status_code == 200
     for name in names:
         assert client.delete(f"{PATH}/{name}").status_code == 200

@@ -139,7 +139,7 @@ def test_a_body_of_a_request_that_was_answered_does_not_hold_its_connection() ->
         heard(connection)
 
 
-def test_silent_connections_keep_nobody_out() -> None:
+def test_silent_connections_keep_no_client_out() -> None:
     with RunningServer(max_connections="32") as server, spared(server):
         silent = [dial(server) for _ in range(300)]
         try:

@@ -65,18 +65,18 @@ class Victim:
         assert not self._thread.is_alive(), "the stream beside the attack never ended"
 
     def _speak(self) -> None:
-        said = 0
+        phrases = 0
         try:
             with connect(self._server.ws_url, subprotocols=["parlando.v1"], compression=None) as socket:  # type: ignore[list-item]
                 while True:
                     if self._stopping.is_set():
                         socket.send(json.dumps({"type": "end"}))
                         self._stopping.clear()
-                        said = -1
-                    elif said >= 0 and self._lead_s() < LEAD_S and self._spoke(said):
-                        phrase = _PHRASES[said % len(_PHRASES)]
+                        phrases = -1
+                    elif phrases >= 0 and self._lead_s() < LEAD_S and self._spoke(phrases):
+                        phrase = _PHRASES[phrases % len(_PHRASES)]
                         socket.send(json.dumps({"type": "append", "text": phrase}))
-                        said += 1
+                        phrases += 1
                     try:
                         message = socket.recv(timeout=_POLL_S)
                     except TimeoutError:

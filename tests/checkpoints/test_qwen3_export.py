@@ -62,13 +62,13 @@ def test_an_export_that_broke_off_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(exporting, "step_graph", full)
         assert main(arguments) == 1
-    said = capsys.readouterr()
-    assert "error: talker cannot be written to" in said.err
-    assert "No space left on device" in said.err
+    printed = capsys.readouterr()
+    assert "error: talker cannot be written to" in printed.err
+    assert "No space left on device" in printed.err
     assert not (tmp_path / "out").exists()
     assert main(arguments) == 0
-    said = capsys.readouterr()
-    assert "vocoder: done before" in said.out
+    printed = capsys.readouterr()
+    assert "vocoder: done before" in printed.out
     assert main(arguments) == 1
     assert "exists; right is a folder that the export makes" in capsys.readouterr().err
 
@@ -101,13 +101,13 @@ def test_int8_rows_are_independent_and_near_the_network(qwen3_custom: Path, tmp_
 
 
 def test_parts_of_another_source_are_not_taken(tmp_path: Path) -> None:
-    said: list[str] = []
-    Parts(tmp_path / "out", "one", said.append).do("part", lambda: 1)
-    assert Parts(tmp_path / "out", "one", said.append).do("part", lambda: 2) == 1
-    assert Parts(tmp_path / "out", "two", said.append).do("part", lambda: 3) == 3
+    printed: list[str] = []
+    Parts(tmp_path / "out", "one", printed.append).do("part", lambda: 1)
+    assert Parts(tmp_path / "out", "one", printed.append).do("part", lambda: 2) == 1
+    assert Parts(tmp_path / "out", "two", printed.append).do("part", lambda: 3) == 3
 
 
-def test_too_little_disk_or_memory_is_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_or_memory_is_reported_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1_000_000_000))
     with pytest.raises(ExportError, match=r"the bundle takes 2\.5 GB, .* has 1\.0 GB free"):
@@ -163,8 +163,8 @@ def test_what_is_wrong_with_a_checkpoint_is_one_line_and_nothing_is_written(
 
 def test_memory_that_ends_on_the_way_is_one_line(tmp_path: Path) -> None:
     """torch says so by a RuntimeError."""
-    said: list[str] = []
-    parts_of_it = Parts(tmp_path / "out", "one", said.append)
+    printed: list[str] = []
+    parts_of_it = Parts(tmp_path / "out", "one", printed.append)
     with pytest.raises(ExportError, match=r"talker failed: .*allocate"):
         parts_of_it.do("talker", lambda: torch.empty(1 << 55))
     with pytest.raises(ExportError, match="talker failed: out of memory"):

@@ -90,7 +90,7 @@ def _serve(*flags: str) -> Iterator[int]:
     port = _free_port()
     python = os.environ.get("SERVER_PYTHON", sys.executable)
     command = [python, "-m", "server", "serve", "--port", str(port), *flags]
-    # Nobody is refused because the machine is busy.
+    # No request is refused because the machine is busy.
     settings = {"PARLANDO_SEED": str(SEED), "PARLANDO_SHED": "false"}
     process = leash.start(command, stderr=subprocess.PIPE, text=True, env=os.environ | settings)
     ready: queue.SimpleQueue[bool] = queue.SimpleQueue()

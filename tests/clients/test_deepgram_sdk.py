@@ -1,4 +1,4 @@
-"""Deepgram's SDK: HTTP, both WebSockets, and an interruption that tells what was said."""
+"""Deepgram's SDK: HTTP, both WebSockets, and an interruption that tells what was spoken."""
 
 from __future__ import annotations
 

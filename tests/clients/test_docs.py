@@ -24,9 +24,9 @@ def test_a_snippet_runs(server: Server, title: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     if title == "parlando.v1":
-        said = re.fullmatch(r"said: (.+) \| not said: (.+)\n", done.stdout)
-        assert said is not None, done.stdout
-        assert " ".join("".join(said.groups()).split()).endswith("the listener interrupts.")
+        printed = re.fullmatch(r"spoken: (.+) \| remaining: (.+)\n", done.stdout)
+        assert printed is not None, done.stdout
+        assert " ".join("".join(printed.groups()).split()).endswith("the listener interrupts.")
 
 
 def test_all_are_there_in_the_versions_that_are_tested() -> None:

@@ -23,15 +23,15 @@ async def synthesised(speaker: tts.TTS) -> bytes:
 
 async def streamed(speaker: tts.TTS) -> tuple[bytes, str]:
     """Word by word, with what the words that came back say."""
-    pcm, said = b"", ""
+    pcm, transcript = b"", ""
     async with speaker.stream() as stream:
         for word in TEXT.split():
             stream.push_text(word + " ")
         stream.end_input()
         async for event in stream:
             pcm += bytes(event.frame.data)
-            said += "".join(event.frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, []))
-    return pcm, said
+            transcript += "".join(event.frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, []))
+    return pcm, transcript
 
 
 @pytest.mark.parametrize("model", ["gpt-4o-mini-tts", "tts-1"])  # as events, and as bytes
@@ -76,8 +76,8 @@ def test_elevenlabs(server: Server, encoding: Any, rate_hz: int, auto_mode: bool
             finally:
                 await speaker.aclose()
 
-    heard, said = asyncio.run(run())
-    assert said.split() == (TEXT.split() if word_by_word else [])
+    heard, transcript = asyncio.run(run())
+    assert transcript.split() == (TEXT.split() if word_by_word else [])
     wanted = native(server, rate_hz=rate_hz)
     if encoding == "pcm_24000":
         assert heard[: len(wanted)] == wanted
@@ -119,7 +119,7 @@ def test_cartesia(server: Server, word_by_word: bool) -> None:
             finally:
                 await speaker.aclose()
 
-    heard, said = asyncio.run(run())
+    heard, transcript = asyncio.run(run())
     wanted = native(server)
     assert heard[: len(wanted)] == wanted
-    assert said.split() == (TEXT.split() if word_by_word else [])
+    assert transcript.split() == (TEXT.split() if word_by_word else [])

@@ -109,8 +109,8 @@ def test_systemd_reads_the_unit_and_waits_for_the_drain(tmp_path: Path) -> None:
     assert "KillMode=mixed" in unit
     here = tmp_path / "parlando.service"
     here.write_text(unit.replace("/opt/parlando/bin/parlando", "/bin/true"))  # what it starts must exist
-    said = succeed(program("systemd-analyze", "systemd"), "verify", "--man=no", here)
-    assert "parlando.service:" not in said, said  # unknown directives are only warned about
+    printed = succeed(program("systemd-analyze", "systemd"), "verify", "--man=no", here)
+    assert "parlando.service:" not in printed, printed  # unknown directives are only warned about
 
 
 def pins(lock: Path) -> dict[str, str]:

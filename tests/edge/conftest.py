@@ -33,7 +33,7 @@ def await_idle(client: httpx.Client, within_s: float = 10.0) -> None:
 
 class RunningServer:
     def __init__(self, *, port: int | None = None, **environment: str) -> None:
-        """Nobody is refused for want of speed unless asked for: how busy the machine is must not decide a test."""
+        """No request is refused for want of speed unless asked for: how busy the machine is must not decide a test."""
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ws_url = f"ws://127.0.0.1:{self.port}/v1/audio/speech/ws"
@@ -56,7 +56,7 @@ class RunningServer:
         self._readies.put(False)
 
     def await_ready(self) -> None:
-        """The server has said so once more in its log."""
+        """The server has logged it once more."""
         assert self._readies.get(timeout=60), "the server ended before it was ready"
 
     def await_event(self, name: str) -> None:

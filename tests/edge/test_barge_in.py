@@ -114,7 +114,7 @@ def figures(client: httpx.Client) -> dict[str, float]:
 
 
 def await_free(client: httpx.Client) -> None:
-    """Until the engine, too, says that nobody holds anything of it."""
+    """Until the engine, too, says that nothing of it is held."""
     deadline_s = time.monotonic() + 10
     while True:
         now = figures(client)

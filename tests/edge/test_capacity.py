@@ -142,8 +142,8 @@ def test_who_speaks_on_a_socket_goes_on_when_another_context_is_refused(dialect:
 
         async with serving(toy) as app, AsgiSocket(app, path=path) as socket:
             append(socket, "live", "one ")
-            while isinstance(said := await socket.recv(), bytes) or not (
-                said.get("type") == "words" or isinstance(said.get("audio"), str)
+            while isinstance(message := await socket.recv(), bytes) or not (
+                message.get("type") == "words" or isinstance(message.get("audio"), str)
             ):
                 pass
             toy.full = True
@@ -154,10 +154,10 @@ def test_who_speaks_on_a_socket_goes_on_when_another_context_is_refused(dialect:
                 pass
             assert "late" in (told.get("context"), told.get("contextId"))
             append(socket, "live", "three ")
-            while isinstance(said := await socket.recv(), bytes) or "live" not in (
-                said.get("context"),
-                said.get("contextId"),
+            while isinstance(message := await socket.recv(), bytes) or "live" not in (
+                message.get("context"),
+                message.get("contextId"),
             ):
-                assert isinstance(said, bytes) or said.get("type") != "close"
+                assert isinstance(message, bytes) or message.get("type") != "close"
 
     asyncio.run(scenario())

@@ -31,18 +31,18 @@ def ask(path: str = "/tts/bytes", method: str = "POST", settings: Any = None, **
 
 
 def test_bytes_in_each_container() -> None:
-    said = word_pcm("one") + word_pcm("two")
+    pcm = word_pcm("one") + word_pcm("two")
     raw = ask(**ASKED, transcript="one two")
     assert (raw.status_code, raw.headers["content-type"]) == (200, "audio/pcm;rate=24000;channels=1")
-    assert raw.content == said
+    assert raw.content == pcm
     plain_voice = ask(**ASKED | {"voice": "rms", "language": "en"}, transcript="one two")
-    assert plain_voice.content == said
+    assert plain_voice.content == pcm
     for encoding, tag, size in (("pcm_s16le", 1, 2), ("pcm_f32le", 3, 4), ("pcm_mulaw", 7, 1), ("pcm_alaw", 6, 1)):
         form = {"container": "wav", "encoding": encoding, "sample_rate": 24_000}
         wav = ask(**ASKED | {"output_format": form}, transcript="one two")
         assert wav.headers["content-type"] == "audio/wav"
         assert struct.unpack("<HHI", wav.content[20:28]) == (tag, 1, 24_000)
-        assert len(wav.content) == 44 + size * len(said) // 2
+        assert len(wav.content) == 44 + size * len(pcm) // 2
     mp3 = ask(
         **ASKED | {"output_format": {"container": "mp3", "sample_rate": 24_000, "bit_rate": 64_000}}, transcript="one"
     )
@@ -167,7 +167,7 @@ def test_contexts_do_not_wait_for_each_other() -> None:
     play(scenario)
 
 
-def test_a_cancel_is_the_end_and_tells_what_was_said() -> None:
+def test_a_cancel_is_the_end_and_tells_what_was_spoken() -> None:
     async def scenario(socket: AsgiSocket) -> None:
         say(socket, "a", "one two MUTE ")
         await hear(socket, "chunk")

@@ -1,4 +1,4 @@
-"""A full collection over all that a server has from its start takes a tenth of a second, in which nobody is served."""
+"""A full collection over all that a server has from its start takes 0.1 s, in which no request is served."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ def test_contexts_speak_beside_each_other_and_never_mix() -> None:
             texts = {name: words(12, name) for name in ("a", "b", "c")}
             for name in texts:
                 socket.say("start", context=name)
-            for turn in range(12):
-                for name, said in texts.items():
-                    socket.say("append", context=name, text=said[turn] + " ")
+            for round_ in range(12):
+                for name, spoken in texts.items():
+                    socket.say("append", context=name, text=spoken[round_] + " ")
             for name in texts:
                 socket.say("end", context=name)
             heard: dict[str | None, bytes] = {}
@@ -38,7 +38,7 @@ def test_contexts_speak_beside_each_other_and_never_mix() -> None:
                     current = message["context"]
                 elif message["type"] == "done":
                     done.add(message["context"])
-            assert heard == {name: b"".join(map(word_pcm, said)) for name, said in texts.items()}
+            assert heard == {name: b"".join(map(word_pcm, spoken)) for name, spoken in texts.items()}
 
     asyncio.run(scenario())
 
@@ -83,11 +83,11 @@ def test_cancel_ends_one_context_and_its_name_is_free_at_once() -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_cancel_position_is_right_to_the_word(seed: int) -> None:
     draw = random.Random(seed)
-    said = words(draw.randint(1, 30))
-    text = "  " + " ".join(said) + draw.choice([" ", " tail", " 😀 "])
-    spoken_words = text.split()[: text.rstrip().count(" ") + 1] if text.endswith(" ") else said
-    at_s = draw.uniform(0, 1.3 * WORD_S * len(said))
-    played_ms = draw.choice([None, draw.uniform(0, 2000 * WORD_S * len(said))])
+    spoken = words(draw.randint(1, 30))
+    text = "  " + " ".join(spoken) + draw.choice([" ", " tail", " 😀 "])
+    spoken_words = text.split()[: text.rstrip().count(" ") + 1] if text.endswith(" ") else spoken
+    at_s = draw.uniform(0, 1.3 * WORD_S * len(spoken))
+    played_ms = draw.choice([None, draw.uniform(0, 2000 * WORD_S * len(spoken))])
 
     async def scenario() -> None:
         clock = FakeClock()

@@ -33,15 +33,15 @@ def mu_law(pcm: bytes) -> bytes:
 
 @pytest.mark.parametrize("path", ["/v1/speak", "/v2/speak"])
 def test_http_in_each_plain_form(path: str) -> None:
-    said = word_pcm("one") + word_pcm("two")
+    pcm = word_pcm("one") + word_pcm("two")
     raw = ask("one two", "encoding=linear16&container=none&model=aura-2-thalia-en&tag=a", path)
     assert raw.status_code == 200
     assert raw.headers["content-type"] == "audio/l16;rate=24000;channels=1"
-    assert raw.content == said
+    assert raw.content == pcm
     assert raw.headers["dg-request-id"].startswith("req-")
     assert raw.headers["dg-char-count"] == "7"
     wav = ask("one two", "encoding=linear16&sample_rate=24000.0", path)
-    assert (wav.headers["content-type"], wav.content[:4], wav.content[44:]) == ("audio/wav", b"RIFF", said)
+    assert (wav.headers["content-type"], wav.content[:4], wav.content[44:]) == ("audio/wav", b"RIFF", pcm)
     at_8k = word_pcm("one", 8_000) + word_pcm("two", 8_000)
     telephone = ask("one two", "encoding=mulaw", path)
     tag, channels, rate_hz = struct.unpack("<HHI", telephone.content[20:28])

@@ -1,7 +1,7 @@
 """The laws through every door that came after `parlando.v1`, on the shipped voice and over real sockets.
 
 The same text and seed are the same samples, whole or word by word; an interruption at a random moment stops the sound,
-tells what was said to the word, and gives slots back. `BARGE_IN_MOMENTS` sets how many moments are drawn for each door.
+tells what was spoken to the word, and gives slots back. `BARGE_IN_MOMENTS` sets how many moments each door gets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ElevenLabs' `close_context` over a toy engine: what was flushed is finished, behind whoever else speaks."""
+"""ElevenLabs' `close_context` over a toy engine: what was flushed is finished, behind all other streams."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class RawSocket:
         assert b"deflate" not in head.lower()
 
     def send(self, data: bytes) -> None:
-        """The server need not read on once it has said why it closes; that can still be read."""
+        """The server need not read on once it has told why it closes; that can still be read."""
         with contextlib.suppress(ConnectionError):
             self._tcp.sendall(data)
 

@@ -25,7 +25,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def speak_to_nobody(socket: AsgiSocket) -> None:
+def speak_unread(socket: AsgiSocket) -> None:
     """More words than an outbox of 8 holds."""
     text = " ".join(f"w{number}" for number in range(40)) + " "
     if socket.subprotocol == "parlando.v1":
@@ -280,9 +280,9 @@ def test_a_slow_reader_pauses_its_own_stream_only() -> None:
             AsgiSocket(app, "parlando.v1") as slow,
             AsgiSocket(app, "parlando.v1") as quick,
         ):
-            said = [f"w{number}" for number in range(400)]
+            spoken = [f"w{number}" for number in range(400)]
             slow.read.clear()
-            for word in said:
+            for word in spoken:
                 slow.say("append", text=word + " ")
             slow.say("end")
             quick.say("append", text="quick")
@@ -292,7 +292,7 @@ def test_a_slow_reader_pauses_its_own_stream_only() -> None:
             assert await asyncio.to_thread(toy.paused.wait, 10)
             slow.read.set()
             pcm, _ = await slow.hear("done")
-            assert pcm == b"".join(map(word_pcm, said))
+            assert pcm == b"".join(map(word_pcm, spoken))
 
     asyncio.run(scenario())
 
@@ -305,7 +305,7 @@ def test_what_waits_for_a_slow_reader_is_not_sent_after_a_cancel(protocol: str) 
         toy = ToyEngine()
         async with serving(toy, outbox_chunks=8) as app, AsgiSocket(app, protocol) as socket:
             socket.audio_left = 2
-            speak_to_nobody(socket)
+            speak_unread(socket)
             assert await asyncio.to_thread(toy.paused.wait, 10)
             await until(lambda: not socket.read.is_set())
             socket.say("cancel" if protocol == "parlando.v1" else "response.cancel")
@@ -342,12 +342,12 @@ def test_a_writer_that_has_been_woken_but_has_not_run_writes_nothing() -> None:
     asyncio.run(scenario())
 
 
-def test_a_close_does_not_wait_behind_audio_that_nobody_reads() -> None:
+def test_a_close_does_not_wait_behind_unread_audio() -> None:
     async def scenario() -> None:
         toy = ToyEngine()
         async with serving(toy, outbox_chunks=8) as app, AsgiSocket(app, "parlando.v1") as socket:
             socket.audio_left = 1
-            speak_to_nobody(socket)
+            speak_unread(socket)
             assert await asyncio.to_thread(toy.paused.wait, 10)
             await until(lambda: not socket.read.is_set())
             socket.raw(bytes=b"\x00")
@@ -381,7 +381,7 @@ def test_the_first_audio_clock_runs_from_the_bytes_of_the_text() -> None:
         async with serving(ToyEngine(half_a_second), clock) as app, AsgiSocket(app, "parlando.v1") as socket:
             socket.say("start")
             await socket.hear("started")
-            clock.now += 7  # no text yet: nobody waits
+            clock.now += 7  # no text yet: no listener waits
             socket.say("append", text="word")
             socket.say("end")
             _, events = await socket.hear("done")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from engines.families.phone_pointer.voice_mix import Casting
+from engines.families.phone_pointer.voice_mix import ChosenVoice
 from engines.messages import Append, Failed, Flush, Started, Submit
 from server.protocols.openai import route
 from server.speech.utterance import Utterance
@@ -57,7 +57,7 @@ def open_utterance(state: State) -> Utterance:
     return Utterance(
         state,
         protocol="test",
-        casting=Casting(voice="rms"),
+        chosen_voice=ChosenVoice(voice="rms"),
         seed=1,
         speed=1.0,
         rate_hz=24_000,
@@ -221,13 +221,13 @@ def test_one_json_object_is_written_as_the_audio_comes() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("said", [b"", b"POST /v1/audio/speech HTTP/1.1\r\nHost: here\r\n"])
-def test_who_connects_and_never_asks_is_dropped(said: bytes) -> None:
+@pytest.mark.parametrize("sent_head", [b"", b"POST /v1/audio/speech HTTP/1.1\r\nHost: here\r\n"])
+def test_who_connects_and_never_asks_is_dropped(sent_head: bytes) -> None:
     with RunningServer(body_timeout_s="0.5") as server:
         with create_connection(("127.0.0.1", server.port), timeout=10) as silent, dial(server) as speaking:
-            silent.sendall(said)
+            silent.sendall(sent_head)
             told = heard(silent)
-            assert told == b"" if not said else told.startswith(b"HTTP/1.1 408 ") and b"within 0.5 s" in told
+            assert told == b"" if not sent_head else told.startswith(b"HTTP/1.1 408 ") and b"within 0.5 s" in told
             say(speaking, type="append", text="A socket is not a silent connection.")
             say(speaking, type="end")
             hear(speaking, "done")

@@ -224,7 +224,7 @@ def test_a_client_may_sign_and_nothing_is_valid_for_long() -> None:
     served(scenario, api_keys="one,two")
 
 
-def test_what_is_signed_can_be_said() -> None:
+def test_a_signed_url_speaks() -> None:
     async def scenario(client: httpx.AsyncClient, app: Any) -> None:
         for body, param in (
             ({"input": "x" * 300}, "input"),

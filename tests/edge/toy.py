@@ -102,7 +102,7 @@ class ToyEngine:
         """`before_audio` is what making a chunk takes."""
         self.before_audio = before_audio
         self.lives = 0
-        self.full = False  # refuses every newcomer
+        self.full = False  # rejects every new request
         self.paused = threading.Event()  # a stream has been
         self.cancelled = threading.Event()  # another has been
         self.stood_back = threading.Event()  # and another
@@ -128,13 +128,13 @@ class ToyEngine:
 
     def _serve(self, pipe: EnginePipe, inbox: queue.SimpleQueue[list[Command] | None]) -> None:
         """Takes what has come, then speaks a word of each voice; a pause is felt at the next word."""
-        said = False
+        any_spoken = False
         while True:
             try:
-                commands = inbox.get(timeout=None if said else 0.05, block=not said)
+                commands = inbox.get(timeout=None if any_spoken else 0.05, block=not any_spoken)
             except queue.Empty:
                 commands = []
-                if not said:
+                if not any_spoken:
                     pipe.send([self._stats()])
             if commands is None:
                 return
@@ -142,7 +142,7 @@ class ToyEngine:
                 for command in commands:
                     self._take(command, pipe)
                 spoken = [self._speak(voice, pipe) for voice in list(self.voices.values())]
-                said = any(spoken)
+                any_spoken = any(spoken)
             except ZeroDivisionError as error:
                 pipe.send(Fault(traceback=repr(error)))
                 return
@@ -268,7 +268,7 @@ async def serving(
 
 
 class Hung(Exception):
-    """The application said nothing when it should have."""
+    """The application sent nothing when it should have."""
 
 
 class AsgiSocket:

@@ -76,9 +76,9 @@ class Hashes(TypedDict):
 def utterances() -> list[Utterance]:
     """Each text five times, each time in another voice and manner; every third one is fed word by word."""
     found = []
-    for number, (turn, text) in enumerate(itertools.product(range(5), TEXTS)):
+    for number, (round_, text) in enumerate(itertools.product(range(5), TEXTS)):
         voice, timbre = VOICES[number % len(VOICES)]
-        speed, temperature, pitch, rate_hz = MANNERS[(number + turn) % len(MANNERS)]
+        speed, temperature, pitch, rate_hz = MANNERS[(number + round_) % len(MANNERS)]
         found.append(
             Utterance(
                 text=text,

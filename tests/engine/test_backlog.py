@@ -1,4 +1,4 @@
-"""Few streams in the works at once, and calls of the LM that end soon: what a newcomer waits for on a busy machine."""
+"""Few streams are generated at once, and model calls are short: what a new request waits for on a busy machine."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from tests.engine.simulator import LONG, SHORT, Machine, Simulator
 
 
 def test_as_many_as_the_machine_keeps_up_with_are_let_in(bundle: Bundle) -> None:
-    """Parallel downloads, each followed by the next: many are in the works all the time, nobody has to be refused."""
+    """Parallel downloads, each followed by the next: many are in flight all the time, and none has to be rejected."""
     simulator = Simulator(bundle)
-    for turn in range(200):
+    for round_ in range(200):
         for worker in range(40):
-            last = simulator.listeners.get(f"{worker} {turn - 1}")
-            if turn == 0 or (last is not None and last.end is not None):
-                simulator.ask(f"{worker} {turn}", SHORT)
+            last = simulator.listeners.get(f"{worker} {round_ - 1}")
+            if round_ == 0 or (last is not None and last.end is not None):
+                simulator.ask(f"{worker} {round_}", SHORT)
             elif last is not None:
-                simulator.listeners[f"{worker} {turn}"] = last
+                simulator.listeners[f"{worker} {round_}"] = last
         simulator.run(0.1)
     ends = [one.end for one in simulator.listeners.values() if one.end is not None]
     assert len(ends) > 1000

@@ -28,15 +28,15 @@ from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
 from tests.engine.toys import FakeClock, NgramDrafter, ToyVocoder
 
 LISTS = Path(__file__).parents[2] / "models" / "judge" / "lists"
-Picks = dict[int, list[int]]  # by seed: what was said
+Samples = dict[int, list[int]]  # by seed: what was spoken
 
 
 class Foreseeing(NgramDrafter):
-    """Knows what will be said, and says something else for a share of its guesses."""
+    """Knows what will be spoken, and says something else for a share of its guesses."""
 
-    def __init__(self, picks: Picks, wrong: float, frames: int = 2) -> None:
+    def __init__(self, samples: Samples, wrong: float, frames: int = 2) -> None:
         super().__init__(frames)  # as many as the bundle's graph can check
-        self.picks, self.wrong = picks, wrong
+        self.samples, self.wrong = samples, wrong
         self.rng = random.Random(4)
 
     def propose(
@@ -44,7 +44,7 @@ class Foreseeing(NgramDrafter):
     ) -> Frames:
         drafted = np.zeros((len(rows), self.frames, 1), np.int64)
         for row, (seed, done) in enumerate(keys.tolist()):
-            for place, code in enumerate(self.picks[seed][done : done + self.frames]):
+            for place, code in enumerate(self.samples[seed][done : done + self.frames]):
                 drafted[row, place] = (code + 1) % 4096 if self.rng.random() < self.wrong else code
         return drafted
 
@@ -56,7 +56,7 @@ def make(bundle: Bundle, front_end: FrontEnd, drafter: Drafter, **settings: obje
 
 
 def say(engine: Engine, texts: list[str], temperature: float | None = None) -> list[bytes]:
-    """All at once; the text's place is its seed and picks its voice."""
+    """All at once; the text's place is its seed and chooses its voice."""
     for seed, text in enumerate(texts):
         voice = engine.spec.voices[seed % 2].id
         engine.submit(Submit(request_id=str(seed), voice=voice, seed=seed, temperature=temperature))
@@ -68,30 +68,30 @@ def say(engine: Engine, texts: list[str], temperature: float | None = None) -> l
 
 
 @pytest.fixture
-def picks(monkeypatch: pytest.MonkeyPatch) -> Picks:
+def samples(monkeypatch: pytest.MonkeyPatch) -> Samples:
     """What the LM says from now on, by seed."""
-    said: Picks = {}
+    spoken: Samples = {}
     commit = Sequence.commit
 
     def record(self: Sequence, frame: Frames, *made: Any) -> bool:
-        said.setdefault(self.request.seed, []).append(int(frame[0]))
+        spoken.setdefault(self.request.seed, []).append(int(frame[0]))
         return commit(self, frame, *made)
 
     monkeypatch.setattr(Sequence, "commit", record)
-    return said
+    return spoken
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 @pytest.mark.parametrize("wrong", [0.0, 0.3, 1.0])
 def test_drafts_change_no_byte(
-    bundle: Bundle, front_end: FrontEnd, picks: Picks, wrong: float, temperature: float
+    bundle: Bundle, front_end: FrontEnd, samples: Samples, wrong: float, temperature: float
 ) -> None:
     for text in (TEXT, *OTHERS):
-        picks.clear()
+        samples.clear()
         plain = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF)
         expected = say(plain, [text], temperature)
         plain.close()
-        engine = make(bundle, front_end, Foreseeing({0: list(picks[0])}, wrong))
+        engine = make(bundle, front_end, Foreseeing({0: list(samples[0])}, wrong))
         assert say(engine, [text], temperature) == expected
         counters = engine.stats().counters
         if wrong == 0:
@@ -116,13 +116,13 @@ def test_several_steps_have_the_bits_of_single_ones(bundle: Bundle) -> None:
         past += int(rng.integers(1, steps + 1))  # the others are taken back
 
 
-def test_switching_at_any_moment(bundle: Bundle, front_end: FrontEnd, picks: Picks) -> None:
+def test_switching_at_any_moment(bundle: Bundle, front_end: FrontEnd, samples: Samples) -> None:
     """Neighbours come and go, so that a sequence is drafted, plain in a batch, and drafted again."""
     plain = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF)
     texts = [TEXT * 3, *OTHERS, *OTHERS]
     expected = say(plain, texts)
     plain.close()
-    engine = make(bundle, front_end, Foreseeing(dict(picks), 0.2))
+    engine = make(bundle, front_end, Foreseeing(dict(samples), 0.2))
     order, events, opened = random.Random(8), list[Event](), 0
     while engine.has_work or opened < len(texts):
         if opened == 0 or (opened < len(texts) and order.random() < 0.06):
@@ -139,7 +139,7 @@ def test_switching_at_any_moment(bundle: Bundle, front_end: FrontEnd, picks: Pic
 
 
 @pytest.mark.parametrize("drafts", [DraftMode.OFF, DraftMode.AUTO])
-def test_a_newcomer_in_a_crowd_gets_its_first_chunk_in_one_plan(
+def test_a_new_stream_in_a_large_batch_gets_its_first_chunk_in_one_plan(
     bundle: Bundle, front_end: FrontEnd, drafts: DraftMode
 ) -> None:
     crowd, profile = 48, DeviceProfile(frame_s=bundle.code_s, cores=1, overlaps=False)
@@ -159,21 +159,21 @@ def test_a_newcomer_in_a_crowd_gets_its_first_chunk_in_one_plan(
         engine.submit(Append(request_id=name, text=TEXT))
         engine.submit(EndText(request_id=name))
     engine.attend()
-    newcomers = [engine.sequences[name] for name in ("new", "newer")]
-    assert [one.made for one in newcomers] == [0, 0]
+    new_streams = [engine.sequences[name] for name in ("new", "newer")]
+    assert [one.made for one in new_streams] == [0, 0]
     engine.advance()
     while engine.planned:
         engine.advance()
-    assert all(one.made >= 4 for one in newcomers)
+    assert all(one.made >= 4 for one in new_streams)
     engine.close()
 
 
-def test_cancel_while_drafting(bundle: Bundle, front_end: FrontEnd, picks: Picks) -> None:
+def test_cancel_while_drafting(bundle: Bundle, front_end: FrontEnd, samples: Samples) -> None:
     plain = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF)
     expected = say(plain, [TEXT])
     plain.close()
     for steps in range(0, 30, 3):
-        engine = make(bundle, front_end, Foreseeing(dict(picks), 0.2))
+        engine = make(bundle, front_end, Foreseeing(dict(samples), 0.2))
         engine.submit(Submit(request_id="0", voice=bundle.voices[0].id, seed=0))
         engine.submit(Append(request_id="0", text=TEXT))
         engine.submit(EndText(request_id="0"))
@@ -267,14 +267,14 @@ class TestSwitch:
         assert made[gain > 1] / sum(made.values()) > 0.9
 
 
-def test_two_hundred_utterances_with_the_shipped_heads(bundle: Bundle, front_end: FrontEnd, picks: Picks) -> None:
+def test_two_hundred_utterances_with_the_shipped_heads(bundle: Bundle, front_end: FrontEnd, samples: Samples) -> None:
     """Over 20,000 steps, half of them sampled: drafted one at a time, and in one batch without drafts."""
     sentences = [line for name in ("harvard", "everyday") for line in (LISTS / f"{name}.txt").read_text().splitlines()]
     rng = random.Random(11)
     texts = [" ".join(rng.sample(sentences, 2)) for _ in range(200)]
 
-    def speak(drafts: DraftMode, together: int) -> tuple[Picks, dict[str, int]]:
-        picks.clear()
+    def speak(drafts: DraftMode, together: int) -> tuple[Samples, dict[str, int]]:
+        samples.clear()
         config = EngineConfig(slots=together, workers=False, drafts=drafts, sheds=False)
         engine = load_engine(bundle, config, front_end=front_end, vocoder=ToyVocoder(bundle, FakeClock(), 0.0, 0.0))
         waiting = list(enumerate(texts))
@@ -288,7 +288,7 @@ def test_two_hundred_utterances_with_the_shipped_heads(bundle: Bundle, front_end
             settle(engine)
             waiting = waiting[together:]
         engine.close()
-        return {seed: list(said) for seed, said in picks.items()}, engine.stats().counters
+        return {seed: list(spoken) for seed, spoken in samples.items()}, engine.stats().counters
 
     plain, _ = speak(DraftMode.OFF, 50)
     drafted, counters = speak(DraftMode.ON, 1)

@@ -358,7 +358,7 @@ def test_word_times_rise_and_point_into_the_text(engine: Engine) -> None:
 @pytest.mark.parametrize("wrong", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 def test_drafts_change_nothing(make: Make, monkeypatch: pytest.MonkeyPatch, wrong: float, temperature: float) -> None:
-    """A drafter that knows what will be said, and says something else for a share of its guesses."""
+    """A drafter that knows what will be spoken, and says something else for a share of its guesses."""
     frames, commit, rng = list[np.ndarray](), Sequence.commit, random.Random(3)
 
     def recorded(sequence: Sequence, frame: np.ndarray, *made: Any) -> bool:
@@ -411,7 +411,7 @@ def test_words_as_they_come_are_prefilled_in_blocks_and_batches(make: Make) -> N
 
 @pytest.mark.parametrize("name", TOYS)
 def test_the_toys_hear_every_cached_position(name: str) -> None:
-    """Else they would prove nothing: a position that is lost, of another slot or stale changes what is said."""
+    """Else they would prove nothing: a position that is lost, of another slot or stale changes what is spoken."""
     engine = toy_engine(name, EngineConfig(slots=4, workers=False, drafts=DraftMode.OFF))
     expected = speak(engine, TEXT, seed=3, temperature=0.0).pcm
     slabs = engine.model.talker._lm.slabs  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from engines.assemble import load_engine, spectrum_model
 from engines.engine import Engine, EngineConfig
 from engines.errors import BadParameter, RequestError, UnknownVoice
 from engines.families.phone_pointer.bundle import Bundle
-from engines.families.phone_pointer.voice_mix import Casting, cast, parse_mix
+from engines.families.phone_pointer.voice_mix import ChosenVoice, choose_voice, parse_mix
 from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, LeadingSilence, Submit, Timbre
 from engines.randomness import noise
 from engines.runtime.base import FloatArray
@@ -35,8 +35,8 @@ def engine(bundle: Bundle, front_end: FrontEnd) -> Iterator[Engine]:
     one.close()
 
 
-def casting(voice: str, timbre: str | None = None) -> Casting:
-    return cast(parse_mix(voice, NAMES), None if timbre is None else parse_mix(timbre, NAMES))
+def chosen_voice(voice: str, timbre: str | None = None) -> ChosenVoice:
+    return choose_voice(parse_mix(voice, NAMES), None if timbre is None else parse_mix(timbre, NAMES))
 
 
 class TestWriting:
@@ -60,11 +60,11 @@ class TestWriting:
     def test_the_heaviest_speaks_the_first_on_ties(
         self, voice: str, timbre: str | None, speaker: str, shares: Timbre
     ) -> None:
-        assert casting(voice, timbre) == Casting(voice=speaker, timbre=shares)
+        assert chosen_voice(voice, timbre) == ChosenVoice(voice=speaker, timbre=shares)
 
     def test_however_a_mix_is_written_it_is_one(self) -> None:
         written = ("rms+slt(3)", "rms(1)+slt(3.0)", "slt(0.3)+rms(0.1)", "rms(0.000007) + slt(0.000021)")
-        assert {casting(one) for one in written} == {casting("rms(111)+slt(333)")}
+        assert {chosen_voice(one) for one in written} == {chosen_voice("rms(111)+slt(333)")}
 
     @pytest.mark.parametrize(
         ("mix", "kind", "says"),
@@ -129,8 +129,8 @@ def submit(name: str, seed: int = 3, **settings: object) -> Submit:
 def test_neighbours_of_other_mixes_and_pitches_change_nothing(engine: Engine) -> None:
     expected = speak(engine, TEXT, voice="rms", timbre=MIX, pitch_semitones=2.5, seed=3).pcm
     rng = random.Random(8)
-    for turn in range(3):
-        mine = f"mine-{turn}"
+    for round_ in range(3):
+        mine = f"mine-{round_}"
         events: list[Event] = []
         for at, name in enumerate(rng.sample([mine, "a", "b", "c", "d", "e"], 6)):
             shares = rng.random(), rng.random()
@@ -182,7 +182,7 @@ def f0_of(engine: Engine) -> Callable[..., FloatArray]:
 
     @cache
     def found(voice: str, timbre: str | None = None, pitch_semitones: float = 0.0) -> FloatArray:
-        chosen = casting(voice, timbre)
+        chosen = chosen_voice(voice, timbre)
         settings = {"timbre": chosen.timbre, "pitch_semitones": pitch_semitones, "sample_rate_hz": 16_000}
         spoken = speak(engine, TEXT, voice=chosen.voice, leading_silence=LeadingSilence.KEEP, **settings)  # type: ignore[arg-type]
         wave = np.frombuffer(spoken.pcm, np.int16) / 32_768

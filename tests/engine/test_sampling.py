@@ -64,7 +64,7 @@ def test_top_p_follows_temperature_and_top_k() -> None:
 
 @pytest.mark.parametrize("penalty", [1.3, 2.0])
 def test_the_repetition_penalty_divides_and_multiplies(penalty: float) -> None:
-    """What was said becomes less likely, whatever its sign, and once however often it was said."""
+    """A generated token becomes less likely, whatever its logit's sign, and once however often it was generated."""
     penalised = LOGITS.copy()
     penalised[0] /= penalty
     penalised[4] *= penalty

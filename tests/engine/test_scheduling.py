@@ -93,7 +93,7 @@ def test_who_is_nearly_dry_when_text_comes_begins_anew_too(bundle: Bundle, in_ha
     assert simulator.listeners["fed"].underruns == 0
 
 
-def test_a_burst_of_fifty_starts_at_once_and_nobody_runs_dry(bundle: Bundle) -> None:
+def test_a_burst_of_fifty_starts_at_once_and_none_underruns(bundle: Bundle) -> None:
     simulator = Simulator(bundle)
     for index in range(50):
         simulator.ask(f"s{index}", SHORT)
@@ -104,7 +104,7 @@ def test_a_burst_of_fifty_starts_at_once_and_nobody_runs_dry(bundle: Bundle) -> 
     assert max(simulator.ttfa_s(name) for name in simulator.listeners) < 0.12
 
 
-def test_a_newcomer_does_not_wait_for_those_who_work_ahead(bundle: Bundle) -> None:
+def test_a_new_stream_does_not_wait_for_streams_with_lead(bundle: Bundle) -> None:
     simulator = Simulator(bundle)
     for index in range(40):
         simulator.ask(f"long{index}", LONG)
@@ -115,7 +115,7 @@ def test_a_newcomer_does_not_wait_for_those_who_work_ahead(bundle: Bundle) -> No
     assert simulator.ttfa_s("new") < Marks.of(bundle.code_s).slice_s + 0.019
 
 
-def test_one_very_long_text_holds_nobody_up(bundle: Bundle) -> None:
+def test_one_very_long_text_delays_no_other_stream(bundle: Bundle) -> None:
     simulator = Simulator(bundle)
     simulator.ask("book", LONG * 20)
     for index in range(20):
@@ -126,7 +126,7 @@ def test_one_very_long_text_holds_nobody_up(bundle: Bundle) -> None:
     assert all(one.underruns == 0 for one in simulator.listeners.values())
 
 
-def test_nobody_starves_where_the_machine_is_slow_but_fast_enough(bundle: Bundle) -> None:
+def test_no_stream_starves_where_the_machine_is_slow_but_fast_enough(bundle: Bundle) -> None:
     """Twelve streams on a machine that can just keep them: each gets its share to the end."""
     simulator = Simulator(bundle, Machine(step_s=(0.5e-3, 1.2e-3), job_s=(0.5e-3, 0.9e-3), read_s=0))
     for index in range(12):

@@ -1,5 +1,5 @@
-"""Any order of submit, append, flush, end, pause and cancel, between any steps: no leak, no double free, and whoever
-finishes has said the very bytes that the same text says alone.
+"""Any order of submit, append, flush, end, pause and cancel, between any steps: no leak, no double free, and a
+finished stream has given the very bytes that the same text gives alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def make(slots: int) -> Engine:
 
 
 def alone(pieces: tuple[str | None, ...], voice: int) -> bytes | None:
-    """What the text says with nobody else there; None when it is refused."""
+    """What the text says alone; None when it is refused."""
     if (pieces, voice) not in ALONE:
         engine = make(1)
         engine.submit(Submit(request_id="x", voice=BUNDLE.voices[voice].id, seed=1))

@@ -1,4 +1,4 @@
-"""Drafts with a tolerance: guesses that are only near stand, and are what is said and what the next steps saw."""
+"""Drafts with a tolerance: guesses that are only near stand, and are what is spoken and what the next steps saw."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ class TestDigits:
     def test_all_digits_near_and_no_other_stands(
         self, levels: tuple[int, ...], tolerance: int, data: st.DataObject
     ) -> None:
-        picked = data.draw(st.integers(0, math.prod(levels) - 1))
-        digits = digits_of(levels, picked)
+        sampled = data.draw(st.integers(0, math.prod(levels) - 1))
+        digits = digits_of(levels, sampled)
         near = [
             data.draw(st.integers(max(0, digit - tolerance), min(count - 1, digit + tolerance)))
             for digit, count in zip(digits, levels, strict=True)
         ]
-        assert stands(levels, code_of(levels, near), picked, tolerance)
+        assert stands(levels, code_of(levels, near), sampled, tolerance)
         place = data.draw(st.integers(0, len(levels) - 1))
         far = [digit for digit in range(levels[place]) if abs(digit - digits[place]) > tolerance]
         assume(far)
         near[place] = data.draw(st.sampled_from(far))
-        assert not stands(levels, code_of(levels, near), picked, tolerance)
+        assert not stands(levels, code_of(levels, near), sampled, tolerance)
 
     def test_edges_do_not_wrap(self) -> None:
         levels = (8, 8, 8, 8)
@@ -68,9 +68,9 @@ class TestDigits:
         assert stands(levels, 8 + 1, 16, 1)
 
     @given(st.integers(0, 4096), st.integers(0, 4096))
-    def test_exact_is_equality_and_more_tolerance_keeps_all_that_stood(self, guess: int, picked: int) -> None:
-        found = [stands((8, 8, 8, 8), guess, picked, tolerance) for tolerance in range(4)]
-        assert found[0] is (guess == picked)
+    def test_exact_is_equality_and_more_tolerance_keeps_all_that_stood(self, guess: int, sampled: int) -> None:
+        found = [stands((8, 8, 8, 8), guess, sampled, tolerance) for tolerance in range(4)]
+        assert found[0] is (guess == sampled)
         assert found == sorted(found)
 
     @pytest.mark.parametrize("tolerance", [0, 1, 3])
@@ -81,11 +81,11 @@ class TestDigits:
 
 
 class Beside:
-    """Guesses what follows in `picks`, at each place with some digits as far off as one of `offs` says."""
+    """Guesses what follows in `samples`, at each place with some digits as far off as one of `offs` says."""
 
-    def __init__(self, bundle: Bundle, picks: list[int], offs: tuple[int, ...], tolerance: int) -> None:
+    def __init__(self, bundle: Bundle, samples: list[int], offs: tuple[int, ...], tolerance: int) -> None:
         assert bundle.drafts is not None
-        self.levels, self.picks, self.offs, self.tolerance = bundle.codes.levels, picks, offs, tolerance
+        self.levels, self.samples, self.offs, self.tolerance = bundle.codes.levels, samples, offs, tolerance
         self.frames = bundle.drafts.length
 
     def propose(
@@ -93,7 +93,7 @@ class Beside:
     ) -> Frames:
         drafted = np.zeros((1, self.frames, 1), np.int64)
         done = len(made[0])
-        for place in range(done, min(done + self.frames, len(self.picks))):
+        for place in range(done, min(done + self.frames, len(self.samples))):
             drafted[0, place - done] = self.guess(place)
         return drafted
 
@@ -101,7 +101,7 @@ class Beside:
         return stands(self.levels, int(drafted[0]), int(sampled[0]), self.tolerance)
 
     def guess(self, place: int) -> int:
-        rng, digits = random.Random(place), digits_of(self.levels, self.picks[place])
+        rng, digits = random.Random(place), digits_of(self.levels, self.samples[place])
         off = rng.choice(self.offs)
         for dimension in rng.sample(range(len(digits)), rng.randint(1, len(digits))):
             up = digits[dimension] + off < self.levels[dimension]
@@ -117,16 +117,16 @@ class Speaker:
 
     def __init__(self, bundle: Bundle, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bundle, self.front_end = bundle, front_end
-        self.picks: list[int] = []  # the model's, and guesses where they stood
-        self.forced: list[int] | None = None  # what later steps see in place of the picks
+        self.samples: list[int] = []  # the model's, and guesses where they stood
+        self.forced: list[int] | None = None  # what later steps see in place of the samples
         commit = Sequence.commit
 
         def record(sequence: Sequence, frame: Frames, *made: Any) -> bool:
-            self.picks.append(int(frame[0]))
+            self.samples.append(int(frame[0]))
             goes_on = commit(sequence, frame, *made)
             if self.forced is not None and sequence.length is not None:
-                said = np.array([[self.forced[len(self.picks) - 1]]])
-                self.talker.keep(np.array([sequence.slot]), np.array([sequence.length]), said)
+                spoken = np.array([[self.forced[len(self.samples) - 1]]])
+                self.talker.keep(np.array([sequence.slot]), np.array([sequence.length]), spoken)
             return goes_on
 
         monkeypatch.setattr(Sequence, "commit", record)
@@ -147,12 +147,12 @@ class Speaker:
 
     def say(self, engine: Engine, temperature: float = 0.0) -> Spoken:
         """And closes it."""
-        self.picks.clear()
+        self.samples.clear()
         ask(engine, temperature)
         events = settle(engine)
         engine.check_integrity()
         engine.close()
-        return pcm_of(events, "0"), list(self.picks), engine.stats().counters
+        return pcm_of(events, "0"), list(self.samples), engine.stats().counters
 
     def plain(self, temperature: float = 0.0) -> Spoken:
         return self.say(self.engine(drafts=DraftMode.OFF), temperature)
@@ -185,19 +185,19 @@ def test_exact_takes_no_neighbour(speaker: Speaker, temperature: float) -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 @pytest.mark.parametrize("tolerance", [1, 2])
-def test_what_is_said_is_near_what_the_model_picks_after_it(
+def test_spoken_frames_are_near_what_the_model_samples_after_them(
     speaker: Speaker, temperature: float, tolerance: int
 ) -> None:
-    """What was said is forced upon a plain engine, whose picks then judge it: distance, count, and what steps saw."""
+    """What was spoken is forced on a plain engine, whose samples then judge it: distance, count, and what steps see."""
     exact_pcm, exact, _ = speaker.plain(temperature)
-    pcm, said, counters = speaker.near((0, tolerance, tolerance), tolerance, temperature)
+    pcm, spoken, counters = speaker.near((0, tolerance, tolerance), tolerance, temperature)
     assert len(pcm) == len(exact_pcm), "when phones end is not the codes' affair"
-    assert said != exact
-    speaker.forced = said
-    _, picks, _ = speaker.plain(temperature)
+    assert spoken != exact
+    speaker.forced = spoken
+    _, samples, _ = speaker.plain(temperature)
     levels = speaker.bundle.codes.levels
-    assert all(stands(levels, code, picked, tolerance) for code, picked in zip(said, picks, strict=True))
-    differing = sum(code != picked for code, picked in zip(said, picks, strict=True))
+    assert all(stands(levels, code, sampled, tolerance) for code, sampled in zip(spoken, samples, strict=True))
+    differing = sum(code != sampled for code, sampled in zip(spoken, samples, strict=True))
     assert differing == counters["drafts_tolerated"] > 0
 
 
@@ -210,7 +210,7 @@ def test_one_beyond_falls(speaker: Speaker) -> None:
 
 
 class Scripted(ToyTalker):
-    """Samples the same at a place of a segment whatever was said before, so that every guess is judged beforehand."""
+    """Samples the same at a place of a segment whatever was spoken before, so that every guess is judged beforehand."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle, FakeClock(), 0.0, 0.0)
@@ -225,12 +225,12 @@ def test_takes_at_least_what_the_exact_way_takes(speaker: Speaker) -> None:
     offs, found = (0, 0, 0, 1, 2, 3), {}
     for tolerance in (0, 1, 2):
         engine = speaker.engine(offs, script, Scripted(speaker.bundle), draft_tolerance=tolerance)
-        _, said, counters = found[tolerance] = speaker.say(engine)
+        _, spoken, counters = found[tolerance] = speaker.say(engine)
         guesses = [Beside(speaker.bundle, script, offs, 0).guess(place) for place in range(len(script))]
         levels = speaker.bundle.codes.levels
-        strange = [place for place, code in enumerate(said) if code != script[place]]
-        assert all(said[place] == guesses[place] for place in strange), "what is not the pick is the guess"
-        assert all(stands(levels, said[place], script[place], tolerance) for place in strange)
+        strange = [place for place, code in enumerate(spoken) if code != script[place]]
+        assert all(spoken[place] == guesses[place] for place in strange), "what differs from the sample is the draft"
+        assert all(stands(levels, spoken[place], script[place], tolerance) for place in strange)
         assert len(strange) == counters["drafts_tolerated"]
     stood = [sum(found[each][2][f"drafts_{how}"] for how in ("accepted", "tolerated")) for each in (0, 1, 2)]
     rows = [found[each][2]["lm_rows"] for each in (0, 1, 2)]

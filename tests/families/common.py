@@ -297,7 +297,7 @@ def check(spec: ModelSpec, submit: Submit) -> None:
 
 
 class RepeatingDrafter:
-    """Guesses that what was said before its last frame's twin comes again."""
+    """Guesses that what was spoken before its last frame's twin comes again."""
 
     frames = STEPS - 1
 

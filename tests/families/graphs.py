@@ -5,7 +5,7 @@ A position stores its input x in the keys and 2x + 1 in the values. With p count
     h[s] = sum over positions p up to the step's own of p * key[p] + 3 * value[p]
     logits[v] = -((h + 7 v) mod V)
 
-so a wrong slot, a lost prefill or a stale row changes what is said. All sums are integers below 2^24: exact in float32.
+so a wrong slot, a lost prefill or a stale row is heard. All sums are integers below 2^24, exact in float32.
 """
 
 from __future__ import annotations

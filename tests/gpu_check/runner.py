@@ -68,17 +68,17 @@ def _run_boxed(command: Sequence[str], path: Path, part: Part, step: Step, optio
         finally:
             _kill_group(process)
         errors.seek(0)
-        said = errors.read()
+        printed = errors.read()
     report = Report(path, part.title)
     table = report.tables[step.name]
     if table["state"] == "running":
-        last = said.strip().splitlines()[-1] if said.strip() else "no message"
+        last = printed.strip().splitlines()[-1] if printed.strip() else "no message"
         if is_late:
             report.end(step.name, "killed", f"past its box of {limit_s:.0f} s; the rows are those it had")
         else:
             report.end(step.name, "failed", f"exit status {_status(process.returncode)}: {last[:300]}")
     if table["state"] in ("failed", "killed"):
-        print(said[-4000:], file=sys.stderr, flush=True)
+        print(printed[-4000:], file=sys.stderr, flush=True)
     report.end(step.name, table["state"], table["reason"], time.monotonic() - started)
     return f"{table['state']} {table['reason']}".strip()
 

@@ -29,12 +29,12 @@ def test_two_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError) as refused:
         check_one_runtime()
-    said = str(refused.value)
+    printed = str(refused.value)
     other = name.replace("_", "-")
-    assert f"onnxruntime and {other} are both installed" in said
-    assert f"pip uninstall --yes onnxruntime {other}\n" in said
-    assert 'pip install "onnxruntime<1.32,>=1.22"' in said
-    assert "pip install -r requirements/cuda.txt" in said
+    assert f"onnxruntime and {other} are both installed" in printed
+    assert f"pip uninstall --yes onnxruntime {other}\n" in printed
+    assert 'pip install "onnxruntime<1.32,>=1.22"' in printed
+    assert "pip install -r requirements/cuda.txt" in printed
 
 
 def test_relatives_with_a_module_of_their_own_are_welcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_every_start_refuses(tmp_path: Path, command: list[str]) -> None:
     started = [sys.executable, "-m", "server", *command]
     done = subprocess.run(started, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    said = done.stdout + done.stderr
-    assert "onnxruntime and onnxruntime-gpu are both installed" in said
-    assert "pip uninstall --yes onnxruntime onnxruntime-gpu\n" in said
-    assert "Traceback" not in said
+    printed = done.stdout + done.stderr
+    assert "onnxruntime and onnxruntime-gpu are both installed" in printed
+    assert "pip uninstall --yes onnxruntime onnxruntime-gpu\n" in printed
+    assert "Traceback" not in printed

@@ -188,7 +188,7 @@ def test_what_is_no_number_stays_none(form: str, bad: float, where: str, past: i
 
 
 def test_a_first_run_with_padding(form: str) -> None:
-    """Two rows of four steps, the second has only two: what follows them is nobody's."""
+    """Two rows of four steps, the second has only two: what follows them is unused."""
     given = feeds([0, 0], heads=4, kv_heads=1, dim=64, steps=4)
     given["last"] = np.array([3, 1], np.int32)
     found = session(graph(4, 1), form).run(None, given)[0]

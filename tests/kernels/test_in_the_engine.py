@@ -41,11 +41,11 @@ def test_a_compiler_gave_us_the_kernel() -> None:
 
 
 def test_the_engine_says_which_kernels_run(form: str, bundle: Bundle) -> None:
-    for asked, said in ((form, f"ours, {form}"), ("off", "the runtime's: own_kernels is off")):
+    for asked, reported in ((form, f"ours, {form}"), ("off", "the runtime's: own_kernels is off")):
         engine = load_engine(bundle, EngineConfig(slots=1, own_kernels=asked))
         try:
-            assert engine.stats().kernels == said
-            assert engine.stats().arithmetic.startswith(f"{said}; ")
+            assert engine.stats().kernels == reported
+            assert engine.stats().arithmetic.startswith(f"{reported}; ")
         finally:
             engine.close()
 

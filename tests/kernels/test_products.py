@@ -105,7 +105,7 @@ def test_sessions_come_and_go_on_several_threads(form: str) -> None:
     model = product(weights, scales)
     wanted = stock(model).run(None, {"rows": given})[0]
 
-    def speak(turn: int) -> None:
+    def speak(round_: int) -> None:
         assert np.array_equal(session(model, form).run(None, {"rows": given})[0], wanted)
 
     with ThreadPoolExecutor(4) as pool:

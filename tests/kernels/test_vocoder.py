@@ -41,12 +41,12 @@ def inputs(bundle: Bundle, rows: int, codes: int) -> dict[str, Array]:
     vocoder = spectrum_model(bundle, own_kernels="off")
     spoken, state = 5, vocoder.initial_state(rows)
     pitch, samples = rng.uniform(0.6, 1.6, rows).astype(np.float32), bundle.samples_per_code
-    said = rng.integers(0, bundle.codes.count, (rows, spoken + codes))
+    all_codes = rng.integers(0, bundle.codes.count, (rows, spoken + codes))
     drawn = np.stack([noise(row, 0, bundle.look_back + (spoken + codes) * samples) for row in range(rows)])
     weights = voices / voices.sum(1, keepdims=True)
     first = drawn[:, : bundle.look_back + spoken * samples]
-    _, state = vocoder.run(said[:, :spoken], weights, pitch, first, state)
-    given = {"codes": said[:, spoken:], "voices": weights, "pitch": pitch, "noise": drawn[:, spoken * samples :]}
+    _, state = vocoder.run(all_codes[:, :spoken], weights, pitch, first, state)
+    given = {"codes": all_codes[:, spoken:], "voices": weights, "pitch": pitch, "noise": drawn[:, spoken * samples :]}
     return given | state
 
 

@@ -23,7 +23,7 @@ from loadtests.generator import Plan
 from loadtests.level import LevelResult
 from loadtests.recording import End
 from loadtests.report import Report
-from loadtests.scenarios import Ladder, Overload, Turn
+from loadtests.scenarios import Ladder, Overload, Round
 from loadtests.server_process import Server
 from loadtests.session import Session, Unusable
 from loadtests.summary import Verdict
@@ -148,9 +148,9 @@ def test_refusals_are_counted_and_timed(session: Session, serve_toy: Serve) -> N
     assert (level.counts.complete, level.counts.refused) == (1, 4)
     assert level.refused_after_ms is not None
     assert level.refused_after_ms.count == 4
-    found = Overload(turns=(Turn(at_knee=level, level=level),))
+    found = Overload(rounds=(Round(at_knee=level, level=level),))
     assert found.ttfa_p99_over_knee == 1.0
-    none = Overload(turns=(Turn(at_knee=replace(level, verdict=Verdict.FAILED), level=level),))
+    none = Overload(rounds=(Round(at_knee=replace(level, verdict=Verdict.FAILED), level=level),))
     assert none.ttfa_p99_over_knee is None
     assert any("passed in 0 of 1" in reason for reason in none.against)
 
@@ -162,23 +162,23 @@ def test_overload_is_judged_by_the_median_of_its_turns(session: Session, serve_t
     whole = level.latencies_by_feeding_ms[Feeding.WHOLE]
     knee_ms = whole["audible_ttfa"].p99
 
-    def turn(ratio: float, verdict: Verdict = Verdict.PASSED, refused_ms: float = 10.0) -> Turn:
+    def round_(ratio: float, verdict: Verdict = Verdict.PASSED, refused_ms: float = 10.0) -> Round:
         ttfa = replace(whole["audible_ttfa"], p99=ratio * knee_ms, max=ratio * knee_ms + 1)
         latencies = {Feeding.WHOLE: {**whole, "audible_ttfa": ttfa}}
         refused = replace(ttfa, p50=1.0, p95=1.0, p99=refused_ms, max=refused_ms)
         loaded = replace(level, latencies_by_feeding_ms=latencies, refused_after_ms=refused)
-        return Turn(at_knee=replace(level, verdict=verdict), level=loaded)
+        return Round(at_knee=replace(level, verdict=verdict), level=loaded)
 
-    kept = Overload(turns=(turn(1.2), turn(1.4), turn(9.0)))
+    kept = Overload(rounds=(round_(1.2), round_(1.4), round_(9.0)))
     assert (kept.ttfa_p99_over_knee, kept.against) == (1.4, ())
-    failed = Overload(turns=(turn(1.2), turn(1.6), turn(1.7)))
+    failed = Overload(rounds=(round_(1.2), round_(1.6), round_(1.7)))
     assert (failed.ttfa_p99_over_knee, len(failed.against)) == (1.6, 1)
-    above = Overload(turns=(turn(1.0, Verdict.FAILED), turn(1.6), turn(1.8)))
+    above = Overload(rounds=(round_(1.0, Verdict.FAILED), round_(1.6), round_(1.8)))
     assert above.ttfa_p99_over_knee == 1.7, "a knee that failed is nothing to compare with"
-    slow = Overload(turns=(turn(1.0), turn(1.0), turn(1.0, refused_ms=51.0)))
-    assert ["51 ms" in reason for reason in slow.against] == [True], "the worst turn's refusals count"
-    dry = replace(turn(1.0).level, against=("3 underruns at 0 ms jitter buffer",))
-    assert Overload(turns=(Turn(at_knee=level, level=dry), turn(1.0), turn(1.0))).against
+    slow = Overload(rounds=(round_(1.0), round_(1.0), round_(1.0, refused_ms=51.0)))
+    assert ["51 ms" in reason for reason in slow.against] == [True], "the worst round's refusals count"
+    dry = replace(round_(1.0).level, against=("3 underruns at 0 ms jitter buffer",))
+    assert Overload(rounds=(Round(at_knee=level, level=dry), round_(1.0), round_(1.0))).against
 
 
 def test_a_knee_that_fails_in_a_turn_moves_down_and_stays_down(

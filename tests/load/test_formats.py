@@ -56,8 +56,8 @@ def test_a_codecs_noise_and_delay_are_no_clicks_and_a_lost_end_is_told() -> None
 
 def test_every_format_is_asked_for_and_fifty_utterances_differ() -> None:
     assert len(FORMS) == len(set(FORMS)) == 8 * 7 + 2 * 4
-    said = utterances(["a", "b", "c", "d"], 50)
-    assert len({(one.text, one.voice) for one in said}) == 50
+    drawn = utterances(["a", "b", "c", "d"], 50)
+    assert len({(one.text, one.voice) for one in drawn}) == 50
 
 
 def test_the_page_names_what_was_found() -> None:

@@ -89,7 +89,7 @@ def test_a_chunked_answer_is_stamped_as_it_comes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "end", "why"),
+    ("answer", "end", "why"),
     [
         (b"HTTP/1.1 503 Full\r\nContent-Length: 4\r\n\r\nfull", End.REFUSED, "503 full"),
         (b"HTTP/1.1 400 Bad\r\nContent-Length: 3\r\n\r\nbad", End.FAILED, "400 bad"),
@@ -98,9 +98,9 @@ def test_a_chunked_answer_is_stamped_as_it_comes() -> None:
         (b"", End.FAILED, "connection"),
     ],
 )
-def test_other_answers_end_the_stream_with_a_reason(said: bytes, end: End, why: str) -> None:
+def test_other_answers_end_the_stream_with_a_reason(answer: bytes, end: End, why: str) -> None:
     async def answer(writer: asyncio.StreamWriter) -> None:
-        writer.write(said)
+        writer.write(answer)
 
     stream = ask(answer)
     assert stream.end is end

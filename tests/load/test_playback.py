@@ -44,12 +44,12 @@ def test_silence_while_the_server_waits_for_text_is_starvation() -> None:
 @pytest.mark.parametrize(
     ("waiting", "sent", "ended"),
     [
-        ([], [0.9, 1.5], None),  # it never said that it waits
+        ([], [0.9, 1.5], None),  # it never reported that it waits
         ([(1, 1.05)], [0.9, 1.06, 1.07, 1.08, 1.09], None),  # four words came at once, and still half a second passed
         ([(1, 1.05)], [0.9], 1.1),  # the text had ended
     ],
 )
-def test_waiting_for_text_excuses_nobody_who_has_text(
+def test_waiting_for_text_excuses_no_stream_that_has_text(
     waiting: list[tuple[int, float]], sent: list[float], ended: float | None
 ) -> None:
     chunks = [(1.0, 100), (1.6, 100)]

@@ -23,11 +23,11 @@ NAME = "english_2m_2026-10"
 def test_the_command(smallest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, asked = tmp_path / "out", [str(smallest), "--voice", "marius", "--model", NAME]
     assert main([*asked, "--out", str(out), "--name", "mine"]) == 0
-    said = capsys.readouterr().out
-    assert f"weights {NAME} of Kyutai's pocket-tts: CC-BY-4.0\nvoice marius (voice donations): CC0-1.0\n" in said
-    assert "int8: lm, decoder" in said
+    printed = capsys.readouterr().out
+    assert f"weights {NAME} of Kyutai's pocket-tts: CC-BY-4.0\nvoice marius (voice donations): CC0-1.0\n" in printed
+    assert "int8: lm, decoder" in printed
     bundle = Bundle.load(out)
-    assert bundle.licences == said.splitlines()[:2]
+    assert bundle.licences == printed.splitlines()[:2]
     assert bundle.provenance == {"source": str(smallest), "model": NAME}
     assert (bundle.name, bundle.frame_s, bundle.frame_width, bundle.temperature) == ("mine", 0.08, 32, 0.3)
     assert bundle.lm.positions % 16 == 0

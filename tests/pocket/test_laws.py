@@ -51,7 +51,7 @@ def opened(engine: Engine, name: str, **how: Any) -> None:
     engine.submit(Submit(request_id=name, **({"voice": "alba", "seed": 5} | how)))
 
 
-def said(engine: Engine, pieces: Sequence[str], name: str = "one", **how: Any) -> tuple[bytes, list[Any]]:
+def speech(engine: Engine, pieces: Sequence[str], name: str = "one", **how: Any) -> tuple[bytes, list[Any]]:
     opened(engine, name, **how)
     events = []
     for piece in pieces:
@@ -65,15 +65,15 @@ def said(engine: Engine, pieces: Sequence[str], name: str = "one", **how: Any) -
 
 @pytest.fixture(scope="module")
 def whole(engine: Engine) -> bytes:
-    pcm, _ = said(engine, [TEXT])
+    pcm, _ = speech(engine, [TEXT])
     assert len(pcm) > 48_000
     assert any(pcm)
     return pcm
 
 
 def test_words_give_the_bytes_of_the_whole_text(engine: Engine, whole: bytes) -> None:
-    assert said(engine, [f"{word} " for word in TEXT.split()])[0] == whole
-    assert said(engine, list(TEXT))[0] == whole
+    assert speech(engine, [f"{word} " for word in TEXT.split()])[0] == whole
+    assert speech(engine, list(TEXT))[0] == whole
 
 
 def test_words_give_the_bytes_of_the_whole_on_many_texts(engine: Engine) -> None:
@@ -108,10 +108,10 @@ def _together(engine: Engine, pieces: dict[str, list[str]]) -> dict[str, bytes]:
     events = []
     for at, name in enumerate(pieces):
         opened(engine, name, seed=at)
-    for turn in range(max(map(len, pieces.values()))):
+    for round_ in range(max(map(len, pieces.values()))):
         for name, parts in pieces.items():
-            if turn < len(parts):
-                engine.submit(Append(request_id=name, text=parts[turn]))
+            if round_ < len(parts):
+                engine.submit(Append(request_id=name, text=parts[round_]))
         events += engine.step()
     for name in pieces:
         engine.submit(EndText(request_id=name))
@@ -128,9 +128,9 @@ def test_neighbours_change_nothing(engine: Engine, whole: bytes) -> None:
 
 
 def test_seed_voice_and_temperature_change_the_audio(engine: Engine, whole: bytes) -> None:
-    others = [said(engine, [TEXT], **how)[0] for how in ({"seed": 6}, {"voice": "marius"}, {"temperature": 1.0})]
+    others = [speech(engine, [TEXT], **how)[0] for how in ({"seed": 6}, {"voice": "marius"}, {"temperature": 1.0})]
     assert len({whole, *others}) == 4
-    assert said(engine, [TEXT], temperature=0.3)[0] == whole  # the model's own
+    assert speech(engine, [TEXT], temperature=0.3)[0] == whole  # the model's own
 
 
 def test_a_pause_in_the_text_is_no_end(engine: Engine) -> None:
@@ -157,11 +157,11 @@ def test_cancel_leaks_nothing(engine: Engine, whole: bytes, steps: int) -> None:
     ended = next(event for event in events if isinstance(event, Cancelled))
     assert ended.samples * 2 == len(pcm_of(events, "gone"))
     engine.check_integrity()
-    assert said(engine, [TEXT])[0] == whole  # the slot forgot
+    assert speech(engine, [TEXT])[0] == whole  # the slot forgot
 
 
 def test_the_end_comes_by_itself_or_by_the_guard(engine: Engine) -> None:
-    _, events = said(engine, [TEXT])
+    _, events = speech(engine, [TEXT])
     finished = next(event for event in events if isinstance(event, Finished))
     assert finished.timings.segments == 3
     assert set(finished.timings.guards) <= {"no_end_of_speech"}
@@ -170,14 +170,14 @@ def test_the_end_comes_by_itself_or_by_the_guard(engine: Engine) -> None:
 
 def test_text_without_a_sound_is_refused(engine: Engine) -> None:
     for text, words in (("... , !", "no letter and no digit"), ("漢字", "knows none of its characters: 漢字")):
-        _, events = said(engine, [text])
+        _, events = speech(engine, [text])
         failed = next(event for event in events if isinstance(event, Failed))
         assert failed.code == "unspeakable_text"
         assert words in failed.message
 
 
 def test_what_is_left_out_is_told(engine: Engine) -> None:
-    _, events = said(engine, ["Say 漢字 aloud, please."])
+    _, events = speech(engine, ["Say 漢字 aloud, please."])
     assert "漢字" in next(event for event in events if isinstance(event, Finished)).warnings[0]
 
 

@@ -39,7 +39,7 @@ TEXT = "Hello world, the quick brown fox speaks."
         (np.full(72_000, np.nan, np.float32), 24_000, "samples that are no numbers"),
     ],
 )
-def test_what_is_wrong_with_a_recording_is_said(samples: np.ndarray, rate_hz: int, message: str) -> None:
+def test_a_bad_recording_is_refused_by_name(samples: np.ndarray, rate_hz: int, message: str) -> None:
     with pytest.raises(BadParameter, match=re.escape(message)):
         check_recording(samples, rate_hz)
 

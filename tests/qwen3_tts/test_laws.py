@@ -199,7 +199,7 @@ def test_voice_prefixes_are_computed_once(make_engine: MakeEngine, bundle: Bundl
     assert len(computed) == 8
 
 
-def test_what_cannot_be_spoken_is_said(make_engine: MakeEngine) -> None:
+def test_unspeakable_text_is_refused_by_name(make_engine: MakeEngine) -> None:
     streams = Streams(make_engine())
     streams.submit("empty")
     streams.say("empty", ["  \n "])
@@ -210,12 +210,12 @@ def test_what_cannot_be_spoken_is_said(make_engine: MakeEngine) -> None:
     streams.submit("loud", instruction="shout")
     streams.say("loud", ["Hello."])
     heard = streams.run()
-    said = {name: one.last.message if isinstance(one.last, Failed) else "" for name, one in heard.items()}
-    assert "nothing in the text can be spoken" in said["empty"]
-    assert "voice 'rms' is not in this bundle; valid: serena, aiden, dylan" in said["who"]
-    assert "speed is not an option" in said["slow"]
-    assert "language 'klingon' is not spoken; valid: auto, english" in said["speech"]
-    assert "temperature 9 is out of range 0 to 2" in said["hot"]
+    messages = {name: one.last.message if isinstance(one.last, Failed) else "" for name, one in heard.items()}
+    assert "nothing in the text can be spoken" in messages["empty"]
+    assert "voice 'rms' is not in this bundle; valid: serena, aiden, dylan" in messages["who"]
+    assert "speed is not an option" in messages["slow"]
+    assert "language 'klingon' is not spoken; valid: auto, english" in messages["speech"]
+    assert "temperature 9 is out of range 0 to 2" in messages["hot"]
     assert isinstance(heard["loud"].last, Finished)
 
 

@@ -108,7 +108,7 @@ def test_every_protocol_lists_it(client: httpx.Client, server: RunningServer) ->
 
 
 @pytest.mark.parametrize(
-    ("recording", "form", "said"),
+    ("recording", "form", "expected"),
     [
         (wav(tone(1)), {}, "the recording is 1.0 s long, right is 2 to 30 s"),
         (wav(tone(3, rate_hz=8_000), 8_000), {}, "the recording has 8000 Hz, right is 16000 Hz or more"),
@@ -128,12 +128,12 @@ def test_every_protocol_lists_it(client: httpx.Client, server: RunningServer) ->
         (bytes(400_000), {}, "the limit is 400000"),
     ],
 )
-def test_what_cannot_become_a_voice_is_said(
-    client: httpx.Client, recording: bytes, form: dict[str, str], said: str
+def test_a_bad_recording_is_refused_by_name(
+    client: httpx.Client, recording: bytes, form: dict[str, str], expected: str
 ) -> None:
     answer = _add(client, form.pop("name", "no"), recording, **form)
     assert answer.status_code in (400, 413)
-    assert said in answer.json()["error"]["message"]
+    assert expected in answer.json()["error"]["message"]
     assert _listed(client) == ["default"]
 
 
@@ -161,8 +161,8 @@ def test_the_command_line_adds_and_a_running_server_notices(
     monkeypatch.setenv("PARLANDO_BUNDLE", str(base.folder))
     monkeypatch.setenv("PARLANDO_VOICES", str(folder))
     (tmp_path / "me.wav").write_bytes(SPEECH)
-    said = run("add", "operator", str(tmp_path / "me.wav"), "--text", "hello world", "--consent", "Jo")
-    assert "operator: 3.0 s, with its text" in said
+    printed = run("add", "operator", str(tmp_path / "me.wav"), "--text", "hello world", "--consent", "Jo")
+    assert "operator: 3.0 s, with its text" in printed
     assert "operator" in run("list")
     assert "cloned from 3.0 s" in run()
     until_listed(["default", "operator"])
@@ -192,13 +192,13 @@ def test_voices_survive_a_restart_and_bad_files_are_left_out(base: Bundle, tmp_p
 
 
 def test_a_bundle_that_cannot_clone_and_a_server_without_a_folder_say_so(bundle: Bundle, base: Bundle) -> None:
-    for one, status, said in (
+    for one, status, expected in (
         (bundle, 400, "cannot clone voices: its checkpoint is of kind custom_voice, right is base"),
         (base, 403, "it was started without a folder for them (--voices)"),
     ):
         with _server(one) as server, httpx.Client(base_url=server.url, timeout=120) as client:
             answer = _add(client, "jo")
-            assert (answer.status_code, said in answer.json()["error"]["message"]) == (status, True)
+            assert (answer.status_code, expected in answer.json()["error"]["message"]) == (status, True)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class TorchTalker:
         self._network, self._part, self._codec = checkpoint.talker(), section.talker, section.codec
         self._table = frame_table(self._network.state_dict(), self._network.config)
         self._speaker, self._past, self._last = speaker, None, np.zeros(self._part.codebooks, np.int64)
-        self._said = np.zeros(self._part.vocabulary, bool)
+        self._generated = np.zeros(self._part.vocabulary, bool)
         self._made = 0
 
     def rows(self, rows: Any) -> Tensor:
@@ -55,15 +55,15 @@ class TorchTalker:
 
     def step(self, row: Any, how: Any) -> tuple[np.ndarray, float]:
         hidden, logits = self.rows([row]), self._logits.clone()
-        said = torch.from_numpy(self._said)
+        generated = torch.from_numpy(self._generated)
         damped = torch.where(logits < 0, logits * how.repetition_penalty, logits / how.repetition_penalty)
-        logits = torch.where(said, damped, logits)
+        logits = torch.where(generated, damped, logits)
         control = torch.arange(len(logits)) >= self._part.vocabulary - 1024
         control[self._codec.end] = self._made < how.min_frames
         first = logits.masked_fill(control, -torch.inf).argmax()[None]
         rest = self._network.code_predictor.greedy(hidden, self._network.model.codec_embedding(first))
         self._last = torch.cat([first, rest[0]]).numpy()
-        self._said[first] = True
+        self._generated[first] = True
         self._made += 1
         return self._last, float(first[0] == self._codec.end)
 

@@ -1,4 +1,4 @@
-"""Words that are written alike and said in two ways, in sentences; and the same fed in pieces."""
+"""Words that are written alike and pronounced in two ways, in sentences; and the same fed in pieces."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = [
 ]
 
 
-def _said(word: str, sentence: str) -> str:
+def _phones_of(word: str, sentence: str) -> str:
     stressed = [
         (sentence[phone.start : phone.end], phone.symbol + "1" * ((phone.id - 1) >> 1 & 1))
         for phone in FRONT_END.phones(sentence)
@@ -27,7 +27,7 @@ def _said(word: str, sentence: str) -> str:
 
 @pytest.mark.parametrize(("word", "sentence", "phones"), ROWS, ids=[sentence for _, sentence, _ in ROWS])
 def test_homograph(word: str, sentence: str, phones: str) -> None:
-    assert _said(word, sentence) == phones
+    assert _phones_of(word, sentence) == phones
     whole = FRONT_END.open()
     expected = whole.append(sentence) + whole.end()
     stream = FRONT_END.open()

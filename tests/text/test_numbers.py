@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,12 +13,13 @@ from engines.text.amounts import canonical
 from engines.text.units import detached_unit, unit_names
 
 FRONT_END = FrontEnd.load()
+EXAMPLES = int(os.environ.get("GENERATED_TEXTS", "300"))
 UNITS = ["km", "mg", "MB", "Mb", "mW", "MW", "psi", "mg/kg", "°C", "%", "kWh", "ft", "GHz"]
 SIGNS = ["$", "€", "£", "₺", "₹", "₫"]
 GROUPED = st.tuples(st.integers(0, 10**12), st.integers(0, 99)).map(lambda pair: (f"{pair[0]:,}", f"{pair[1]:02}"))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(parts=GROUPED)
 def test_both_conventions_are_one_number(parts: tuple[str, str]) -> None:
     whole, decimals = parts
@@ -46,7 +49,7 @@ def _ranges(draw: st.DrawFn) -> str:
     }[kind]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(written=_ranges())
 def test_ranges_never_lose_their_to(written: str) -> None:
     words = FRONT_END.normalise(f"about {written} there").split()

@@ -1,4 +1,4 @@
-"""Words are said as the caller's dictionaries want, however the text is cut, and still point into the caller's text."""
+"""Words are spoken as the caller's dictionaries ask, however the text is cut, and still point into that text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ENTRIES: list[dict[str, str | bool]] = [
 DICTIONARY = parse_dictionary({"entries": ENTRIES}, "test")
 
 
-def _said(text: str) -> str:
+def _phones_of(text: str) -> str:
     stream = FRONT_END.open((DICTIONARY,))
     stream.append(text)
     stream.end()
@@ -47,7 +47,7 @@ def _symbols(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "spoken"),
     [
         ("Dr. Nguyen left.", "doctor win left."),
         ("NGUYEN, nguyen!", "win, win!"),
@@ -67,8 +67,8 @@ def _symbols(text: str) -> str:
         ("Nguyens", "nguyens"),
     ],
 )
-def test_words_are_replaced(text: str, said: str) -> None:
-    assert _said(text).replace(" 's", "'s") == said
+def test_words_are_replaced(text: str, spoken: str) -> None:
+    assert _phones_of(text).replace(" 's", "'s") == spoken
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is written and what is said: the golden table of the normaliser."""
+"""What is written and what is spoken: the golden table of the normaliser."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from engines.text import FrontEnd, UnspeakableText
 
 FRONT_END = FrontEnd.load()
+EXAMPLES = int(os.environ.get("GENERATED_TEXTS", "300"))
 NUMBERS = st.one_of(
     st.integers(0, 2500).map(str),
     st.tuples(st.integers(0, 99), st.integers(0, 99)).map(lambda pair: f"{pair[0]}.{pair[1]}"),
@@ -71,30 +74,30 @@ def _heard(text: str) -> str:
     return FRONT_END.normalise(text)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(first=NUMBERS, second=NUMBERS, sign=st.sampled_from(sorted(BETWEEN)), blank=st.sampled_from(["", " "]))
 def test_a_sign_between_numbers_is_spoken(first: str, second: str, sign: str, blank: str) -> None:
-    said = _heard(f"so {first}{blank}{sign}{blank}{second} it is")
-    assert BETWEEN[sign] in said or (sign == "×" and "by" in said.split())  # a size
+    spoken = _heard(f"so {first}{blank}{sign}{blank}{second} it is")
+    assert BETWEEN[sign] in spoken or (sign == "×" and "by" in spoken.split())  # a size
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(number=NUMBERS, sign=st.sampled_from(sorted(BEFORE)))
 def test_a_sign_before_a_number_is_spoken(number: str, sign: str) -> None:
-    said = _heard(f"so {sign}{number} it is")
+    spoken = _heard(f"so {sign}{number} it is")
     if sign + number == "<3":
         return  # a heart
-    assert BEFORE[sign] in said or (sign in "$€" and ("cent" in said))
+    assert BEFORE[sign] in spoken or (sign in "$€" and ("cent" in spoken))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(number=NUMBERS, sign=st.sampled_from(sorted(BEHIND)))
 def test_a_sign_behind_a_number_is_spoken(number: str, sign: str) -> None:
-    said = _heard(f"so {number}{sign} it is")
-    assert BEHIND[sign] in said or (sign == "€" and "cent" in said)
+    spoken = _heard(f"so {number}{sign} it is")
+    assert BEHIND[sign] in spoken or (sign == "€" and "cent" in spoken)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(
     numbers=st.lists(NUMBERS, min_size=3, max_size=5), signs=st.lists(st.sampled_from("+-*×÷/"), min_size=4, max_size=4)
 )
@@ -102,11 +105,11 @@ def test_no_sign_of_an_equation_is_lost(numbers: list[str], signs: list[str]) ->
     names = {"+": "plus", "-": "minus", "*": "times", "×": "times", "÷": "divided", "/": "over", "=": "equals"}
     used = [*signs[: len(numbers) - 2], "="]
     written = numbers[0] + "".join(sign + number for sign, number in zip(used, numbers[1:], strict=True))
-    said = [word for word in _heard(written).split() if word in names.values()]
-    assert said == [names[sign] for sign in used]
+    spoken = [word for word in _heard(written).split() if word in names.values()]
+    assert spoken == [names[sign] for sign in used]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(hours=st.integers(1, 12), zone=st.sampled_from(["GMT", "UTC", "EST"]), sign=st.sampled_from("+-"))
 def test_the_side_of_a_time_zone_is_heard(hours: int, zone: str, sign: str) -> None:
     assert {"+": "plus", "-": "minus"}[sign] in _heard(f"at 5 pm {zone}{sign}{hours}").split()

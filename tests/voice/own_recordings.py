@@ -32,12 +32,12 @@ def write_lines(path: Path, lines: list[dict[str, Any]]) -> Path:
 
 def write_recordings(folder: Path) -> tuple[Path, list[Utterance]]:
     """-> the manifest, and what each line's true times are"""
-    lines, said = [], []
+    lines, spoken = [], []
     for voice, name in VOICES.items():
         utterances, pcm, _ = load(FIXTURE, voice)
         for index, one in enumerate(utterances):
             audio = f"wavs/{name}-{index:02}.wav"
             write_wav(folder / audio, np.array(pcm[one.offset : one.offset + one.samples]))
             lines.append({"audio": audio, "text": one.text, "voice": name})
-            said.append(one)
-    return write_lines(folder / "manifest.jsonl", lines), said
+            spoken.append(one)
+    return write_lines(folder / "manifest.jsonl", lines), spoken

@@ -36,7 +36,7 @@ def test_the_quicker_one_is_chosen(
     assert quicker("a layer", machine.run, clock=machine.clock) is chosen
     assert f"arithmetic of a layer: {chosen.dtype}; bfloat16 takes {ratio:.2f} times" in capsys.readouterr().err
     turn_s = 0.05 * slowness * (1 + ratio)
-    assert machine.now_s <= max(1.0 + turn_s, 3 * turn_s) + 1e-9, "a second, or three turns"
+    assert machine.now_s <= max(1.0 + turn_s, 3 * turn_s) + 1e-9, "a second, or three rounds"
 
 
 def test_other_work_on_the_machine_falls_on_both() -> None:

@@ -1,4 +1,4 @@
-"""A graph with folded nodes says what it said before, bit by bit, wherever our kernels do not run."""
+"""A graph with folded nodes computes the same bits as before wherever our kernels do not run."""
 
 from __future__ import annotations
 

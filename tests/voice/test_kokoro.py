@@ -81,7 +81,7 @@ def test_voices_alternate_by_their_hours(tmp_path: Path) -> None:
         assert abs(many[:upto].count("one") - 2 * many[:upto].count("two")) <= 2
 
 
-def test_a_block_holds_what_was_said(tmp_path: Path) -> None:
+def test_a_block_holds_what_was_spoken(tmp_path: Path) -> None:
     texts = Texts(POOL, ["alpha", "beta", "gamma", "delta", *"abcdefghij"])
     block = generate.Block(number=0, voice="one", folder=tmp_path)
     seconds = generate.make(block, Murmur(), FRONT_END, texts, 20)  # type: ignore[arg-type]
@@ -91,9 +91,9 @@ def test_a_block_holds_what_was_said(tmp_path: Path) -> None:
         spelt = spell(FRONT_END, str(record["text"]))
         assert record["symbols"] == spelt.symbols
         assert len(spelt.symbols) <= MAX_TOKENS
-        said = Murmur().say(spelt.symbols, "one", 1 / record["stretch"])  # type: ignore[operator]
-        assert np.array_equal(said.samples, samples)
-        assert np.allclose(said.f0_hz, prosody[:, 0], rtol=1e-3)
+        spoken = Murmur().say(spelt.symbols, "one", 1 / record["stretch"])  # type: ignore[operator]
+        assert np.array_equal(spoken.samples, samples)
+        assert np.allclose(spoken.f0_hz, prosody[:, 0], rtol=1e-3)
 
 
 def test_a_killed_block_is_made_again(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
     assert spoken[DraftMode.ON] == spoken[DraftMode.OFF]
 
 
-def test_int8_is_near_and_deaf_to_neighbours() -> None:
+def test_int8_is_near_and_independent_of_neighbours() -> None:
     from onnx import TensorProto, helper
 
     from models.graph import Graph

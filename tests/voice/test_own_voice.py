@@ -35,17 +35,17 @@ def command(manifest: Path, work: Path) -> list[str]:
 
 
 def kill_in_stage(arguments: list[str], stage: str) -> list[str]:
-    """Runs until that stage's headline, then kills it and the training it started; returns what it said."""
+    """Runs until that stage's headline, then kills it and the training it started; returns what it printed."""
     victim = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert victim.stdout is not None
-    said = []
+    printed = []
     for line in victim.stdout:
-        said.append(line)
+        printed.append(line)
         if f" {stage} " in line and "─" in line:
             break
     os.killpg(victim.pid, signal.SIGKILL)
     victim.communicate()
-    return said
+    return printed
 
 
 def planned_s(bundle: Bundle, voice: str, speed: float) -> float:
@@ -111,13 +111,13 @@ def test_prepared_recordings_keep_text_and_sound(tmp_path: Path) -> None:
     from models.recordings.manifest import read_manifest
     from models.teacher.prepare import prepare
 
-    manifest, said = write_recordings(tmp_path)
+    manifest, printed = write_recordings(tmp_path)
     front_end = FrontEnd.load()
     read = read_manifest(manifest, front_end, 0.0)
     collect(read, tmp_path / "raw", processes=1)
     prepare(tmp_path / "raw", tmp_path / "speech", "anna")
     utterances, pcm, f0 = load(tmp_path / "speech", "anna")
-    assert [one.text for one in utterances] == [one.text for one in said if one.voice == "rms"]
+    assert [one.text for one in utterances] == [one.text for one in printed if one.voice == "rms"]
     assert len(pcm) == sum(one.samples for one in utterances) == 160 * len(f0)
     for one in utterances:
         spoken = [int(i) for i, part in zip(phone_ids(one), one.segments) if part[0] != "pau"]

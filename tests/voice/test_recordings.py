@@ -153,9 +153,9 @@ def test_words_are_the_front_ends(front_end: FrontEnd) -> None:
     assert marks == ["!", "", ",", "", "."]
 
 
-def boundaries_ms(said: Utterance, found: Any) -> np.ndarray:
+def boundaries_ms(utterance: Utterance, found: Any) -> np.ndarray:
     """Our phones' ends minus the teacher's."""
-    theirs = np.array([end for symbol, end, *_ in said.segments if symbol != "pau"])
+    theirs = np.array([end for symbol, end, *_ in utterance.segments if symbol != "pau"])
     return 1000 * (found.ends_s - theirs)
 
 
@@ -225,8 +225,8 @@ def test_pauses_are_what_is_heard_and_marks_name_them(front_end: FrontEnd, align
     found = aligner.align(samples, spoken_words(phones))
     assert found is not None
     segments = with_pauses(phones, found, len(samples) / RATE_HZ)
-    said = replace(one, segments=segments, words=words_of(phones, one.text))
-    kinds = [PauseType(kind) for kind in pause_types(said) if kind]
+    utterances = replace(one, segments=segments, words=words_of(phones, one.text))
+    kinds = [PauseType(kind) for kind in pause_types(utterances) if kind]
     assert kinds == [PauseType.PLAIN, PauseType.EXCLAIM, PauseType.PLAIN, PauseType.PERIOD]
     ends = [end for _, end, *_ in segments]
     assert ends == sorted(ends)
@@ -260,10 +260,10 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, front_end: FrontEnd, align
 
 
 def test_words_that_the_text_lacks_are_heard(tmp_path: Path, front_end: FrontEnd, aligner: PhoneAligner) -> None:
-    manifest, said = write_recordings(tmp_path)
+    manifest, utterances = write_recordings(tmp_path)
     every = read_manifest(manifest, front_end, 0.0).recordings
     longest = max(range(len(every)), key=lambda index: every[index].seconds)
-    words = said[longest].text.split()
+    words = utterances[longest].text.split()
     timed(every[longest], aligner, front_end)
     for part in (words[: len(words) // 2], words[len(words) // 2 :]):
         assert not believed(replace(every[longest], text=" ".join(part)), aligner, front_end)

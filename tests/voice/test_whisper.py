@@ -26,8 +26,8 @@ def write(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1) -> N
 
 
 def test_figures_and_words_are_the_same() -> None:
-    said = ["It costs $5 at 3 o'clock.", "Twenty one days."]
-    assert whisper.word_errors(FRONT_END, said, ["it costs five dollars at 3 o'clock", "21 days"]) == 0
+    spoken = ["It costs $5 at 3 o'clock.", "Twenty one days."]
+    assert whisper.word_errors(FRONT_END, spoken, ["it costs five dollars at 3 o'clock", "21 days"]) == 0
     assert whisper.word_errors(FRONT_END, ["one two three four"], ["one two tree four"]) == pytest.approx(0.25)
 
 

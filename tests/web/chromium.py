@@ -73,25 +73,25 @@ class Page:
         self._note(message.get("method", ""), message.get("params", {}))
         return message
 
-    def _note(self, event: str, said: dict[str, Any]) -> None:
+    def _note(self, event: str, params: dict[str, Any]) -> None:
         if event == "Network.requestWillBeSent":
-            self.requests.append(said["request"]["url"])
+            self.requests.append(params["request"]["url"])
         elif event == "Network.webSocketCreated":
-            self.requests.append(said["url"])
+            self.requests.append(params["url"])
         elif event == "Network.responseReceived":
-            self.responses.append(said["response"])
+            self.responses.append(params["response"])
         elif event == "Network.webSocketFrameReceived":
-            frame = said["response"]
+            frame = params["response"]
             data = frame["payloadData"]
             self.frames.append(base64.b64decode(data) if frame["opcode"] == 2 else data)
         elif event == "Network.webSocketFrameSent":
-            self.sent.append(said["response"]["payloadData"])
+            self.sent.append(params["response"]["payloadData"])
         elif event == "Runtime.exceptionThrown":
-            self.complaints.append(json.dumps(said["exceptionDetails"]))
-        elif event == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning", "assert"):
-            self.complaints.append(json.dumps(said["args"]))
-        elif event == "Log.entryAdded" and said["entry"]["level"] == "error":
-            self.complaints.append(json.dumps(said["entry"]))
+            self.complaints.append(json.dumps(params["exceptionDetails"]))
+        elif event == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+            self.complaints.append(json.dumps(params["args"]))
+        elif event == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.complaints.append(json.dumps(params["entry"]))
         elif event == "Page.loadEventFired":
             self._loads += 1
 

@@ -18,7 +18,7 @@ from tests.web.conftest import opened
 
 pytestmark = pytest.mark.skipif(browser_path() is None, reason="needs Chromium, as Debian's package chromium")
 
-TEXT = "Words go in one by one, and what was said is known."
+TEXT = "Words go in one by one, and what was spoken is known."
 SHORT = "That was it."
 LONG = "The café was open, 😀 and so were we. " + "It went on and on, one sentence after another. " * 6
 SPEAKING = "document.body.dataset.state === 'speaking'"
@@ -59,7 +59,7 @@ def events(page: Page, kind: str) -> list[dict[str, Any]]:
     return [event for event in told if event["type"] == kind]
 
 
-def said(page: Page, kind: str) -> list[dict[str, Any]]:
+def messages_sent(page: Page, kind: str) -> list[dict[str, Any]]:
     return [message for message in map(json.loads, page.sent) if message["type"] == kind]
 
 
@@ -82,8 +82,8 @@ def test_a_sentence_is_heard_as_it_came(page: Page) -> None:
     first = int(np.argmax(heard != 0)) - int(np.argmax(received != 0))
     np.testing.assert_array_equal(heard[first : first + len(received)], received)
     assert np.sqrt(np.mean(received**2)) > 0.01
-    assert said(page, "start")[0]["sample_rate"] == page.evaluate("rateHz")
-    assert page.text("#transcript") == TEXT == page.text("#said")
+    assert messages_sent(page, "start")[0]["sample_rate"] == page.evaluate("rateHz")
+    assert page.text("#transcript") == TEXT == page.text("#heard")
 
 
 def test_voices_are_mixed_and_the_pitch_is_moved(page: Page) -> None:
@@ -94,7 +94,7 @@ def test_voices_are_mixed_and_the_pitch_is_moved(page: Page) -> None:
     assert page.text("#pitch-shown") == "−3 semitones"
     speak(page, SHORT)
     assert page.until(OVER) == "spoken"
-    (start,) = said(page, "start")
+    (start,) = messages_sent(page, "start")
     assert (start["voice"], start["pitch_semitones"]) == ("rms+slt", -3)
     assert not events(page, "error")
 
@@ -121,9 +121,9 @@ def test_word_by_word(page: Page) -> None:
     assert page.text("#interval-shown") == "50 ms"
     speak(page, TEXT)
     assert page.until(OVER) == "spoken"
-    assert [message["text"].strip() for message in said(page, "append")] == TEXT.split()
-    assert "".join(message["text"] for message in said(page, "append")) == TEXT
-    assert page.text("#said") == TEXT
+    assert [message["text"].strip() for message in messages_sent(page, "append")] == TEXT.split()
+    assert "".join(message["text"] for message in messages_sent(page, "append")) == TEXT
+    assert page.text("#heard") == TEXT
     assert page.text("#underruns") == "0"
 
 
@@ -131,7 +131,7 @@ def test_word_by_word(page: Page) -> None:
 def test_stop_tells_what_was_spoken(page: Page, mode: str) -> None:
     page.click(f"#{mode}")
     speak(page, LONG)
-    page.until("document.querySelector('#said').textContent.includes('and so')")
+    page.until("document.querySelector('#heard').textContent.includes('and so')")
     page.press("Escape")
     assert page.until(OVER) == "stopped"
     spoken, remaining = page.text("#spoken"), page.text("#remaining")
@@ -139,29 +139,29 @@ def test_stop_tells_what_was_spoken(page: Page, mode: str) -> None:
     assert spoken.startswith("The café was open, ")
     assert remaining[:1].isspace(), "a word was cut"
     assert "on and on" in remaining
-    for cancel in said(page, "cancel"):  # none when all had been made already
+    for cancel in messages_sent(page, "cancel"):  # none when all had been made already
         assert 0 < cancel["played_ms"] == pytest.approx(1000 * float(page.text("#status").split()[2]), abs=10)
     if mode == "by-word":
         assert events(page, "cancelled")[0]["text_spoken"] == spoken
-        assert len(said(page, "append")) < len(LONG.split())
+        assert len(messages_sent(page, "append")) < len(LONG.split())
     page.until("heard.at(-1).every((sample) => Math.abs(sample) < 1e-4)")
 
 
 def test_the_rest_is_spoken_on_demand(page: Page) -> None:
     speak(page, TEXT)
-    page.until("document.querySelector('#said').textContent.includes('one by')")
+    page.until("document.querySelector('#heard').textContent.includes('one by')")
     page.click("#stop")
     assert page.until(OVER) == "stopped"
     rest = page.text("#remaining")
     assert page.evaluate("document.activeElement.id") == "speak", "the keyboard was lost with the disabled button"
     page.click("#rest")
     assert page.until(OVER) == "spoken"
-    assert said(page, "append")[-1]["text"] == rest == page.text("#said")
+    assert messages_sent(page, "append")[-1]["text"] == rest == page.text("#heard")
 
 
 def test_a_new_text_interrupts_the_old_one(page: Page) -> None:
     speak(page, LONG)
-    page.until("document.querySelector('#said').textContent.includes('café')")
+    page.until("document.querySelector('#heard').textContent.includes('café')")
     page.fill("#text", SHORT)
     page.press("Enter", modifiers=2)
     page.until(f"document.querySelector('#transcript').textContent === {json.dumps(SHORT)}")
@@ -218,7 +218,7 @@ def test_a_lost_server_is_told(browser: Chromium) -> None:
     with RunningServer() as server, opened(browser, server) as page:
         page.click("#by-word")
         speak(page, LONG)
-        page.until("document.querySelector('#said').textContent.includes('café')")
+        page.until("document.querySelector('#heard').textContent.includes('café')")
         server.process.kill()
         assert page.until(OVER) == "failed"
         assert page.text("#problem-title") == "The connection was lost"
@@ -232,7 +232,7 @@ def test_a_lost_server_is_told(browser: Chromium) -> None:
 def test_it_fits_and_every_control_has_a_name(page: Page, pictures: Path, width: int, dark: bool) -> None:
     page.look(width, 1000, dark=dark)
     page.click("#speak")
-    page.until("document.querySelector('#said').textContent.includes('by one')")
+    page.until("document.querySelector('#heard').textContent.includes('by one')")
     picture = page.screenshot()
     (pictures / f"web-{width}-{'dark' if dark else 'light'}.png").write_bytes(picture)
     assert len(picture) > 20_000

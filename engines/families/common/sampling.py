@@ -43,9 +43,9 @@ def _sampled(
     """logits [V] -> code"""
     if how.repetition_penalty != 1.0 and len(history):
         logits = logits.copy()
-        said = np.unique(np.asarray(history, np.int64))
+        generated = np.unique(np.asarray(history, np.int64))
         penalty = np.float32(how.repetition_penalty)
-        logits[said] = np.where(logits[said] > 0, logits[said] / penalty, logits[said] * penalty)
+        logits[generated] = np.where(logits[generated] > 0, logits[generated] / penalty, logits[generated] * penalty)
     if banned:
         logits = logits.copy()
         logits[list(banned)] = -np.inf

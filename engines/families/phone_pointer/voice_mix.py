@@ -25,20 +25,20 @@ Shares = dict[str, Fraction]  # of 1, by voice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Casting:
+class ChosenVoice:
     """The voice whose codes and durations are spoken, and the timbre it is heard in."""
 
     voice: str
     timbre: Timbre = ()
 
 
-def cast(voice: Shares, timbre: Shares | None = None) -> Casting:
+def choose_voice(voice: Shares, timbre: Shares | None = None) -> ChosenVoice:
     """Of `voice` the heaviest speaks, the first on ties; `timbre` replaces what `voice` says of the timbre."""
     speaker = max(voice, key=lambda name: voice[name])
     heard = voice if timbre is None else timbre
     if list(heard) == [speaker]:
-        return Casting(voice=speaker)
-    return Casting(voice=speaker, timbre=tuple((name, float(share)) for name, share in sorted(heard.items())))
+        return ChosenVoice(voice=speaker)
+    return ChosenVoice(voice=speaker, timbre=tuple((name, float(share)) for name, share in sorted(heard.items())))
 
 
 def weights(bundle: Bundle, voice: str, timbre: Timbre) -> tuple[float, ...]:

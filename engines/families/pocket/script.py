@@ -36,7 +36,7 @@ class PocketScript:
 
     def _begin_chunk(self) -> None:
         self._prefilled = self._frames = 0
-        self._end_frame: int | None = None  # whose logit said that speech ends
+        self._end_frame: int | None = None  # whose logit spoken that speech ends
 
     @property
     def warnings(self) -> tuple[str, ...]:

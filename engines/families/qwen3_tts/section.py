@@ -62,7 +62,7 @@ class VocoderPart(Part, frozen=True, kw_only=True):
 
 class TextPart(Part, frozen=True, kw_only=True):
     tokenizer: str  # file
-    role: tuple[Id, ...]  # ids that open the assistant's turn
+    role: tuple[Id, ...]  # ids that open the assistant's reply
     instruction_open: tuple[Id, ...]
     instruction_close: tuple[Id, ...]
     pad: Id

@@ -58,7 +58,7 @@ class Qwen3TtsTalker:
         self._slot_rows, self._row_slots = dict[int, int](), list[int]()
         self._lengths = np.zeros(rows, np.int64)
         self._last = np.zeros((rows, part.codebooks), np.int64)  # frame of each row
-        self._said = np.zeros((rows, part.vocabulary), np.bool_)
+        self._generated = np.zeros((rows, part.vocabulary), np.bool_)
         self._made = np.zeros(rows, np.int64)  # frames of the segment
         self._speakers = np.zeros((rows, part.width), np.float32)
         self._prefixes = OrderedDict[str, tuple[int, int]]()  # key -> row, positions
@@ -71,7 +71,7 @@ class Qwen3TtsTalker:
             "text": (one, "int64"),
             "codes": ((1, self._part.codebooks), "int64"),
             "seqlens_k": ((), "int32"),
-            "said": ((self._part.vocabulary,), "bool"),
+            "generated": ((self._part.vocabulary,), "bool"),
             "penalty": (one, "float32"),
             "may_end": (one, "bool"),
             "numbers": ((self._part.codebooks,), "float32"),
@@ -93,7 +93,7 @@ class Qwen3TtsTalker:
         voice = cast(VoicePrefix, prefix)
         row = self._row(slot)
         self._lengths[row] = self._made[row] = 0
-        self._last[row], self._said[row] = 0, False
+        self._last[row], self._generated[row] = 0, False
         self._speakers[row] = 0 if voice.speaker is None else voice.speaker
         if len(voice.rows):
             self._lengths[row] = self._from_prefix(row, voice)
@@ -106,7 +106,7 @@ class Qwen3TtsTalker:
             row = self._slot_rows[slot] = len(self._row_slots)
             self._row_slots.append(slot)
             self._lengths[row] = self._made[row] = self._last[row] = self._speakers[row] = 0
-            self._said[row] = False
+            self._generated[row] = False
         return row
 
     def _from_prefix(self, row: int, voice: VoicePrefix) -> int:
@@ -135,7 +135,7 @@ class Qwen3TtsTalker:
         last = len(self._row_slots) - 1
         if row != last:
             self._slabs.copy(last, row, int(self._lengths[last]))
-            for state in (self._lengths, self._last, self._said, self._made, self._speakers):
+            for state in (self._lengths, self._last, self._generated, self._made, self._speakers):
                 state[row] = state[last]
             moved = self._row_slots[row] = self._row_slots[last]
             self._slot_rows[moved] = row
@@ -234,7 +234,7 @@ class Qwen3TtsTalker:
         }
         frames, ends = outputs["frames"], outputs["end_scores"]
         self._last[places] = frames
-        self._said[places, frames[:, 0]] = True
+        self._generated[places, frames[:, 0]] = True
         self._made[places] += 1
         self._lengths[places] = lengths + 1
         return Done(Steps(frames[:, None], ends[:, None], outputs["is_finite"][:, None]))
@@ -258,7 +258,7 @@ class Qwen3TtsTalker:
         at = places - first
         every["text"][at, 0] = rows[:, 0]
         every["codes"][at, 0] = self._codes(rows[:, 1:], self._last[places])
-        every["said"][at] = self._said[places]
+        every["generated"][at] = self._generated[places]
         for number, (place, how) in enumerate(zip(at.tolist(), sampling, strict=True)):
             every["penalty"][place] = how.repetition_penalty
             every["may_end"][place] = self._made[places[number]] >= how.min_frames

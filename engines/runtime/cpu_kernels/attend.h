@@ -113,8 +113,8 @@ INLINE float weigh(float *scores, int count, float highest, float *total)
     return highest;
 }
 
-/* Turns halves against each other (RoPE, not interleaved); `out` may not be `x`. */
-INLINE void turn(const AttentionCall *call, const float *x, int position, float *out)
+/* Rotates halves against each other (RoPE, not interleaved); `out` may not be `x`. */
+INLINE void rotate(const AttentionCall *call, const float *x, int position, float *out)
 {
     int half = call->dim / 2;
     const float *cosine = call->cosine + (size_t)position * half, *sine = call->sine + (size_t)position * half;
@@ -235,7 +235,7 @@ static void NAMED(one_cached_head)(void *data, size_t index)
         const float *packed = call->packed + (row * steps + step) * width;
         int position = begin + step;
         float *out = call->mixed + (row * steps + step) * call->heads * dim + cached * each * dim;
-        turn(call, packed + (call->heads + cached) * dim, position, queries);
+        rotate(call, packed + (call->heads + cached) * dim, position, queries);
         const float *value = packed + (call->heads + call->kv_heads + cached) * dim;
         for (int at = 0; at < dim; at += LANES) {
             NAMED(keep)(keys + (size_t)position * dim + at, OP(loadu_ps)(queries + at));
@@ -244,7 +244,7 @@ static void NAMED(one_cached_head)(void *data, size_t index)
         for (int first = 0; first < each; first += GROUP) {
             int here = each - first < GROUP ? each - first : GROUP;
             for (int head = 0; head < GROUP; head++)
-                turn(call, packed + (cached * each + first + (head < here ? head : 0)) * dim, position,
+                rotate(call, packed + (cached * each + first + (head < here ? head : 0)) * dim, position,
                      queries + head * dim);
             NAMED(attend)(queries, keys, values, position + 1, dim, mixed);
             memcpy(out + first * dim, mixed, sizeof(float) * here * dim);

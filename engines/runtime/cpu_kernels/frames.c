@@ -71,16 +71,16 @@ static OrtStatus *learn_window(Frames *kernel, const OrtApi *api, const OrtKerne
 {
     const float *matrix;
     TRY(constant(api, info, ANALYSIS, (size_t)WINDOW * 2 * BINS, (const void **)&matrix));
-    const double turn = 2 * 3.14159265358979323846 / WINDOW;
+    const double step = 2 * 3.14159265358979323846 / WINDOW;
     for (int k = 0; k < WINDOW; k++)
-        kernel->turn_re[k] = (float)cos(turn * k), kernel->turn_im[k] = (float)-sin(turn * k);
+        kernel->root_re[k] = (float)cos(step * k), kernel->root_im[k] = (float)-sin(step * k);
     for (int n = 0; n < WINDOW; n++) {
         const float *row = matrix + (size_t)n * 2 * BINS;
         float window = kernel->window[n] = row[0];
         for (int k = 0; k < BINS; k++) {
             int angle = n * k % WINDOW;
-            if (!(fabsf(row[k] - window * kernel->turn_re[angle]) < 1e-5f) ||
-                !(fabsf(row[BINS + k] - window * kernel->turn_im[angle]) < 1e-5f))
+            if (!(fabsf(row[k] - window * kernel->root_re[angle]) < 1e-5f) ||
+                !(fabsf(row[BINS + k] - window * kernel->root_im[angle]) < 1e-5f))
                 return refused(api, "frames want the Fourier transform of a window");
         }
     }

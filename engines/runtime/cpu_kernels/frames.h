@@ -17,7 +17,7 @@ typedef struct {
     const Form *form;
     float window[WINDOW], pulse[ENTRIES];
     float turns_per_hz, half_width, resolution, last_place, last_entry, sample_rate_hz, least_filter, most_filter;
-    float turn_re[WINDOW], turn_im[WINDOW]; /* e^(-2 pi i k / WINDOW) */
+    float root_re[WINDOW], root_im[WINDOW]; /* e^(-2 pi i k / WINDOW) */
 } Frames;
 
 typedef struct FramesCall {

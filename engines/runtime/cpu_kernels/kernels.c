@@ -137,12 +137,12 @@ int parlando_choose(const char *name)
 /* The table of functions for our version of it is complete, and what it says of an error is what was put in. */
 static int is_sound(const OrtApi *api)
 {
-    static const char SAID[] = "parlando";
+    static const char TEXT[] = "parlando";
 #define IS_MISSING(function, place) || !api->function
     if (0 ORT_FUNCTIONS(IS_MISSING))
         return 0;
-    OrtStatus *status = api->CreateStatus(ORT_INVALID_ARGUMENT, SAID);
-    int same = status && api->GetErrorCode(status) == ORT_INVALID_ARGUMENT && !strcmp(api->GetErrorMessage(status), SAID);
+    OrtStatus *status = api->CreateStatus(ORT_INVALID_ARGUMENT, TEXT);
+    int same = status && api->GetErrorCode(status) == ORT_INVALID_ARGUMENT && !strcmp(api->GetErrorMessage(status), TEXT);
     if (status)
         api->ReleaseStatus(status);
     return same;

@@ -4,7 +4,7 @@ typedef struct {
     V re, im;
 } Complex;
 
-/* One pulse for each turn of the phase, read from a table along straight lines. */
+/* One pulse for each cycle of the phase, read from a table along straight lines. */
 static void make_pulses(const FramesCall *call, size_t row)
 {
     const Frames *kernel = call->kernel;
@@ -18,11 +18,11 @@ static void make_pulses(const FramesCall *call, size_t row)
         float f0_hz = call->f0_hz[row * call->frames + frame], voiced = call->voiced[row * call->frames + frame];
         uint32_t increment = (uint32_t)llrintf(f0_hz * kernel->turns_per_hz);
         V gain = all(sqrtf(1.0f / f0_hz * kernel->sample_rate_hz) * voiced), per_sample = all((float)increment);
-        I turns = OP(add_epi32)(OP(set1_epi32)((int)phase), OP(mullo_epi32)(counting, OP(set1_epi32)((int)increment)));
+        I cycles = OP(add_epi32)(OP(set1_epi32)((int)phase), OP(mullo_epi32)(counting, OP(set1_epi32)((int)increment)));
         const I onward = OP(set1_epi32)((int)(LANES * increment));
-        for (int at = 0; at < HOP; at += LANES, turns = OP(add_epi32)(turns, onward)) {
-            /* As a signed number the phase is the distance to the nearest whole turn. */
-            V distance = OP(div_ps)(OP(cvtepi32_ps)(turns), per_sample);
+        for (int at = 0; at < HOP; at += LANES, cycles = OP(add_epi32)(cycles, onward)) {
+            /* As a signed number the phase is the distance to the nearest whole cycle. */
+            V distance = OP(div_ps)(OP(cvtepi32_ps)(cycles), per_sample);
             V place = OP(mul_ps)(OP(add_ps)(distance, all(kernel->half_width)), all(kernel->resolution));
             place = OP(min_ps)(all(kernel->last_place), OP(max_ps)(OP(setzero_ps)(), place));
             V entry = OP(min_ps)(down(place), all(kernel->last_entry));
@@ -54,7 +54,7 @@ static const Complex *transform(const FramesCall *call)
         size_t quarter = length / 4;
         for (size_t at = 0; at < quarter; at++) {
             size_t k = at * stride; /* the angle in parts of WINDOW */
-            const float *re = kernel->turn_re, *im = kernel->turn_im;
+            const float *re = kernel->root_re, *im = kernel->root_im;
             for (size_t s = 0; s < stride; s++) {
                 const Complex *x = from + s + stride * at;
                 Complex a = x[0], b = x[stride * quarter], c = x[2 * stride * quarter], d = x[3 * stride * quarter];

@@ -49,12 +49,12 @@ class Attention(nn.Module):
         self.k_norm = nn.Identity() if norm_eps is None else RmsNorm(head_dim, norm_eps)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], past: tuple[Tensor, Tensor] | None, window: int | None = None
+        self, x: Tensor, rotation: tuple[Tensor, Tensor], past: tuple[Tensor, Tensor] | None, window: int | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """x [B, S, width] behind `past` -> [B, S, width] and keys and values of both."""
         b, s, _ = x.shape
-        query = rotate(self.q_norm(self.q_proj(x).view(b, s, self.heads, self.head_dim)).transpose(1, 2), *turn)
-        key = rotate(self.k_norm(self.k_proj(x).view(b, s, self.kv_heads, self.head_dim)).transpose(1, 2), *turn)
+        query = rotate(self.q_norm(self.q_proj(x).view(b, s, self.heads, self.head_dim)).transpose(1, 2), *rotation)
+        key = rotate(self.k_norm(self.k_proj(x).view(b, s, self.kv_heads, self.head_dim)).transpose(1, 2), *rotation)
         value = self.v_proj(x).view(b, s, self.kv_heads, self.head_dim).transpose(1, 2)
         if past is not None:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
@@ -98,9 +98,9 @@ class Block(nn.Module):
         self.mlp_layer_scale = nn.Identity() if scale is None else LayerScale(width, scale)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor], past: tuple[Tensor, Tensor] | None, window: int | None = None
+        self, x: Tensor, rotation: tuple[Tensor, Tensor], past: tuple[Tensor, Tensor] | None, window: int | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        mixed, kept = self.self_attn(self.input_layernorm(x), turn, past, window)
+        mixed, kept = self.self_attn(self.input_layernorm(x), rotation, past, window)
         x = x + self.self_attn_layer_scale(mixed)
         return x + self.mlp_layer_scale(self.mlp(self.post_attention_layernorm(x))), kept
 
@@ -109,9 +109,9 @@ def run_blocks(
     layers: nn.ModuleList, x: Tensor, head_dim: int, theta: float, past: Cache | None, window: int | None = None
 ) -> tuple[Tensor, Cache]:
     begun = past[0][0].shape[2] if past else 0
-    turn = rotary_table(torch.arange(begun, begun + x.shape[1]), head_dim, theta)
+    rotation = rotary_table(torch.arange(begun, begun + x.shape[1]), head_dim, theta)
     kept: Cache = []
     for number, layer in enumerate(layers):
-        x, both = layer(x, turn, past[number] if past else None, window)
+        x, both = layer(x, rotation, past[number] if past else None, window)
         kept.append(both)
     return x, kept

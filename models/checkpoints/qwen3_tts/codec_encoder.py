@@ -84,8 +84,8 @@ class EncoderBlock(nn.Module):
         self.self_attn_layer_scale = LayerScale(width, config.layer_scale_initial_scale)
         self.mlp_layer_scale = LayerScale(width, config.layer_scale_initial_scale)
 
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-        x = x + self.self_attn_layer_scale(self.self_attn(self.input_layernorm(x), turn, None)[0])
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        x = x + self.self_attn_layer_scale(self.self_attn(self.input_layernorm(x), rotation, None)[0])
         return x + self.mlp_layer_scale(self.mlp(self.post_attention_layernorm(x)))
 
 
@@ -97,9 +97,9 @@ class EncoderTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, P, width]; each position sees all before it."""
-        turn = rotary_table(torch.arange(x.shape[1]), self.config.head_dim, self.config.rope_theta)
+        rotation = rotary_table(torch.arange(x.shape[1]), self.config.head_dim, self.config.rope_theta)
         for layer in self.layers:
-            x = layer(x, turn)
+            x = layer(x, rotation)
         return x
 
 

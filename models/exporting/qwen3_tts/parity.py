@@ -78,7 +78,7 @@ def greedy(part: TalkerPart) -> dict[str, np.ndarray]:
     return {
         **inner,
         **{f"inner_{name}": value for name, value in inner.items()},
-        "said": np.zeros((1, part.vocabulary), np.bool_),
+        "generated": np.zeros((1, part.vocabulary), np.bool_),
         "penalty": np.ones((1, 1), np.float32),
         "may_end": np.zeros((1, 1), np.bool_),
         "numbers": np.zeros((1, part.codebooks), np.float32),

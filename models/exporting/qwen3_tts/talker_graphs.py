@@ -158,8 +158,8 @@ def _declare_cache(graph: SpeechGraph, config: TalkerConfig, present: list[tuple
 
 
 def _allowed(graph: SpeechGraph, config: TalkerConfig, logits: str) -> str:
-    """What has been said is damped, an end before its time and all control ids are impossible."""
-    graph.input("said", TensorProto.BOOL, ["B", config.vocab_size])
+    """Tokens that were generated are damped, an end before its time and all control ids are impossible."""
+    graph.input("generated", TensorProto.BOOL, ["B", config.vocab_size])
     graph.input("penalty", TensorProto.FLOAT, ["B", 1])
     graph.input("may_end", TensorProto.BOOL, ["B", 1])
     below = graph.node("Less", [logits, graph.floats("zero", 0.0)], "below")
@@ -168,7 +168,7 @@ def _allowed(graph: SpeechGraph, config: TalkerConfig, logits: str) -> str:
         [below, graph.node("Mul", [logits, "penalty"], "lowered"), graph.node("Div", [logits, "penalty"], "raised")],
         "damped",
     )
-    heard = graph.node("Where", ["said", damped, logits], "heard")
+    heard = graph.node("Where", ["generated", damped, logits], "heard")
     control = np.arange(config.vocab_size) >= config.codes
     end = np.arange(config.vocab_size) == config.codec_eos_token_id
     early = graph.node("And", [graph.exact("end_id", end[None]), graph.node("Not", ["may_end"], "too_early")], "early")

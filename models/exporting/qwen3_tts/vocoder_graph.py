@@ -175,7 +175,7 @@ def _transformer(made: VocoderGraph, x: str, config: DecoderConfig, positions: i
     graph, width = made.graph, config.hidden_size
     graph.input("made", TensorProto.INT64, [1])  # frames before this one
     cosine, sine = rotary(graph, "codec", positions, config.head_dim, config.rope_theta)
-    turn = graph.node("Gather", [cosine, "made"], "turn.cosine"), graph.node("Gather", [sine, "made"], "turn.sine")
+    rotation = graph.node("Gather", [cosine, "made"], "turn.cosine"), graph.node("Gather", [sine, "made"], "turn.sine")
     ages = graph.exact("window.ages", np.arange(config.sliding_window - 1, -1, -1)[None])
     unseen = graph.node("Greater", [ages, "made"], "window.unseen")
     mask = graph.node(
@@ -185,13 +185,13 @@ def _transformer(made: VocoderGraph, x: str, config: DecoderConfig, positions: i
     weight, bias = made.weights(f"{at}input_proj")
     x = made.product(x, f"{at}input_proj", weight.T, bias, (1, width))
     for layer in range(config.num_hidden_layers):
-        x = _layer(made, x, config, f"{at}layers.{layer}.", turn, mask)
+        x = _layer(made, x, config, f"{at}layers.{layer}.", rotation, mask)
     x = graph.rms_norm(x, f"{at}norm", made.values[f"{at}norm.weight"], config.rms_norm_eps, f"{at}normed")
     weight, bias = made.weights(f"{at}output_proj")
     return made.product(x, f"{at}output_proj", weight.T, bias, (1, 1, config.latent_dim))
 
 
-def _layer(made: VocoderGraph, x: str, config: DecoderConfig, at: str, turn: tuple[str, str], mask: str) -> str:
+def _layer(made: VocoderGraph, x: str, config: DecoderConfig, at: str, rotation: tuple[str, str], mask: str) -> str:
     """x [1, width]. The window's keys and values are the state: [W, heads, D], the newest last."""
     graph, values, heads, dim = made.graph, made.values, config.num_attention_heads, config.head_dim
     window, kv_heads = config.sliding_window, config.num_key_value_heads
@@ -210,9 +210,9 @@ def _layer(made: VocoderGraph, x: str, config: DecoderConfig, at: str, turn: tup
     sizes = graph.integers(heads * dim, kv_heads * dim, kv_heads * dim)
     packed_out = graph.product(n, f"{at}qkv", packed, f"{at}qkv.out")
     graph.node("Split", [packed_out, sizes], [f"{at}q", f"{at}k", f"{at}v"], axis=-1)
-    query = _turned(made, f"{at}q", heads, dim, turn)
+    query = _turned(made, f"{at}q", heads, dim, rotation)
     seen = {}
-    for kind, value in (("k", _turned(made, f"{at}k", kv_heads, dim, turn)), ("v", f"{at}v")):
+    for kind, value in (("k", _turned(made, f"{at}k", kv_heads, dim, rotation)), ("v", f"{at}v")):
         row = graph.node("Reshape", [value, graph.integers(1, 1, kv_heads * dim)], f"{at}{kind}.row")
         joined = made.behind_tail(row, f"{at}{kind}", kv_heads * dim, 1, window - 1)
         apart = graph.node("Reshape", [joined, graph.integers(window, kv_heads, dim)], f"{at}{kind}.apart")
@@ -233,7 +233,7 @@ def _layer(made: VocoderGraph, x: str, config: DecoderConfig, at: str, turn: tup
     return graph.node("Add", [x, scaled(product, "mlp.down_proj", "mlp_layer_scale")], f"{at}x2")
 
 
-def _turned(made: VocoderGraph, x: str, heads: int, dim: int, turn: tuple[str, str]) -> str:
+def _turned(made: VocoderGraph, x: str, heads: int, dim: int, rotation: tuple[str, str]) -> str:
     """x [1, heads * dim] -> [heads, dim], the first half of each head turned with the second."""
     graph = made.graph
     apart = graph.node("Reshape", [x, graph.integers(heads, dim)], f"{x}.heads")
@@ -242,7 +242,7 @@ def _turned(made: VocoderGraph, x: str, heads: int, dim: int, turn: tuple[str, s
     parts = {
         f"{half}.{name}": graph.node("Mul", [half, factor], f"{half}.{name}")
         for half in halves
-        for name, factor in zip(("cosine", "sine"), turn)
+        for name, factor in zip(("cosine", "sine"), rotation)
     }
     first = graph.node("Sub", [parts[f"{x}.first.cosine"], parts[f"{x}.second.sine"]], f"{x}.first.turned")
     second = graph.node("Add", [parts[f"{x}.second.cosine"], parts[f"{x}.first.sine"]], f"{x}.second.turned")

@@ -151,7 +151,7 @@ def check(state: State, asked: Settings) -> None:
     for field, spoken in (("language", asked.language), ("locale", asked.locale)):
         if spoken is not None and spoken.replace("_", "-").lower().partition("-")[0] != _LANGUAGE:
             raise ApiError("invalid_parameter", f"{field} {spoken!r} is not spoken; valid: {_LANGUAGE}", param=field)
-    state.casting(asked.voice_id)
+    state.chosen_voice(asked.voice_id)
     _ = asked.output_format.form
 
 

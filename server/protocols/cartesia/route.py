@@ -85,7 +85,7 @@ async def _open(state: State, asked: messages.Request) -> EncodedSpeech:
     return EncodedSpeech(
         state,
         protocol="cartesia",
-        casting=state.casting(asked.voice_id),
+        chosen_voice=state.chosen_voice(asked.voice_id),
         form=asked.output_format.form,
         seed=asked.seed,
         speed=asked.factor,
@@ -150,7 +150,7 @@ async def voices(
 @router.get("/voices/{voice_id}")
 async def voice(state: CurrentState, voice_id: str) -> dict[str, Any]:
     """A mix is a voice too, in its heaviest one's words. Raises ApiError."""
-    return {**_voice(state, state.casting(voice_id).voice), "id": voice_id}
+    return {**_voice(state, state.chosen_voice(voice_id).voice), "id": voice_id}
 
 
 def _place(names: list[str], name: str, param: str) -> int:

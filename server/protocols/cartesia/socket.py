@@ -14,7 +14,7 @@ from fastapi import WebSocket
 
 from engines.messages import Cancelled, Failed, Finished, WaitingForText, WordTime
 from server.errors import ApiError
-from server.http.turns import Turn, TurnSocket
+from server.http.utterance_socket import SocketUtterance, UtteranceSocket
 from server.http.websocket import Received, WebSocketChannel
 from server.protocols.cartesia.errors import error_message
 from server.protocols.cartesia.messages import (
@@ -33,7 +33,7 @@ from server.state import State
 _IDLE_S = 300.0  # Cartesia's
 
 
-class _Context(Turn):
+class _Context(SocketUtterance):
     def __init__(self, asked: Generation, speech: EncodedSpeech) -> None:
         super().__init__(speech)
         self.name = asked.context_id
@@ -74,7 +74,7 @@ class _Context(Turn):
         return done
 
 
-class CartesiaSocket(TurnSocket):
+class CartesiaSocket(UtteranceSocket):
     def __init__(self, channel: WebSocketChannel, socket: WebSocket, state: State) -> None:
         """Raises ApiError for a caller who is refused."""
         super().__init__(channel, state)
@@ -83,7 +83,7 @@ class CartesiaSocket(TurnSocket):
         self._contexts: dict[str, _Context] = {}  # that take text, or are still heard
 
     async def greet(self) -> None:
-        pass  # nothing is said before the first message
+        pass  # nothing is sent before the first message
 
     async def handle(self, received: Received) -> None:
         message = message_of(received.text)
@@ -123,7 +123,7 @@ class CartesiaSocket(TurnSocket):
         speech = EncodedSpeech(
             self.state,
             protocol="cartesia-ws",
-            casting=self.state.casting(asked.voice_id),
+            chosen_voice=self.state.chosen_voice(asked.voice_id),
             form=asked.output_format.form,
             seed=asked.seed,
             speed=asked.factor,
@@ -136,31 +136,31 @@ class CartesiaSocket(TurnSocket):
 
     # -- out -------------------------------------------------------------------------------------------------------
 
-    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
-        assert isinstance(turn, _Context)
+    async def pass_on(self, utterance: SocketUtterance, event: SpeechEvent) -> None:
+        assert isinstance(utterance, _Context)
         match event:
             case Audio(data=data, words=words):
                 if words:
-                    await self._say_all(turn, turn.flushed_before(words[0].start_char))
-                if data and await self.channel.send(turn.chunk(data), turn.outgoing):
-                    spoken = turn.speech.sent()
-                    self.channel.keep_open_for(turn.speech.lead_s)
-                    if (times := turn.timestamps(spoken)) is not None:
-                        await self.channel.send(times, turn.outgoing)
+                    await self._say_all(utterance, utterance.flushed_before(words[0].start_char))
+                if data and await self.channel.send(utterance.chunk(data), utterance.outgoing):
+                    spoken = utterance.speech.sent()
+                    self.channel.keep_open_for(utterance.speech.lead_s)
+                    if (times := utterance.timestamps(spoken)) is not None:
+                        await self.channel.send(times, utterance.outgoing)
             case WaitingForText():
-                await self._say_all(turn, turn.flushed_before(len(turn.speech.text)))
+                await self._say_all(utterance, utterance.flushed_before(len(utterance.speech.text)))
             case Finished(warnings=warnings):
-                self._free(turn)
-                await self._say_all(turn, turn.flushed_before(len(turn.speech.text)))
-                await self._say(turn.done(**({"warnings": list(warnings)} if warnings else {})))
-            case Cancelled() if not turn.failed:
-                position = turn.speech.position
+                self._free(utterance)
+                await self._say_all(utterance, utterance.flushed_before(len(utterance.speech.text)))
+                await self._say(utterance.done(**({"warnings": list(warnings)} if warnings else {})))
+            case Cancelled() if not utterance.failed:
+                position = utterance.speech.position
                 texts = {"text_spoken": position.text_spoken, "text_remaining": position.text_remaining}
                 texts["text_accuracy"] = position.text_accuracy
-                await self._say(turn.done(audio_ms=round(1000 * position.played_s, 2), **texts))
+                await self._say(utterance.done(audio_ms=round(1000 * position.played_s, 2), **texts))
             case Failed():
-                self._free(turn)
-                await self._tell(ApiError.of(event), turn.name)
+                self._free(utterance)
+                await self._tell(ApiError.of(event), utterance.name)
 
     async def _say_all(self, context: _Context, messages: list[dict[str, object]]) -> None:
         for message in messages:

@@ -45,7 +45,7 @@ class SocketQuery(_Lenient):
 
 
 class SpeakQuery(_Lenient):
-    """Of HTTP. `callback` is refused: what is said goes to the caller alone."""
+    """Of HTTP. `callback` is refused: audio goes to the caller alone."""
 
     model: str = _DEFAULT_MODEL
     encoding: Literal["linear16", "mulaw", "alaw", "mp3", "opus", "flac", "aac"] = "mp3"

@@ -65,7 +65,7 @@ def _open(state: State, query: SpeakQuery, body: SpeakBody, request_id: str) -> 
     return EncodedSpeech(
         state,
         protocol="deepgram",
-        casting=state.casting(voice_of(state, query.model)),
+        chosen_voice=state.chosen_voice(voice_of(state, query.model)),
         form=query.form,
         speed=query.speed,
         request_id=request_id,

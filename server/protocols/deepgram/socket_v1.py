@@ -12,7 +12,7 @@ from fastapi import WebSocket
 
 from engines.messages import Failed, Finished
 from server.errors import ApiError
-from server.http.turns import Turn, TurnSocket
+from server.http.utterance_socket import SocketUtterance, UtteranceSocket
 from server.http.websocket import Received, WebSocketChannel
 from server.protocols.deepgram.errors import v1_message
 from server.protocols.deepgram.messages import (
@@ -34,7 +34,7 @@ from server.state import State
 IDLE_S = 3_600.0  # Deepgram's: its clients keep sockets for later
 
 
-class SpeakV1(TurnSocket):
+class SpeakV1(UtteranceSocket):
     def __init__(self, channel: WebSocketChannel, socket: WebSocket, state: State) -> None:
         """Raises ApiError for a caller or an address that is refused."""
         super().__init__(channel, state)
@@ -42,8 +42,8 @@ class SpeakV1(TurnSocket):
         state.check_key(socket)
         self._query = parsed(SocketQuery, dict(socket.query_params))
         self._form = self._query.form
-        self._casting = state.casting(voice_of(state, self._query.model))
-        self._turn: Turn | None = None  # takes text
+        self._chosen_voice = state.chosen_voice(voice_of(state, self._query.model))
+        self._utterance: SocketUtterance | None = None  # takes text
         self._sequence = 0  # of flushes and clears
         self._closing = False
 
@@ -67,49 +67,49 @@ class SpeakV1(TurnSocket):
             case Speak(text=text):
                 self._append(text, received.received_s)
             case Flush():
-                self._end_turn()
+                self._end_utterance()
                 self.answer(lambda: self._numbered("Flushed"))
             case Clear():
-                self._turn = None
-                for turn in self.live:
-                    turn.cancel()
+                self._utterance = None
+                for utterance in self.live:
+                    utterance.cancel()
                 self.answer(lambda: self._numbered("Cleared"))
             case Close():
-                self._end_turn()
+                self._end_utterance()
                 self._closing = True
                 self.answer(lambda: self.channel.close(1000))
 
     def _append(self, text: str, received_s: float) -> None:
-        if self._turn is None and text.strip():
+        if self._utterance is None and text.strip():
             self.check_room()
             self.state.check_text(text, "text")
             speech = EncodedSpeech(
                 self.state,
                 protocol="deepgram-v1",
-                casting=self._casting,
+                chosen_voice=self._chosen_voice,
                 form=self._form,
                 speed=self._query.speed,
             )
-            self._turn = Turn(speech)
-            self.add(self._turn)
-        if self._turn is not None:
-            self._turn.append(text, received_s)
+            self._utterance = SocketUtterance(speech)
+            self.add(self._utterance)
+        if self._utterance is not None:
+            self._utterance.append(text, received_s)
 
-    def _end_turn(self) -> None:
-        if self._turn is not None:
-            self._turn.end()
-        self._turn = None
+    def _end_utterance(self) -> None:
+        if self._utterance is not None:
+            self._utterance.end()
+        self._utterance = None
 
     async def _numbered(self, kind: str) -> None:
         sequence, self._sequence = self._sequence, self._sequence + 1
         await self.channel.send({"type": kind, "sequence_id": sequence})
 
-    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
+    async def pass_on(self, utterance: SocketUtterance, event: SpeechEvent) -> None:
         match event:
             case Audio(data=data) if data:
-                if await self.channel.send_audio(data, turn.outgoing):
-                    turn.speech.sent()
-                    self.channel.keep_open_for(turn.speech.lead_s)
+                if await self.channel.send_audio(data, utterance.outgoing):
+                    utterance.speech.sent()
+                    self.channel.keep_open_for(utterance.speech.lead_s)
             case Finished(warnings=warnings):
                 for warning in warnings:
                     await self.channel.send({"type": "Warning", "code": "TEXT_LEFT_OUT", "description": warning})

@@ -1,10 +1,10 @@
-"""Deepgram's `WS /v2/speak`: turns of text, and an interruption that tells what was heard, to the word.
+"""Deepgram's `WS /v2/speak`: utterances, and an interruption that tells what was heard, to the word.
 
-    session   |-- turn 1 --|---- turn 2 ----|- turn 3       milliseconds of all audio since the session began
-    Interrupt                     ^ playback_offset          turn 2 is the one that was heard in part
+    session   |-- first --|---- second ----|- third         milliseconds of all audio since the session began
+    Interrupt                     ^ playback_offset         the second is the one that was heard in part
 
-Turns that the client may not have heard to their end are remembered until the next interrupt. From an interrupt on the
-session counts on from what the client has played. An error is told and closes.
+Utterances that the client may not have heard to their end are remembered until the next interrupt. From then on the
+session counts from what the client has played. An error is told and closes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastapi import WebSocket
 
 from engines.messages import Failed, Finished
 from server.errors import ApiError
-from server.http.turns import Turn, TurnSocket
+from server.http.utterance_socket import SocketUtterance, UtteranceSocket
 from server.http.websocket import Received, WebSocketChannel
 from server.protocols.deepgram.errors import v2_message
 from server.protocols.deepgram.messages import (
@@ -38,10 +38,10 @@ from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio, SpeechEvent
 from server.state import State
 
-_REMEMBERED = 64  # turns whose hearing an interrupt may still tell of
+_REMEMBERED = 64  # utterances whose hearing an interrupt may still tell of
 
 
-class _SpeechTurn(Turn):
+class _SpeechUtterance(SocketUtterance):
     def __init__(self, speech: EncodedSpeech) -> None:
         super().__init__(speech)
         self.id = f"dg_sp_{uuid.uuid4().hex[:12]}"
@@ -59,7 +59,7 @@ class _SpeechTurn(Turn):
         }
 
 
-class SpeakV2(TurnSocket):
+class SpeakV2(UtteranceSocket):
     def __init__(self, channel: WebSocketChannel, socket: WebSocket, state: State) -> None:
         """Raises ApiError for a caller or an address that is refused."""
         super().__init__(channel, state)
@@ -67,9 +67,9 @@ class SpeakV2(TurnSocket):
         state.check_key(socket)
         query = parsed(SocketQuery, dict(socket.query_params))
         self._form, self._speed = query.form, query.speed
-        self._casting = state.casting(voice_of(state, query.model))
-        self._turn: _SpeechTurn | None = None  # takes text
-        self._unheard: deque[_SpeechTurn] = deque()  # may not have been played to the end
+        self._chosen_voice = state.chosen_voice(voice_of(state, query.model))
+        self._utterance: _SpeechUtterance | None = None  # takes text
+        self._unheard: deque[_SpeechUtterance] = deque()  # may not have been played to the end
         self._before_s = 0.0  # of the session's audio, before those
         self._characters = 0
         self._closing = False
@@ -93,71 +93,71 @@ class SpeakV2(TurnSocket):
         match message:
             case Speak(text=text):
                 self._append(text, received.received_s)
-            case Flush() if self._turn is None:
+            case Flush() if self._utterance is None:
                 await self._warn("NO_ACTIVE_SPEECH", "a flush without text before it; send Speak first")
             case Flush():
-                self._end_turn()
+                self._end_utterance()
             case Interrupt():
                 await self._interrupt(message)
             case Configure(speed=speed):
                 await self._configure(speed)
             case Close():
-                self._end_turn()
+                self._end_utterance()
                 self._closing = True
                 self.answer(self._say_goodbye)
 
-    # -- turns -----------------------------------------------------------------------------------------------------
+    # -- utterances -----------------------------------------------------------------------------------------------
 
     def _append(self, text: str, received_s: float) -> None:
-        if self._turn is None and text.strip():
+        if self._utterance is None and text.strip():
             self.check_room()
             self.state.check_text(text, "text")
             speech = EncodedSpeech(
                 self.state,
                 protocol="deepgram-v2",
-                casting=self._casting,
+                chosen_voice=self._chosen_voice,
                 form=self._form,
                 speed=self._speed,
             )
-            turn = self._turn = _SpeechTurn(speech)
+            utterance = self._utterance = _SpeechUtterance(speech)
             if len(self._unheard) == _REMEMBERED:
                 self._before_s += self._unheard.popleft().speech.audio_s
-            self._unheard.append(turn)
-            self.answer(lambda: self._say_started(turn))
-            self.add(turn)
-        if self._turn is not None:
-            self._turn.append(text, received_s)
+            self._unheard.append(utterance)
+            self.answer(lambda: self._say_started(utterance))
+            self.add(utterance)
+        if self._utterance is not None:
+            self._utterance.append(text, received_s)
             self._characters += len(text)
 
-    def _end_turn(self) -> None:
-        if self._turn is not None:
-            self._turn.end()
-        self._turn = None
+    def _end_utterance(self) -> None:
+        if self._utterance is not None:
+            self._utterance.end()
+        self._utterance = None
 
-    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
-        assert isinstance(turn, _SpeechTurn)
+    async def pass_on(self, utterance: SocketUtterance, event: SpeechEvent) -> None:
+        assert isinstance(utterance, _SpeechUtterance)
         match event:
             case Audio(data=data) if data:
-                if await self.channel.send_audio(data, turn.outgoing):
-                    turn.speech.sent()
-                    self.channel.keep_open_for(turn.speech.lead_s)
+                if await self.channel.send_audio(data, utterance.outgoing):
+                    utterance.speech.sent()
+                    self.channel.keep_open_for(utterance.speech.lead_s)
             case Finished(warnings=warnings):
                 for warning in warnings:
                     await self._warn("TEXT_LEFT_OUT", warning)
-                await self._say_ended(turn)
+                await self._say_ended(utterance)
             case Failed(code="unspeakable_text", message=message):
                 await self._warn("NO_SYNTHESIZABLE_TEXT", message)
-                await self._say_ended(turn)
+                await self._say_ended(utterance)
             case Failed():
                 await self.tell(ApiError.of(event))
 
-    async def _say_started(self, turn: _SpeechTurn) -> None:
-        if not turn.outgoing.withdrawn:
-            await self._say("SpeechStarted", speech_id=turn.id)
+    async def _say_started(self, utterance: _SpeechUtterance) -> None:
+        if not utterance.outgoing.withdrawn:
+            await self._say("SpeechStarted", speech_id=utterance.id)
 
-    async def _say_ended(self, turn: _SpeechTurn) -> None:
-        await self._say("SpeechMetadata", **turn.metadata)
-        await self._say("Flushed", speech_id=turn.id)
+    async def _say_ended(self, utterance: _SpeechUtterance) -> None:
+        await self._say("SpeechMetadata", **utterance.metadata)
+        await self._say("Flushed", speech_id=utterance.id)
 
     # -- interruptions ---------------------------------------------------------------------------------------------
 
@@ -169,38 +169,38 @@ class SpeakV2(TurnSocket):
             await self._warn("INVALID_INTERRUPT_OFFSET", says)
             return
         heard_s, at = self._before_s, 0
-        for turn in self._unheard:
-            ends_s = heard_s + turn.speech.audio_s
-            if not turn.over or (offset_s is not None and offset_s < ends_s):
+        for utterance in self._unheard:
+            ends_s = heard_s + utterance.speech.audio_s
+            if not utterance.over or (offset_s is not None and offset_s < ends_s):
                 break
             heard_s, at = ends_s, at + 1
-        turns = list(self._unheard)[at:]
-        if not turns:
+        utterances = list(self._unheard)[at:]
+        if not utterances:
             await self._warn("NO_ACTIVE_SPEECH", "nothing speaks, and all that was sent has been played")
             return
         played_s = None if offset_s is None else offset_s - heard_s
-        turns[0].cancel(played_s)
-        for turn in turns[1:]:
-            turn.cancel(0.0)
-        # What is queued in front is cancelled or over, so that this is said at once, when nothing more can be sent.
-        self.answer(lambda: self._say_interrupted(turns, heard_s, told=played_s is not None))
-        self._turn = None
+        utterances[0].cancel(played_s)
+        for utterance in utterances[1:]:
+            utterance.cancel(0.0)
+        # What is queued in front is cancelled or over, so that this is sent at once, when nothing more can be sent.
+        self.answer(lambda: self._say_interrupted(utterances, heard_s, told=played_s is not None))
+        self._utterance = None
         self._unheard.clear()
 
-    async def _say_interrupted(self, turns: list[_SpeechTurn], before_s: float, *, told: bool) -> None:
-        """`turns`: the one that was heard in part, and those that waited behind it."""
-        position = turns[0].speech.position
+    async def _say_interrupted(self, utterances: list[_SpeechUtterance], before_s: float, *, told: bool) -> None:
+        """`utterances`: the one that was heard in part, and those that waited behind it."""
+        position = utterances[0].speech.position
         texts = dict[str, str]()
         if told:
-            waiting = "".join(turn.speech.text for turn in turns[1:])
+            waiting = "".join(utterance.speech.text for utterance in utterances[1:])
             texts = {"text_spoken": position.text_spoken, "text_remaining": position.text_remaining + waiting}
             texts["text_accuracy"] = position.text_accuracy
         self._before_s = before_s + (position.played_s if told else position.sent_s)
         played_ms = round(1000 * self._before_s)
-        await self._say("SpeechInterrupted", audio_played_ms=played_ms, **texts, metadata=turns[0].metadata)
+        await self._say("SpeechInterrupted", audio_played_ms=played_ms, **texts, metadata=utterances[0].metadata)
 
     async def _configure(self, speed: float | None) -> None:
-        """Of the turns that begin from here on."""
+        """Of the utterances that begin from here on."""
         if speed is not None and not MIN_SPEED <= speed <= MAX_SPEED:
             says = f"speed {speed:g} is not offered; valid: {MIN_SPEED:g} to {MAX_SPEED:g}"
             await self._say("ConfigureFailure", code="SPEED_OUT_OF_RANGE", field="speed", value=speed, description=says)
@@ -211,7 +211,7 @@ class SpeakV2(TurnSocket):
     # -- out -------------------------------------------------------------------------------------------------------
 
     async def _say_goodbye(self) -> None:
-        audio_s = self._before_s + sum(turn.speech.audio_s for turn in self._unheard)
+        audio_s = self._before_s + sum(utterance.speech.audio_s for utterance in self._unheard)
         last: dict[str, object] = {
             "type": "SessionMetadata",
             "total_audio_duration_ms": round(1000 * audio_s),

@@ -111,7 +111,7 @@ async def _open(state: State, voice_id: str, query: Query, body: TextBody, reque
     return EncodedSpeech(
         state,
         protocol="elevenlabs",
-        casting=state.casting(voice_id),
+        chosen_voice=state.chosen_voice(voice_id),
         form=query.form,
         seed=body.seed if body.seed is not None else query.seed,
         speed=body.speed,

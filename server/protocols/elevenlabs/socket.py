@@ -45,7 +45,7 @@ class _Connection:
         state.access.check_origin(socket)
         self._query = parsed(Query, "query", dict(socket.query_params))
         check_model(state, self._query.model_id)
-        self._casting = state.casting(voice_id)
+        self._chosen_voice = state.chosen_voice(voice_id)
         self._contexts: dict[str | None, Context] = {}
         self._running: dict[asyncio.Task[None], Context] = {}
         self._idle_s = max(state.settings.idle_s, self._query.inactivity_timeout)  # of a context
@@ -138,7 +138,7 @@ class _Connection:
         return EncodedSpeech(
             self._state,
             protocol="elevenlabs-multi" if self._multi else "elevenlabs-ws",
-            casting=self._casting,
+            chosen_voice=self._chosen_voice,
             form=query.form,
             seed=query.seed,
             speed=speed,

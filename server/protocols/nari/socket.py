@@ -92,7 +92,7 @@ class NariConnection:
         self._state.check_accepting()
         if start.model is not None:
             self._state.check_model(start.model)
-        self._state.casting(start.voice)
+        self._state.chosen_voice(start.voice)
         self._options_of(start)
         self._start, self._request_id = start, f"ws-{uuid.uuid4().hex}"
         await self._channel.send({"type": "request.configured"})
@@ -120,7 +120,7 @@ class NariConnection:
         utterance = self._utterance = Utterance(
             state,
             protocol=SUBPROTOCOL,
-            casting=state.casting(start.voice),
+            chosen_voice=state.chosen_voice(start.voice),
             seed=start.seed,
             speed=1.0,
             rate_hz=_RATE_HZ,

@@ -21,7 +21,7 @@ _NEGATION = re.compile(r"\b(?:not|never|without|avoid|no|don't|do not|isn't|too)
 
 
 def pace_of(instructions: str | None) -> float:
-    """A factor for the speed; 1.0 when nothing is said about pace."""
+    """A factor for the speed; 1.0 when the text does not mention pace."""
     for clause in re.split(
         r"[.,;:!?\n]|\bbut\b", (instructions or "").lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     ):

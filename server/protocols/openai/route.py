@@ -73,7 +73,7 @@ async def speech_by_url(
 async def url(state: CurrentState, body: Annotated[UrlBody, Depends(body_as(url_body))]) -> JSONResponse:
     """A URL for a player that speaks this and is valid for a while."""
     state.check_model(body.model)
-    state.casting(body.voice_id, body.timbre)
+    state.chosen_voice(body.voice_id, body.timbre)
     state.check_text(body.input, "input")
     return JSONResponse({"url": signed_url(state.access, body.fields, body.expires_in_s)})
 
@@ -99,7 +99,7 @@ async def _open(state: State, body: SpeechBody, resume: Resume | None, request_i
     return EncodedSpeech(
         state,
         protocol="openai",
-        casting=state.casting(body.voice_id, body.timbre),
+        chosen_voice=state.chosen_voice(body.voice_id, body.timbre),
         form=body.form,
         seed=body.seed,
         speed=body.speed if takes_instructions(state.bundle) else body.effective_speed,

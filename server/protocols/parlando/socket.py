@@ -142,7 +142,7 @@ class ParlandoConnection:
         utterance = Utterance(
             state,
             protocol=SUBPROTOCOL,
-            casting=state.casting(message.voice, message.timbre),
+            chosen_voice=state.chosen_voice(message.voice, message.timbre),
             seed=message.seed,
             speed=message.speed,
             pitch_semitones=message.pitch_semitones,

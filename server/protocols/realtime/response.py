@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Iterator
 
 from engines.messages import WordTime
-from server.http.turns import Turn
+from server.http.utterance_socket import SocketUtterance
 from server.speech.encoded import EncodedSpeech
 
 Event = dict[str, object]
 
 
-class ResponseTurn(Turn):
+class ResponseUtterance(SocketUtterance):
     def __init__(self, speech: EncodedSpeech, metadata: dict[str, str] | None) -> None:
         super().__init__(speech)
         self.id, self.item_id = f"resp_{uuid.uuid4().hex}", f"item_{uuid.uuid4().hex}"

@@ -14,7 +14,7 @@ from fastapi import APIRouter, WebSocket
 
 from engines.messages import Cancelled, Failed, Finished
 from server.errors import ApiError
-from server.http.turns import Turn, TurnSocket
+from server.http.utterance_socket import SocketUtterance, UtteranceSocket
 from server.http.websocket import Received, WebSocketChannel
 from server.http.websocket_endpoint import serve_websocket
 from server.protocols.realtime.messages import (
@@ -30,7 +30,7 @@ from server.protocols.realtime.messages import (
     event_id_of,
     message_of,
 )
-from server.protocols.realtime.response import Event, ResponseTurn
+from server.protocols.realtime.response import Event, ResponseUtterance
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio, SpeechEvent
 from server.state import State, state_of
@@ -42,7 +42,7 @@ _REMEMBERED = 64  # responses that can still be truncated
 _DEFAULTS = AudioOutput(format=OutputFormat(), speed=1.0)
 
 
-class RealtimeSocket(TurnSocket):
+class RealtimeSocket(UtteranceSocket):
     def __init__(self, channel: WebSocketChannel, socket: WebSocket, state: State) -> None:
         """Raises ApiError for a caller or a model that is refused."""
         super().__init__(channel, state)
@@ -55,7 +55,7 @@ class RealtimeSocket(TurnSocket):
         self._output = _DEFAULTS
         self._pending: list[str] = []  # text of items since the last response
         self._last_item: str | None = None
-        self._responses: OrderedDict[str, ResponseTurn] = OrderedDict()  # by their item
+        self._responses: OrderedDict[str, ResponseUtterance] = OrderedDict()  # by their item
 
     async def greet(self) -> None:
         await self._say({"type": "session.created", "session": self._session()})
@@ -75,10 +75,10 @@ class RealtimeSocket(TurnSocket):
             case ResponseCancel(response_id=name):
                 self._active(name).cancel()
             case BufferClear():
-                turn = next(iter(self.live), None)
-                named = {"response_id": turn.id} if isinstance(turn, ResponseTurn) else {}
-                if turn is not None:
-                    turn.cancel()
+                utterance = next(iter(self.live), None)
+                named = {"response_id": utterance.id} if isinstance(utterance, ResponseUtterance) else {}
+                if utterance is not None:
+                    utterance.cancel()
                 self.answer(lambda: self._say({"type": "output_audio_buffer.cleared", **named}))
             case ItemTruncate():
                 self._truncate(message)
@@ -115,45 +115,45 @@ class RealtimeSocket(TurnSocket):
         speech = EncodedSpeech(
             self.state,
             protocol="realtime",
-            casting=self.state.casting(output.voice_id),
+            chosen_voice=self.state.chosen_voice(output.voice_id),
             form=output.format.form,
             seed=asked.seed,
             speed=1.0 if output.speed is None else output.speed,
             text_field="input",
         )
-        turn = ResponseTurn(speech, asked.metadata)
+        utterance = ResponseUtterance(speech, asked.metadata)
         if asked.input is None:
             self._pending.clear()
-        self._responses[turn.item_id] = turn
+        self._responses[utterance.item_id] = utterance
         if len(self._responses) > _REMEMBERED:
             self._responses.popitem(last=False)
-        self._last_item = turn.item_id
-        self.answer(lambda: self._say(*turn.begin()))
-        self.add(turn)
-        turn.append(text, received_s)
-        turn.end()
+        self._last_item = utterance.item_id
+        self.answer(lambda: self._say(*utterance.begin()))
+        self.add(utterance)
+        utterance.append(text, received_s)
+        utterance.end()
 
-    def _active(self, name: str | None) -> Turn:
-        for turn in self.live:
-            if isinstance(turn, ResponseTurn) and name in (None, turn.id):
-                return turn
+    def _active(self, name: str | None) -> SocketUtterance:
+        for utterance in self.live:
+            if isinstance(utterance, ResponseUtterance) and name in (None, utterance.id):
+                return utterance
         raise ApiError("invalid_request", "no such response is in progress, nothing to cancel", param="response_id")
 
     def _truncate(self, message: ItemTruncate) -> None:
-        turn = self._responses.get(message.item_id)
-        if turn is None:
+        utterance = self._responses.get(message.item_id)
+        if utterance is None:
             raise ApiError("invalid_request", f"item {message.item_id!r} holds no speech", param="item_id")
-        ends_s, sent_s = message.audio_end_ms / 1000, turn.speech.audio_s
+        ends_s, sent_s = message.audio_end_ms / 1000, utterance.speech.audio_s
         if message.audio_end_ms > round(1000 * sent_s):
             says = f"audio_end_ms {message.audio_end_ms} is beyond the item's audio, {1000 * sent_s:.0f} ms"
             raise ApiError("invalid_parameter", says, param="audio_end_ms")
-        if not turn.over:
-            turn.cancel(ends_s)
-        self.answer(lambda: self._say(_truncated(message, turn, ends_s)))
+        if not utterance.over:
+            utterance.cancel(ends_s)
+        self.answer(lambda: self._say(_truncated(message, utterance, ends_s)))
 
     def _check(self, output: AudioOutput) -> None:
         """Raises ApiError for a voice or a rate that there is not."""
-        self.state.casting(output.voice_id)
+        self.state.chosen_voice(output.voice_id)
         if output.format is not None:
             _ = output.format.form
 
@@ -170,24 +170,24 @@ class RealtimeSocket(TurnSocket):
 
     # -- out -------------------------------------------------------------------------------------------------------
 
-    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
-        assert isinstance(turn, ResponseTurn)
+    async def pass_on(self, utterance: SocketUtterance, event: SpeechEvent) -> None:
+        assert isinstance(utterance, ResponseUtterance)
         match event:
             case Audio(data=data) if data:
-                if await self.channel.send(_named(turn.audio(data)), turn.outgoing):
-                    spoken = turn.speech.sent()
-                    self.channel.keep_open_for(turn.speech.lead_s)
-                    if (words := turn.words(spoken)) is not None:
-                        await self.channel.send(_named(words), turn.outgoing)
+                if await self.channel.send(_named(utterance.audio(data)), utterance.outgoing):
+                    spoken = utterance.speech.sent()
+                    self.channel.keep_open_for(utterance.speech.lead_s)
+                    if (words := utterance.words(spoken)) is not None:
+                        await self.channel.send(_named(words), utterance.outgoing)
             case Finished(warnings=warnings):
-                *before, done = turn.finish("completed")
+                *before, done = utterance.finish("completed")
                 await self._say(*before, done | ({"warnings": list(warnings)} if warnings else {}))
             case Cancelled():
-                await self._say(*turn.finish("cancelled", {"type": "cancelled", "reason": "client_cancelled"}))
+                await self._say(*utterance.finish("cancelled", {"type": "cancelled", "reason": "client_cancelled"}))
             case Failed():
                 error = ApiError.of(event)
                 told = {"type": error.kind.type, "code": error.code, "message": error.message}
-                await self._say(*turn.finish("failed", {"type": "failed", "error": told}))
+                await self._say(*utterance.finish("failed", {"type": "failed", "error": told}))
 
     async def _say(self, *events: Event) -> None:
         for event in events:
@@ -201,14 +201,14 @@ class RealtimeSocket(TurnSocket):
         await self.channel.send(told)
 
 
-def _truncated(message: ItemTruncate, turn: ResponseTurn, ends_s: float) -> Event:
+def _truncated(message: ItemTruncate, utterance: ResponseUtterance, ends_s: float) -> Event:
     """`transcript` is ours: what was heard of the item."""
     return {
         "type": "conversation.item.truncated",
         "item_id": message.item_id,
         "content_index": message.content_index,
         "audio_end_ms": message.audio_end_ms,
-        "transcript": turn.speech.heard_by(ends_s),
+        "transcript": utterance.speech.heard_by(ends_s),
     }
 
 

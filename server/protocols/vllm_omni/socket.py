@@ -15,7 +15,7 @@ from fastapi import APIRouter, WebSocket
 
 from engines.messages import Cancelled, Failed, Finished, WordTime
 from server.errors import ApiError
-from server.http.turns import Turn, TurnSocket
+from server.http.utterance_socket import SocketUtterance, UtteranceSocket
 from server.http.websocket import Received, WebSocketChannel
 from server.http.websocket_endpoint import serve_websocket
 from server.protocols.vllm_omni.messages import (
@@ -33,7 +33,7 @@ from server.state import State, state_of
 router = APIRouter()
 
 
-class _Utterance(Turn):
+class _Utterance(SocketUtterance):
     def __init__(self, speech: EncodedSpeech, config: SessionConfig, index: int) -> None:
         super().__init__(speech)
         self.config, self.index = config, index
@@ -63,7 +63,7 @@ class _Utterance(Turn):
         }
 
 
-class StreamSocket(TurnSocket):
+class StreamSocket(UtteranceSocket):
     def __init__(self, channel: WebSocketChannel, socket: WebSocket, state: State) -> None:
         """Raises ApiError for a caller who is refused."""
         super().__init__(channel, state)
@@ -91,9 +91,11 @@ class StreamSocket(TurnSocket):
                 self._end()
             case InputCancel():
                 self._utterance = None
-                cancelled = sorted((turn for turn in self.live if isinstance(turn, _Utterance)), key=_index)
-                for turn in cancelled:
-                    turn.cancel()
+                cancelled = sorted(
+                    (utterance for utterance in self.live if isinstance(utterance, _Utterance)), key=_index
+                )
+                for utterance in cancelled:
+                    utterance.cancel()
                 self.answer(lambda: self._say_cancelled(cancelled))
             case SessionClose():
                 if self._utterance is not None:
@@ -112,7 +114,7 @@ class StreamSocket(TurnSocket):
     def _check(self, config: SessionConfig) -> None:
         if config.model is not None:
             self.state.check_model(config.model)
-        self.state.casting(config.voice_id)
+        self.state.chosen_voice(config.voice_id)
         _ = config.form
 
     def _append(self, text: str, received_s: float) -> None:
@@ -123,7 +125,7 @@ class StreamSocket(TurnSocket):
             speech = EncodedSpeech(
                 self.state,
                 protocol="vllm-omni",
-                casting=self.state.casting(config.voice_id),
+                chosen_voice=self.state.chosen_voice(config.voice_id),
                 form=config.form,
                 seed=config.seed,
                 speed=config.speed,
@@ -137,43 +139,43 @@ class StreamSocket(TurnSocket):
 
     # -- out -------------------------------------------------------------------------------------------------------
 
-    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
-        assert isinstance(turn, _Utterance)
+    async def pass_on(self, utterance: SocketUtterance, event: SpeechEvent) -> None:
+        assert isinstance(utterance, _Utterance)
         match event:
             case Audio(data=data, words=words) if data:
-                await self._send_audio(turn, data, words)
+                await self._send_audio(utterance, data, words)
             case Finished(warnings=warnings):
-                await self._say_done(turn, error=False, warnings=warnings)
+                await self._say_done(utterance, error=False, warnings=warnings)
             case Failed():
-                self._take_no_more(turn)
+                self._take_no_more(utterance)
                 await self.tell(ApiError.of(event))
-                await self._say_done(turn, error=True)
+                await self._say_done(utterance, error=True)
             case Cancelled():
                 pass  # its answer is queued
 
-    async def _send_audio(self, turn: _Utterance, data: bytes, words: tuple[WordTime, ...]) -> None:
-        if not turn.begun:
-            turn.begun = True
-            await self.channel.send(turn.start, turn.outgoing)
-        if turn.config.word_timestamps:
-            sent = await self.channel.send(turn.chunk(data, words), turn.outgoing)
+    async def _send_audio(self, utterance: _Utterance, data: bytes, words: tuple[WordTime, ...]) -> None:
+        if not utterance.begun:
+            utterance.begun = True
+            await self.channel.send(utterance.start, utterance.outgoing)
+        if utterance.config.word_timestamps:
+            sent = await self.channel.send(utterance.chunk(data, words), utterance.outgoing)
         else:
-            sent = await self.channel.send_audio(data, turn.outgoing)
+            sent = await self.channel.send_audio(data, utterance.outgoing)
         if sent:
-            turn.total_bytes += len(data)
-            turn.speech.sent()
-            self.channel.keep_open_for(turn.speech.lead_s)
+            utterance.total_bytes += len(data)
+            utterance.speech.sent()
+            self.channel.keep_open_for(utterance.speech.lead_s)
 
-    async def _say_done(self, turn: _Utterance, *, error: bool, warnings: tuple[str, ...] = ()) -> None:
-        fields = {"sentence_index": turn.index, "total_bytes": turn.total_bytes, "error": error}
+    async def _say_done(self, utterance: _Utterance, *, error: bool, warnings: tuple[str, ...] = ()) -> None:
+        fields = {"sentence_index": utterance.index, "total_bytes": utterance.total_bytes, "error": error}
         told = {"warnings": list(warnings)} if warnings else {}
         await self._say({"type": "audio.done", **fields, **told})
 
-    async def _say_cancelled(self, turns: list[_Utterance]) -> None:
+    async def _say_cancelled(self, utterances: list[_Utterance]) -> None:
         """The texts are of all that was stopped; the position is an extension."""
         spoken, remaining, played_s = "", "", 0.0
-        for turn in turns:
-            position = turn.speech.position
+        for utterance in utterances:
+            position = utterance.speech.position
             spoken, remaining = spoken + position.text_spoken, remaining + position.text_remaining
             played_s += position.played_s
         fields = {"audio_ms": _ms(played_s), "text_spoken": spoken, "text_remaining": remaining}
@@ -181,8 +183,8 @@ class StreamSocket(TurnSocket):
             fields["text_accuracy"] = turns[0].speech.position.text_accuracy
         await self._say({"type": "audio.cancelled", **fields})
 
-    def _take_no_more(self, turn: _Utterance) -> None:
-        if self._utterance is turn:
+    def _take_no_more(self, utterance: _Utterance) -> None:
+        if self._utterance is utterance:
             self._utterance = None
 
     async def _say(self, message: dict[str, object]) -> None:
@@ -195,8 +197,8 @@ class StreamSocket(TurnSocket):
         await self._say(_told(error))
 
 
-def _index(turn: _Utterance) -> int:
-    return turn.index
+def _index(utterance: _Utterance) -> int:
+    return utterance.index
 
 
 def _ms(seconds: float) -> float:

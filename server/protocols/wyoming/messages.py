@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
 
-from engines.families.phone_pointer.voice_mix import Casting
+from engines.families.phone_pointer.voice_mix import ChosenVoice
 from server.errors import ApiError
 from server.protocols.wyoming.events import Event
 from server.schemas import described
@@ -49,14 +49,14 @@ def parsed(form: type[_Form], event: Event) -> _Form:
         raise described(error, "invalid_parameter") from error
 
 
-def casting(state: State, voice: VoiceRef | None) -> Casting:
+def chosen_voice(state: State, voice: VoiceRef | None) -> ChosenVoice:
     """By name, or any that speaks the language. Raises ApiError."""
     if voice is not None and voice.name is None and voice.language is not None:
         spoken = voice.language.replace("_", "-").lower().partition("-")[0]
         if spoken != _LANGUAGE:
             message = f"no voice speaks {voice.language!r}; valid: {_LANGUAGE}"
             raise ApiError("unknown_voice", message, param="voice")
-    return state.casting(voice.name if voice is not None else None)
+    return state.chosen_voice(voice.name if voice is not None else None)
 
 
 def info(state: State, version: str) -> dict[str, Any]:

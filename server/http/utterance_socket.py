@@ -1,10 +1,10 @@
-"""Utterances that take turns on a WebSocket: text in, events out, and answers that keep their place among them.
+"""Utterances one after another on a WebSocket: text in, events out, and answers that keep their place among them.
 
-    queue    turn   turn   answer   turn        each a task that waits for the one before it
-    sent     audio* | audio* | "Flushed" | audio* ...
+    queue    utterance   utterance   answer      utterance     each a task that waits for the one before it
+    sent     audio*    | audio*    | "Flushed" | audio* ...
 
-Turns are generated as their text comes, and sent one after another; queues of different names do not wait for each
-other. A protocol derives from `TurnSocket`. When the connection ends, every task ends and every utterance is closed.
+Each is generated as its text comes and sent after the one before; queues do not wait for one another.
+A protocol derives from `UtteranceSocket`. When the connection ends, every task ends and every utterance is closed.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from server.speech.events import SpeechEvent
 from server.state import State
 
 _Work = Callable[[], Awaitable[None]]
-_UNREAD = 64  # turns and answers beyond `max_contexts` that the client has not read yet
+_UNREAD = 64  # utterances and answers beyond `max_contexts` that the client has not read yet
 
 
-class Turn:
-    """One utterance."""
+class SocketUtterance:
+    """One utterance, and what of it waits to be sent."""
 
     def __init__(self, speech: EncodedSpeech) -> None:
         self.speech, self.outgoing = speech, Outgoing()
@@ -47,12 +47,12 @@ class Turn:
         self.outgoing.withdraw()
 
 
-class TurnSocket(ABC):
+class UtteranceSocket(ABC):
     idle_s: float | None = None  # None: the setting
 
     def __init__(self, channel: WebSocketChannel, state: State) -> None:
         self.channel, self.state = channel, state
-        self.live: set[Turn] = set()  # last event not yet come
+        self.live: set[SocketUtterance] = set()  # last event not yet come
         self._tasks: set[asyncio.Task[None]] = set()
         self._last: dict[Hashable, asyncio.Task[None]] = {}  # of each queue
         self._group: asyncio.TaskGroup | None = None
@@ -91,10 +91,10 @@ class TurnSocket(ABC):
         """An error about `message`, or of the connection."""
 
     @abstractmethod
-    async def pass_on(self, turn: Turn, event: SpeechEvent) -> None:
-        """Tells the client of an event of a turn's."""
+    async def pass_on(self, utterance: SocketUtterance, event: SpeechEvent) -> None:
+        """Tells the client of an event of an utterance."""
 
-    # -- turns -----------------------------------------------------------------------------------------------------
+    # -- utterances -----------------------------------------------------------------------------------------------
 
     def check_room(self) -> None:
         """Call before an utterance is opened. Raises ApiError."""
@@ -104,10 +104,10 @@ class TurnSocket(ABC):
             message = f"{len(self.live)} utterances are in progress on this socket, which is its limit; end one"
             raise ApiError("too_many_contexts", message)
 
-    def add(self, turn: Turn, queue: Hashable = None) -> None:
-        self.live.add(turn)
-        task = self._enqueue(lambda: self._speak(turn), queue)
-        task.add_done_callback(lambda _: self._drop(turn))
+    def add(self, utterance: SocketUtterance, queue: Hashable = None) -> None:
+        self.live.add(utterance)
+        task = self._enqueue(lambda: self._speak(utterance), queue)
+        task.add_done_callback(lambda _: self._drop(utterance))
 
     def answer(self, saying: _Work, queue: Hashable = None) -> None:
         """Runs behind all that is queued. Raises ApiError when the client does not read its answers."""
@@ -128,18 +128,18 @@ class TurnSocket(ABC):
         if self._last.get(queue) is task:
             del self._last[queue]
 
-    async def _speak(self, turn: Turn) -> None:
-        while not turn.over:
-            event = await turn.speech.next()
+    async def _speak(self, utterance: SocketUtterance) -> None:
+        while not utterance.over:
+            event = await utterance.speech.next()
             if isinstance(event, Finished | Cancelled | Failed):
-                turn.over = True
-                self.live.discard(turn)  # before the client hears of it and may begin another
-            await self.pass_on(turn, event)
+                utterance.over = True
+                self.live.discard(utterance)  # before the client hears of it and may begin another
+            await self.pass_on(utterance, event)
 
-    def _drop(self, turn: Turn) -> None:
+    def _drop(self, utterance: SocketUtterance) -> None:
         """It is over, or the connection is."""
-        self.live.discard(turn)
-        turn.speech.close()
+        self.live.discard(utterance)
+        utterance.speech.close()
 
     async def tell_and_close(self, error: ApiError, told: dict[str, object]) -> None:
         """For protocols whose errors end the connection. A server that is full or stops lets speak what speaks."""
