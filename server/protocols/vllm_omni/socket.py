@@ -179,8 +179,8 @@ class StreamSocket(UtteranceSocket):
             spoken, remaining = spoken + position.text_spoken, remaining + position.text_remaining
             played_s += position.played_s
         fields = {"audio_ms": _ms(played_s), "text_spoken": spoken, "text_remaining": remaining}
-        if turns:
-            fields["text_accuracy"] = turns[0].speech.position.text_accuracy
+        if utterances:
+            fields["text_accuracy"] = utterances[0].speech.position.text_accuracy
         await self._say({"type": "audio.cancelled", **fields})
 
     def _take_no_more(self, utterance: _Utterance) -> None:
