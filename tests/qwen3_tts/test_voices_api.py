@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,16 @@ def test_voices_survive_a_restart_and_bad_files_are_left_out(base: Bundle, tmp_p
         assert any("voice_refused" in line and "odd" in line for line in server.lines)
         assert client.delete(f"{URL}/jo", headers=KEYS["two"]).status_code == 403
         assert client.delete(f"{URL}/jo", headers=KEYS["one"]).status_code == 200
+
+
+def test_every_engine_of_a_server_hears_of_it(base: Bundle, tmp_path: Path) -> None:
+    with _server(base, voices=str(tmp_path), engines="2") as server:
+        server.await_ready()  # the second one too
+        with httpx.Client(base_url=server.url, timeout=120) as client, ThreadPoolExecutor(4) as at_once:
+            assert _add(client, "jo").status_code == 200
+            answers = list(at_once.map(lambda _: _speak(client, "jo"), range(4)))
+            assert [one.status_code for one in answers] == [200] * 4
+            assert len({one.content for one in answers}) == 1
 
 
 def test_a_bundle_that_cannot_clone_and_a_server_without_a_folder_say_so(bundle: Bundle, base: Bundle) -> None:
