@@ -20,8 +20,8 @@ import msgspec
 import onnx
 from rich.progress import Progress
 
-from engines.bundle import Bundle, load_bundle
 from engines.errors import ParlandoError
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.randomness import tables
 from engines.runtime.device import CudaDevice
 from engines.runtime.tensorrt import FORMAT, PLANS, Part, Plans, tensorrt
@@ -114,14 +114,12 @@ def write(bundle: Bundle, out: Path, trt: Any, capability: tuple[int, int], told
     timed = folder / "timing.cache"
     cache = timed.read_bytes() if timed.is_file() else b""
     for name, one in all_planned.items():
-        plan: Plan = build(
-            trt,
-            one.model.SerializeToString(),
-            one.input_shapes,
-            one.profiles,
-            cache=cache,
-            progress=lambda phase, share, name=name: told(f"{name}: {phase}", share),
-        )
+
+        def of_this(phase: str, share: float, name: str = name) -> None:
+            told(f"{name}: {phase}", share)
+
+        content = one.model.SerializeToString()
+        plan: Plan = build(trt, content, one.input_shapes, one.profiles, cache=cache, progress=of_this)
         cache = plan.cache
         (folder / f"{name}.plan").write_bytes(plan.content)
         timed.write_bytes(cache)

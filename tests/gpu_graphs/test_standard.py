@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from engines.bundle import load_bundle
 from engines.errors import BundleError
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.runtime.ort import ort
 from models.gpu_graphs.lm import Attend, decode, verify
 from models.gpu_graphs.mask_form import speech_lm

@@ -14,9 +14,9 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 
-from engines.bundle import load_bundle
 from engines.errors import BundleError, EngineFault
 from engines.families.base import Sampling
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.families.phone_pointer.device_form import DeviceForm, self_test
 from engines.families.phone_pointer.device_talker import DeviceTalker
 from engines.families.phone_pointer.device_vocoder import DeviceVocoder

@@ -18,8 +18,8 @@ pytest.importorskip("onnx")
 
 from onnx import ModelProto, TensorProto
 
-from engines.bundle import load_bundle
 from engines.errors import BundleError
+from engines.families.phone_pointer.bundle import load_bundle
 from engines.runtime import tensorrt, tensorrt_build
 from engines.runtime.tensorrt_build import Plan, Range, build
 from models.gpu_graphs.building import DeviceGraph
