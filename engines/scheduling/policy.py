@@ -71,7 +71,7 @@ class Marks:
     @classmethod
     def of(cls, frame_s: float) -> Marks:
         return cls(
-            slice_s=0.15 * frame_s,
+            slice_s=0.5 * frame_s,
             words_gap_s=frame_s,
             urgent_s=3 * frame_s,
             low_water_s=12 * frame_s,
@@ -224,10 +224,12 @@ def vocode(view: View[AnyStream], now: float) -> tuple[Vocode[AnyStream] | None,
     if not view.has_urgent_room:
         return None, look_again_s
     for stream in view.streams:
-        if not stream.can_vocode or (not view.has_room and stream.plays_for_s(now) >= view.marks.urgent_s):
+        if not stream.can_vocode or not ((available := stream.available) or stream.closes):
             continue
-        lead_s, available = stream.spare_s(now, stream.vocoded), stream.available
-        if (not view.has_room and not view.marks.is_urgent(lead_s)) or not (available or stream.closes):
+        if available < view.first_chunk and stream.can_step and not stream.closes:
+            continue
+        lead_s = stream.spare_s(now, stream.vocoded)
+        if not view.has_room and not (view.marks.is_urgent(lead_s) and view.marks.is_urgent(stream.plays_for_s(now))):
             continue
         count = chunk_frames(view, stream, available, lead_s, now, no_more=stream.closes)
         if not count and available and not (stream.can_step or stream.can_prefill):
@@ -253,7 +255,8 @@ def chunk_frames(
     view: View[AnyStream], stream: AnyStream, available: int, lead_s: float, now: float, *, no_more: bool
 ) -> int:
     """How many of the available frames to vocode now, 0 to wait for more. Larger chunks cost less; lead buys
-    patience."""
+    patience. None is smaller than a first one, which grows with the load: where all leads are small, small chunks would
+    keep them so."""
     sizes = view.chunk_frames
     if available == 0:
         return 0
@@ -263,7 +266,7 @@ def chunk_frames(
             return 0
         most = min(available, sizes[-1])
         return most if stream.closes and most == available else most // sizes[0] * sizes[0]
-    wanted = sizes[min(bisect_right(view.marks.chunk_leads_s, lead_s), len(sizes) - 1)]
+    wanted = max(view.first_chunk, sizes[min(bisect_right(view.marks.chunk_leads_s, lead_s), len(sizes) - 1)])
     if available < wanted and not no_more:
         return 0
     return max((size for size in sizes if size <= available), default=available if stream.closes else 0)

@@ -129,7 +129,7 @@ class PointerScript:
 
     @property
     def state(self) -> ScriptState:
-        if self._find_place() is not None:
+        if self._place is not None or self._find_place() is not None:
             return ScriptState.READY
         if self._unread and not self._text.prepared:
             return ScriptState.PREPARING
