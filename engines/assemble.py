@@ -19,12 +19,15 @@ from engines.families.base import Drafter, Family, OptionSpec, Talker, Vocoder
 from engines.families.phone_pointer.bundle import Bundle as PointerBundle
 from engines.families.phone_pointer.bundle import default_bundle
 from engines.families.phone_pointer.family import MAX_SPEED, MIN_SPEED, PointerFamily, check_draft_tolerance
+from engines.families.phone_pointer.family import OPTIONS as POINTER_OPTIONS
 from engines.families.phone_pointer.networks import SpectrumModel, SpeechModel
 from engines.families.phone_pointer.overlap_add import RATES_HZ
 from engines.families.pocket.bundle import Bundle as PocketBundle
+from engines.families.pocket.family import OPTIONS as POCKET_OPTIONS
 from engines.families.pocket.family import PocketFamily
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
-from engines.families.qwen3_tts.family import Qwen3TtsFamily, options
+from engines.families.qwen3_tts.family import Qwen3TtsFamily
+from engines.families.qwen3_tts.family import options as qwen3_tts_options
 from engines.runtime.kernels import AUTO, OFF
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.scheduling.device_profile import DeviceProfile
@@ -54,8 +57,10 @@ def check_tolerance(tolerance: int, bundle: Bundle) -> None:
 
 
 def options_of(bundle: Bundle) -> tuple[OptionSpec, ...]:
-    """Of the model's family alone: what `Submit.options` may carry."""
-    return options(bundle.qwen3_tts) if isinstance(bundle, Qwen3TtsBundle) else ()
+    """What `Submit.options` may carry."""
+    if isinstance(bundle, Qwen3TtsBundle):
+        return qwen3_tts_options(bundle.qwen3_tts)
+    return POCKET_OPTIONS if isinstance(bundle, PocketBundle) else POINTER_OPTIONS
 
 
 def spoken_rates_hz(bundle: Bundle) -> tuple[int, ...]:

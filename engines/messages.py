@@ -10,17 +10,17 @@ only commands that are already valid in form; the engine answers every accepted 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from engines.config import LeadingSilence as LeadingSilence
-from engines.text.markup import FOR_THE_EAR, TextSettings
 
-if TYPE_CHECKING:
-    from engines.text.pronunciation import PronunciationDictionary
+Options = tuple[tuple[str, Any], ...]  # (name, frozen value), sorted by name
 
 
-Timbre = tuple[tuple[str, float], ...]  # (voice, its share of 1), sorted by voice; empty: the speaker's own
+def options(**named: Any) -> Options:
+    """What is None or empty is not asked for."""
+    return tuple(sorted((name, value) for name, value in named.items() if value is not None and value != ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,20 +30,18 @@ class Submit:
     request_id: str
     voice: str
     seed: int
-    timbre: Timbre = ()  # empty: the voice's own
-    pitch_semitones: float = 0.0  # -12 to 12, from where the voice would speak
-    sample_rate_hz: int = 24_000  # 8, 16, 24, 32 or 48 kHz
-    speed: float = 1.0  # 0.75 to 1.33, what the LM was trained on
-    temperature: float | None = None  # None: the bundle's default
+    sample_rate_hz: int = 24_000
     leading_silence: LeadingSilence = LeadingSilence.TRIM
-    pronunciations: tuple[PronunciationDictionary, ...] = ()  # the first that has a word decides
     heard_samples: int = 0  # of a resumed utterance: made again, they give its listener no lead
     is_admitted: bool = False  # it ran on an engine that died: it is not shed
-    text_settings: TextSettings = FOR_THE_EAR
-    options: tuple[tuple[str, Any], ...] = ()  # of the model's family, by name; frozen values
+    options: Options = ()  # the family's; one that it lacks is refused by name
 
     def option(self, name: str, default: Any = None) -> Any:
         return next((value for known, value in self.options if known == name), default)
+
+    def asking(self, **named: Any) -> Submit:
+        """With these options too, or in place of its own."""
+        return replace(self, options=options(**{**dict(self.options), **named}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from engines.engine import Engine
 from engines.errors import EngineFault, error_of
-from engines.messages import Append, Chunk, EndText, Failed, Finished, LeadingSilence, Submit, Timbre, Timings, WordTime
-from engines.text import PronunciationDictionary
+from engines.messages import (
+    Append,
+    Chunk,
+    EndText,
+    Failed,
+    Finished,
+    LeadingSilence,
+    Submit,
+    Timings,
+    WordTime,
+    options,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,27 +54,19 @@ def speak(
     text: str,
     *,
     voice: str | None = None,
-    timbre: Timbre = (),
-    pitch_semitones: float = 0.0,
     seed: int = 0,
-    speed: float = 1.0,
     sample_rate_hz: int = 24_000,
-    temperature: float | None = None,
-    pronunciations: tuple[PronunciationDictionary, ...] = (),
     leading_silence: LeadingSilence = LeadingSilence.TRIM,
+    **asked: Any,
 ) -> SpokenText:
-    """The whole utterance at once."""
+    """The whole utterance at once. `asked`: options of the model's family."""
     submit = Submit(
         request_id="speak",
         voice=voice or engine.spec.voices[0].id,
-        timbre=timbre,
-        pitch_semitones=pitch_semitones,
         seed=seed,
-        speed=speed,
         sample_rate_hz=sample_rate_hz,
-        temperature=temperature,
-        pronunciations=pronunciations,
         leading_silence=leading_silence,
+        options=options(**asked),
     )
     pcm: list[bytes] = []
     words: list[WordTime] = []

@@ -80,7 +80,7 @@ def say(
     bundle: BundlePath = None,
 ) -> None:
     """Speaks a text in this process and prints how long the first sound and the whole took."""
-    from engines.messages import Submit
+    from engines.messages import Submit, options
     from server import say as saying
 
     try:
@@ -97,10 +97,9 @@ def say(
             submit = Submit(
                 request_id="say",
                 voice=chosen_voice.voice,
-                timbre=chosen_voice.timbre,
-                pitch_semitones=pitch,
                 seed=seed,
                 sample_rate_hz=spoken_rate_hz(rate, spoken_rates_hz(loaded)),
+                options=options(timbre=chosen_voice.timbre, pitch_semitones=pitch or None),
             )
             engine = load_engine(loaded)
             spoken = saying.say(engine, submit, text, speed=speed, rate_hz=rate)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,7 +57,7 @@ def say(engine: Engine, submit: Submit, text: str, *, speed: float, rate_hz: int
     model_speed, tempo = split_speed(speed, spoken)
     resampler, stretch, parts = Resampler(rate_hz, submit.sample_rate_hz), TimeStretch(rate_hz, tempo), list[bytes]()
     first_s, started_s = 0.0, time.perf_counter()
-    for event in stream(engine, replace(submit, speed=model_speed), text):
+    for event in stream(engine, submit.asking(speed=None if model_speed == 1.0 else model_speed), text):
         if isinstance(event, Finished):
             break
         first_s = first_s or time.perf_counter() - started_s

@@ -23,20 +23,20 @@ class DictionaryCache:
     def fold(self, submit: Submit) -> Submit:
         """The sender's: what the other end has goes without its entries."""
         folded = []
-        for one in submit.pronunciations:
+        for one in submit.option("pronunciations", ()):
             known = self._key(one) in self._kept
             self._keep(one)
             folded.append(replace(one, parts=()) if known else one)
-        return replace(submit, pronunciations=tuple(folded))
+        return submit.asking(pronunciations=tuple(folded))
 
     def unfold(self, submit: Submit) -> Submit:
         """The receiver's."""
         found = []
-        for one in submit.pronunciations:
+        for one in submit.option("pronunciations", ()):
             whole = self._kept[self._key(one)] if one.num_entries and not one.parts else one
             self._keep(whole)
             found.append(whole)
-        return replace(submit, pronunciations=tuple(found))
+        return submit.asking(pronunciations=tuple(found))
 
     @staticmethod
     def _key(dictionary: PronunciationDictionary) -> tuple[str, str]:

@@ -76,7 +76,7 @@ class EngineLink:
         """Commands of one iteration of the event loop travel together."""
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._write)
-        if isinstance(command, Submit) and command.pronunciations:
+        if isinstance(command, Submit) and command.option("pronunciations"):
             command = self._dictionaries.fold(command)
         self._outgoing.append(command)
 

@@ -121,7 +121,7 @@ def _serve(pipe: EnginePipe, engine: Engine) -> None:
             return
         for commands in received:
             for command in commands:
-                if isinstance(command, Submit) and command.pronunciations:
+                if isinstance(command, Submit) and command.option("pronunciations"):
                     command = dictionaries.unfold(command)
                 engine.submit(command)
         if events := engine.attend():

@@ -15,9 +15,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
+from typing import Any
 
 from engines.messages import LeadingSilence, Submit
-from engines.text import FOR_THE_EAR
+from engines.text import PronunciationDictionary
 
 _SPACE = re.compile(r"\s+")
 
@@ -50,28 +51,21 @@ def utterance_id(
         "text": pieces,
         "voice": submit.voice,
         "seed": submit.seed,
-        "speed": submit.speed,
-        "temperature": submit.temperature,
         "rate_hz": rate_hz,
         "tempo": tempo,
         "rendering": rendering,
     }
     if submit.leading_silence is LeadingSilence.TRIM:
         named["leading_silence"] = submit.leading_silence
-    if submit.text_settings != FOR_THE_EAR:
-        named["text_settings"] = asdict(submit.text_settings)
-    if submit.timbre:
-        named["timbre"] = submit.timbre
-    if voice_digest:
-        named["voice_digest"] = voice_digest
     if submit.options:
-        named["options"] = [list(option) for option in submit.options]
-    if submit.pitch_semitones:
-        named["pitch_semitones"] = submit.pitch_semitones
-    if submit.pronunciations:
-        named["pronunciations"] = [dictionary.version for dictionary in submit.pronunciations]
+        named["options"] = dict(submit.options)
     if draft_tolerance:
         named["draft_tolerance"] = draft_tolerance
-    canonical = json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    canonical = json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_named)
     kind = "near" if draft_tolerance else "spk"
     return f"{kind}-{hashlib.sha256(canonical.encode(errors='surrogatepass')).hexdigest()[:32]}"
+
+
+def _named(value: Any) -> Any:
+    """What stands in a name for a value of an option that JSON does not know."""
+    return value.version if isinstance(value, PronunciationDictionary) else asdict(value)

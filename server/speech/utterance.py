@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engines.assemble import model_speeds, spoken_rates_hz, times_words
+from engines.assemble import model_speeds, options_of, spoken_rates_hz, times_words
 from engines.families.phone_pointer.voice_mix import ChosenVoice
 from engines.leading_quiet import FirstAudible
 from engines.messages import (
@@ -28,7 +28,7 @@ from engines.messages import (
     WaitingForText,
     WordTime,
 )
-from engines.text import TextSettings, script_counts
+from engines.text import FOR_THE_EAR, TextSettings, script_counts
 from server.access import current_caller
 from server.audio import Resampler, spoken_rate_hz
 from server.audio.stretch import TimeStretch, split_speed
@@ -90,20 +90,17 @@ class Utterance:
         self._submit = Submit(
             request_id=self.id,
             voice=chosen_voice.voice,
-            timbre=chosen_voice.timbre,
-            pitch_semitones=pitch_semitones,
             seed=self.seed,
             sample_rate_hz=spoken_hz,
-            speed=model_speed,
+            leading_silence=leading_silence or state.settings.leading_silence,
+            options=options,
+        ).asking(
+            timbre=chosen_voice.timbre,
+            pitch_semitones=pitch_semitones or None,
+            speed=None if model_speed == 1.0 else model_speed,
             temperature=temperature,
             pronunciations=pronunciations,
-            options=options,
-            leading_silence=leading_silence or state.settings.leading_silence,
-            text_settings=TextSettings(
-                skip_reasoning=state.settings.skip_reasoning,
-                skip_directions=state.settings.skip_directions,
-                follow_tags=follow_tags,
-            ),
+            text_settings=self._text_settings(follow_tags=follow_tags),
         )
         self._voice_digest = state.cloned.digest_of(chosen_voice.voice)
         state.cloned.used(chosen_voice.voice)
@@ -124,6 +121,15 @@ class Utterance:
         self._waiting: asyncio.Timeout | None = None
         state.live.add(self.id)
         self._stream = state.engine.open(self._submit)
+
+    def _text_settings(self, *, follow_tags: bool) -> TextSettings | None:
+        """None where they change nothing, or the model's family does not know them."""
+        settings = self._state.settings
+        found = TextSettings(
+            skip_reasoning=settings.skip_reasoning, skip_directions=settings.skip_directions, follow_tags=follow_tags
+        )
+        known = any(one.name == "text_settings" for one in options_of(self._state.bundle))
+        return found if known and found != FOR_THE_EAR else None
 
     @property
     def characters(self) -> int:

@@ -105,13 +105,15 @@ def test_a_dictionary_crosses_the_pipe_once_while_both_ends_have_it(asked: list[
     ]
     ours, theirs = DictionaryCache(max_bytes), DictionaryCache(max_bytes)
     for numbers in asked:
-        submit = Submit(request_id="x", voice="", seed=0, pronunciations=tuple(dictionaries[one] for one in numbers))
+        submit = Submit(request_id="x", voice="", seed=0).asking(
+            pronunciations=tuple(dictionaries[one] for one in numbers)
+        )
         assert theirs.unfold(pickle.loads(pickle.dumps(ours.fold(submit)))) == submit
 
 
 def test_a_known_dictionary_crosses_as_its_name() -> None:
     dictionary = parse_dictionary({"entries": ALIKE}, "request")
-    cache, submit = DictionaryCache(), Submit(request_id="x", voice="", seed=0, pronunciations=(dictionary,))
+    cache, submit = DictionaryCache(), Submit(request_id="x", voice="", seed=0).asking(pronunciations=(dictionary,))
     first, again = (len(pickle.dumps(cache.fold(submit))) for _ in range(2))
     assert first > dictionary.packed_bytes
     assert again < 1_000

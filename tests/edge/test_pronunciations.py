@@ -244,7 +244,7 @@ def test_a_refused_start_leaves_the_socket_and_its_other_contexts() -> None:
             socket.say("start", context="new", pronunciations={"entries": ENTRIES})
             socket.say("append", context="new", text="Nguyen ")
             await socket.hear("waiting_for_text")  # so the engine knows of it
-            asked = [voice.submit.pronunciations for voice in toy.voices.values()]
+            asked = [voice.submit.option("pronunciations", ()) for voice in toy.voices.values()]
             assert asked == [(), (parse_dictionary({"entries": ENTRIES}, "request"),)]
             for name in ("live", "new"):
                 socket.say("cancel", context=name)

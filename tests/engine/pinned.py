@@ -20,7 +20,8 @@ from typing import TypedDict
 from engines.assemble import load_engine
 from engines.engine import Engine, EngineConfig
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
-from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit, Timbre
+from engines.families.phone_pointer.voice_mix import Timbre
+from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit, options
 from engines.runtime.kernels import FORMS, OFF, runs
 from tests.engine.driving import settle
 
@@ -119,13 +120,12 @@ def _submit(engine: Engine, one: Utterance) -> None:
         Submit(
             request_id=one.name,
             voice=one.voice,
-            timbre=one.timbre,
             seed=one.seed,
-            speed=one.speed,
-            temperature=one.temperature,
-            pitch_semitones=one.pitch_semitones,
             sample_rate_hz=one.rate_hz,
             leading_silence=LeadingSilence.KEEP,  # so that the opening is pinned too
+            options=options(
+                timbre=one.timbre, speed=one.speed, temperature=one.temperature, pitch_semitones=one.pitch_semitones
+            ),
         )
     )
     words = one.text.split(" ")

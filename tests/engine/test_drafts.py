@@ -18,7 +18,7 @@ from engines.engine import Engine, EngineConfig
 from engines.errors import ConfigError
 from engines.families.base import Drafter, Frames, Rows, Sampling
 from engines.families.phone_pointer.bundle import Bundle
-from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit
+from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit, options
 from engines.runtime.base import IntArray
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Sequence
@@ -59,7 +59,7 @@ def say(engine: Engine, texts: list[str], temperature: float | None = None) -> l
     """All at once; the text's place is its seed and chooses its voice."""
     for seed, text in enumerate(texts):
         voice = engine.spec.voices[seed % 2].id
-        engine.submit(Submit(request_id=str(seed), voice=voice, seed=seed, temperature=temperature))
+        engine.submit(Submit(request_id=str(seed), voice=voice, seed=seed, options=options(temperature=temperature)))
         engine.submit(Append(request_id=str(seed), text=text))
         engine.submit(EndText(request_id=str(seed)))
     events = settle(engine)
@@ -282,7 +282,9 @@ def test_two_hundred_utterances_with_the_shipped_heads(bundle: Bundle, front_end
             for seed, text in waiting[:together]:
                 temperature = 0.7 if seed % 2 else 0.0
                 voice = bundle.voices[seed % len(bundle.voices)].id
-                engine.submit(Submit(request_id=str(seed), voice=voice, seed=seed, temperature=temperature))
+                engine.submit(
+                    Submit(request_id=str(seed), voice=voice, seed=seed, options=options(temperature=temperature))
+                )
                 engine.submit(Append(request_id=str(seed), text=text))
                 engine.submit(EndText(request_id=str(seed)))
             settle(engine)

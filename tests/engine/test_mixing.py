@@ -14,8 +14,8 @@ from engines.assemble import load_engine, spectrum_model
 from engines.engine import Engine, EngineConfig
 from engines.errors import BadParameter, RequestError, UnknownVoice
 from engines.families.phone_pointer.bundle import Bundle
-from engines.families.phone_pointer.voice_mix import ChosenVoice, choose_voice, parse_mix
-from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, LeadingSilence, Submit, Timbre
+from engines.families.phone_pointer.voice_mix import ChosenVoice, Timbre, choose_voice, parse_mix
+from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, LeadingSilence, Submit, options
 from engines.randomness import noise
 from engines.runtime.base import FloatArray
 from engines.synth import speak
@@ -122,8 +122,8 @@ def test_a_weight_of_one_is_that_voice_whatever_the_zeros_stand_for(bundle: Bund
         assert speak(engine, "Good day.", voice=voice.id, timbre=MIX).pcm != pure
 
 
-def submit(name: str, seed: int = 3, **settings: object) -> Submit:
-    return Submit(request_id=name, voice="rms", seed=seed, **settings)  # type: ignore[arg-type]
+def submit(name: str, seed: int = 3, **asked: object) -> Submit:
+    return Submit(request_id=name, voice="rms", seed=seed, options=options(**asked))
 
 
 def test_neighbours_of_other_mixes_and_pitches_change_nothing(engine: Engine) -> None:

@@ -21,7 +21,7 @@ from engines.families.base import Frames, Rows, Sampling, Talker
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.family import check_draft_tolerance
 from engines.families.phone_pointer.tolerance import stands
-from engines.messages import Append, Cancel, EndText, Event, LeadingSilence, Submit
+from engines.messages import Append, Cancel, EndText, Event, LeadingSilence, Submit, options
 from engines.runtime.base import IntArray
 from engines.sequence import Sequence
 from engines.synth import speak
@@ -164,7 +164,9 @@ class Speaker:
 
 
 def ask(engine: Engine, temperature: float = 0.0) -> None:
-    engine.submit(Submit(request_id="0", voice=engine.spec.voices[0].id, seed=3, temperature=temperature))
+    engine.submit(
+        Submit(request_id="0", voice=engine.spec.voices[0].id, seed=3, options=options(temperature=temperature))
+    )
     engine.submit(Append(request_id="0", text=TEXT))
     engine.submit(EndText(request_id="0"))
 

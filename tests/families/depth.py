@@ -128,7 +128,7 @@ class DepthFamily:
         check(self.spec(None), submit)  # type: ignore[arg-type]
 
     def open(self, submit: Submit) -> Script:
-        return DepthScript(Sampling(temperature=3.0 if submit.temperature is None else submit.temperature))
+        return DepthScript(Sampling(temperature=submit.option("temperature", 3.0)))
 
     def talker(self, backend: Backend, slots: int) -> Talker:
         return DepthTalker(self._folder, backend, slots)

@@ -128,7 +128,7 @@ class PrefixFamily:
         check(self.spec(None), submit)  # type: ignore[arg-type]
 
     def open(self, submit: Submit) -> Script:
-        temperature = 3.0 if submit.temperature is None else submit.temperature
+        temperature = submit.option("temperature", 3.0)
         return PrefixScript(Sampling(temperature=temperature, min_frames=3))
 
     def talker(self, backend: Backend, slots: int) -> Talker:

@@ -13,7 +13,19 @@ from engines.engine import Engine, Model
 from engines.errors import BadParameter, ConfigError, UnknownVoice
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.family import PocketFamily
-from engines.messages import Append, Cancel, Cancelled, Chunk, EndText, Failed, Finished, Flush, Submit, WaitingForText
+from engines.messages import (
+    Append,
+    Cancel,
+    Cancelled,
+    Chunk,
+    EndText,
+    Failed,
+    Finished,
+    Flush,
+    Submit,
+    WaitingForText,
+    options,
+)
 from engines.runtime.onnx_cpu import OnnxCpu
 from models.checkpoints.pocket import files, releases
 from models.checkpoints.pocket.random_checkpoint import write_random
@@ -128,9 +140,12 @@ def test_neighbours_change_nothing(engine: Engine, whole: bytes) -> None:
 
 
 def test_seed_voice_and_temperature_change_the_audio(engine: Engine, whole: bytes) -> None:
-    others = [speech(engine, [TEXT], **how)[0] for how in ({"seed": 6}, {"voice": "marius"}, {"temperature": 1.0})]
+    others = [
+        speech(engine, [TEXT], **how)[0]
+        for how in ({"seed": 6}, {"voice": "marius"}, {"options": options(temperature=1.0)})
+    ]
     assert len({whole, *others}) == 4
-    assert speech(engine, [TEXT], temperature=0.3)[0] == whole  # the model's own
+    assert speech(engine, [TEXT], options=options(temperature=0.3))[0] == whole  # the model's own
 
 
 def test_a_pause_in_the_text_is_no_end(engine: Engine) -> None:
@@ -184,10 +199,13 @@ def test_what_is_left_out_is_told(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({"speed": 1.1}, "speed 1.1: this model has no speed"),
-        ({"pitch_semitones": 2.0}, "pitch_semitones 2.0: this model has no pitch"),
-        ({"timbre": (("alba", 0.5), ("marius", 0.5))}, "timbre .*: this model has no mixing of voices"),
-        ({"temperature": 3.0}, "temperature 3.0 is out of range 0 to 2"),
+        ({"options": options(speed=1.1)}, "speed 1.1: this model has no speed"),
+        ({"options": options(pitch_semitones=2.0)}, "pitch_semitones 2.0: this model has no pitch"),
+        (
+            {"options": options(timbre=(("alba", 1.0),))},
+            "timbre .*: this model has no mixing of voices",
+        ),
+        ({"options": options(temperature=3.0)}, "temperature 3.0 is out of range 0 to 2"),
         ({"sample_rate_hz": 16_000}, "sample_rate_hz 16000 is not the model's 24000"),
         ({"options": (("mood", "glad"),)}, "mood"),
     ],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from engines.errors import BadParameter, BundleError, ConfigError
+from engines.errors import BundleError, ConfigError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.families.common.options import check_options
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.durations import Planner
 from engines.families.phone_pointer.forecast import ForecastDrafter
@@ -15,17 +16,18 @@ from engines.families.phone_pointer.vocoder import PointerVocoder
 from engines.families.phone_pointer.voice_mix import weights
 from engines.messages import Submit
 from engines.runtime.base import Backend
-from engines.text import NUM_PHONE_IDS, FrontEnd
+from engines.text import FOR_THE_EAR, NUM_PHONE_IDS, FrontEnd
 
 MIN_SPEED, MAX_SPEED = 0.75, 1.33  # what the shipped speech model has heard
 MAX_TEMPERATURE = 2.0
 MAX_PITCH_SEMITONES = 12.0  # either way; the vocoder's source reaches an octave beyond what it has learnt
-_OPTIONS = (
+OPTIONS = (
     OptionSpec(name="speed", kind="number", least=MIN_SPEED, most=MAX_SPEED),
     OptionSpec(name="temperature", kind="number", least=0, most=MAX_TEMPERATURE),
     OptionSpec(name="pitch_semitones", kind="number", least=-MAX_PITCH_SEMITONES, most=MAX_PITCH_SEMITONES),
     OptionSpec(name="timbre", kind="object", description="(voice, share) pairs that the vocoder mixes"),
     OptionSpec(name="pronunciations", kind="object", description="dictionaries; the first that has a word decides"),
+    OptionSpec(name="text_settings", kind="object", description="what of the text is left out, and whether tags count"),
 )
 
 
@@ -52,18 +54,14 @@ class PointerFamily:
 
     def validate(self, submit: Submit) -> None:
         check_rate(self._bundle, submit.sample_rate_hz)
-        if not MIN_SPEED <= submit.speed <= MAX_SPEED:
-            raise BadParameter(f"speed {submit.speed} is out of range {MIN_SPEED} to {MAX_SPEED}")
-        if submit.temperature is not None and not 0 <= submit.temperature <= MAX_TEMPERATURE:
-            raise BadParameter(f"temperature {submit.temperature} is out of range 0 to {MAX_TEMPERATURE}")
-        if not -MAX_PITCH_SEMITONES <= submit.pitch_semitones <= MAX_PITCH_SEMITONES:
-            most = f"{MAX_PITCH_SEMITONES:g}"
-            raise BadParameter(f"pitch_semitones {submit.pitch_semitones} is out of range -{most} to {most}")
-        weights(self._bundle, submit.voice, submit.timbre)
+        check_options(submit, OPTIONS, self._bundle.name)
+        weights(self._bundle, submit.voice, submit.option("timbre", ()))
         self._bundle.voice(submit.voice)
 
     def open(self, submit: Submit) -> Script:
-        text = self._front_end.open(submit.pronunciations, self._max_expanded, submit.text_settings)
+        text = self._front_end.open(
+            submit.option("pronunciations", ()), self._max_expanded, submit.option("text_settings", FOR_THE_EAR)
+        )
         return PointerScript(submit, self._bundle.voice(submit.voice), self._bundle, text, self._planner)
 
     def talker(self, backend: Backend, slots: int) -> Talker:
@@ -100,7 +98,7 @@ def spec_of(bundle: Bundle) -> ModelSpec:
         rates_hz=tuple(rate_hz for rate_hz in RATES_HZ if has_rate(bundle, rate_hz)),
         native_rate_hz=bundle.sample_rate_hz,
         voices=tuple(VoiceSpec(id=one.id, name=one.name, description=one.description) for one in bundle.voices),
-        options=_OPTIONS,
+        options=OPTIONS,
     )
 
 

@@ -43,13 +43,15 @@ class PointerScript:
 
     def __init__(self, submit: Submit, voice: Voice, bundle: Bundle, text: TextStream, planner: Planner) -> None:
         self._bundle, self._voice, self._text, self._planner = bundle, voice, text, planner
-        self.sampling = Sampling(temperature=bundle.temperature if submit.temperature is None else submit.temperature)
+        self.sampling = Sampling(temperature=submit.option("temperature", bundle.temperature))
         self.controls = VoiceControls(
-            weights(bundle, submit.voice, submit.timbre), 2.0 ** (submit.pitch_semitones / 12), submit.sample_rate_hz
+            weights(bundle, submit.voice, submit.option("timbre", ())),
+            2.0 ** (submit.option("pitch_semitones", 0.0) / 12),
+            submit.sample_rate_hz,
         )
         self.guards = set[str]()
-        self._stretch = 1.0 / submit.speed
-        self._segmenter = Segmenter(submit.speed)
+        speed = submit.option("speed", 1.0)
+        self._stretch, self._segmenter = 1.0 / speed, Segmenter(speed)
         self._unread = deque[object]()  # texts, _FLUSH, _END; the first text may be half read
         self._ended = False
         self._segments = deque[Segment]()

@@ -13,11 +13,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from engines.errors import BadParameter, UnknownVoice
-from engines.messages import Timbre
 
 if TYPE_CHECKING:
     from engines.families.phone_pointer.bundle import Bundle
 
+Timbre = tuple[tuple[str, float], ...]  # (voice, its share of 1), sorted by voice; empty: the speaker's own
 MAX_PARTS = 4
 _WEIGHTED = re.compile(r"(.*)\((.*)\)")
 _WEIGHT = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")

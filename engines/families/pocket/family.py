@@ -9,6 +9,7 @@ import math
 
 from engines.errors import BadParameter, ConfigError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.families.common.options import check_options
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.chunks import Chunker
 from engines.families.pocket.script import PocketScript
@@ -20,8 +21,12 @@ from engines.messages import Submit
 from engines.runtime.base import Backend
 
 MAX_TEMPERATURE = 2.0
-_OPTIONS = (OptionSpec(name="temperature", kind="number", least=0, most=MAX_TEMPERATURE),)
-_BLIND = "this model has no {}: it speaks as its voice does; leave it out"
+OPTIONS = (OptionSpec(name="temperature", kind="number", least=0, most=MAX_TEMPERATURE),)
+_LACKING = {
+    "speed": "speed: it speaks as its voice does",
+    "pitch_semitones": "pitch: it speaks as its voice does",
+    "timbre": "mixing of voices: it speaks as its voice does",
+}
 
 
 class PocketFamily:
@@ -52,31 +57,24 @@ class PocketFamily:
             rates_hz=(bundle.sample_rate_hz,),
             native_rate_hz=bundle.sample_rate_hz,
             voices=tuple(VoiceSpec(id=one.id, name=one.name, description=one.description) for one in bundle.voices),
-            options=_OPTIONS,
+            options=OPTIONS,
         )
 
     def validate(self, submit: Submit) -> None:
         rate_hz = self._bundle.sample_rate_hz
         if submit.sample_rate_hz != rate_hz:
             raise BadParameter(f"sample_rate_hz {submit.sample_rate_hz} is not the model's {rate_hz}")
-        if submit.speed != 1.0:
-            raise BadParameter(f"speed {submit.speed}: {_BLIND.format('speed')}")
-        if submit.pitch_semitones:
-            raise BadParameter(f"pitch_semitones {submit.pitch_semitones}: {_BLIND.format('pitch')}")
-        if submit.timbre:
-            raise BadParameter(f"timbre {submit.timbre}: {_BLIND.format('mixing of voices')}")
-        if submit.pronunciations:
+        for name, given in submit.options:
+            if name in _LACKING:
+                raise BadParameter(f"{name} {given}: this model has no {_LACKING[name]}; leave it out")
+        if submit.option("pronunciations"):
             raise BadParameter("pronunciations: this model reads letters and takes no phones; leave them out")
-        for name, _ in submit.options:
-            if name not in {one.name for one in _OPTIONS}:
-                raise BadParameter(f"option {name!r} is not one of this model's: {', '.join(o.name for o in _OPTIONS)}")
-        if submit.temperature is not None and not 0 <= submit.temperature <= MAX_TEMPERATURE:
-            raise BadParameter(f"temperature {submit.temperature} is out of range 0 to {MAX_TEMPERATURE:g}")
+        check_options(submit, OPTIONS, self._bundle.name)
         self._bundle.voice(submit.voice)
 
     def open(self, submit: Submit) -> Script:
         chunker = Chunker(self._bundle.text, self._tokens)
-        temperature = self._bundle.temperature if submit.temperature is None else submit.temperature
+        temperature = submit.option("temperature", self._bundle.temperature)
         return PocketScript(self._bundle, chunker, self._voices[self._bundle.voice(submit.voice).id], temperature)
 
     def talker(self, backend: Backend, slots: int) -> Talker:

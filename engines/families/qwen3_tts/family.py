@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from engines.errors import BadParameter, ConfigError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
+from engines.families.common.options import check_options
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.cloning import voice_of
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
@@ -46,12 +46,7 @@ class Qwen3TtsFamily:
         if submit.sample_rate_hz not in spec.rates_hz:
             valid = ", ".join(map(str, spec.rates_hz))
             raise BadParameter(f"sample_rate_hz {submit.sample_rate_hz} is not spoken; valid: {valid}")
-        for name, given in _asked(submit).items():
-            option = spec.option(name)
-            if option is None:
-                known = ", ".join(one.name for one in spec.options)
-                raise BadParameter(f"{name} is not an option of {self._bundle.name}; valid: {known}")
-            _check(option, given)
+        check_options(submit, spec.options, self._bundle.name)
 
     def set_voice(self, name: str, content: bytes | None) -> None:
         """None: it is no more. Utterances that speak with it go on as they began."""
@@ -61,7 +56,7 @@ class Qwen3TtsFamily:
             self._cloned[name] = voice_of(unpacked(content), self._section)
 
     def open(self, submit: Submit) -> Script:
-        asked, section = _asked(submit), self._section
+        asked, section = dict(submit.options), self._section
         language = asked.get("language")
         speaker, cloned = section.codec.speakers.get(submit.voice), self._cloned.get(submit.voice)
         if cloned is not None:
@@ -144,36 +139,3 @@ def options(section: Qwen3TtsSection) -> tuple[OptionSpec, ...]:
     if section.takes_instructions:
         found.append(OptionSpec(name="instruction", kind="text", most=MAX_INSTRUCTION_CHARS))
     return tuple(found)
-
-
-def _asked(submit: Submit) -> dict[str, Any]:
-    """What the request sets, under the names of options; what stands at its default is not asked for."""
-    found = dict(submit.options)
-    if submit.temperature is not None:
-        found["temperature"] = submit.temperature
-    if submit.speed != 1.0:
-        found["speed"] = submit.speed
-    if submit.pitch_semitones:
-        found["pitch_semitones"] = submit.pitch_semitones
-    if submit.timbre:
-        found["timbre"] = submit.timbre
-    if submit.pronunciations:
-        found["pronunciations"] = submit.pronunciations
-    return found
-
-
-def _check(option: OptionSpec, given: Any) -> None:
-    if option.kind == "text":
-        if not isinstance(given, str):
-            raise BadParameter(f"{option.name} {given!r} must be a text")
-        if option.choices and given.lower() not in option.choices:
-            raise BadParameter(f"{option.name} {given!r} is not spoken; valid: {', '.join(option.choices)}")
-        if option.most is not None and len(given) > option.most:
-            raise BadParameter(f"{option.name} is {len(given)} characters long, at most {option.most:.0f} are read")
-        return
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        raise BadParameter(f"{option.name} {given!r} must be a number")
-    assert option.least is not None
-    assert option.most is not None
-    if not option.least <= given <= option.most:
-        raise BadParameter(f"{option.name} {given} is out of range {option.least:g} to {option.most:g}")
