@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from engines.errors import ParlandoError
@@ -20,7 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--positions", type=int, default=1024, help="of a slot: text and frames of a segment [1024]")
     parser.add_argument("--dtype", choices=("float32", "int8"), default="float32", help="of Qwen3-TTS's products")
     pocket = parser.add_argument_group("pocket-tts")
-    pocket.add_argument("--voice", action="append", default=[], help="a voice's name or file; may be given again")
+    pocket.add_argument(
+        "--voice", action="append", default=[], help="a name, a voice file or a recording (.wav); may be repeated"
+    )
     pocket.add_argument("--voice-licence", help="of voices of your own")
     pocket.add_argument("--model", default=DEFAULT_MODEL, help="of those in the repository [%(default)s]")
     pocket.add_argument("--config", type=Path, help="the model's configuration, where its name is not known")
@@ -53,9 +56,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _export_pocket(given: argparse.Namespace) -> None:
     from models.checkpoints.pocket.files import read
+    from models.exporting.pocket.cloning import is_recording, voice_of
     from models.exporting.pocket.export import export
 
-    checkpoint = read(given.source, given.voice, given.model, given.config, given.voice_licence)
+    recordings = [voice for voice in given.voice if is_recording(voice)]
+    voices = [voice for voice in given.voice if not is_recording(voice)]
+    if recordings and not given.voice_licence:
+        raise CheckpointError(f"{recordings[0]} is a voice of your own: say its licence (--voice-licence)")
+    checkpoint = read(given.source, voices, given.model, given.config, given.voice_licence, hears=bool(recordings))
+    cloned = [voice_of(Path(one), checkpoint, given.voice_licence) for one in recordings]
+    checkpoint = replace(checkpoint, voices=(*checkpoint.voices, *cloned))
     out = given.out or Path(given.name or f"pocket-{given.model}")
     manifest = export(checkpoint, out, given.name)
     for line in manifest["licences"]:

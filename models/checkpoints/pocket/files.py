@@ -55,14 +55,18 @@ def read(
     model: str = DEFAULT_MODEL,
     config: Path | None = None,
     voice_licence: str | None = None,
+    *,
+    hears: bool = False,
 ) -> Checkpoint:
-    """`voices` are names of the model's own ones, or files that `pocket-tts export-voice` wrote."""
-    if not voices:
+    """With `hears` the voice encoder is read as well, and voices may be none.
+
+    `voices` are names of the model's own ones, or files that `pocket-tts export-voice` wrote."""
+    if not voices and not hears:
         raise CheckpointError("name at least one voice, such as alba, or a file that `pocket-tts export-voice` wrote")
     licences = [_licence(voice, voice_licence) for voice in voices]  # before anything is downloaded
     fetch, folder = _below_hub(source, model) if source.startswith("hf://") else _below_folder(source, model)
     found = _config(fetch, folder, model, config)
-    weights = read_weights(fetch(f"{folder}{SINGLE}").parent, found)
+    weights = read_weights(fetch(f"{folder}{SINGLE}").parent, found, hears=hears)
     suffix = "json" if found.flow_lm.lookup_table.tokenizer == "tokenizers" else "model"
     tokenizer = read_tokenizer(fetch(f"{folder}tokenizer.{suffix}"), found.flow_lm.lookup_table.n_bins)
     read_voices = []
@@ -79,11 +83,15 @@ def _is_file(voice: str) -> bool:
 
 
 def _licence(voice: str, given: str | None) -> tuple[str, str]:
-    if given:
-        return given, "as given at export"
-    if _is_file(voice):
+    if not _is_file(voice):
+        try:
+            return licence_of(voice)
+        except CheckpointError:
+            if not given:
+                raise
+    if not given:
         raise CheckpointError(f"{voice} is a voice of your own: say its licence (--voice-licence)")
-    return licence_of(voice)
+    return given, "as given at export"
 
 
 def _config(fetch: Fetch, folder: str, model: str, given: Path | None) -> Config:

@@ -28,11 +28,13 @@ def shapes(config: Config) -> dict[str, Shape]:
     return dict(_shapes(config))
 
 
-def read_weights(folder: Path, config: Config) -> Weights:
-    """The tensors that speak, as float32. Raises CheckpointError on a missing, unknown, misshapen or broken one."""
+def read_weights(folder: Path, config: Config, *, hears: bool = False) -> Weights:
+    """The tensors that speak, as float32; with `hears` those that encode a voice too.
+
+    Raises CheckpointError on a missing, unknown, misshapen or broken one."""
     tensors, wanted = Tensors.open(folder), shapes(config)
     tensors.check(wanted)
-    weights = {name: tensors.read(name).numpy() for name in wanted if name.startswith(_SPOKEN)}
+    weights = {name: tensors.read(name).numpy() for name in wanted if hears or name.startswith(_SPOKEN)}
     for name, value in weights.items():
         if not np.isfinite(value).all():
             raise CheckpointError(f"{name} holds a value that is not finite: the file is broken")

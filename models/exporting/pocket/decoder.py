@@ -33,7 +33,7 @@ def decoder_graph(config: Config, weights: Weights, half: bool = True) -> onnx.M
     weight = mimi["quantizer.output_proj.weight"][:, :, 0]
     x = graph.over_time(x, weight, "quantizer", np.zeros(len(weight), np.float32))
     x = _upsampled(graph, x, mimi["upsample.convtr.convtr.weight"][:, 0])
-    x = _transformer(graph, codec.decoder_layers, mimi, x, LONGEST_FRAMES * codec.upsampling)
+    x = transformer(graph, codec.decoder_layers, mimi, x, LONGEST_FRAMES * codec.upsampling)
     x = _seanet(graph, codec.decoder, mimi, x)
     graph.node("Squeeze", [x, graph.constant("last_axis", 2)], "pcm")
     graph.output("pcm", TensorProto.FLOAT, ["B", "samples"])
@@ -57,7 +57,9 @@ def _upsampled(graph: Layers, x: str, weight: Float) -> str:
     return graph.node("Reshape", [made, graph.constant("upsampling.shape", 0, -1, channels)], "upsampling")
 
 
-def _transformer(graph: Layers, layers: CodecTransformer, mimi: Weights, x: str, positions: int) -> str:
+def transformer(
+    graph: Layers, layers: CodecTransformer, mimi: Weights, x: str, positions: int, part: str = "decoder_transformer"
+) -> str:
     """x [B, T, width]. Keys and values of the last context - 1 steps are state."""
     width, heads, dim = layers.d_model, layers.num_heads, layers.head_dim
     graph.node("Shape", [x], "steps_shape", start=0, end=2)
@@ -70,7 +72,7 @@ def _transformer(graph: Layers, layers: CodecTransformer, mimi: Weights, x: str,
     rows = graph.constant("rows_shape", -1, width)
     x = graph.node("Reshape", [x, rows], "transformer_in")
     for layer in range(layers.num_layers):
-        at, name = f"decoder_transformer.transformer.layers.{layer}.", f"layer{layer}."
+        at, name = f"{part}.transformer.layers.{layer}.", f"layer{layer}."
         normed = graph.layer_norm(x, f"{name}norm1", mimi[f"{at}norm1.weight"], mimi[f"{at}norm1.bias"])
         weight = queries_keys_values(mimi[f"{at}self_attn.in_proj.weight"], heads, heads, dim)
         packed = graph.node("Reshape", [graph.linear(normed, weight, f"{name}qkv"), "heads_shape"], f"{name}heads")

@@ -1,6 +1,7 @@
 """The speech model of pocket-tts as two graphs over one cache: text into the cache, and one step that makes a frame.
 
     prefill   ids [B, T]                          -> keys and values
+    voice     embeddings [B, T, width]            -> keys and values, at export alone
     step      latent [B, W], noise [B, W]         -> frames [B, W], end [B, 1], keys and values
 
 Attention is the node that the engine's kernel takes: scores unscaled (the queries' weights are), halves rotating.
@@ -52,6 +53,17 @@ def prefill_graph(config: Config, weights: Weights, positions: int, half: bool =
         x = graph.linear(x, lm["conditioner.proj.weight"], "projected")
     _transformer(graph, config, lm, x, positions)
     return graph.model("prefill")
+
+
+def voice_graph(config: Config, weights: Weights, positions: int) -> onnx.ModelProto:
+    """A voice's embeddings into the cache, as floats: it runs once."""
+    lm, graph = _part(weights, "flow_lm."), Layers(half=False)
+    width = config.flow_lm.transformer.d_model
+    graph.input("embeddings", TensorProto.FLOAT, ["B", "T", width])
+    graph.node("Shape", ["embeddings"], "rows", start=0, end=2)
+    x = graph.node("Reshape", ["embeddings", graph.constant("flat", -1, width)], "embedded")
+    _transformer(graph, config, lm, x, positions)
+    return graph.model("voice")
 
 
 def _part(weights: Weights, prefix: str) -> Weights:
