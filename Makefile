@@ -163,15 +163,21 @@ FORMATS ?= all
 bench-formats: .venv-bench/ready
 	.venv-bench/bin/python -m loadtests.formats $(FORMATS) --out $(BENCH_OUT)
 
-# Side by side with peers, which live in an environment of their own; llama.cpp is built from source (5 to 10 minutes).
+# Side by side with peers, which live in environments of their own; llama.cpp is built from source (5 to 10 minutes).
 PEERS ?= all
-.venv-peers/ready: loadtests/peers/requirements.txt
+PEERS_ENV := $(if $(filter-out pocket,$(PEERS)),.venv-peers,.venv-pocket)
+.venv-peers/ready: loadtests/peers/requirements.txt loadtests/peers/requirements-pocket.txt
 	$(PYTHON) -m venv .venv-peers
 	CMAKE_ARGS="-DGGML_NATIVE=ON" .venv-peers/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) -r $<
 	touch $@
 
-bench-peers: .venv/ready .venv-dev/ready .venv-peers/ready
-	.venv-peers/bin/python -m loadtests.peers $(PEERS) $(PEERS_ARGS)
+.venv-pocket/ready: loadtests/peers/requirements-pocket.txt
+	$(PYTHON) -m venv .venv-pocket
+	.venv-pocket/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) -r $<
+	touch $@
+
+bench-peers: .venv/ready .venv-dev/ready $(PEERS_ENV)/ready
+	$(PEERS_ENV)/bin/python -m loadtests.peers $(PEERS) $(PEERS_ARGS)
 
 # Proves and measures the GPU engine on the GPU of this machine, in an environment of its own; or in yours:
 # make gpu-check GPU_PYTHON=python3. docs/measurements/gpu-status.md says what is measured and what has run where.
@@ -187,4 +193,4 @@ gpu-check: $(if $(filter .venv-gpu/%,$(GPU_PYTHON)),.venv-gpu/ready)
 	$(GPU_PYTHON) -m tests.gpu_check $(CHECK_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-gpu .venv-gpu-dry .venv-tensorrt .venv-clients .venv-bench .venv-peers .venv-reference build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-gpu .venv-gpu-dry .venv-tensorrt .venv-clients .venv-bench .venv-peers .venv-pocket .venv-reference build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache

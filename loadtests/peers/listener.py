@@ -19,7 +19,6 @@ from loadtests.playback import play
 from loadtests.recording import first_audible_sample
 
 RATE_HZ = 16_000
-_WINDOW_SAMPLES = RATE_HZ // 100
 _RETRY_S = 0.5
 
 
@@ -33,27 +32,28 @@ class Heard:
     arrivals: list[tuple[float, int]] = field(default_factory=list)  # (seconds since the first text, bytes by then)
     underruns: int = 0
     refused: bool = False  # no room for it
+    rate_hz: int = RATE_HZ
 
     @property
     def audio_s(self) -> float:
-        return len(self.pcm) / 2 / RATE_HZ
+        return len(self.pcm) / 2 / self.rate_hz
 
     @property
     def ttfa_s(self) -> float:
         """When the first audible window begins to be heard: the first arrival, and what plays before the window."""
-        first = first_audible_sample(bytes(self.pcm), _WINDOW_SAMPLES)
+        first = first_audible_sample(bytes(self.pcm), self.rate_hz // 100)
         if first is None:
             raise RuntimeError("nothing was audible")
         sizes = (0, *(size for _, size in self.arrivals))
         chunks = [(at_s, size // 2 - before // 2) for (at_s, size), before in zip(self.arrivals, sizes)]
-        return play(chunks, RATE_HZ).heard_s(first)
+        return play(chunks, self.rate_hz).heard_s(first)
 
 
-async def listen(url: str, text: str, word_s: float | None = None) -> Heard:
+async def listen(url: str, text: str, word_s: float | None = None, *, rate_hz: int = RATE_HZ) -> Heard:
     """The whole text at once, or a word every `word_s` seconds. The clock starts at the first text sent."""
-    heard, dry_at_s, excused = Heard(), 0.0, False
+    heard, dry_at_s, excused = Heard(rate_hz=rate_hz), 0.0, False
     async with connect(f"{url}/v1/audio/speech/ws", subprotocols=["parlando.v1"], compression=None) as socket:  # type: ignore[list-item]
-        await socket.send(json.dumps({"type": "start", "sample_rate": RATE_HZ}))
+        await socket.send(json.dumps({"type": "start", "sample_rate": rate_hz}))
         started_s = time.monotonic()
 
         async def feed() -> None:
@@ -73,7 +73,7 @@ async def listen(url: str, text: str, word_s: float | None = None) -> Heard:
                     heard.underruns += 1
                 heard.pcm += message
                 heard.arrivals.append((now_s - started_s, len(heard.pcm)))
-                dry_at_s, excused = max(dry_at_s, now_s) + len(message) / 2 / RATE_HZ, False
+                dry_at_s, excused = max(dry_at_s, now_s) + len(message) / 2 / rate_hz, False
                 continue
             event = json.loads(message)
             if event["type"] == "waiting_for_text":
@@ -93,7 +93,7 @@ async def listen(url: str, text: str, word_s: float | None = None) -> Heard:
     return heard
 
 
-async def crowd(url: str, texts: list[str], listeners: int, seconds: float) -> list[Heard]:
+async def crowd(url: str, texts: list[str], listeners: int, seconds: float, *, rate_hz: int = RATE_HZ) -> list[Heard]:
     """A stream that is playing at the end is heard out. Starts are spread over the first two seconds."""
     until_s = time.monotonic() + seconds
     done: list[Heard] = []
@@ -102,7 +102,7 @@ async def crowd(url: str, texts: list[str], listeners: int, seconds: float) -> l
         rng = random.Random(index)
         await asyncio.sleep(2 * index / listeners)
         while (started_s := time.monotonic()) < until_s:
-            heard = await listen(url, rng.choice(texts))
+            heard = await listen(url, rng.choice(texts), rate_hz=rate_hz)
             done.append(heard)
             await asyncio.sleep(max(0.0, started_s + heard.first_byte_s + heard.audio_s - time.monotonic()))
             if heard.refused:

@@ -1,97 +1,165 @@
-"""Part (b): pocket-tts' model classes with random weights in their own step loop, against our bundle in its engine.
+"""Part (b): pocket-tts' own loop beside our server, with the same random weights, for its three shapes of network.
 
-One stream at a time on both sides, taking turns, with equal lengths of audio: ours speaks a text first, then pocket-tts
-makes as much (to a frame of 80 ms). Its int8 form and one or two torch threads are tried; each size stands with
-its cheapest form. Ours with 16 requests at once is reported beside it, since pocket-tts serves one at a time.
+Both read one checkpoint in the released layout: theirs as it is, ours exported with `parlando export`. Both speak the
+same texts, and an utterance ends where its end logit rises. Theirs speaks one text at a time, in float or in int8,
+whichever is cheaper. Ours is the whole server, its edge included, with 8 listeners who play in real
+time. The two take turns. Then listeners are added, and processes of theirs, until one runs dry.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
-import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from loadtests.peers import record
+from loadtests.peers.flite import Server, running
+from loadtests.peers.listener import crowd, listen
 from loadtests.peers.record import Places
 from loadtests.peers.worker import Worker
 
-SIZES = ("2M", "100M")
-TEXTS = 4  # of our side's worker
-STREAMS = 16
+SIZES = {"1.9M": "english_2m_2026-10", "6.9M": "english_7m_refl_2026-10", "100M": "english"}
+WANTED = {"1.9M": 7, "6.9M": 5, "100M": 3}  # times fewer CPU seconds
+VOICE, RATE_HZ, STREAMS = "alba", 24_000, 8
+FORMS = ("float32", "int8")
+_SETTLES_S = 5.0  # an idle server measures its machine
+KEPT = Path("build/pocket")  # checkpoints and bundles, made once
+SHORT = "Good morning, this is the front desk."
+TEXTS = (
+    "Good morning, this is the front desk. How may I help you today?",
+    "Your order left the warehouse on Tuesday and should arrive before the end of the week.",
+    "Please hold the line while I look that up. It will only take a moment.",
+    "The weather tomorrow will be mild, with some clouds in the morning and a light breeze from the west.",
+)
+LADDERS = {
+    "1.9M": (16, 32, 48, 64, 80, 96, 112, 128),
+    "6.9M": (16, 24, 32, 40, 48, 56, 64, 80, 96),
+    "100M": (4, 8, 12, 16, 20, 24),
+}
 
 Job = dict[str, Any]
 
 
-def forms() -> dict[str, Job]:
-    """Everything of theirs that is tried, by name."""
+def prepared(places: Places, size: str) -> tuple[Path, Path]:
+    """-> checkpoint and bundle, which are made where they are not."""
+    folder, bundle = KEPT / size, KEPT / f"{size}-bundle"
+    if not (bundle / "manifest.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        make = ["-m", "models.checkpoints.pocket.random_checkpoint", SIZES[size], str(folder)]
+        export = ["-m", "server", "export", str(folder), "--model", SIZES[size], "--voice", VOICE]
+        subprocess.run([places.training, *make], check=True)
+        subprocess.run([places.training, *export, "--out", str(bundle)], check=True, stdout=subprocess.DEVNULL)
+    return folder, bundle
+
+
+def most(holds: Callable[[int], bool], ladder: tuple[int, ...]) -> int:
+    """The highest rung that holds before two do not."""
+    held, failures = 0, 0
+    for rung in ladder:
+        if holds(rung):
+            held, failures = rung, 0
+        else:
+            failures += 1
+        if failures == 2:
+            break
+    return held
+
+
+def compared(form: str, theirs: list[Job], ours: list[Job]) -> Job:
+    """Medians over rounds, a round of each in turn."""
+    cost, own = ([one["cpu_s"] / one["audio_s"] for one in runs] for runs in (theirs, ours))
     return {
-        f"pocket-tts {model}, {'int8' if int8 else 'float32'}, torch threads {threads}": {
-            "model": model,
-            "int8": int8,
-            "threads": threads,
-        }
-        for model in SIZES
-        for int8 in (False, True)
-        for threads in (1, 2)
+        "form": form,
+        "rounds": len(ours),
+        "theirs_cpu_s_per_audio_s": record.spread(cost),
+        "ours_cpu_s_per_audio_s": record.spread(own),
+        "times_fewer": record.spread([a / b for a, b in zip(cost, own, strict=True)]),
+        "theirs_ttfa_ms": record.spread([1000 * one["short_s"] for one in theirs]),
+        "ours_ttfa_ms": record.spread([1000 * one["short_s"] for one in ours]),
     }
-
-
-def summary(runs: list[Job]) -> Job:
-    """Medians and spread over the runs of one form."""
-    return {
-        "ttfa_ms": record.spread([1000 * one["ttfa_s"] for one in runs]),
-        "rtf": record.spread([one["wall_s"] / one["audio_s"] for one in runs]),
-        "cpu_s_per_audio_s": record.spread([one["cpu_s"] / one["audio_s"] for one in runs]),
-        "audio_s": round(sum(one["audio_s"] for one in runs), 2),
-    }
-
-
-def cheapest(figures: dict[str, Job], model: str) -> str:
-    """The form of a size with the least CPU time for a second of audio."""
-    named = [
-        name for name in figures if name.startswith(f"pocket-tts {model},") and "cpu_s_per_audio_s" in figures[name]
-    ]
-    return min(named, key=lambda name: figures[name]["cpu_s_per_audio_s"]["median"])
 
 
 def run(places: Places) -> Job:
     if importlib.util.find_spec("pocket_tts") is None:
         return {"skipped": "pocket-tts is not in the benchmark's environment"}
-    rounds = 2 if places.quick else 2 * TEXTS
-    runs: dict[str, list[Job]] = {name: [] for name in ("ours", f"ours, {STREAMS} at once", *forms())}
-    failures: dict[str, str] = {}
+    figures: Job = {"weights": "random, the same on both sides", "streams": STREAMS, "wanted": WANTED, "sizes": {}}
+    for size in SIZES:
+        figures["sizes"][size] = _one_size(places, size)
+    figures["versions"] = record.versions(places.serving, ["onnxruntime"])
+    return figures | {"versions": figures["versions"] | record.versions(places.peers, ["pocket-tts", "torch"])}
+
+
+def _one_size(places: Places, size: str) -> Job:
+    figures = _costs(places, size)
+    return figures | _streams(places, size, figures["form"])
+
+
+@contextlib.contextmanager
+def _both(places: Places, size: str) -> Iterator[tuple[Server, list[str], Path]]:
+    """Our server, the command of a worker of theirs, and the checkpoint."""
+    folder, bundle = prepared(places, size)
+    serve = [places.serving, "-m", "server", "serve", "--bundle", str(bundle), "--port", str(places.port)]
+    with running("ours", serve, places.port, None) as ours:
+        time.sleep(_SETTLES_S)
+        yield ours, [places.peers, "-m", "loadtests.peers.pocket_step"], folder
+
+
+def _costs(places: Places, size: str) -> Job:
+    rounds, seconds = (2, 5) if places.quick else (5, 10)
+    with _both(places, size) as (ours, command, folder), Worker(command) as peer:
+        warm = {form: _their_round(peer, folder, form) for form in FORMS}
+        _our_round(ours, seconds)
+        form = min(warm, key=lambda form: warm[form]["cpu_s"] / warm[form]["audio_s"])
+        taken = [(_their_round(peer, folder, form), _our_round(ours, seconds)) for _ in range(rounds)]
+    return compared(form, [theirs for theirs, _ in taken], [own for _, own in taken])
+
+
+def _streams(places: Places, size: str, form: str) -> Job:
+    seconds = 4 if places.quick else 8
+    with _both(places, size) as (ours, command, folder):
+        held = most(lambda count: _ours_holds(ours, count, seconds), LADDERS[size])
+    theirs = most(lambda count: _theirs_hold(command, folder, form, count), tuple(range(1, 13)))
+    return {"ours_streams": held, "theirs_streams": theirs}
+
+
+def _their_round(peer: Worker, folder: Path, form: str) -> Job:
+    short = _asked(peer, folder, form, [SHORT])
+    return _asked(peer, folder, form, [*TEXTS]) | {"short_s": short["ttfas_s"][0]}
+
+
+def _our_round(ours: Server, seconds: float) -> Job:
+    short_s = asyncio.run(listen(ours.url, SHORT, rate_hz=RATE_HZ)).first_byte_s
+    before_s = ours.cpu_s()
+    heard = asyncio.run(crowd(ours.url, [*TEXTS], STREAMS, seconds, rate_hz=RATE_HZ))
+    if any(one.refused for one in heard):
+        raise RuntimeError(f"our server refused one of {STREAMS} listeners")
+    return {"cpu_s": ours.cpu_s() - before_s, "audio_s": sum(one.audio_s for one in heard), "short_s": short_s}
+
+
+def _asked(peer: Worker, folder: Path, form: str, texts: list[str]) -> Job:
+    job = {"folder": str(folder), "int8": form == "int8", "threads": 1, "voice": VOICE, "texts": texts}
+    answer = peer.ask(job)
+    if "error" in answer:
+        raise RuntimeError(f"pocket-tts on {folder}: {answer['error']}")
+    return answer
+
+
+def _ours_holds(ours: Server, listeners: int, seconds: float) -> bool:
+    heard = asyncio.run(crowd(ours.url, [*TEXTS], listeners, seconds, rate_hz=RATE_HZ))
+    return not any(one.refused or one.underruns for one in heard)
+
+
+def _theirs_hold(command: list[str], folder: Path, form: str, streams: int) -> bool:
+    """A process a stream, all at once; two texts each, behind one that warms."""
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(Worker([places.serving, "-m", "models.bench.batching"]))
-        pocket = stack.enter_context(Worker([places.peers, "-m", "loadtests.peers.pocket_step"]))
-        for round_ in range(-1, rounds):  # the first is a warm-up
-            first = max(0, round_) % TEXTS
-            alone = ours.ask({"way": "naive", "requests": 1, "first": first})
-            many = ours.ask({"way": "batched", "requests": STREAMS, "first": first})
-            answers = {"ours": alone | {"ttfa_s": alone["ttfa_s"][0]}}
-            answers[f"ours, {STREAMS} at once"] = many | {"ttfa_s": record.percentile(many["ttfa_s"], 0.95)}
-            for name, form in forms().items():
-                if name not in failures:
-                    answers[name] = pocket.ask(form | {"audio_s": alone["audio_s"], "words": alone["words"]})
-                if "error" in answers.get(name, {}):
-                    failures[name] = answers.pop(name)["error"]
-            for name, answer in answers.items():
-                if round_ >= 0:
-                    runs[name].append(answer)
-    figures: dict[str, Job] = {name: summary(done) for name, done in runs.items() if done}
-    for name in figures:
-        if "float32" in name:
-            figures[name]["parameters"] = runs[name][0]["parameters"]
-    best = {model: cheapest(figures, model) for model in SIZES}
-    cost = statistics.median(one["cpu_s"] / one["audio_s"] for one in runs["ours"])
-    times = {model: round(figures[name]["cpu_s_per_audio_s"]["median"] / cost, 2) for model, name in best.items()}
-    versions = record.versions(places.serving, ["onnxruntime"]) | record.versions(places.peers, ["pocket-tts", "torch"])
-    return {
-        "weights": "pocket-tts: random, its shipped configurations; ours: the shipped bundle",
-        "rounds": rounds,
-        "forms": figures,
-        "failed": failures,
-        "cheapest": best,
-        "cpu_of_cheapest_over_ours": times,
-        "versions": versions,
-    }
+        peers = [stack.enter_context(Worker(command)) for _ in range(streams)]
+        with ThreadPoolExecutor(streams) as threads:
+            list(threads.map(lambda peer: _asked(peer, folder, form, [SHORT]), peers))
+            done = list(threads.map(lambda peer: _asked(peer, folder, form, [*TEXTS[:2]]), peers))
+    return not any(sum(one["underruns"]) for one in done)

@@ -109,12 +109,18 @@ def test_the_gain_of_batching_is_taken_round_by_round() -> None:
     assert found["batched"]["audio_s_per_cpu_s"]["median"] == 8.0
 
 
-def test_a_size_of_pocket_stands_with_its_cheapest_form() -> None:
-    def cost(median: float) -> dict[str, dict[str, float]]:
-        return {"cpu_s_per_audio_s": {"median": median}}
+def test_rounds_of_pocket_are_compared_in_turn() -> None:
+    def runs(*cpu_s: float) -> list[dict[str, float]]:
+        return [{"cpu_s": one, "audio_s": 2, "short_s": 0.1} for one in cpu_s]
 
-    figures = {"ours": cost(0.1), "pocket-tts 2M, float32, a": cost(3), "pocket-tts 2M, int8, b": cost(2)}
-    assert pocket.cheapest(figures, "2M") == "pocket-tts 2M, int8, b"
+    found = pocket.compared("int8", runs(4, 6, 5), runs(1, 1, 2))
+    assert found["times_fewer"] == {"median": 4, "least": 2.5, "greatest": 6}
+
+
+def test_streams_climb_until_two_rungs_do_not_hold() -> None:
+    tried: list[int] = []
+    assert pocket.most(lambda rung: tried.append(rung) or rung in (1, 2, 4), (1, 2, 3, 4, 5, 6, 7)) == 4
+    assert tried == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_table_has_as_many_cells_in_every_row() -> None:
@@ -137,6 +143,7 @@ def test_the_page_is_made_from_the_figures_that_are_there() -> None:
 
 
 def test_peers_are_pinned_from_above() -> None:
-    lines = [line for line in record.REQUIREMENTS.read_text().splitlines() if line and not line.startswith("#")]
-    assert lines
+    files = sorted(record.REQUIREMENTS.parent.glob("requirements*.txt"))
+    lines = [line for file in files for line in file.read_text().splitlines() if line and line[0] not in "#-"]
+    assert len(files) == 2
     assert all(re.search(r"(<|==)\d", line) for line in lines), lines

@@ -2,10 +2,13 @@
 shape and cost. Nothing here needs the network.
 
 Scales keep activations near 1 through all layers, and an utterance ends by chance, two or three seconds in.
+
+    python -m models.checkpoints.pocket.random_checkpoint MODEL FOLDER
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -15,6 +18,7 @@ import yaml
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from models.checkpoints.pocket import releases
 from models.checkpoints.pocket.config import Config
 from models.checkpoints.pocket.files import CONFIG
 from models.checkpoints.pocket.weights import Weights, shapes
@@ -110,3 +114,7 @@ def sentencepiece_file(pieces: list[tuple[str, float]]) -> bytes:
         model.pieces.add(piece=name, score=score, type=kind)
     content: bytes = model.SerializeToString()
     return content
+
+
+if __name__ == "__main__":
+    write_random(Path(sys.argv[2]), releases.release(sys.argv[1]))
