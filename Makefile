@@ -82,7 +82,8 @@ LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --pyt
 lock:
 	$(LOCK) --universal pyproject.toml -o requirements/server.lock.txt
 	echo $(SETUPTOOLS) | $(LOCK) --universal - -o requirements/build.lock.txt
-	$(LOCK) --python-platform x86_64-manylinux_2_28 requirements/cuda.txt -o requirements/cuda.lock.txt
+	for name in cuda gpu-form; do \
+		$(LOCK) --python-platform x86_64-manylinux_2_28 requirements/$$name.txt -o requirements/$$name.lock.txt || exit 1; done
 
 # The page at / in a headless Chromium (Debian's package), which `make test` runs too where there is one.
 test-web: .venv-dev/ready

@@ -15,7 +15,7 @@ from tests.deployment.tools import DEPLOY, program, succeed
 ROOT = DEPLOY.parent
 DEFAULTS = Settings.model_construct()
 DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
-LOCKS = {"server.lock.txt": "pyproject.toml", "cuda.lock.txt": "cuda.txt"}
+LOCKS = {"server.lock.txt": "pyproject.toml", "cuda.lock.txt": "cuda.txt", "gpu-form.lock.txt": "gpu-form.txt"}
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -60,7 +60,8 @@ def test_locks_hash_every_package_and_name_no_index(lock: str) -> None:
 
 
 def test_the_two_images_hold_one_runtime_each() -> None:
-    server, cuda = (pins(ROOT / "requirements" / lock) for lock in LOCKS)
+    server, cuda, form = (pins(ROOT / "requirements" / lock) for lock in LOCKS)
+    assert form["numpy"] == cuda["numpy"]  # the form is written beside what serves
     assert "onnxruntime" in server
     assert "onnxruntime-gpu" not in server
     assert "onnxruntime-gpu" in cuda

@@ -131,6 +131,11 @@ def test_gpu_pods_ask_for_one_gpu() -> None:
     (container,) = one("overlays/gpu", "Deployment")["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert container["image"].endswith("-cuda")
+    assert {one["name"]: one["value"] for one in container["env"]} == {f"{PREFIX}DEVICE": "cuda"}
+    image = (DEPLOY / "docker/Dockerfile.cuda").read_text()
+    written = re.search(r"-m models\.gpu_graphs (\S+)", image)
+    assert written is not None
+    assert f"{PREFIX}GPU_FORM={written[1]} " in image
 
 
 def settings_of(config: Any, monkeypatch: pytest.MonkeyPatch) -> Settings:

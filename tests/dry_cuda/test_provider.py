@@ -14,6 +14,8 @@ pytest.importorskip("onnx")
 
 from engines.errors import EngineFault
 from engines.runtime.device import CudaDevice
+from engines.runtime.installed import check_one_runtime
+from engines.runtime.ort import ort
 from tests.dry_cuda.log import Entry, Log, captured, during_captures, kernel_name
 from tests.dry_cuda.provider import addition, bind, run_options, session
 
@@ -36,6 +38,13 @@ def test_kernel_names_lose_namespaces_templates_and_parameters() -> None:
     assert kernel_name(whole) == "_Unary"
     assert kernel_name("cublasGemmEx") == "cublasGemmEx"
     assert kernel_name("void (anonymous namespace)::gather<long>(long const*)") == "gather"
+
+
+def test_the_cuda_set_lists_the_provider_and_holds_one_runtime(pretended: None) -> None:
+    """Its environment is made of the pins of requirements/cuda.txt, without the vendor's gigabytes."""
+    check_one_runtime()
+    assert ort.get_available_providers()[0] != "CPUExecutionProvider"
+    assert "CUDAExecutionProvider" in ort.get_available_providers()
 
 
 def test_the_provider_loads_and_places_its_node(log: Log) -> None:

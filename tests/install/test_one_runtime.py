@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from engines.errors import ConfigError
 from engines.runtime.installed import check_one_runtime
+from engines.runtime.ort import ort
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +23,14 @@ def _install(name: str, folder: Path, *files: str) -> None:
     facts.mkdir(parents=True)
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.31.1\n")
     (facts / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+
+
+def test_what_pip_installs_has_the_cpu_provider_and_one_runtime() -> None:
+    """This environment holds parlando's own requirements."""
+    check_one_runtime()
+    assert "CPUExecutionProvider" in ort.get_available_providers()
+    if "onnxruntime" in {one.metadata["Name"] for one in distributions()}:
+        assert "CUDAExecutionProvider" not in ort.get_available_providers()
 
 
 @pytest.mark.parametrize("name", ["onnxruntime-gpu", "onnxruntime_gpu", "onnxruntime-directml"])
