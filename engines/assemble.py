@@ -113,9 +113,7 @@ def load_engine(
         drafter = family.drafter(backend, tolerance=config.draft_tolerance)
     arithmetic: Callable[[str], str] = backend.arithmetic
     why_not: str | None = None
-    if not isinstance(bundle, PointerBundle):
-        why_not = f"the family of {bundle.name!r} has no GPU form"
-    elif talker is None and vocoder is None:
+    if talker is None and vocoder is None:
         match cuda_parts(bundle, config):
             case CudaParts() as parts:
                 talker, vocoder, arithmetic = parts.talker, parts.vocoder, parts.arithmetic

@@ -1,17 +1,23 @@
-"""The shipped voice's parts on a CUDA device, or why they do not serve here."""
+"""A bundle's parts on a CUDA device, or why they do not serve here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
 from engines.families.base import Talker, Vocoder
+from engines.families.common.device_form import DeviceForm
+from engines.families.phone_pointer import self_test as pointer
 from engines.families.phone_pointer.bundle import Bundle
-from engines.families.phone_pointer.device_form import DeviceForm, self_test
 from engines.families.phone_pointer.device_talker import DeviceTalker
 from engines.families.phone_pointer.device_vocoder import DeviceVocoder
+from engines.families.pocket import device_parts as pocket
+from engines.families.pocket.bundle import Bundle as PocketBundle
+from engines.families.qwen3_tts import device_parts as qwen3_tts
+from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.runtime.onnx_cuda import OnnxCuda, has_provider
 
 
@@ -21,7 +27,23 @@ class CudaParts(NamedTuple):
     arithmetic: Callable[[str], str]
 
 
-def cuda_parts(bundle: Bundle, config: EngineConfig) -> CudaParts | str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Makers:
+    """How a family's parts are made of (bundle, form, backend, slots), and how the device is tested first."""
+
+    self_test: Callable[[DeviceForm, Any, OnnxCuda], str | None]
+    talker: Callable[[Any, DeviceForm, OnnxCuda, int], Talker]
+    vocoder: Callable[[Any, DeviceForm, OnnxCuda, int], Vocoder]
+
+
+_FAMILIES: dict[type, _Makers] = {
+    Bundle: _Makers(self_test=pointer.self_test, talker=DeviceTalker, vocoder=DeviceVocoder),
+    Qwen3TtsBundle: _Makers(self_test=qwen3_tts.self_test, talker=qwen3_tts.talker, vocoder=qwen3_tts.vocoder),
+    PocketBundle: _Makers(self_test=pocket.self_test, talker=pocket.talker, vocoder=pocket.vocoder),
+}
+
+
+def cuda_parts(bundle: Any, config: EngineConfig) -> CudaParts | str:
     """Tested and captured in this thread, which must be the engine's; or a reason in plain words."""
     if config.device is DeviceChoice.CPU:
         return "the device is set to cpu"
@@ -29,13 +51,14 @@ def cuda_parts(bundle: Bundle, config: EngineConfig) -> CudaParts | str:
         return "this onnxruntime has no CUDA provider; `pip install -r requirements/cuda.txt` in a fresh environment"
     if config.gpu_form is None:
         return "no GPU form is set; `parlando export-gpu OUT` writes one, gpu_form names it"
+    makers = _FAMILIES[type(bundle)]
     try:
         form = DeviceForm.load(config.gpu_form, bundle)
         backend = OnnxCuda()
-        if reason := self_test(form, bundle, backend):
+        if reason := makers.self_test(form, bundle, backend):
             return reason
-        talker = DeviceTalker(bundle, form, backend, config.slots)
-        vocoder = DeviceVocoder(bundle, form, OnnxCuda(), config.slots)
+        talker = makers.talker(bundle, form, backend, config.slots)
+        vocoder = makers.vocoder(bundle, form, OnnxCuda(), config.slots)
         talker.warm_up()
         vocoder.warm_up()
     except ParlandoError as error:

@@ -40,6 +40,10 @@ class Buffer(Protocol):
         """Of a slab [rows, heads, T, width]: the first `positions` of a row to another one."""
         ...
 
+    def clear(self) -> None:
+        """Zeros, before any call that is launched later."""
+        ...
+
 
 class Call(Protocol):
     """A graph over bound buffers."""

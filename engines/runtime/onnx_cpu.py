@@ -43,6 +43,9 @@ class CpuBuffer:
     def copy_row(self, source: int, target: int, positions: int) -> None:
         self.array[target, :, :positions] = self.array[source, :, :positions]
 
+    def clear(self) -> None:
+        self.array.fill(0)
+
 
 class _CpuCall:
     def __init__(self, session: ort.InferenceSession, binding: Any, kept: list[Any]) -> None:

@@ -24,7 +24,8 @@ from engines.runtime.ort import ort
 CUDA = "CUDAExecutionProvider"
 _EAGER = -1  # as a graph id: neither captured nor replayed
 _DTYPES = {"float": "float32", "double": "float64"}
-_ELEMENTS = {"float32": 1, "float16": 10, "int64": 7, "int32": 6, "bool": 9}  # ONNX's numbers
+_ELEMENTS = {"float32": 1, "float16": 10, "bfloat16": 16, "int64": 7, "int32": 6, "bool": 9}  # ONNX's numbers
+_BRAIN = "bfloat16"  # no NumPy type: the host sees its bits, and reads and writes float32
 
 
 _capturing = threading.Lock()
@@ -60,7 +61,8 @@ class _Queue:
 
 class CudaBuffer:
     def __init__(self, queue: _Queue, memory: _Memory, shape: tuple[int, ...], dtype: str, first_byte: int = 0) -> None:
-        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.shape, self.kind = shape, dtype
+        self.dtype = np.dtype(np.uint16 if dtype == _BRAIN else dtype)
         self.memory = memory
         self._queue, self._first_byte = queue, first_byte
 
@@ -87,7 +89,7 @@ class CudaBuffer:
         self._check_rows(first, last)
         shape = (last - first, *self.shape[1:])
         first_byte = self._first_byte + first * self._row_bytes
-        return CudaBuffer(self._queue, self.memory, shape, self.dtype.name, first_byte)
+        return CudaBuffer(self._queue, self.memory, shape, self.kind, first_byte)
 
     def write(self, values: Array, first: int = 0) -> None:
         self._check_rows(first, first + len(values))
@@ -96,7 +98,7 @@ class CudaBuffer:
                 raise EngineFault("a buffer was written while a call over it was in flight; wait for the call first")
             self._array[first : first + len(values)] = values
             return
-        plain = np.ascontiguousarray(values, self.dtype)
+        plain = _narrowed(values) if self.kind == _BRAIN else np.ascontiguousarray(values, self.dtype)
         staged = self._queue.staging(plain.nbytes)
         staged.array[: plain.nbytes] = plain.reshape(-1).view(np.uint8)
         at = self.address + first * self._row_bytes
@@ -113,7 +115,7 @@ class CudaBuffer:
         self._queue.device.copy(staged.address, self.address + first * self._row_bytes, size_bytes, self._queue.stream)
         self._queue.finish()
         values: Array = staged.array[:size_bytes].copy().view(self.dtype).reshape(last - first, *self.shape[1:])
-        return values
+        return _widened(values) if self.kind == _BRAIN else values
 
     def copy_row(self, source: int, target: int, positions: int) -> None:
         _, heads, length, width = self.shape
@@ -152,7 +154,7 @@ class CudaCall:
 
     def _bound(self, one: TensorSpec) -> tuple[Any, ...]:
         buffer = self.buffers[one.name]
-        assert buffer.dtype.name == one.dtype, f"{one.name} is {one.dtype}, its buffer {buffer.dtype.name}"
+        assert buffer.kind == one.dtype, f"{one.name} is {one.dtype}, its buffer {buffer.kind}"
         return one.name, "cuda", 0, _ELEMENTS[one.dtype], list(buffer.shape), buffer.address
 
     @property
@@ -230,7 +232,7 @@ class OnnxCuda:
 
     def buffer(self, shape: tuple[int, ...], dtype: str, *, shared: bool = False) -> CudaBuffer:
         """`shared` is pinned memory, read and written by the device where it lies."""
-        size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        size_bytes = int(np.prod(shape, dtype=np.int64)) * (2 if dtype == _BRAIN else np.dtype(dtype).itemsize)
         if shared:
             pinned = self._device.pinned((size_bytes,), np.uint8)
             memory = _Memory(pinned.address, pinned)
@@ -257,6 +259,18 @@ class OnnxCuda:
     def arithmetic(self, kernels: str) -> str:
         major, minor = self._device.facts().capability
         return f"{kernels}; compute capability {major}.{minor}; onnxruntime-gpu {ort.__version__}"
+
+
+def _narrowed(values: Array) -> Array:
+    """float32 to the bits of bfloat16, to the nearest, ties to even."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    narrowed: Array = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+    return narrowed
+
+
+def _widened(bits: Array) -> Array:
+    widened: Array = (bits.astype(np.uint32) << 16).view(np.float32)
+    return widened
 
 
 def has_provider() -> bool:

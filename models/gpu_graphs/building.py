@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
-TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
-_OPSET = 24  # the first with `TensorScatter`
-_IR_VERSION = 11
+TYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}
+OPSET = 24  # the first with `TensorScatter`
+IR_VERSION = 11
 
 
 class DeviceGraph:
@@ -26,7 +26,8 @@ class DeviceGraph:
         self._outputs: list[onnx.ValueInfoProto] = []
 
     def input(self, name: str, kind: int, shape: list[str | int]) -> str:
-        self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        if name not in (one.name for one in self._inputs):
+            self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 
     def output(self, name: str, kind: int, shape: list[str | int]) -> str:
@@ -35,11 +36,13 @@ class DeviceGraph:
 
     def weight(self, name: str, value: NDArray[Any]) -> str:
         """A constant of the graph's own type."""
-        return self.constant(name, value.astype(self.dtype))
+        if name in self._constants:
+            return name
+        return self.constant(name, value.astype(helper.tensor_dtype_to_np_dtype(self.type)))
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """A constant of the type that it has. A name stands for one value."""
-        made = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        made = numpy_helper.from_array(np.asarray(value, order="C"), name)
         assert self._constants.setdefault(name, made) == made, name
         return name
 
@@ -59,6 +62,9 @@ class DeviceGraph:
     def cast(self, value: str, kind: int, output: str) -> str:
         return self.node("Cast", [value], output, to=kind)
 
+    def rms_norm(self, x: str, scale: str, output: str, epsilon: float) -> str:
+        return self.node("SimplifiedLayerNormalization", [x, scale], output, axis=-1, epsilon=epsilon, stash_type=1)
+
     def to_float32(self, value: str, output: str) -> str:
         return value if self.dtype == "float32" else self.cast(value, TensorProto.FLOAT, output)
 
@@ -67,5 +73,5 @@ class DeviceGraph:
 
     def model(self, name: str) -> onnx.ModelProto:
         body = helper.make_graph(self._nodes, name, self._inputs, self._outputs, list(self._constants.values()))
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        return helper.make_model(body, opset_imports=opsets, ir_version=_IR_VERSION)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION)

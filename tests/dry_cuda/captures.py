@@ -16,6 +16,7 @@ from tests.dry_cuda.provider import run_options, session
 _TYPES = {  # ONNX's number and bytes
     "tensor(float)": (1, 4),
     "tensor(float16)": (10, 2),
+    "tensor(bfloat16)": (16, 2),
     "tensor(int64)": (7, 8),
     "tensor(int32)": (6, 4),
     "tensor(bool)": (9, 1),

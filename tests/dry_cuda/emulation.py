@@ -46,7 +46,7 @@ class Emulation:
 
         def place(one: Any, put: Callable[..., None]) -> None:
             buffer: CudaBuffer = call.buffers[one.name]
-            element = onnx_cuda._ELEMENTS[buffer.dtype.name]
+            element = onnx_cuda._ELEMENTS[buffer.kind]
             put(one.name, "cpu", 0, element, list(buffer.shape), buffer.address)
 
         for one in session.get_inputs():

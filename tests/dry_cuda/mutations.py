@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CUDA, DEVICE = "engines/runtime/onnx_cuda.py", "engines/runtime/device.py"
-TALKER, FORM = "engines/families/phone_pointer/device_talker.py", "engines/families/phone_pointer/device_form.py"
+TALKER, FORM = "engines/families/phone_pointer/device_talker.py", "engines/families/common/device_form.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ MUTATIONS = (
     Mutation(
         trap="a device that computes otherwise serves",
         file=FORM,
-        guard="    if error <= _WITHIN[dtype]:",
+        guard="        if error <= within:",
         without="    if True:",
         test="test_device_voice.py::test_a_device_that_computes_otherwise_is_refused",
     ),

@@ -20,6 +20,7 @@ ROOT = HERE.parents[1]
 ENVIRONMENT = ROOT / ".venv-gpu-dry"
 HEADERS = ENVIRONMENT / "headers"  # beside the packages, not among them: their wheel holds the real library too
 LIBRARIES = ENVIRONMENT / "pretended"
+BUNDLES = ENVIRONMENT / "bundles"
 CUDA_HEADERS = ("nvidia-cuda-runtime==13.0.96", "nvidia-cuda-crt==13.0.88")
 _PIP = (str(ENVIRONMENT / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
@@ -39,7 +40,8 @@ def main(arguments: list[str]) -> int:
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"LD_LIBRARY_PATH": str(LIBRARIES), "DRY_CUDA": str(LIBRARIES), "ORT_DISABLE_TELEMETRY": "1"}
+    ours = {"LD_LIBRARY_PATH": str(LIBRARIES), "DRY_CUDA": str(LIBRARIES), "DRY_BUNDLES": str(BUNDLES)}
+    return os.environ | ours | {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 def prepare() -> None:
@@ -49,6 +51,7 @@ def prepare() -> None:
         raise CannotBeHad("no g++ to compile the pretended libraries with")
     wanted = _requirements()
     _once("packages", _digest(wanted), lambda: _install(wanted))
+    _once("bundles", _digest(*(path.read_text() for path in _exporters())), _export)
     sources = [HERE / "build.py", *sorted((HERE / "libraries").iterdir())]
     _once("libraries", _digest(*(path.read_text() for path in sources)), _compile)
 
@@ -73,12 +76,28 @@ def _compile() -> None:
     _try("the pretended libraries", sys.executable, str(HERE / "build.py"), str(LIBRARIES), str(_include()))
 
 
+def _exporters() -> list[Path]:
+    folders = [ROOT / "models/exporting", ROOT / "models/checkpoints", ROOT / "tests/gpu_graphs"]
+    return [HERE / "bundles.py", *sorted(path for folder in folders for path in folder.rglob("*.py"))]
+
+
+def _export() -> None:
+    """By an interpreter that has torch; the tests of other families than the shipped voice skip without one."""
+    shutil.rmtree(BUNDLES, ignore_errors=True)
+    for python in (sys.executable, str(ROOT / ".venv-dev/bin/python")):
+        probe = [python, "-c", "import torch, sentencepiece"]
+        if Path(python).exists() and subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            _try("the bundles", python, "-m", "tests.dry_cuda.bundles", str(BUNDLES))
+            return
+    print("no torch at hand: Qwen3-TTS and pocket-tts are not run on the pretended device")
+
+
 def _include() -> Path:
     return next(HEADERS.rglob("cuda_runtime_api.h")).parent
 
 
 def _try(what: str, *command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotBeHad(f"{what} cannot be had: {done.stderr.strip()[-2000:]}")
 

@@ -13,8 +13,9 @@ import pytest
 pytest.importorskip("onnx")
 
 from engines.errors import BundleError, EngineFault
-from engines.families.phone_pointer.device_form import DeviceForm, self_test
+from engines.families.common.device_form import DeviceForm
 from engines.families.phone_pointer.device_vocoder import DeviceVocoder
+from engines.families.phone_pointer.self_test import self_test
 from engines.runtime.base import FloatArray
 from engines.runtime.onnx_cuda import OnnxCuda
 from tests.dry_cuda.log import Log

@@ -1,11 +1,13 @@
-"""The whole engine on the emulated device: the laws that a listener hears, cancels at random, and the fallback."""
+"""The whole engine on the emulated device, for every family: the laws that a listener hears, cancels, the fallback."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import random
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +17,16 @@ import pytest
 pytest.importorskip("onnx")
 
 from engines.assemble import load_engine
-from engines.config import DeviceChoice, DraftMode, EngineConfig
+from engines.config import DraftMode
 from engines.engine import Engine
-from engines.messages import Append, Cancel, Cancelled, Chunk, EndText, Event, Failed, Finished, Submit
+from engines.messages import Append, Cancel, Cancelled, EndText, Finished, Submit
 from tests.dry_cuda.conftest import IS_DRY
 from tests.dry_cuda.log import Log
-from tests.dry_cuda.voice import BUNDLE, emulation, form
+from tests.dry_cuda.spoken import FAMILIES, SLOTS, Spoken, heard, submit
+from tests.dry_cuda.voice import emulation
 
-SLOTS, TEXT = 4, "The fog came down over the harbour, and nothing moved."
+CANCELS = int(os.environ.get("DRY_CANCELS", "200"))
+ROUNDS = 20  # of the loop before a cancel, at most: from before the first step to behind the end
 
 
 @pytest.fixture(autouse=True)
@@ -32,114 +36,98 @@ def _emulated(log: Log) -> Iterator[None]:
     assert not emulation().failures
 
 
-def config(drafts: DraftMode = DraftMode.OFF) -> EngineConfig:
-    return EngineConfig(
-        slots=SLOTS, device=DeviceChoice.CUDA, gpu_form=form().folder, drafts=drafts, sheds=False, workers=False
-    )
+@pytest.fixture(scope="module", params=FAMILIES, ids=lambda one: one.family)
+def spoken(request: pytest.FixtureRequest) -> Spoken:
+    if not IS_DRY:
+        pytest.skip("the pretended CUDA libraries are not loaded here; `make test-gpu-dry` runs this")
+    found: Spoken = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    if not IS_DRY:
-        pytest.skip("the pretended CUDA libraries are not loaded here; `make test-gpu-dry` runs this")
-    emulation()
-    made = load_engine(BUNDLE, config())
-    assert made.stats().device == "cuda:0"
-    return made
+def engine(spoken: Spoken) -> Engine:
+    return spoken.engine()
 
 
-def submit(engine: Engine, name: str, seed: int = 1, text: str = TEXT, voice: str = "slt") -> None:
-    engine.submit(Submit(request_id=name, voice=voice, seed=seed))
-    engine.submit(Append(request_id=name, text=text))
-    engine.submit(EndText(request_id=name))
-
-
-def heard(engine: Engine, *names: str, before: Iterable[Event] = ()) -> dict[str, bytes]:
-    """`before`: events of steps that were made already."""
-    pcm, open_names, events = dict.fromkeys(names, b""), set(names), [*before]
-    while open_names:
-        for event in [*events, *engine.step()]:
-            match event:
-                case Chunk(request_id=name, pcm=more):
-                    pcm[name] += more
-                case Finished(request_id=name):
-                    open_names.discard(name)
-                case Failed(request_id=name, message=message):
-                    raise AssertionError(f"{name}: {message}")
-        events = []
-        if open_names and not engine.has_work:
-            engine.wait(1.0)
-    return pcm
-
-
-def alone(engine: Engine, seed: int = 1, text: str = TEXT, voice: str = "slt") -> bytes:
-    submit(engine, "alone", seed, text, voice)
+def alone(engine: Engine, spoken: Spoken, seed: int = 1, text: str | None = None) -> bytes:
+    submit(engine, "alone", spoken.voice, seed, text or spoken.text)
     return heard(engine, "alone")["alone"]
 
 
-def test_speech_is_made_and_the_seed_decides(engine: Engine) -> None:
-    first = alone(engine)
-    assert len(first) > 2 * 16_000 * 1.5
-    assert np.abs(np.frombuffer(first, np.int16)).max() > 1000
-    assert alone(engine) == first
+def test_speech_is_made_and_the_seed_decides(engine: Engine, spoken: Spoken) -> None:
+    first = alone(engine, spoken)
+    assert len(first) > 2 * 16_000
+    assert np.abs(np.frombuffer(first, np.int16)).max() > 0
+    assert alone(engine, spoken) == first
+    assert alone(engine, spoken, seed=2) != first
 
 
-def test_neighbours_change_nothing(engine: Engine) -> None:
-    texts = {f"row-{at}": f"{TEXT} {'And on.' * at}" for at in range(SLOTS)}
+def test_neighbours_change_nothing(engine: Engine, spoken: Spoken) -> None:
+    texts = {f"row-{at}": f"{spoken.text} {'And on.' * at}" for at in range(SLOTS)}
     events = []
     for at, (name, text) in enumerate(texts.items()):
-        submit(engine, name, at, text)
+        submit(engine, name, spoken.voice, at, text)
         events += engine.step()
     together = heard(engine, *texts, before=events)
     for at, (name, text) in enumerate(texts.items()):
-        assert together[name] == alone(engine, at, text), name
+        assert together[name] == alone(engine, spoken, at, text), name
 
 
-def test_words_one_by_one_give_the_audio_of_the_whole_text(engine: Engine) -> None:
-    engine.submit(Submit(request_id="words", voice="slt", seed=1))
+def test_words_one_by_one_give_the_audio_of_the_whole_text(engine: Engine, spoken: Spoken) -> None:
+    engine.submit(Submit(request_id="words", voice=spoken.voice, seed=1))
     events = []
-    for word in TEXT.split(" "):
-        engine.submit(Append(request_id="words", text=word if word == "moved." else f"{word} "))
+    *words, last = spoken.text.split(" ")
+    for word in [*(f"{word} " for word in words), last]:
+        engine.submit(Append(request_id="words", text=word))
         events += engine.step()
     engine.submit(EndText(request_id="words"))
-    assert heard(engine, "words", before=events)["words"] == alone(engine)
+    assert heard(engine, "words", before=events)["words"] == alone(engine, spoken)
 
 
-def test_drafts_change_nothing(engine: Engine) -> None:
-    drafting = load_engine(BUNDLE, config(DraftMode.ON))
-    assert alone(drafting) == alone(engine)
+def test_drafts_change_nothing(engine: Engine, spoken: Spoken) -> None:
+    if spoken.family != "phone_pointer":
+        pytest.skip("this family has no drafts")
+    drafting = spoken.engine(DraftMode.ON)
+    assert alone(drafting, spoken) == alone(engine, spoken)
     assert drafting.stats().counters["drafts_accepted"] > 0
 
 
-def test_random_cancels_leave_nothing_held(engine: Engine) -> None:
-    rng, ended = random.Random(11), 0
-    for number in range(300):
-        name = f"cancel-{number}"
-        submit(engine, name, number, "On and on and on it went.")
-        events = [event for _ in range(rng.randrange(5)) for event in engine.step()]
-        engine.submit(Cancel(request_id=name))
-        events += engine.step()
-        ended += sum(isinstance(event, Cancelled | Finished) for event in events)
+def test_random_cancels_leave_nothing_held(engine: Engine, spoken: Spoken) -> None:
+    """In batches, so that a cancelled stream has neighbours: DRY_CANCELS of them."""
+    before, rng, ended, made = alone(engine, spoken), random.Random(11), 0, 0
+    live: dict[str, int] = {}
+    while made < CANCELS or live:
+        while len(live) < SLOTS and made < CANCELS:
+            live[f"cancel-{made}"] = rng.randrange(ROUNDS)
+            submit(engine, f"cancel-{made}", spoken.voice, made, spoken.short)
+            made += 1
+        for name, left in list(live.items()):
+            if left == 0:
+                engine.submit(Cancel(request_id=name))
+                del live[name]
+            else:
+                live[name] = left - 1
+        ended += sum(isinstance(event, Cancelled | Finished) for event in engine.step())
     while not engine.empty:
         ended += sum(isinstance(event, Cancelled | Finished) for event in engine.step())
     engine.check_integrity()
-    assert ended == 300
-    assert alone(engine) == alone(engine)
+    assert ended == CANCELS
+    assert alone(engine, spoken) == before
 
 
-def test_a_wrong_golden_leaves_the_cpu_to_serve(tmp_path: Path) -> None:
-    shutil.copytree(form().folder, tmp_path, dirs_exist_ok=True)
-    path = tmp_path / "goldens.npz"
+def test_a_wrong_golden_leaves_the_cpu_to_serve(spoken: Spoken, tmp_path: Path) -> None:
+    """Each golden that is compared by its size."""
+    shutil.copytree(spoken.form, tmp_path, dirs_exist_ok=True)
+    path, manifest = tmp_path / "goldens.npz", tmp_path / "gpu.json"
     with np.load(path) as stored:
         goldens = dict(stored)
-    goldens["lm_keys"] = goldens["lm_keys"] + 1
+    wrong = {"phone_pointer": "lm_keys", "qwen3_tts": "keys", "pocket": "frames"}[spoken.family]
+    goldens[wrong] = goldens[wrong] + 1
     np.savez(path, **goldens)
-    manifest = tmp_path / "gpu.json"
-    manifest.write_text(manifest.read_text().replace(form().files["goldens.npz"], _sha256(path)))
-    refused = load_engine(BUNDLE, replace(config(), gpu_form=tmp_path))
-    assert refused.stats().device.startswith("cpu, not cuda: the LM's keys differ from the goldens")
-    assert len(alone(refused)) > 0
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    listed = json.loads(manifest.read_text())
+    listed["files"]["goldens.npz"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(listed))
+    refused = load_engine(spoken.bundle, replace(spoken.config(), gpu_form=tmp_path))
+    assert refused.stats().device.startswith("cpu, not cuda: the "), refused.stats().device
+    assert "differ from the goldens" in refused.stats().device
+    assert len(alone(refused, spoken, text=spoken.short)) > 0

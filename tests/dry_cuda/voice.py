@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.bundle import Bundle as AnyBundle
 from engines.families.base import Sampling
+from engines.families.common.device_form import DeviceForm
 from engines.families.phone_pointer.bundle import load_bundle
-from engines.families.phone_pointer.device_form import DeviceForm
 from engines.families.phone_pointer.device_talker import DeviceTalker
 from engines.families.phone_pointer.device_vocoder import DeviceVocoder
 from engines.runtime.base import IntArray
@@ -20,6 +21,7 @@ from models.gpu_graphs.__main__ import export
 from tests.dry_cuda.emulation import Emulation
 
 BUNDLE = load_bundle()
+_forms: dict[tuple[str, str], DeviceForm] = {}
 GREEDY, DRAWN = Sampling(), Sampling(temperature=0.8)
 
 
@@ -28,11 +30,17 @@ def emulation() -> Emulation:
     return Emulation()
 
 
-@cache
 def form(dtype: str = "float16") -> DeviceForm:
-    folder = Path(tempfile.mkdtemp(prefix="gpu-form-"))
-    export(BUNDLE, folder, dtype)
-    return DeviceForm.load(folder, BUNDLE)
+    return form_of(BUNDLE, dtype)
+
+
+def form_of(bundle: AnyBundle, dtype: str) -> DeviceForm:
+    """Written once a run."""
+    if (bundle.digest, dtype) not in _forms:
+        folder = Path(tempfile.mkdtemp(prefix="gpu-form-"))
+        export(bundle, folder, dtype)
+        _forms[bundle.digest, dtype] = DeviceForm.load(folder, bundle)
+    return _forms[bundle.digest, dtype]
 
 
 @cache

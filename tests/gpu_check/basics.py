@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from engines.families.phone_pointer.device_form import self_test
+from engines.families.phone_pointer.self_test import self_test
 from engines.runtime.onnx_cuda import OnnxCuda
 from tests.dry_cuda.voice import BUNDLE, emulation, form
 from tests.gpu_check.facts import ROOT

@@ -16,10 +16,11 @@ onnx = pytest.importorskip("onnx")
 
 from engines.errors import BundleError, EngineFault
 from engines.families.base import Sampling
+from engines.families.common.device_form import DeviceForm
 from engines.families.phone_pointer.bundle import load_bundle
-from engines.families.phone_pointer.device_form import DeviceForm, self_test
 from engines.families.phone_pointer.device_talker import DeviceTalker
 from engines.families.phone_pointer.device_vocoder import DeviceVocoder
+from engines.families.phone_pointer.self_test import self_test
 from engines.runtime.ort import ort
 from engines.runtime.tensorrt import PLANS, TensorRt
 from models import tensorrt_plans

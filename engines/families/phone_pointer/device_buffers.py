@@ -16,12 +16,7 @@ from engines.runtime.base import Buffer
 from engines.runtime.device_backend import DeviceBackend
 
 if TYPE_CHECKING:
-    from engines.families.phone_pointer.device_form import DeviceForm
-
-
-def buckets(most: int) -> list[int]:
-    """Powers of two below `most`, and `most`."""
-    return [*(1 << power for power in range(most.bit_length()) if 1 << power < most), most]
+    from engines.families.common.device_form import DeviceForm
 
 
 class LmBuffers:

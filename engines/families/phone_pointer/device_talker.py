@@ -7,32 +7,22 @@ again, and keeps its last frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from engines.errors import EngineFault
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Rows, Sampling, Steps
+from engines.families.common.device_calls import InFlight, buckets, one_call, spread
+from engines.families.common.device_form import DeviceForm
 from engines.families.phone_pointer.bundle import Bundle
-from engines.families.phone_pointer.device_buffers import LmBuffers, buckets
-from engines.families.phone_pointer.device_form import DeviceForm
+from engines.families.phone_pointer.device_buffers import LmBuffers
 from engines.randomness import gumbel_at
 from engines.runtime.base import Call, IntArray
 from engines.runtime.device_backend import DeviceBackend
 
 _LEAST_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means
-
-
-class InFlight:
-    """A call under way and what is read after it."""
-
-    def __init__(self, call: Call, read: Callable[[], Any]) -> None:
-        self._call, self._read = call, read
-
-    def wait(self) -> Any:
-        self._call.wait()
-        return self._read()
 
 
 class DeviceTalker:
@@ -64,11 +54,7 @@ class DeviceTalker:
         self.begin(slot, None)
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
-        """One call: all that can step below the last slot wanted comes along."""
-        if not slots:
-            return []
-        last = max(slots)
-        return [[*slots, *(slot for slot in others if slot <= last)]]
+        return one_call([*slots], [*others])
 
     def prefill(self, slots: IntArray, rows: Rows, offsets: IntArray, lengths: IntArray) -> Pending[BoolArray]:
         raise AssertionError("this model has no prompt")
@@ -103,8 +89,8 @@ class DeviceTalker:
         active = np.zeros(covered, np.bool_)
         active[slots] = True
         values["is_active"].write(active)
-        values["context"].write(_spread(covered, slots, rows))
-        values["noise_at"].write(_spread(covered, slots, self._noise_at(sampling, keys, 1)[:, 0]))
+        values["context"].write(spread(covered, slots, rows))
+        values["noise_at"].write(spread(covered, slots, self._noise_at(sampling, keys, 1)[:, 0]))
         self._lengths[slots] += 1
         return self._launched(self._calls[1, covered], slots, values)
 
@@ -123,9 +109,9 @@ class DeviceTalker:
         within = np.minimum(np.arange(steps), counts[:, None] - 1)
         rows = np.take_along_axis(rows, within[:, :, None], axis=1)
         ahead = self._buffers.ahead[steps]
-        ahead["context"].write(_spread(covered, slots, rows))
-        ahead["drafted"].write(_spread(covered, slots, drafted))
-        ahead["noise_at"].write(_spread(covered, slots, self._noise_at(sampling, keys, steps)))
+        ahead["context"].write(spread(covered, slots, rows))
+        ahead["drafted"].write(spread(covered, slots, drafted))
+        ahead["noise_at"].write(spread(covered, slots, self._noise_at(sampling, keys, steps)))
         return self._launched(self._calls[steps, covered], slots, ahead)
 
     def _launched(self, call: Call, slots: IntArray, values: dict[str, Any]) -> Pending[Steps]:
@@ -150,10 +136,3 @@ class DeviceTalker:
         self._lengths[slots] = lengths
         for slot, frame in zip(slots.tolist(), frames[:, 0], strict=True):
             self._buffers.values["last"].write(np.array([frame]), slot)
-
-
-def _spread(covered: int, slots: IntArray, values: IntArray) -> IntArray:
-    """[B, ...] to rows of a call over `covered` slots; the others are 0, which every input takes."""
-    spread = np.zeros((covered, *values.shape[1:]), np.int64)
-    spread[slots] = values
-    return spread

@@ -17,6 +17,26 @@ from engines.runtime.base import Array, Backend, FloatArray, IntArray
 _FADE_S = 0.005
 
 
+class FadeIn:
+    """Of the first samples of a slot."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._fade = np.linspace(0, 1, round(_FADE_S * rate_hz), dtype=np.float32)
+        self._begun = set[int]()
+
+    def begin(self, slot: int, control: Controls) -> None:
+        self._begun.add(slot)
+
+    def made(self, slot: int, samples: FloatArray) -> FloatArray:
+        if slot in self._begun:
+            self._begun.remove(slot)
+            samples[: len(self._fade)] *= self._fade
+        return samples
+
+    def end(self, slot: int) -> FloatArray:
+        return np.zeros(0, np.float32)
+
+
 class PocketVocoder:
     def __init__(self, bundle: Bundle, backend: Backend, slots: int) -> None:
         self._bundle = bundle
@@ -25,7 +45,7 @@ class PocketVocoder:
         (self._graph,) = backend.graphs(bundle.folder / "decoder.onnx", trial=trial)
         self.kernels = self._graph.kernels
         self._state = {name: np.repeat(one, slots, 0) for name, one in start.items()}
-        self._fade = np.linspace(0, 1, round(_FADE_S * bundle.sample_rate_hz), dtype=np.float32)
+        self._finish = FadeIn(bundle.sample_rate_hz)
 
     def warm_up(self) -> None:
         one = np.zeros(1, np.int64)
@@ -51,6 +71,9 @@ class PocketVocoder:
         for name, state in self._state.items():
             state[slots] = made[f"{name}_out"]
         pcm: FloatArray = made["pcm"]
-        pcm[first_frames == 0, : len(self._fade)] *= self._fade
+        for row, (slot, first) in enumerate(zip(slots.tolist(), first_frames.tolist(), strict=True)):
+            if first == 0:
+                self._finish.begin(slot, None)
+            pcm[row] = self._finish.made(slot, pcm[row])
         is_finite: BoolArray = np.logical_and.reduce(np.isfinite(pcm), axis=1)
         return Done(Sound(list(pcm), is_finite))

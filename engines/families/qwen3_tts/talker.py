@@ -226,7 +226,7 @@ class Qwen3TtsTalker:
         places = np.array([self._row(slot) for slot in slots.tolist()])
         self._lengths[places] = lengths
         first, last = int(places.min()), int(places.max()) + 1
-        self._write(places, rows[:, 0], [_in_depth(how) for how in sampling], keys, first, last)
+        self._write(places, rows[:, 0], [in_depth(how) for how in sampling], keys, first, last)
         self._calls.run(first, last)
         outputs = {
             name: np.array(self._outputs[name].read(first, last)[places - first])
@@ -280,7 +280,7 @@ class Qwen3TtsTalker:
         raise AssertionError("this model verifies no drafts")
 
 
-def _in_depth(how: Sampling) -> DepthSampling:
+def in_depth(how: Sampling) -> DepthSampling:
     """Of a family that knows no depth, as measurements use it, the same for all codes."""
     if isinstance(how, DepthSampling):
         return how

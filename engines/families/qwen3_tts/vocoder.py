@@ -17,6 +17,26 @@ from engines.families.qwen3_tts.bundle import Bundle
 from engines.runtime.base import Backend, IntArray
 
 
+class Rates:
+    """Samples of each slot at the rate that its request wants."""
+
+    def __init__(self, own_hz: int) -> None:
+        self._own_hz, self._resamplers = own_hz, dict[int, soxr.ResampleStream]()
+
+    def begin(self, slot: int, rate_hz: int) -> None:
+        self._resamplers.pop(slot, None)
+        if rate_hz != self._own_hz:
+            self._resamplers[slot] = soxr.ResampleStream(self._own_hz, rate_hz, 1, "float32")
+
+    def made(self, slot: int, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        resampler = self._resamplers.get(slot)
+        return samples if resampler is None else resampler.resample_chunk(samples)
+
+    def end(self, slot: int) -> NDArray[np.float32]:
+        nothing, resampler = np.zeros(0, np.float32), self._resamplers.get(slot)
+        return nothing if resampler is None else resampler.resample_chunk(nothing, last=True)
+
+
 class Qwen3TtsVocoder:
     def __init__(self, bundle: Bundle, backend: Backend, slots: int) -> None:
         self._part = bundle.qwen3_tts.vocoder
@@ -24,7 +44,7 @@ class Qwen3TtsVocoder:
         self.kernels = self._graph.kernels
         self._silence = {one.name: np.zeros((1, *one.shape), np.float32) for one in self._part.states}
         self._states: list[dict[str, NDArray[Any]]] = [self._silence] * slots  # replaced at each frame, never written
-        self._resamplers: list[soxr.ResampleStream | None] = [None] * slots
+        self._rates = Rates(self._part.rate_hz)
 
     def warm_up(self) -> None:
         codebooks = next(one.shape[1] for one in self._graph.inputs if one.name == "codes")
@@ -52,15 +72,13 @@ class Qwen3TtsVocoder:
 
     def _row(self, slot: int, frames: Frames, first: int, rate_hz: int, is_last: bool) -> NDArray[np.float32]:
         if first == 0:
-            own = self._part.rate_hz
             self._states[slot] = self._silence
-            self._resamplers[slot] = soxr.ResampleStream(own, rate_hz, 1, "float32") if rate_hz != own else None
-        pieces, resampler = [np.zeros(0, np.float32)], self._resamplers[slot]
+            self._rates.begin(slot, rate_hz)
+        pieces = [np.zeros(0, np.float32)]
         for place, frame in enumerate(frames, first):
             found = self._graph.run({"codes": frame[None], "made": np.array([place]), **self._states[slot]})
             self._states[slot] = {name: found[f"{name}_out"] for name in self._silence}
-            samples = found["samples"][0]
-            pieces.append(samples if resampler is None else resampler.resample_chunk(samples))
-        if is_last and resampler is not None:
-            pieces.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+            pieces.append(self._rates.made(slot, found["samples"][0]))
+        if is_last:
+            pieces.append(self._rates.end(slot))
         return np.concatenate(pieces)

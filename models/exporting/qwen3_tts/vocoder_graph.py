@@ -1,4 +1,4 @@
-"""The codec's decoder over one frame of one stream, all its state an argument and a result.
+"""The codec's decoder over one frame of each row, all its state an argument and a result.
 
 Channels lie last and every convolution is a product: the runtime's own convolution has other bits at other lengths. One
 frame a call, because the bits of a sine depend on the call's length too; then streamed samples are whole ones.
@@ -27,18 +27,18 @@ _HIDDEN = -1e30  # a score that softmax makes an exact zero
 class VocoderGraph:
     graph: SpeechGraph
     values: dict[str, Tensor]
-    states: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)  # [1, ...] float32 each, zeros at first
+    states: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)  # [B, ...] float32 each, zeros at first
 
     def state(self, name: str, *shape: int) -> str:
         self.states.append((name, shape))
-        return self.graph.input(name, TensorProto.FLOAT, [1, *shape])
+        return self.graph.input(name, TensorProto.FLOAT, ["B", *shape])
 
     def keep(self, name: str, value: str) -> None:
         self.graph.node("Identity", [value], f"{name}_out")
-        self.graph.output(f"{name}_out", TensorProto.FLOAT, [1, *dict(self.states)[name]])
+        self.graph.output(f"{name}_out", TensorProto.FLOAT, ["B", *dict(self.states)[name]])
 
     def behind_tail(self, x: str, at: str, channels: int, count: int, tail: int) -> str:
-        """x [1, count, channels] behind what the layer remembers, which becomes the last `tail` of both."""
+        """x [B, count, channels] behind what the layer remembers, which becomes the last `tail` of both."""
         name = f"state.{at}"
         joined = self.graph.node("Concat", [self.state(name, tail, channels), x], f"{at}.joined", axis=1)
         self.keep(name, self.slice(joined, count, count + tail, f"{at}.tail"))
@@ -60,10 +60,10 @@ class VocoderGraph:
             x = self.behind_tail(x, at, channels, count, (kernel - 1) * dilation)
             taps = [self.slice(x, k * dilation, k * dilation + count, f"{at}.tap{k}") for k in range(kernel)]
             x = self.graph.node("Concat", taps, f"{at}.taps", axis=2)
-        return self.product(x, at, flat, bias, (1, count, out))
+        return self.product(x, at, flat, bias, (-1, count, out))
 
     def product(self, x: str, at: str, flat: Tensor, bias: Tensor | None, shape: tuple[int, ...]) -> str:
-        """x [1, P, in] times flat [in, out], given out as `shape`."""
+        """x [B, P, in] times flat [in, out], given out as `shape`."""
         rows = self.graph.node("Reshape", [x, self.graph.integers(-1, len(flat))], f"{at}.in")
         terms = [rows, self.graph.parameter(f"{at}.flat", flat)]
         if bias is not None:
@@ -83,7 +83,7 @@ class VocoderGraph:
             x = self.behind_tail(x, at, channels, count, 1)
             pair = [self.slice(x, 0, count, f"{at}.before"), self.slice(x, 1, count + 1, f"{at}.now")]
             x = self.graph.node("Concat", pair, f"{at}.pair", axis=2)
-        return self.product(x, at, flat, bias.repeat(rate), (1, count * rate, out))
+        return self.product(x, at, flat, bias.repeat(rate), (-1, count * rate, out))
 
     def depthwise_conv(self, x: str, at: str, count: int) -> str:
         weight, bias = self.weights(f"{at}.conv")
@@ -117,11 +117,11 @@ class VocoderGraph:
         y = graph.node("LayerNormalization", [y, scale, shift], f"{at}.normed", axis=-1, epsilon=1e-6)
         weight, bias = self.weights(f"{at}.pwconv1")
         y = graph.node(
-            "Gelu", [self.product(y, f"{at}.pwconv1", weight.T, bias, (1, count, len(weight)))], f"{at}.gelu"
+            "Gelu", [self.product(y, f"{at}.pwconv1", weight.T, bias, (-1, count, len(weight)))], f"{at}.gelu"
         )
         weight, bias = self.weights(f"{at}.pwconv2")
         gamma = self.values[f"{at}.gamma"]
-        y = self.product(y, f"{at}.pwconv2", (weight * gamma[:, None]).T, bias * gamma, (1, count, width))
+        y = self.product(y, f"{at}.pwconv2", (weight * gamma[:, None]).T, bias * gamma, (-1, count, width))
         return graph.node("Add", [x, y], f"{at}.out")
 
 
@@ -148,8 +148,8 @@ def vocoder_graph(
     number = len(config.upsample_rates) + 1
     x = made.conv(made.snake(x, f"decoder.{number}"), f"decoder.{number + 1}", count)
     clipped = graph.node("Clip", [x, graph.floats("least", -1.0), graph.floats("most", 1.0)], "clipped")
-    graph.node("Reshape", [clipped, graph.integers(1, count)], "samples")
-    graph.output("samples", TensorProto.FLOAT, [1, count])
+    graph.node("Reshape", [clipped, graph.integers(-1, count)], "samples")
+    graph.output("samples", TensorProto.FLOAT, ["B", count])
     return graph.model("qwen3_tts_vocoder"), made.states
 
 
@@ -164,35 +164,37 @@ def _quantized(made: VocoderGraph, config: DecoderConfig) -> str:
             usage = made.values[f"{book}.cluster_usage"].clamp(min=1e-5)
             tables.append(made.values[f"{book}.embedding_sum"] / usage[:, None] @ projection.T)
     graph, count = made.graph, config.num_quantizers
-    graph.input("codes", TensorProto.INT64, [1, count])
+    graph.input("codes", TensorProto.INT64, ["B", count])
     starts = graph.exact("codes.starts", np.arange(count)[None] * config.codebook_size)
     rows = graph.node("Add", ["codes", starts], "codes.rows")
-    vectors = graph.table_rows("codebooks", torch.cat(tables), rows, "codes.vectors")  # [1, Q, codebook_dim]
+    vectors = graph.table_rows("codebooks", torch.cat(tables), rows, "codes.vectors")  # [B, Q, codebook_dim]
     return graph.node("MatMul", [graph.floats("codes.ones", np.ones((1, count))), vectors], "codes.sum")
 
 
 def _transformer(made: VocoderGraph, x: str, config: DecoderConfig, positions: int) -> str:
     graph, width = made.graph, config.hidden_size
-    graph.input("made", TensorProto.INT64, [1])  # frames before this one
+    graph.input("made", TensorProto.INT64, ["B"])  # frames before this one
     cosine, sine = rotary(graph, "codec", positions, config.head_dim, config.rope_theta)
-    rotation = graph.node("Gather", [cosine, "made"], "turn.cosine"), graph.node("Gather", [sine, "made"], "turn.sine")
+    places = graph.node("Reshape", ["made", graph.integers(-1, 1)], "made.rows")
+    rotation = graph.node("Gather", [cosine, places], "turn.cosine"), graph.node("Gather", [sine, places], "turn.sine")
     ages = graph.exact("window.ages", np.arange(config.sliding_window - 1, -1, -1)[None])
-    unseen = graph.node("Greater", [ages, "made"], "window.unseen")
+    unseen = graph.node("Greater", [ages, places], "window.unseen")
     mask = graph.node(
-        "Where", [unseen, graph.floats("hidden_score", _HIDDEN), graph.floats("zero", 0.0)], "window.mask"
+        "Where", [unseen, graph.floats("hidden_score", _HIDDEN), graph.floats("zero", 0.0)], "window.scores"
     )
+    mask = graph.node("Reshape", [mask, graph.integers(-1, 1, 1, config.sliding_window)], "window.mask")
     at = "pre_transformer."
     weight, bias = made.weights(f"{at}input_proj")
-    x = made.product(x, f"{at}input_proj", weight.T, bias, (1, width))
+    x = made.product(x, f"{at}input_proj", weight.T, bias, (-1, width))
     for layer in range(config.num_hidden_layers):
         x = _layer(made, x, config, f"{at}layers.{layer}.", rotation, mask)
     x = graph.rms_norm(x, f"{at}norm", made.values[f"{at}norm.weight"], config.rms_norm_eps, f"{at}normed")
     weight, bias = made.weights(f"{at}output_proj")
-    return made.product(x, f"{at}output_proj", weight.T, bias, (1, 1, config.latent_dim))
+    return made.product(x, f"{at}output_proj", weight.T, bias, (-1, 1, config.latent_dim))
 
 
 def _layer(made: VocoderGraph, x: str, config: DecoderConfig, at: str, rotation: tuple[str, str], mask: str) -> str:
-    """x [1, width]. The window's keys and values are the state: [W, heads, D], the newest last."""
+    """x [B, width]. The window's keys and values are the state: [W, heads, D], the newest last."""
     graph, values, heads, dim = made.graph, made.values, config.num_attention_heads, config.head_dim
     window, kv_heads = config.sliding_window, config.num_key_value_heads
 
@@ -213,17 +215,19 @@ def _layer(made: VocoderGraph, x: str, config: DecoderConfig, at: str, rotation:
     query = _turned(made, f"{at}q", heads, dim, rotation)
     seen = {}
     for kind, value in (("k", _turned(made, f"{at}k", kv_heads, dim, rotation)), ("v", f"{at}v")):
-        row = graph.node("Reshape", [value, graph.integers(1, 1, kv_heads * dim)], f"{at}{kind}.row")
+        row = graph.node("Reshape", [value, graph.integers(-1, 1, kv_heads * dim)], f"{at}{kind}.row")
         joined = made.behind_tail(row, f"{at}{kind}", kv_heads * dim, 1, window - 1)
-        apart = graph.node("Reshape", [joined, graph.integers(window, kv_heads, dim)], f"{at}{kind}.apart")
-        seen[kind] = graph.node("Transpose", [apart], f"{at}{kind}.seen", perm=[1, 2, 0] if kind == "k" else [1, 0, 2])
+        apart = graph.node("Reshape", [joined, graph.integers(-1, window, kv_heads, dim)], f"{at}{kind}.apart")
+        seen[kind] = graph.node(
+            "Transpose", [apart], f"{at}{kind}.seen", perm=[0, 2, 3, 1] if kind == "k" else [0, 2, 1, 3]
+        )
     group = heads // kv_heads
-    query = graph.node("Reshape", [query, graph.integers(kv_heads, group, dim)], f"{at}q.groups")
+    query = graph.node("Reshape", [query, graph.integers(-1, kv_heads, group, dim)], f"{at}q.groups")
     scores = graph.node("MatMul", [query, seen["k"]], f"{at}scores")
     scores = graph.node("Mul", [scores, graph.floats(f"scale{dim}", 1 / math.sqrt(dim))], f"{at}scaled")
     shares = graph.node("Softmax", [graph.node("Add", [scores, mask], f"{at}masked")], f"{at}shares", axis=-1)
     mixed = graph.node("MatMul", [shares, seen["v"]], f"{at}mixed")
-    flat = graph.node("Reshape", [mixed, graph.integers(1, heads * dim)], f"{at}mixed.row")
+    flat = graph.node("Reshape", [mixed, graph.integers(-1, heads * dim)], f"{at}mixed.row")
     x = graph.node("Add", [x, scaled(flat, "self_attn.o_proj", "self_attn_layer_scale")], f"{at}x1")
     both = torch.cat([values[f"{at}mlp.gate_proj.weight"], values[f"{at}mlp.up_proj.weight"]])
     gate_up = graph.product(normed(x, "post_attention_layernorm"), f"{at}gate_up", both, f"{at}gate_up.out")
@@ -234,11 +238,11 @@ def _layer(made: VocoderGraph, x: str, config: DecoderConfig, at: str, rotation:
 
 
 def _turned(made: VocoderGraph, x: str, heads: int, dim: int, rotation: tuple[str, str]) -> str:
-    """x [1, heads * dim] -> [heads, dim], the first half of each head turned with the second."""
+    """x [B, heads * dim] -> [B, heads, dim], the first half of each head turned with the second."""
     graph = made.graph
-    apart = graph.node("Reshape", [x, graph.integers(heads, dim)], f"{x}.heads")
+    apart = graph.node("Reshape", [x, graph.integers(-1, heads, dim)], f"{x}.heads")
     halves = [f"{x}.first", f"{x}.second"]
-    graph.node("Split", [apart], halves, axis=1, num_outputs=2)
+    graph.node("Split", [apart], halves, axis=2, num_outputs=2)
     parts = {
         f"{half}.{name}": graph.node("Mul", [half, factor], f"{half}.{name}")
         for half in halves
@@ -246,4 +250,4 @@ def _turned(made: VocoderGraph, x: str, heads: int, dim: int, rotation: tuple[st
     }
     first = graph.node("Sub", [parts[f"{x}.first.cosine"], parts[f"{x}.second.sine"]], f"{x}.first.turned")
     second = graph.node("Add", [parts[f"{x}.second.cosine"], parts[f"{x}.first.sine"]], f"{x}.second.turned")
-    return graph.node("Concat", [first, second], f"{x}.turned", axis=1)
+    return graph.node("Concat", [first, second], f"{x}.turned", axis=2)

@@ -1,0 +1,57 @@
+"""Writes a GPU form: its graphs, what they must give, and the manifest, which is written last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from engines.families.common.device_form import FORMAT, Goldens, HasDigest
+
+_LARGE = 1 << 28  # bytes of constants: above it they lie in a file of their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    graphs: dict[str, onnx.ModelProto]
+    goldens: Goldens
+    dtype: str
+    positions: int
+    numbers: dict[str, Any] = field(default_factory=dict)  # of the family, by name of a field of `DeviceForm`
+
+
+def save(graphs: dict[str, onnx.ModelProto], folder: Path) -> None:
+    for name, graph in graphs.items():
+        size = sum(len(one.raw_data) for one in graph.graph.initializer)
+        apart = {"save_as_external_data": True, "location": f"{name}.weights"} if size > _LARGE else {}
+        onnx.save(graph, folder / f"{name}.onnx", **apart)
+
+
+def write(bundle: HasDigest, form: Form, out: Path) -> Path:
+    """Returns the path of the manifest."""
+    out.mkdir(parents=True, exist_ok=True)
+    for old in (*out.glob("*.onnx"), *out.glob("*.weights")):
+        old.unlink()
+    save(form.graphs, out)
+    np.savez(out / "goldens.npz", **form.goldens)  # type: ignore[arg-type]
+    written = sorted((*out.glob("*.onnx"), *out.glob("*.weights"), out / "goldens.npz"))
+    manifest = {
+        "format": FORMAT,
+        "bundle": bundle.digest,
+        "dtype": form.dtype,
+        "positions": form.positions,
+        **form.numbers,
+        "files": {path.name: _sha256(path) for path in written},
+    }
+    (out / "gpu.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return out / "gpu.json"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,28 @@
+"""Bundles with random weights of the families that `models.gpu_graphs` has a form for, exported as a user would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engines.assemble import open_bundle
+from engines.bundle import Bundle as AnyBundle
+from models.checkpoints.pocket import files, releases
+from models.checkpoints.pocket.random_checkpoint import write_random
+from models.checkpoints.qwen3_tts.sizes import SIZES
+from models.checkpoints.qwen3_tts.writer import write_checkpoint
+from models.exporting.__main__ import main
+from models.exporting.pocket.export import export as export_pocket
+
+_POCKET = "english_2m_2026-10"
+
+
+def write_qwen3_tts(folder: Path) -> AnyBundle:
+    write_checkpoint(folder / "checkpoint", SIZES["tiny"], "custom_voice")
+    assert main([str(folder / "checkpoint"), "--out", str(folder / "bundle"), "--positions", "128"]) == 0
+    return open_bundle(folder / "bundle")
+
+
+def write_pocket(folder: Path) -> AnyBundle:
+    write_random(folder / "checkpoint", releases.release(_POCKET), ("alba", "marius"))
+    export_pocket(files.read(str(folder / "checkpoint"), ["alba", "marius"], _POCKET), folder / "bundle")
+    return open_bundle(folder / "bundle")

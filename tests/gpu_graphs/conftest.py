@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import pytest
+
+from engines.bundle import Bundle as AnyBundle
+from tests.gpu_graphs.checkpoints import write_pocket, write_qwen3_tts
+
+
+@pytest.fixture(scope="session")
+def qwen3_tts(tmp_path_factory: pytest.TempPathFactory) -> AnyBundle:
+    return write_qwen3_tts(tmp_path_factory.mktemp("qwen3_tts"))
+
+
+@pytest.fixture(scope="session")
+def pocket(tmp_path_factory: pytest.TempPathFactory) -> AnyBundle:
+    return write_pocket(tmp_path_factory.mktemp("pocket"))
