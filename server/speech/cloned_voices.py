@@ -129,8 +129,11 @@ class ClonedVoices:
         """Until cancelled."""
         while self.why_not is None:
             await asyncio.sleep(_LOOK_EVERY_S)
-            async with self._changing:
-                await self._look()
+            try:
+                async with self._changing:
+                    await self._look()
+            except OSError as error:
+                log.warning("voices_unread", folder=str(self._folder), problem=str(error))
 
     # -- the folder ------------------------------------------------------------------------------------------------
 
@@ -163,6 +166,7 @@ class ClonedVoices:
 
     def _read(self) -> tuple[dict[str, voice_files.VoiceFile], int | None]:
         stamp = self._stamp_of()  # first: what comes while it is read is seen the next time
+        self._owners.reload()
         found, problems = added_voices(self._bundle, self._chosen)
         for name, problem in problems.items():
             if self._told.get(name) != problem:
@@ -177,6 +181,7 @@ class ClonedVoices:
             return None
 
     def _write(self, name: str, content: bytes, owner: Owner, leaving: str | None) -> None:
+        self._owners.reload()
         if leaving is not None:
             self._unlink(leaving)
             log.info("voice_made_room", name=leaving)

@@ -73,6 +73,13 @@ class Owners:
         self._of_key, self._of_address, self._clock = of_key, of_address, clock
         self._added = self._read()
 
+    def reload(self) -> None:
+        """Another server on the same folder may have added some."""
+        used = {name: one.used_s for name, one in self._added.items()}
+        self._added = self._read()
+        for name, one in self._added.items():
+            one.used_s = max(one.used_s, used.get(name, one.used_s))
+
     def owns(self, owner: Owner, name: str) -> bool:
         added = self._added.get(name)
         return added is not None and added.owner == owner.name

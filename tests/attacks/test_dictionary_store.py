@@ -179,3 +179,16 @@ def test_a_table_that_strangers_fill_beside_a_listener(tmp_path: Path) -> None:
             answers = [client.post(f"{PATH}/add-from-rules", json=rules(number)) for number in range(300)]
         assert [one.status_code for one in answers] == [200] * 16 + [429] * 284
         assert server.stop() == 0
+
+
+def test_servers_on_one_folder_forget_no_owner(tmp_path: Path) -> None:
+    one, other = (Owners(tmp_path, KIND, of_key=4, of_address=4) for _ in range(2))
+    first, second = Owner(name="key one"), Owner(name="key two")
+    one.added("first", first)
+    other.reload()
+    other.added("second", second)
+    one.reload()
+    for owners in (one, other, Owners(tmp_path, KIND, of_key=4, of_address=4)):
+        assert owners.owns(first, "first")
+        assert owners.owns(second, "second")
+        assert not owners.owns(first, "second")
