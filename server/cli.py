@@ -180,7 +180,7 @@ def export(
 def export_gpu(
     out_folder: Annotated[Path, typer.Argument(help="A folder for the graphs.")],
     bundle: BundlePath = None,
-    dtype: Annotated[str, typer.Option(help="float16 or float32.")] = "float16",
+    dtype: Annotated[str, typer.Option(help="float16, bfloat16 or float32.")] = "float16",
 ) -> None:
     """Writes a bundle's GPU form from its own files, in a process of its own. Serve it with --gpu-form."""
     if find_spec("onnx") is None:
