@@ -233,9 +233,9 @@ class Talker(Protocol):
     def release(self, slot: int) -> None: ...
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
-        """Cuts `slots`, the most urgent first, into lists that fit one call each, in that order. A call that computes
-        idle rows anyway may take some of `others`, slots that can use a step too. `call_rows`: what another call costs,
-        in idle rows."""
+        """Cuts `slots`, one at least, the most urgent first, into lists that fit one call each, in that order. A call
+        that computes idle rows anyway may take some of `others`, slots that can use a step too. `call_rows`: what
+        another call costs, in idle rows."""
         ...
 
     def prefill(self, slots: IntArray, rows: Rows, offsets: IntArray, lengths: IntArray) -> Pending[BoolArray]:

@@ -190,6 +190,8 @@ def _groups(view: View[AnyStream], wanted: list[AnyStream], able: list[AnyStream
     Where an efficient batch and more are wanted, calls are for blocks of neighbours with a wanted one in each: others
     able to step fill a batch better than a range with gaps, and the next slice is for the other blocks.
     """
+    if not wanted:
+        return []
     most = view.profile.rows_within(view.marks.slice_s, view.max_batch)
     enough = min(most, view.profile.efficient_rows(view.max_batch))
     by_slot = {one.slot: one for one in able if one.slot is not None}

@@ -360,6 +360,10 @@ def test_word_times_rise_and_point_into_the_text(engine: Engine) -> None:
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 def test_drafts_change_nothing(make: Make, monkeypatch: pytest.MonkeyPatch, wrong: float, temperature: float) -> None:
     """A drafter that knows what will be spoken, and says something else for a share of its guesses."""
+    trial = make(drafts=DraftMode.ON)
+    trial.close()
+    if trial.model.drafter is None:
+        pytest.skip("the family has no drafter")
     frames, commit, rng = list[np.ndarray](), Sequence.commit, random.Random(3)
 
     def recorded(sequence: Sequence, frame: np.ndarray, *made: Any) -> bool:
@@ -410,7 +414,7 @@ def test_words_as_they_come_are_prefilled_in_blocks_and_batches(make: Make) -> N
         assert engine.counters.prefilled_positions > 29 * sum((1, 2, 3, 5, 9))
 
 
-@pytest.mark.parametrize("name", TOYS)
+@pytest.mark.parametrize("name", ["prefix", "depth"])
 def test_the_toys_hear_every_cached_position(name: str) -> None:
     """Else they would prove nothing: a position that is lost, of another slot or stale changes what is spoken."""
     engine = toy_engine(name, EngineConfig(slots=4, workers=False, drafts=DraftMode.OFF))

@@ -1,7 +1,12 @@
-"""An engine over a toy family, on the real runtime."""
+"""An engine over a toy family, on the real runtime.
+
+`FAMILY=module:Class` adds a family of your own to all tests over the toys (docs/add-a-family.md).
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +21,9 @@ from tests.families.depth import DepthFamily
 from tests.families.prefix import PrefixFamily
 
 TOYS: dict[str, Callable[[Path], Family]] = {"prefix": PrefixFamily, "depth": DepthFamily}
+if "FAMILY" in os.environ:
+    _module, _name = os.environ["FAMILY"].split(":")
+    TOYS[_name] = getattr(importlib.import_module(_module), _name)
 
 
 @cache
