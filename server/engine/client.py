@@ -54,7 +54,7 @@ class EngineClient:
         self._streams: dict[str, EngineStream] = {}
         self._link: EngineLink | None = None
         self._ready = asyncio.Event()
-        self.spec: ModelSpec | None = None  # of the engine's model, once it has spoken it
+        self.spec: ModelSpec | None = None  # of the engine's model, once it is told
         self._probe_due = asyncio.Event()  # a stream has failed: find out whether others would
         self._probe_id = ""  # request id of the last probe
         self._probes = 0  # probes so far

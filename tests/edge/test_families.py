@@ -92,7 +92,7 @@ def test_a_cancel_and_a_pause_in_the_text_leave_nothing(name: str) -> None:
 def test_the_engine_says_which_model_it_has(name: str) -> None:
     async def scenario() -> None:
         async with serving(name) as app:
-            spec = app.state.parlando.engine.spec
-            assert (spec.family, spec.name) == (name, f"toy-{name}")
+            spec = app.state.parlando.engine.clients[0].spec
+            assert spec == TOYS[name](Path()).spec(None)  # type: ignore[arg-type]
 
     asyncio.run(scenario())
