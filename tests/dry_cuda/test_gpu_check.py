@@ -72,9 +72,9 @@ def test_each_trap_has_an_observation_and_a_guard() -> None:
 
 def test_parts_are_numbers_and_ranges(capsys: pytest.CaptureFixture[str]) -> None:
     assert wanted_parts("0-2,5") == {0, 1, 2, 5}
-    assert wanted_parts("all") == {part.number for part in PARTS} == set(range(10))
-    for refused in ("10", "two", "3-1", ""):
-        with pytest.raises(SystemExit, match="--parts takes numbers from 0 to 9"):
+    assert wanted_parts("all") == {part.number for part in PARTS} == set(range(11))
+    for refused in ("11", "two", "3-1", ""):
+        with pytest.raises(SystemExit, match="--parts takes numbers from 0 to 10"):
             wanted_parts(refused)
     assert table_folder("NVIDIA H200") == "nvidia-h200"
 
