@@ -113,10 +113,12 @@ def load_engine(
         drafter = family.drafter(backend, tolerance=config.draft_tolerance)
     arithmetic: Callable[[str], str] = backend.arithmetic
     why_not: str | None = None
+    passed_over: str | None = None
     if talker is None and vocoder is None:
         match cuda_parts(bundle, config):
             case CudaParts() as parts:
                 talker, vocoder, arithmetic = parts.talker, parts.vocoder, parts.arithmetic
+                passed_over = parts.passed_over
             case reason:
                 why_not = reason
     model = Model(
@@ -127,6 +129,7 @@ def load_engine(
         drafter=drafter,
         arithmetic=arithmetic,
         why_no_gpu=why_not,
+        passed_over=passed_over,
     )
     return Engine(model, config, clock, profile)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from engines.config import DeviceChoice, EngineConfig
@@ -19,12 +20,14 @@ from engines.families.pocket.bundle import Bundle as PocketBundle
 from engines.families.qwen3_tts import device_parts as qwen3_tts
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.runtime.onnx_cuda import OnnxCuda, has_provider
+from engines.runtime.tensorrt import PLANS, TensorRt
 
 
 class CudaParts(NamedTuple):
     talker: Talker
     vocoder: Vocoder
     arithmetic: Callable[[str], str]
+    passed_over: str | None = None  # a quicker backend, and why it does not serve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,23 +47,48 @@ _FAMILIES: dict[type, _Makers] = {
 
 
 def cuda_parts(bundle: Any, config: EngineConfig) -> CudaParts | str:
-    """Tested and captured in this thread, which must be the engine's; or a reason in plain words."""
+    """Of the first of TensorRT and ONNX Runtime that passes its self-test; or a reason in plain words. Tested and
+    captured in this thread, which must be the engine's."""
     if config.device is DeviceChoice.CPU:
         return "the device is set to cpu"
-    if not has_provider():
+    backends = _backends(config.gpu_form)
+    if not backends:
         return "this onnxruntime has no CUDA provider; `pip install -r requirements/cuda.txt` in a fresh environment"
     if config.gpu_form is None:
         return "no GPU form is set; `parlando export-gpu OUT` writes one, gpu_form names it"
+    reasons: list[str] = []
+    for name, make in backends.items():
+        match _tried(make, bundle, config.gpu_form, config.slots):
+            case CudaParts() as parts:
+                return parts._replace(passed_over="; ".join(reasons) or None)
+            case reason:
+                reasons.append(f"{name}: {reason}" if len(backends) > 1 else reason)
+    return "; ".join(reasons)
+
+
+def _backends(form: Path | None) -> dict[str, Callable[[], OnnxCuda]]:
+    """The quickest first. A machine with neither plans nor the CUDA provider loads no library of a GPU."""
+    found: dict[str, Callable[[], OnnxCuda]] = {}
+    if form is not None and (form / "tensorrt" / PLANS).is_file():
+        plans = form / "tensorrt"
+        found["TensorRT"] = lambda: TensorRt(plans)
+    if has_provider():
+        found["ONNX Runtime"] = OnnxCuda
+    return found
+
+
+def _tried(make: Callable[[], OnnxCuda], bundle: Any, folder: Path, slots: int) -> CudaParts | str:
     makers = _FAMILIES[type(bundle)]
     try:
-        form = DeviceForm.load(config.gpu_form, bundle)
-        backend = OnnxCuda()
+        form, backend = DeviceForm.load(folder, bundle), make()
         if reason := makers.self_test(form, bundle, backend):
             return reason
-        talker = makers.talker(bundle, form, backend, config.slots)
-        vocoder = makers.vocoder(bundle, form, OnnxCuda(), config.slots)
+        talker = makers.talker(bundle, form, backend, slots)
+        vocoder = makers.vocoder(bundle, form, make(), slots)
         talker.warm_up()
         vocoder.warm_up()
     except ParlandoError as error:
         return str(error)
+    except (RuntimeError, TypeError, SystemError) as error:  # of TensorRT's Python layer
+        return f"{type(error).__name__}: {error}"
     return CudaParts(talker, vocoder, backend.arithmetic)

@@ -196,6 +196,8 @@ class Engine:
     def _device(self) -> str:
         """What serves, and where a GPU was asked for why it does not."""
         found, reason = self.model.talker.device, self.model.why_no_gpu
+        if self.model.passed_over:
+            return f"{found}, passed over: {self.model.passed_over}"
         return f"{found}, not cuda: {reason}" if reason and self.config.device is DeviceChoice.CUDA else found
 
     def check_integrity(self) -> None:

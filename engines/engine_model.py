@@ -19,3 +19,4 @@ class Model:
     drafter: Drafter | None
     arithmetic: Callable[[str], str]  # kernels -> all that decides last bits besides the bundle
     why_no_gpu: str | None = None  # where one was looked for
+    passed_over: str | None = None  # on a GPU: a quicker backend, and why it does not serve

@@ -108,8 +108,9 @@ def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
     yield Finding(what="slots", found=f"memory holds {held} of the {wanted} asked for, {each / 1e6:.1f} MB each")
     for what, found, remedy in gpu(device is DeviceChoice.CUDA, each):
         yield Finding(what=what, found=found, remedy=remedy)
-    reason = engine.model.why_no_gpu
-    yield Finding(what="device", found=engine.model.talker.device + (f", since {reason}" if reason else ""))
+    reason, passed_over = engine.model.why_no_gpu, engine.model.passed_over
+    why = f", since {reason}" if reason else f", passed over: {passed_over}" if passed_over else ""
+    yield Finding(what="device", found=engine.model.talker.device + why)
     yield Finding(what="engine", found=f"speaks, first audio after {ttfa_ms:.1f} ms; kernels: {stats.kernels}")
     yield Finding(what="streams", found=f"{stats.capacity} at once in real time, by what was measured just now")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from engines.errors import ParlandoError
-from engines.families.phone_pointer.device_buffers import LmBuffers, buckets
-from engines.families.phone_pointer.device_form import self_test
+from engines.families.common.device_calls import buckets
+from engines.families.phone_pointer.device_buffers import LmBuffers
+from engines.families.phone_pointer.self_test import self_test
 from engines.runtime.tensorrt import TensorRt, tensorrt
 from models import tensorrt_plans
 from tests.dry_cuda.voice import BUNDLE, form
