@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 _SAMPLES = 9  # kept of each size
 _USABLE = 0.9  # of one worker's time; the rest absorbs bursts of arrivals
-_USABLE_BESIDE = 0.58  # of each of two: they share the interpreter's lock, caches, and often a core
+_LOADED = 1.55  # with two workers a round under full load costs at least so much more than rehearsed: plans over all
+# streams, longer contexts, and what workers share (the interpreter's lock, caches)
 _EFFICIENT = 1.25  # a batch costs at most so much more a row than the best one
 _EDGE_ROWS = 0.5  # the edge's work on a frame, in the loop's own: an estimate, the edge is another process
 _MEMORY_FRAMES = 25  # of batches; what the correction factor averages over
@@ -121,7 +122,10 @@ class DeviceProfile:
         vocoder_s = self.job_s(frames) / frames
         edge_s = _EDGE_ROWS * (self.loop_row_s or 0.0) if self.edge_row_s is None else self.edge_row_s
         busiest_s = max(loop_s, vocoder_s) if self.overlaps else loop_s + vocoder_s
-        usable = _USABLE_BESIDE if self.overlaps and self.cores > 1 else _USABLE
+        if self.overlaps and self.cores > 1 and self.correction < _LOADED:  # no full load has been seen yet
+            usable = _USABLE * self.correction / _LOADED
+        else:
+            usable = _USABLE
         return usable * self.frame_s / max(busiest_s, (loop_s + vocoder_s + edge_s) / self.cores)
 
     @property

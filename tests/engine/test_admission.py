@@ -71,7 +71,7 @@ def test_an_unmeasured_engine_counts_slots() -> None:
 
 
 def test_the_correction_follows_slow_batches_and_shrugs_off_an_interruption() -> None:
-    made = profile()
+    made = profile(overlaps=False)
     capacity = admission(made).capacity
     made.saw_batch(1e-3, 1.0)
     assert admission(made).capacity > 0.95 * capacity
@@ -80,6 +80,15 @@ def test_the_correction_follows_slow_batches_and_shrugs_off_an_interruption() ->
         made.saw_batch(predicted_s, 2 * predicted_s / made.correction)
     assert made.correction == pytest.approx(2, rel=0.05)
     assert admission(made).capacity == pytest.approx(capacity / 2, rel=0.05)
+
+
+def test_what_a_full_load_is_known_to_cost_is_not_counted_twice() -> None:
+    """Two workers: capacity is the same before a full load was seen and after one that cost what was expected."""
+    made = profile()
+    fresh = admission(made).capacity
+    for correction, share in ((0.9, 1.0), (1.5, 1.0), (2.2, 1.55 / 2.2)):
+        made.correction = correction
+        assert admission(made).capacity == pytest.approx(share * fresh, abs=1)
 
 
 def test_a_lone_stream_is_never_refused() -> None:
