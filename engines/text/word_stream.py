@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 
 from engines.text.broken_words import is_broken, joined
 from engines.text.context import CLOSING, MAX_TOKEN_CHARS, OPENING, STOPS, Around, Left, NotYet
@@ -241,11 +242,12 @@ def check_expansion(dictionaries: Iterable[PronunciationDictionary], text: str, 
         pass
 
 
-def spoken_words(text: str) -> list[str]:
+@lru_cache(maxsize=256)  # a dictionary's entry is read once, however often its word comes: 57 us a number in it
+def spoken_words(text: str) -> tuple[str, ...]:
     """The spoken words of a text that is there whole."""
     stream = WordStream()
     stream.feed(text)
     stream.close()
     while stream.read_on():
         pass
-    return stream.words
+    return tuple(stream.words)
