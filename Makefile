@@ -11,7 +11,7 @@ BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
 
-.PHONY: all serve test sanitize test-gpu-dry test-tensorrt test-deploy test-image lock test-clients test-reference test-web test-slow lint docs types contracts units drill voice judge gpu-check clean
+.PHONY: all serve test sanitize test-gpu-dry test-tensorrt test-deploy test-image test-ray lock test-clients test-reference test-web test-slow lint docs types contracts units drill voice judge gpu-check clean
 .PHONY: bench bench-overload bench-cancels bench-soak bench-formats bench-peers
 
 all: lint types contracts units
@@ -71,11 +71,22 @@ test-reference: .venv-reference/ready
 	touch $@
 
 test-deploy: .venv-dev/deploy
-	.venv-dev/bin/python -m pytest tests/deployment -rs -m "slow or not slow"
+	TEST_IMAGE=$(or $(TEST_IMAGE),1) .venv-dev/bin/python -m pytest tests/deployment -rs -m "slow or not slow" --durations=5
+
+# The application for Ray Serve, in an environment with Ray: redeployed, and scaled, under streams. Some minutes.
+.venv-ray/ready: deploy/ray/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/pip install $(PIP_FLAGS) $(SETUPTOOLS)
+	.venv-ray/bin/pip install $(PIP_FLAGS) -r deploy/ray/requirements.txt
+	.venv-ray/bin/pip install $(BUILD_FLAGS) .
+	touch $@
+
+test-ray: .venv-dev/ready .venv-ray/ready
+	.venv-dev/bin/python -m pytest tests/deployment/test_ray.py -rs -m slow
 
 # Builds the CPU image, starts it and hears it speak: as root, with Debian's buildah and mmdebstrap; some minutes.
 test-image: .venv-dev/ready
-	TEST_IMAGE=1 .venv-dev/bin/python -m pytest tests/deployment/test_image.py -rs -s -m slow
+	TEST_IMAGE=$(or $(TEST_IMAGE),1) .venv-dev/bin/python -m pytest tests/deployment/test_image.py -rs -s -m slow
 
 # What the images install: every version and hash.
 LOCK := uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11
@@ -194,4 +205,4 @@ gpu-check: $(if $(filter .venv-gpu/%,$(GPU_PYTHON)),.venv-gpu/ready)
 	$(GPU_PYTHON) -m tests.gpu_check $(CHECK_ARGS)
 
 clean:
-	rm -rf .venv .venv-dev .venv-gpu .venv-gpu-dry .venv-tensorrt .venv-clients .venv-bench .venv-peers .venv-pocket .venv-reference build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-dev .venv-gpu .venv-gpu-dry .venv-tensorrt .venv-clients .venv-bench .venv-peers .venv-pocket .venv-reference .venv-ray build engines/runtime/_kernels*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache

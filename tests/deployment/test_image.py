@@ -1,6 +1,7 @@
 """The CPU image is built from a base of Debian's packages, and speaks on a read-only root as a user without rights.
 
-`make test-image` runs it: some minutes, root, the package index and Debian's mirror. The base is kept between runs.
+`make test-deploy` and `make test-image` run it: some minutes, root, the package index and Debian's mirror. The base is
+kept between runs.
 `TEST_IMAGE=NAME` looks at an image that was built before.
 """
 
@@ -35,9 +36,10 @@ mount --bind {root} {root} && mount -o remount,ro,bind {root} \
 && exec chroot --userspec={user} {root} env -i {environment} {command}
 """
 pytestmark = [
-    pytest.mark.skipif(os.environ.get("TEST_IMAGE") is None, reason="takes minutes; `make test-image` runs it"),
+    pytest.mark.skipif(os.environ.get("TEST_IMAGE") is None, reason="takes minutes; `make test-deploy` runs it"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
     pytest.mark.slow,
+    pytest.mark.timeout(800),
 ]
 
 
@@ -70,6 +72,8 @@ def made_base() -> str:
 
 @pytest.fixture(scope="module")
 def image() -> str:
+    for name in ("buildah", "mmdebstrap"):
+        program(name, name)
     asked = os.environ["TEST_IMAGE"]
     if asked != "1":
         return asked
