@@ -70,9 +70,9 @@ def test_plans_that_differ_are_passed_over_and_the_next_backend_is_tried(
     pretend(monkeypatch, refuses)
     engine = load_engine(BUNDLE, config(copy))
     assert engine.model.talker.device == "cpu"
-    said = str(engine.model.why_no_gpu)
-    assert "TensorRT: the LM's values differ from the goldens by" in said
-    assert "ONNX Runtime: no CUDA-capable device is detected" in said
+    printed = str(engine.model.why_no_gpu)
+    assert "TensorRT: the LM's values differ from the goldens by" in printed
+    assert "ONNX Runtime: no CUDA-capable device is detected" in printed
     engine.close()
 
 
