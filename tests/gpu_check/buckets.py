@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engines.families.phone_pointer.device_buffers import LmBuffers, VocoderBuffers, buckets
+from engines.families.common.device_calls import buckets
+from engines.families.phone_pointer.device_buffers import LmBuffers, VocoderBuffers
 from engines.runtime.base import Call
 from engines.runtime.onnx_cuda import OnnxCuda
 from tests.dry_cuda.voice import BUNDLE, form
