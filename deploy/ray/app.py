@@ -7,6 +7,7 @@ docs/operations.md says what each number below follows from. Settings are PARLAN
 from __future__ import annotations
 
 import asyncio
+import os
 from functools import partialmethod
 from typing import Any
 
@@ -53,7 +54,8 @@ def set_up_web_server(state: State) -> None:
 class Parlando:
     def __init__(self, **flags: Any) -> None:
         """`flags` win over PARLANDO_* variables."""
-        self.settings = Settings.with_flags({"allowed_hosts": "*", **flags})
+        os.environ.setdefault("PARLANDO_ALLOWED_HOSTS", "*")  # proxy and checks ask by address
+        self.settings = Settings.with_flags(flags)
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
         app = create_app(self.settings)
