@@ -57,10 +57,11 @@ class Curve:
 
     def _draw(self) -> None:
         """A smaller call never takes longer than a larger one: where it seems to, it was interrupted."""
-        self._points, least = [], math.inf
+        points, least = list[tuple[int, float]](), math.inf
         for size in sorted(self.samples, reverse=True):
             least = min(least, quartile(self.samples[size]))
-            self._points.insert(0, (size, least))
+            points.insert(0, (size, least))
+        self._points = points  # at once: another thread may ask meanwhile
 
 
 @dataclass(slots=True, kw_only=True)
