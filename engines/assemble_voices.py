@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import BundleError
+from engines.families.common.voice_files import VoiceFile, names, packed, read
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.families.qwen3_tts.cloning import VoiceEncoder, voice_of, why_no_cloning
 from engines.runtime.base import FloatArray
 from engines.runtime.kernels import OFF
 from engines.runtime.onnx_cpu import OnnxCpu
-from engines.voice_files import VoiceFile, names, packed, read
 
 FOLDER = "voices"  # in the bundle
 

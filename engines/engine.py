@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from select import select
 from types import MappingProxyType
 
-from engines.config import DeviceChoice, EngineConfig
+from engines.config import EngineConfig
 from engines.counters import Counters
 from engines.emission import Emission
 from engines.engine_model import Model
@@ -39,6 +39,7 @@ from engines.messages import (
 )
 from engines.planning import Call, Planning
 from engines.reading import Reading
+from engines.runtime.wake_up import Readable, WakeUp
 from engines.scheduling.admission import Admission, Load
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Phase, Sequence, VocoderRow
@@ -46,7 +47,6 @@ from engines.slots import SlotPool
 from engines.speculation import speculation_for
 from engines.steps import StepRunner
 from engines.vocoding import Vocoded, Vocoding
-from engines.wake_up import Readable, WakeUp
 
 __all__ = ["Engine", "EngineConfig", "Model"]
 
@@ -68,7 +68,7 @@ class Engine:
         self._wake_up = WakeUp()
         self._sequences: dict[str, Sequence] = {}
         self._called = False  # the speech model, in the last round
-        self._frames_before, self._predicted_before_s = 0, 0.0  # of this round
+        self._frames_before, self._predicted_before_s, self._round_cpu_s = 0, 0.0, 0.0  # when this round began
         self._slots = SlotPool(config.slots)
         self.counters = Counters()
         self._emission = Emission(self.counters)
@@ -81,7 +81,6 @@ class Engine:
         self._vocoding = Vocoding(model.vocoder, self._wake_up.notify if config.workers else None, clock)
         self._planning = Planning(model, config, self.profile, self._sequences.values(), steps, self._vocoding)
         self._cpu_clock = time.thread_time if clock is time.monotonic else clock
-        self._round_cpu_s = 0.0  # when this round began
         self._measuring = Measuring(model, self._vocoding, self.profile, self.counters, self._cpu_clock, config)
 
     # -- the door --------------------------------------------------------------------------------------------------
@@ -171,9 +170,6 @@ class Engine:
 
     def stats(self) -> EngineStats:
         phases, load, model = [one.phase for one in self._sequences.values()], self.load(), self.model
-        kernels = model.talker.kernels
-        if kernels != model.vocoder.kernels:
-            kernels = f"{kernels}; vocoder: {model.vocoder.kernels}"
         return EngineStats(
             running=phases.count(Phase.RUNNING),
             waiting=phases.count(Phase.WAITING),
@@ -184,21 +180,14 @@ class Engine:
             capacity=self._admission.capacity,
             streams_left=self._admission.streams_left(load),
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
-            kernels=kernels,
-            arithmetic=model.arithmetic(kernels),
-            device=self._device(),
+            kernels=model.kernels,
+            arithmetic=model.arithmetic(model.kernels),
+            device=model.device(self.config.device),
             lone_rtf=self.profile.lone_rtf,
             vocoder_job_s=self._vocoding.job_s,
             counters=self.counters.named(),
             tallies=self.counters.tallies(),
         )
-
-    def _device(self) -> str:
-        """What serves, and where a GPU was asked for why it does not."""
-        found, reason = self.model.talker.device, self.model.why_no_gpu
-        if self.model.passed_over:
-            return f"{found}, passed over: {self.model.passed_over}"
-        return f"{found}, not cuda: {reason}" if reason and self.config.device is DeviceChoice.CUDA else found
 
     def check_integrity(self) -> None:
         """free + leased == total, and as many leased slots as sequences that run; IntegrityError otherwise."""

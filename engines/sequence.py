@@ -16,7 +16,6 @@ from enum import Enum, auto
 import numpy as np
 
 from engines.families.base import Controls, Frames, ModelSpec, Script, ScriptState, Steps, Verdict
-from engines.held_silence import HeldSilence
 from engines.leading_quiet import LeadingQuiet
 from engines.messages import LeadingSilence, Submit, Timings, WordTime
 from engines.playout import Playout
@@ -62,7 +61,6 @@ class Sequence:
         self.closed = False  # its last job was given
         self._playout = Playout(submit.sample_rate_hz, submit.heard_samples)
         trims = submit.leading_silence is LeadingSilence.TRIM
-        self._held = HeldSilence(submit.sample_rate_hz)
         self._quiet = LeadingQuiet(submit.sample_rate_hz) if trims else None
         self.quiet_frames = spec.opening_frames if trims else 0  # at the start, without an audible window; later more
         self.told_waiting = False
@@ -230,9 +228,7 @@ class Sequence:
 
     def audible(self, pcm: bytes, *, last: bool) -> bytes:
         """What of the next samples is sent: nothing before the first audible window is there."""
-        for pause in self.script.held_pauses():
-            self._held.add(pause)
-        pcm = self._held.feed(pcm)
+        pcm = self.script.silenced(pcm)
         if self._quiet is None:
             return pcm
         sent = self._quiet.feed(pcm, last=last)

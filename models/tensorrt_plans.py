@@ -21,8 +21,8 @@ import onnx
 from rich.progress import Progress
 
 from engines.errors import ParlandoError
+from engines.families.common.randomness import tables
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
-from engines.randomness import tables
 from engines.runtime.device import CudaDevice
 from engines.runtime.tensorrt import FORMAT, PLANS, Part, Plans, tensorrt
 from engines.runtime.tensorrt_build import Plan, Range, build

@@ -122,7 +122,7 @@ def bench_engine(
     bundle: BundlePath = None,
 ) -> None:
     """The engine without a server: cost of a second of speech, and where the time goes."""
-    from engines.benchmark import run
+    from server.engine_benchmark import run
 
     table = Table(
         "streams", "RTF", "CPU s / audio s", "LM", "vocoder", "Python per step", "rows per call", "first audio"

@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engines import voice_files
 from engines.assemble import open_bundle
 from engines.assemble_voices import added_voices, encode_voice, voices_folder
 from engines.errors import BadParameter, ParlandoError
+from engines.families.common import voice_files
 from server.settings import Settings
 from server.speech.recording import decoded
 from server.speech.voice_names import OPENAI_VOICES

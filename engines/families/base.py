@@ -9,7 +9,7 @@ positions, K draft length.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkabl
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.held_silence import HeldPause
 from engines.messages import Submit, WordTime
 from engines.runtime.base import Backend
 
@@ -179,8 +178,9 @@ class Script(Protocol):
         from its first frame."""
         ...
 
-    def held_pauses(self) -> Iterable[HeldPause]:
-        """Pauses whose length the text gives: those that began with the frames made and were not returned before."""
+    def silenced(self, pcm: bytes) -> bytes:
+        """The utterance's next samples, s16le, as many out: pauses whose length the text gives are silent inside. A
+        function of the samples, however they are cut."""
         ...
 
 
@@ -193,16 +193,6 @@ class Pending(Protocol[Result]):
     """A call under way. The thread that made it waits once; the wait does not hold the interpreter lock."""
 
     def wait(self) -> Result: ...
-
-
-class Done:
-    """A call that was finished when it returned, as all are on a CPU."""
-
-    def __init__(self, result: Any) -> None:
-        self._result = result
-
-    def wait(self) -> Any:
-        return self._result
 
 
 class Steps(NamedTuple):

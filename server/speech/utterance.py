@@ -15,7 +15,6 @@ from dataclasses import replace
 
 from engines.assemble import model_speeds, options_of, spoken_rates_hz, times_words
 from engines.families.phone_pointer.voice_mix import ChosenVoice
-from engines.leading_quiet import FirstAudible
 from engines.messages import (
     Cancelled,
     Chunk,
@@ -39,6 +38,7 @@ from server.metrics import Protocol
 from server.schemas import check_characters
 from server.speech.accounting import Accounting
 from server.speech.events import Audio, SpeechEvent
+from server.speech.first_audible import FirstAudible
 from server.speech.identity import utterance_id
 from server.speech.model_options import Options
 from server.speech.pronunciations import Chosen

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engines.assemble import load_engine
 from engines.engine import Engine, EngineConfig
 from engines.families.phone_pointer.bundle import Bundle
-from engines.held_silence import HeldPause, HeldSilence
+from engines.families.phone_pointer.held_silence import HeldPause, HeldSilence
 from engines.messages import Append, EndText, Event, Submit
 from engines.synth import SpokenText, speak
 from tests.engine.driving import pcm_of, settle

@@ -12,6 +12,7 @@ import pytest
 from engines.assemble import load_engine, spectrum_model
 from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
+from engines.families.common.randomness import noise
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.overlap_add import RATES_HZ, OverlapAdd
 from engines.messages import (
@@ -30,7 +31,6 @@ from engines.messages import (
     WaitingForText,
     options,
 )
-from engines.randomness import noise
 from engines.runtime.base import IntArray
 from engines.sequence import Sequence
 from engines.synth import speak

@@ -15,7 +15,7 @@ from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.overlap_add import RATES_HZ
-from engines.leading_quiet import FirstAudible, LeadingQuiet, loud_windows
+from engines.leading_quiet import LeadingQuiet, loud_windows
 from engines.messages import (
     Append,
     Cancel,
@@ -29,6 +29,7 @@ from engines.messages import (
     WaitingForText,
 )
 from engines.text import FrontEnd
+from server.speech.first_audible import FirstAudible
 from tests.engine.driving import pcm_of, settle
 from tests.engine.toys import FakeClock, ToyDurations, ToyTalker, ToyVocoder
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from engines.families.base import Sampling
+from engines.families.common.randomness import gumbel
 from engines.families.common.sampling import sample
-from engines.randomness import gumbel
 from engines.runtime.base import FloatArray
 
 LOGITS = np.array([2.0, 1.0, 0.5, 0.0, -1.0, -3.0], np.float32)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from engines.wake_up import WakeUp
+from engines.runtime.wake_up import WakeUp
 
 LONG_S = 60.0  # of a wait that must end before
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Prefix, Rows, Sampling, Sound, Steps
+from engines.families.base import BoolArray, Controls, Frames, Pending, Prefix, Rows, Sampling, Sound, Steps
+from engines.families.common.done import Done
 from engines.families.common.slot_calls import ranges
 from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.base import FloatArray, IntArray

@@ -12,7 +12,6 @@ from engines.errors import BadParameter, UnknownVoice, UnspeakableText
 from engines.families.base import (
     BoolArray,
     Controls,
-    Done,
     Frames,
     ModelSpec,
     Pending,
@@ -23,6 +22,7 @@ from engines.families.base import (
     Steps,
     WordTimes,
 )
+from engines.families.common.done import Done
 from engines.families.common.sampling import sample
 from engines.families.common.slot_calls import KvSlabs, SlotCalls, ranges
 from engines.messages import Submit, WordTime
@@ -272,8 +272,8 @@ class WordScript:
         )
         self._times.append((self._made, time))
 
-    def held_pauses(self) -> tuple[()]:
-        return ()
+    def silenced(self, pcm: bytes) -> bytes:
+        return pcm
 
     def words_until(self, frames: int) -> WordTimes:
         found = []

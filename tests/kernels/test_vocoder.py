@@ -13,8 +13,8 @@ import pytest
 from onnx import numpy_helper
 
 from engines.assemble import spectrum_model
+from engines.families.common.randomness import noise
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
-from engines.randomness import noise
 from engines.runtime import kernels
 from engines.runtime.kernels import FORMS
 from engines.runtime.ort import ort

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines import voice_files
 from engines.assemble import load_engine
 from engines.assemble_voices import added_voices
 from engines.config import EngineConfig
 from engines.engine import Engine
 from engines.errors import BadParameter, BundleError
+from engines.families.common import voice_files
 from engines.families.common.recordings import check_recording
 from engines.families.qwen3_tts import family as qwen3_family
 from engines.families.qwen3_tts.bundle import Bundle

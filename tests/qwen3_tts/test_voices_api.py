@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from engines import voice_files
 from engines.errors import BadParameter
+from engines.families.common import voice_files
 from engines.families.qwen3_tts.bundle import Bundle
 from server.cli import app
 from server.speech.recording import decoded

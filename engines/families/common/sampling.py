@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engines.families.base import BoolArray, Sampling
-from engines.randomness import gumbel
+from engines.families.common.randomness import gumbel
 from engines.runtime.base import FloatArray, IntArray
 
 MIN_TEMPERATURE = 1e-3  # below it logits over temperature leave float32: greedy is what it means

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.families.common.randomness import tables
 from engines.families.phone_pointer.bundle import Bundle
-from engines.randomness import tables
 from engines.runtime.base import Buffer
 from engines.runtime.device_backend import DeviceBackend
 

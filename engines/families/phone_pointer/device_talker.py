@@ -16,9 +16,9 @@ from engines.errors import EngineFault
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Rows, Sampling, Steps
 from engines.families.common.device_calls import InFlight, buckets, one_call, spread
 from engines.families.common.device_form import DeviceForm
+from engines.families.common.randomness import gumbel_at
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_buffers import LmBuffers
-from engines.randomness import gumbel_at
 from engines.runtime.base import Call, IntArray
 from engines.runtime.device_backend import DeviceBackend
 

@@ -16,10 +16,10 @@ import numpy as np
 from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
 from engines.families.common.device_calls import buckets
 from engines.families.common.device_form import DeviceForm
+from engines.families.common.randomness import noise_at
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_buffers import VocoderBuffers
 from engines.families.phone_pointer.overlap_add import OverlapAdd
-from engines.randomness import noise_at
 from engines.runtime.base import Array, Call, FloatArray, IntArray
 from engines.runtime.device_backend import DeviceBackend
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from engines.families.base import Frames, Rows, Sampling
+from engines.families.common.randomness import gumbel
 from engines.families.common.sampling import MIN_TEMPERATURE
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.networks import Forecast
 from engines.families.phone_pointer.tolerance import stands
-from engines.randomness import gumbel
 from engines.runtime.base import IntArray
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from engines.errors import UnspeakableText
 from engines.families.base import Frames, Row, Sampling, ScriptState, Verdict, WordTimes
 from engines.families.phone_pointer.bundle import Bundle, Voice
 from engines.families.phone_pointer.durations import Place, Planner, place_at
+from engines.families.phone_pointer.held_silence import HeldSilence
 from engines.families.phone_pointer.inputs import row_of
 from engines.families.phone_pointer.segmenter import Segment, Segmenter
 from engines.families.phone_pointer.voice_mix import weights
 from engines.families.phone_pointer.word_times import WordClock
-from engines.held_silence import HeldPause
 from engines.messages import Submit
 from engines.runtime.base import FloatArray
 from engines.text import Phone, TextStream
@@ -58,7 +57,7 @@ class PointerScript:
         self._steps_planned = 2 + (bundle.drafts.length if bundle.drafts else 0)
         self._past = self._pointer = 0  # of this segment: steps made, phone of the last known place
         self._place: Place | None = None  # of the next step, once it is known
-        self._words = WordClock(bundle)
+        self._words, self._held = WordClock(bundle), HeldSilence(submit.sample_rate_hz)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -181,9 +180,10 @@ class PointerScript:
     def words_until(self, frames: int) -> WordTimes:
         return self._words.until(frames)
 
-    def held_pauses(self) -> Iterator[HeldPause]:
+    def silenced(self, pcm: bytes) -> bytes:
         while self._words.held:
-            yield self._words.held.popleft()
+            self._held.add(self._words.held.popleft())
+        return self._held.feed(pcm)
 
     def _plan(self, hop: float | None = None) -> None:
         """Durations of the open segment, as far as the next steps and the guesses behind them see, or until `hop`."""

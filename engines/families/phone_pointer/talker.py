@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.families.base import BoolArray, Done, Frames, Pending, Prefix, Rows, Sampling, Steps
+from engines.families.base import BoolArray, Frames, Pending, Prefix, Rows, Sampling, Steps
+from engines.families.common.done import Done
 from engines.families.common.sampling import sample
 from engines.families.common.slot_calls import ranges
 from engines.families.phone_pointer.bundle import Bundle

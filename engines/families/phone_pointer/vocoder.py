@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Sound
+from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
+from engines.families.common.done import Done
+from engines.families.common.randomness import noise
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.networks import SpectrumModel
 from engines.families.phone_pointer.overlap_add import OverlapAdd
 from engines.families.phone_pointer.script import VoiceControls
-from engines.randomness import noise
 from engines.runtime.base import FloatArray, IntArray
 
 

@@ -10,8 +10,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from engines.families.phone_pointer.bundle import Bundle
+from engines.families.phone_pointer.held_silence import HeldPause
 from engines.families.phone_pointer.segmenter import Segment
-from engines.held_silence import HeldPause
 from engines.messages import WordTime
 
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from engines.errors import EngineFault
-from engines.families.base import BoolArray, Done, Frames, Pending, Rows, Sampling, Steps
+from engines.families.base import BoolArray, Frames, Pending, Rows, Sampling, Steps
 from engines.families.common.device_calls import InFlight, buckets, one_call, spread
 from engines.families.common.device_form import DeviceForm
+from engines.families.common.done import Done
+from engines.families.common.randomness import normals
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.voices import VoicePrefix
-from engines.randomness import normals
 from engines.runtime.base import Buffer, IntArray
 from engines.runtime.device_backend import DeviceBackend
 

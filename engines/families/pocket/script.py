@@ -13,7 +13,6 @@ from engines.families.base import Frames, Prefix, Row, Sampling, ScriptState, Ve
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.chunks import Chunk, Chunker, frames_after_end, most_frames
 from engines.families.pocket.voices import VoicePrefix
-from engines.held_silence import HeldPause
 from engines.runtime.base import FloatArray
 
 _CHUNKS_AHEAD = 3  # read and not yet spoken; a book is not read faster than it is spoken
@@ -130,5 +129,5 @@ class PocketScript:
     def words_until(self, frames: int) -> WordTimes:
         return ()  # none are measured on this model
 
-    def held_pauses(self) -> tuple[HeldPause, ...]:
-        return ()  # the model sees no pauses
+    def silenced(self, pcm: bytes) -> bytes:
+        return pcm  # the model sees no pauses

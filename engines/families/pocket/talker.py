@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.families.base import BoolArray, Done, Frames, Pending, Rows, Sampling, Steps
+from engines.families.base import BoolArray, Frames, Pending, Rows, Sampling, Steps
+from engines.families.common.done import Done
+from engines.families.common.randomness import normals
 from engines.families.common.slot_calls import KvSlabs, SlotCalls, ranges
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.voices import VoicePrefix
-from engines.randomness import normals
 from engines.runtime.base import Backend, Buffer, Call, IntArray
 
 _BLOCK = 8  # positions: from here on a prompt has the same bits however it is cut

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Sound
+from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
+from engines.families.common.done import Done
 from engines.families.pocket.bundle import Bundle
 from engines.runtime.base import Array, Backend, FloatArray, IntArray
 

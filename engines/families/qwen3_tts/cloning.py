@@ -14,10 +14,10 @@ import soxr
 
 from engines.errors import BadParameter, BundleError
 from engines.families.common.recordings import check_recording
+from engines.families.common.voice_files import Arrays, VoiceFile
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from engines.families.qwen3_tts.tokens import ids_of, load_tokenizer
 from engines.runtime.base import Backend, FloatArray, IntArray
-from engines.voice_files import Arrays, VoiceFile
 
 if TYPE_CHECKING:
     from engines.families.qwen3_tts.bundle import Bundle

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from engines.families.common.device_form import DeviceForm
+from engines.families.common.randomness import tables
 from engines.families.qwen3_tts.bundle import Bundle
-from engines.randomness import tables
 from engines.runtime.base import Buffer
 from engines.runtime.device_backend import DeviceBackend
 

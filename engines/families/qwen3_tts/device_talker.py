@@ -14,15 +14,16 @@ from typing import Any, cast
 import numpy as np
 
 from engines.errors import EngineFault
-from engines.families.base import BoolArray, Done, Frames, Pending, Prefix, Sampling, Steps
+from engines.families.base import BoolArray, Frames, Pending, Prefix, Sampling, Steps
 from engines.families.common.device_calls import InFlight, buckets, one_call, spread
 from engines.families.common.device_form import DeviceForm
+from engines.families.common.done import Done
+from engines.families.common.randomness import gumbel_at
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.device_buffers import TalkerBuffers
 from engines.families.qwen3_tts.prompt import VoicePrefix
 from engines.families.qwen3_tts.script import DepthSampling
 from engines.families.qwen3_tts.talker import PREFIXES, in_depth
-from engines.randomness import gumbel_at
 from engines.runtime.base import Array, IntArray
 from engines.runtime.device_backend import DeviceBackend
 

@@ -11,6 +11,7 @@ import numpy as np
 from engines.errors import BadParameter, ConfigError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
 from engines.families.common.options import check_options
+from engines.families.common.voice_files import VoiceFile, unpacked
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.cloning import voice_of
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
@@ -21,7 +22,6 @@ from engines.families.qwen3_tts.tokens import TokenStream, ids_of, load_tokenize
 from engines.families.qwen3_tts.vocoder import Qwen3TtsVocoder
 from engines.messages import Submit
 from engines.runtime.base import Backend
-from engines.voice_files import VoiceFile, unpacked
 
 MAX_INSTRUCTION_CHARS = 2000
 RESAMPLED_HZ = (8_000, 16_000, 24_000, 32_000, 48_000)

@@ -49,8 +49,8 @@ class Rows:
         """A text id beside a whole frame [Q]."""
         return np.concatenate([[text], codes + self._talker.starts])
 
-    def reference(self, frames: Sequence[IntArray]) -> list[IntArray]:
-        """Rows that want a text id: where the frames begin, and each frame of a recording."""
+    def reference(self, frames: IntArray) -> list[IntArray]:
+        """frames [F, Q]. Rows that want a text id: where the frames begin, and each frame of a recording."""
         return [self.of(0, self._section.codec.begin), *(self.frame(0, frame) for frame in frames)]
 
     def instruction(self, ids: Sequence[int]) -> IntArray:

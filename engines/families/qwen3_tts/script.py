@@ -19,7 +19,6 @@ from engines.families.base import FloatArray, Frames, Prefix, Row, Sampling, Scr
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from engines.families.qwen3_tts.tokens import Token, TokenStream
-from engines.held_silence import HeldPause
 from engines.runtime.base import IntArray
 
 FRAMES_A_TOKEN = 6  # at most: speech takes 3 to 4; so many positions of a slot are kept for each id
@@ -225,8 +224,8 @@ class Qwen3TtsScript:
     def words_until(self, frames: int) -> WordTimes:
         return ()  # nothing in the model says when a word is spoken
 
-    def held_pauses(self) -> tuple[HeldPause, ...]:
-        return ()  # the model sees no pauses
+    def silenced(self, pcm: bytes) -> bytes:
+        return pcm  # the model sees no pauses
 
 
 def depth_sampling(section: Qwen3TtsSection, given: dict[str, float]) -> DepthSampling:

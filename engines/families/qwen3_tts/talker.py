@@ -14,7 +14,8 @@ from typing import cast
 
 import numpy as np
 
-from engines.families.base import BoolArray, Done, Frames, Pending, Prefix, Sampling, Steps
+from engines.families.base import BoolArray, Frames, Pending, Prefix, Sampling, Steps
+from engines.families.common.done import Done
 from engines.families.common.slot_calls import KvSlabs, SlotCalls, ranges
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.draws import numbers

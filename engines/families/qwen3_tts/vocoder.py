@@ -12,7 +12,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from engines.families.base import BoolArray, Controls, Done, Frames, Pending, Sound
+from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
+from engines.families.common.done import Done
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.runtime.base import Backend, IntArray
 
