@@ -15,7 +15,7 @@ Rows that hold the reference's own text are the same in every utterance, so they
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,7 @@ class Rows:
         """A text id beside a whole frame [Q]."""
         return np.concatenate([[text], codes + self._talker.starts])
 
-    def reference(self, frames: IntArray) -> list[IntArray]:
+    def reference(self, frames: Iterable[IntArray]) -> list[IntArray]:
         """frames [F, Q]. Rows that want a text id: where the frames begin, and each frame of a recording."""
         return [self.of(0, self._section.codec.begin), *(self.frame(0, frame) for frame in frames)]
 
