@@ -70,7 +70,7 @@ class Measuring:
         calls_until_s, until_s = began_s + _CALLS_SHARE * BUDGET_S, began_s + BUDGET_S
         for round_ in range(3):
             for curve, size in self._measurements:
-                takes_s = 2 * curve(size) if curve.measured else 0.0
+                takes_s = 2 * _takes_s(curve, size)
                 if self._clock() + takes_s < calls_until_s or not curve.measured:
                     self._time(curve, size, cold=round_ == 0)
         until_s = max(until_s, self._clock() + BUDGET_S / 3)  # on the slowest machines
@@ -82,7 +82,7 @@ class Measuring:
 
         A call longer than a frame is left out, since a request that comes meanwhile waits for it: the curve goes on
         straight."""
-        while self._left and self._left[0][0](self._left[0][1]) > self._model.spec.frame_s:
+        while self._left and _takes_s(*self._left[0]) > self._model.spec.frame_s:
             self._left.popleft()
         if self._left:
             self._time(*self._left.popleft(), cold=True)
@@ -162,6 +162,11 @@ class Measuring:
         if rows:
             self._own.append(sum(own_s for own_s, _ in rounds) / rows)
         self._profile.loop_row_s = max(0.0, median(self._own)) if self._own else 0.0
+
+
+def _takes_s(curve: Curve, size: int) -> float:
+    """As far as it is known yet."""
+    return curve(size) if curve.measured else 0.0
 
 
 def cores() -> int:

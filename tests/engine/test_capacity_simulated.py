@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engines.assemble import load_engine
 from engines.config import DraftMode, EngineConfig
 from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import Failed
@@ -127,3 +128,11 @@ def test_a_machine_that_loses_half_its_speed_keeps_what_it_admitted(bundle: Bund
     simulator.finish()
     assert simulator.underruns(0.1) == 0
     assert simulator.capacity == pytest.approx(fresh / 2, rel=0.2)
+
+
+def test_an_engine_that_was_never_measured_measures_while_it_idles(bundle: Bundle) -> None:
+    engine = load_engine(bundle, EngineConfig(slots=4, workers=False))
+    for _ in range(40):
+        engine.wait(0.0)
+    assert engine.profile.steps.measured
+    engine.close()
