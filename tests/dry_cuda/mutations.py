@@ -166,7 +166,7 @@ MUTATIONS = (
         trap="a device that computes otherwise serves",
         file=FORM,
         guard="        if error <= within:",
-        without="    if True:",
+        without="        if True:",
         test="test_device_voice.py::test_a_device_that_computes_otherwise_is_refused",
     ),
 )

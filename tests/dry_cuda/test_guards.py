@@ -34,7 +34,9 @@ def test_a_guard_that_is_taken_away_is_missed(pretended: None, copy: Path, mutat
     path = copy / mutation.file
     whole = path.read_text()
     assert whole.count(mutation.guard) == 1, "the guard is written otherwise now: mend mutations.py"
-    path.write_text(whole.replace(mutation.guard, mutation.without))
+    changed = whole.replace(mutation.guard, mutation.without)
+    compile(changed, path.name, "exec")  # a file that is no Python would fail every test
+    path.write_text(changed)
     try:
         assert _run(copy, mutation.test, timeout_s=10 if mutation.hangs else 200) == 1, (
             "its test passes, or does not run, without it"
