@@ -57,6 +57,7 @@ class Pronouncer:
         self._closed = False
         self._after_pause = True  # stands the first word waiting
         self._begun = 0  # phones of the first word waiting that are out already
+        self.unheld_s = 0.0  # breaks before the first word: audio begins with that word
 
     @property
     def spoken_any(self) -> bool:
@@ -73,6 +74,8 @@ class Pronouncer:
             if isinstance(item, Break):
                 if self._last_symbol is not None and (self._last_symbol != "pau" or item.hold_s is not None):
                     phones.append(self._pause(item))
+                elif self._last_symbol is None:
+                    self.unheld_s += item.hold_s or 0.0
             else:
                 if not self._begun:
                     self._after_pause = self._last_symbol in (None, "pau")

@@ -122,7 +122,9 @@ class TextStream:
     def warnings(self) -> tuple[str, ...]:
         """What was left out, or not done as asked."""
         lost = [f"left out: {told_scripts(self.lost_scripts)}"] if self.lost_scripts else []
-        return (*lost, *self._words.warnings)
+        unheld_s = self._pronouncer.unheld_s
+        unheld = [f"breaks of {unheld_s:g} s before the first word have no effect"] if unheld_s else []
+        return (*lost, *unheld, *self._words.warnings)
 
     @property
     def refusal(self) -> str:

@@ -73,6 +73,8 @@ def test_a_phoneme_is_said_as_written() -> None:
         ("<emphasis>x</emphasis>", "<emphasis> has no effect"),
         ('<say-as interpret-as="date">1</say-as>', "is read like other text"),
         ('<phoneme ph="ǃ">x</phoneme>', "<phoneme>:"),
+        ('<speak><break time="800ms"/>one</speak>', "breaks of 0.8 s before the first word have no effect"),
+        ("[pause:300ms] [pause:1s]\n\none [pause:2s] two", "breaks of 1.3 s before the first word"),
         ("tower of 東京", "left out: 2 characters of the Han script"),
     ],
 )
