@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,42 @@ def _rows(name: str) -> list[tuple[str, str]]:
     return rows
 
 
+def _rows_of_kinds() -> Counter[str]:
+    """How many rows stand below each `# kind: NAME`; one kind may have several sections."""
+    counts = Counter[str]()
+    for table in ("readings.tsv", "passages.tsv"):
+        kind = ""
+        for line in (Path(__file__).parent / table).read_text(encoding="utf-8").splitlines():
+            if line.startswith("# ") and "\t" not in line:
+                kind = line.removeprefix("# kind: ") if line.startswith("# kind: ") else ""
+            elif kind:
+                counts[kind] += 1
+    homographs = (Path(__file__).parent / "homographs.tsv").read_text(encoding="utf-8").splitlines()
+    counts["homographs"] = sum(not line.startswith("#") for line in homographs)
+    return counts
+
+
+KINDS = {
+    "units and amounts": ["unit symbols", "separators", "scales", "counts", "before a noun", "ranges", "slashes"],
+    "identifiers": ["codes", "names in digits", "powers of ten", "phone numbers"],
+    "signs": ["signs", "inch marks", "notes and grades", "currency signs", "glued signs", "other scripts"],
+    "markup": ["reasoning", "spelled and said", "tags", "directions", "breaks"],
+    "words": ["homographs", "abbreviations", "addresses", "numerals", "mixed capitals", "broken words"],
+    "layout": ["lists and headings"],
+}
 ROWS = _rows("readings.tsv")
 PASSAGES = [(written.replace("\\n", "\n"), script) for written, script in _rows("passages.tsv")]
 
 
 def test_table_is_large() -> None:
     assert len(ROWS) >= 300
+
+
+def test_every_kind_has_its_cases() -> None:
+    counts = _rows_of_kinds()
+    kinds = [kind for group in KINDS.values() for kind in group]
+    assert {kind: counts[kind] for kind in kinds if counts[kind] < 15} == {}
+    assert sorted(counts) == sorted(kinds)
 
 
 @pytest.mark.parametrize(("written", "spoken"), ROWS, ids=[written for written, _ in ROWS])
