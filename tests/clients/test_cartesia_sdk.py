@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cartesia import BadRequestError, Cartesia
+from cartesia import BadRequestError, Cartesia, NotFoundError
 
 from tests.clients.conftest import TEXT, Server, native
 
@@ -30,6 +30,18 @@ def test_errors_are_the_sdks(client: Cartesia) -> None:
     with pytest.raises(BadRequestError) as refused:
         client.tts.generate(**{**ASKED, "voice": {"mode": "id", "id": "nemo"}}, transcript=TEXT)
     assert "nemo" in str(refused.value)
+    with pytest.raises(NotFoundError) as missing:
+        client.voices.get("nemo")
+    assert isinstance(missing.value.body, dict)
+    assert missing.value.body["error_code"] == "not_found"
+    wrong: dict[str, Any] = {**ASKED, "voice": {"mode": "id", "id": "nemo"}}
+    with client.tts.websocket_connect() as connection:
+        context = connection.context(**wrong)
+        context.push(TEXT)
+        told = list(context.receive())[-1]
+    assert told.type == "error"
+    assert (told.done, told.status_code, told.error_code) == (True, 400, "unknown_voice")
+    assert "nemo" in told.error
 
 
 def test_events(server: Server, client: Cartesia) -> None:

@@ -20,12 +20,14 @@ RAW = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24_000}
 ASKED = {"model_id": "sonic-3", "voice": {"mode": "id", "id": "rms"}, "output_format": RAW}
 
 
-def ask(path: str = "/tts/bytes", method: str = "POST", settings: Any = None, **body: Any) -> httpx.Response:
+def ask(
+    path: str = "/tts/bytes", method: str = "POST", settings: Any = None, headers: Any = None, **body: Any
+) -> httpx.Response:
     async def run() -> httpx.Response:
         async with serving(**(settings or {})) as app:
             transport = httpx.ASGITransport(app=app)
             async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-                return await client.request(method, path, json=body or None)
+                return await client.request(method, path, json=body or None, headers=headers)
 
     return asyncio.run(run())
 
@@ -89,6 +91,8 @@ def test_errors_are_cartesias(path: str, change: dict[str, Any], status: int, co
 def test_guards_speak_cartesias_words() -> None:
     assert ask(settings={"api_keys": "a"}, **ASKED, transcript="one").json()["error_code"] == "invalid_api_key"
     assert ask("/tts/nothing", settings={}, a=1).json()["error_code"] == "not_found"
+    cloning = ask("/infill/bytes", headers={"Cartesia-Version": "2026-08-14"}, a=1)  # a path of theirs that is not here
+    assert (cloning.status_code, cloning.json()["error_code"], cloning.json()["status_code"]) == (404, "not_found", 404)
 
 
 def test_voices_come_in_pages() -> None:
@@ -106,7 +110,9 @@ def test_voices_come_in_pages() -> None:
     assert ask("/voices?starting_after=nemo", "GET").json()["error_code"] == "unknown_voice"
     assert ask("/voices/slt", "GET").json()["id"] == "slt"
     assert ask("/voices/rms+slt", "GET").json()["id"] == "rms+slt"
-    assert ask("/voices/nemo", "GET").status_code == 400
+    missing = ask("/voices/nemo", "GET")
+    assert (missing.status_code, missing.json()["error_code"]) == (404, "not_found")
+    assert "nemo" in missing.json()["message"]
 
 
 def play(scenario: Callable[[AsgiSocket], Awaitable[None]], **settings: Any) -> None:

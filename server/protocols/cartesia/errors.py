@@ -14,7 +14,9 @@ _PATHS = ("/tts/", "/voices")
 
 
 def answers(connection: HTTPConnection) -> bool:
-    return bool(connection.scope["path"].startswith(_PATHS))
+    """Whether an error of this request is told in Cartesia's words: by its path, else by its client's version."""
+    path = connection.scope["path"]
+    return path.startswith(_PATHS) or ("cartesia-version" in connection.headers and not path.startswith("/v1/"))
 
 
 def error_body(error: ApiError, request_id: str) -> dict[str, object]:

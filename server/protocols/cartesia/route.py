@@ -150,7 +150,11 @@ async def voices(
 @router.get("/voices/{voice_id}")
 async def voice(state: CurrentState, voice_id: str) -> dict[str, Any]:
     """A mix is a voice too, in its heaviest one's words. Raises ApiError."""
-    return {**_voice(state, state.chosen_voice(voice_id).voice), "id": voice_id}
+    try:
+        chosen = state.chosen_voice(voice_id).voice
+    except ApiError as error:
+        raise ApiError("not_found", error.message, param=error.param) from error
+    return {**_voice(state, chosen), "id": voice_id}
 
 
 def _place(names: list[str], name: str, param: str) -> int:
