@@ -50,7 +50,8 @@ COUNTED = frozenset(
         "views users followers subscribers likes downloads people streams installs stars customers members fans plays "
         "visitors visits requests tokens parameters params words rows records lines steps reads shares comments posts "
         "messages employees accounts dollars euros pounds copies votes listeners players units monthly daily weekly "
-        "active new total unique paying registered"
+        "active new total unique paying registered viewers readers residents voters students workers jobs items orders "
+        "tickets calls clicks impressions miles homes"
     )
 )
 ARTICLES = frozenset(word_list("a an another every each this that the my your his her our their its"))

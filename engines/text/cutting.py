@@ -58,6 +58,8 @@ class Cutter:
         found = list(tags.warnings)
         if tags.skipping:
             found.append(f"<{tags.skipping}> is not closed: {tags.skipped_chars} characters behind it were not spoken")
+        if tags.unfinished:
+            found.append(f"a tag {tags.unfinished[:20]!r} is not closed: it was not spoken")
         return found
 
     def feed(self, text: str) -> list[Token | Paragraph]:

@@ -60,7 +60,7 @@ def read_telephone(core: str, around: Around) -> Spoken | None:
 def _goes_on(core: str, around: Around) -> bool:
     """Whether a group of digits belongs to the telephone number before it; one digit does with a group behind it."""
     if len(core) == 1 and core.isdecimal():
-        return re.fullmatch(r"\d\d", around.following()) is not None
+        return re.fullmatch(r"\d{2,4}(?:-\d{4})?", around.following()) is not None
     return _NEXT_GROUP.fullmatch(core) is not None
 
 

@@ -22,7 +22,9 @@ def quotes(text: str, *, quoted: bool) -> bool:
 
 
 def read_inches(text: str, around: Around) -> Reading | None:
-    """27" and 12"x8", outside quotations; 6' before "tall" and the like."""
+    """27" and 12"x8", outside quotations; 6' before "tall" and the like; the x in 24" x 36"."""
+    if text == "x" and around.left.core.endswith("in") and around.left.kind is not None:
+        return made(["by"], None, "", 0)
     if "'" in text and _FEET_ALONE.fullmatch(text) and around.following().lower() in BEHIND_INCHES - {""}:
         words = numbers.decimal(text[:-1])
         return made([*words, "foot" if words == ["one"] else "feet"], None, text, 0)
@@ -30,7 +32,8 @@ def read_inches(text: str, around: Around) -> Reading | None:
     if match is None:
         return None
     sides = [numbers.quantity(side) for side in (match[1], match[2]) if side]
-    one = sides == [["one"]] or is_noun(around.peek(1) or "")
+    behind = around.peek(1) or ""
+    one = sides == [["one"]] or (is_noun(behind) and behind != "x") or (len(behind) > 1 and behind.isupper())
     words = [word for at, side in enumerate(sides) for word in (["by", *side] if at else side)]
     kind = closing_kind("", match[3])
     return made([*words, "inch" if one and not match[3] else "inches"], kind, match[1] + "in", 0)

@@ -26,7 +26,7 @@ def read_marks(text: str, kind: PauseType | None, token: Token, around: Around) 
         if words:
             return made([words], None, "", 0)
         return Reading(pieces=[PauseType.PLAIN], taken=0, left=Left(core=left.core, starts_sentence=False))
-    if text in ("×", "x") and left.core.endswith("in") and left.kind is not None:
+    if text == "×" and left.core.endswith("in") and left.kind is not None:
         return made(["by"], None, "", 0)
     if text in OPERATORS and not token.opens_line and _operates(text, left) and around.following():
         return made(list(OPERATORS[text].split()), None, "", 0)

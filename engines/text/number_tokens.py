@@ -35,6 +35,9 @@ _RATIO = re.compile(r"(\d{1,3}):(\d{1,3})")
 _TIMES = re.compile(r"(\d+)[x×](\d+)(?:[x×](\d+))?")
 _FEET = re.compile(r"(\d{1,2})'(\d{1,2})(?:\"|'')?")
 _BARE = re.compile(r"([-+±~<>≈≤≥]|[<>]=)?(\.?\d(?:[\d.,]*\d)?)")
+_MEASURABLE = re.compile(
+    r"[-+~<>±]?(?:\d[\d,]*(?:\.\d+)?(?:[eE]\d{1,3}|[-–/]\d[\d,.]*)?[½¼¾]?|\d{1,3}(?:\.\d{3})+(?:,\d+)?)"
+)
 _THOUSANDS_OF = re.compile(r"\d{1,3}(?:,\d{3})*,000s")
 _SIGNS = {
     "-": "minus",
@@ -71,7 +74,7 @@ def is_plain_number(core: str) -> bool:
 
 def is_measurable(core: str) -> bool:
     """Whether a unit may follow: a number, a range or a fraction."""
-    return re.fullmatch(r"[-+~<>±]?\d[\d,]*(?:\.\d+)?(?:[eE]\d{1,3}|[-–/]\d[\d,.]*)?[½¼¾]?", core) is not None
+    return _MEASURABLE.fullmatch(core) is not None
 
 
 def _ordinal(core: str, around: Around) -> Spoken | None:

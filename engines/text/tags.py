@@ -71,6 +71,11 @@ class Tags:
     def open(self) -> bool:
         return bool(self.skipping or self._begun or self._spelling or self._replaced or self._rates)
 
+    @property
+    def unfinished(self) -> str:
+        """A tag whose end has not come."""
+        return self._begun
+
     def read(self, text: str) -> str:
         """What is left of the next token."""
         self.spoken_as = AS_WRITTEN

@@ -48,6 +48,7 @@ _SCALED = (  # symbol, singular, plural, prefixes in use
     ("F", "farad", "farads", "pnµm"),
     ("H", "henry", "henries", "nµm"),
     ("ohm", "ohm", "ohms", "mkM"),
+    ("omega", "ohm", "ohms", ""),  # a sign that is a token of its own
     ("mol", "mole", "moles", "nµm"),
     ("cal", "calorie", "calories", "k"),
     ("bar", "bar", "bar", "m"),

@@ -63,6 +63,7 @@ def test_a_phoneme_is_said_as_written() -> None:
     ("written", "warning"),
     [
         ("Yes. <think>no end", "<think> is not closed: 5 characters"),
+        ("a <b", "a tag '<b' is not closed"),
         ("what </think> Done", "</think> closes nothing"),
         ('<prosody pitch="high">x</prosody>', "<prosody pitch> has no effect"),
         ('<prosody rate="300%">x</prosody>', "a rate of 3 was kept within 0.75 and 1.33"),
