@@ -72,7 +72,14 @@ INNER = {
     "cont": "continued",
 }
 # Before a number or "of", with a full stop.
-NUMBERED_SHORT = {"no": "number", "nos": "numbers", "p": "page", "est": "established", "apt": "apartment"}
+NUMBERED_SHORT = {
+    "no": "number",
+    "nos": "numbers",
+    "p": "page",
+    "est": "established",
+    "apt": "apartment",
+    "ref": "reference",
+}
 PLACES = {
     "st": "street",
     "dr": "drive",

@@ -23,7 +23,8 @@ _BY_SIGN = re.compile(
 )
 _BY_PAIRS = re.compile(
     r"(?:^| )(?:gate|flight|room|order|invoice|ticket|case|model|part|cat|catalog(?:ue)?|suite|unit|locker|bus|route|"
-    r"train|highway|apartment|apt|box|item|bay|terminal|version|platform|seat|row)(?: (?:number|no|id))?$"
+    r"train|highway|apartment|apt|box|item|bay|terminal|version|platform|seat|row|employee|lot|form)"
+    r"( number| no| id)?$"
 )
 _WRITTEN = re.compile(r"[A-Za-z0-9]+(?:[-/.][A-Za-z0-9]+)*#?")
 _CAPITALS = re.compile(r"[A-Z]{4,12}")
@@ -76,10 +77,12 @@ def _named(core: str, around: Around) -> Spoken | None:
         if by_sign[1] and core.isdecimal() and _is_counted(core, around):
             return None
         return Spoken(words=_by_sign(core))
-    if _BY_PAIRS.search(before):
+    by_pairs = _BY_PAIRS.search(before)
+    if by_pairs:
         if core.isdecimal():
             return None if digits < 4 else Spoken(words=_pairs(core) if digits == 4 else numbers.digits(core))
-        return Spoken(words=_by_sign(core)) if re.search(r"\d{5}", core) else None
+        whole = re.search(r"\d{5}", core) or (by_pairs[1] and digits > 4)  # "order no. 7741-22"
+        return Spoken(words=_by_sign(core)) if whole else None
     model = around.left.shouted and _MODEL.fullmatch(core) and around.left.lower not in _STANDARDS
     if model and is_spelled(around.left.lower, among_capitals=False):
         return Spoken(words=[*_pairs(core[:4]), *spell(core[4:])])
@@ -123,6 +126,4 @@ def _by_sign(core: str) -> list[str]:
 
 
 def _pairs(digits: str) -> list[str]:
-    if digits.startswith("0"):
-        return numbers.digits(digits)
-    return numbers.cardinal(int(digits)) if digits.endswith("00") else numbers.year(int(digits))
+    return numbers.digits(digits) if digits.startswith("0") else numbers.year(int(digits))

@@ -68,6 +68,14 @@ def test_reading(written: str, spoken: str) -> None:
     assert FRONT_END.normalise(written) == spoken
 
 
+def test_readings_are_the_same_in_pieces() -> None:
+    for written, _ in ROWS + PASSAGES:
+        whole, stream = FRONT_END.open(), FRONT_END.open()
+        phones = whole.append(written) + whole.end()
+        pieces = [written[at : at + 3] for at in range(0, len(written), 3)]
+        assert [phone for piece in pieces for phone in stream.append(piece)] + stream.end() == phones, written
+
+
 @pytest.mark.parametrize(("written", "script"), PASSAGES, ids=[written[:40] for written, _ in PASSAGES])
 def test_passage(written: str, script: str) -> None:
     assert FRONT_END.script(written) == script
