@@ -12,7 +12,8 @@ from engines.text.word_lists import word_list
 
 _INCHES = re.compile(r'[(\[]?(\d+(?:[.,]\d+)?)"(?:[x×](\d+(?:[.,]\d+)?)")?([,.;:!?)\]]*)')
 _ENDS_IN_INCHES = re.compile(r'\d"[^"\w]*$')
-_FEET_ALONE = re.compile(r"\d{1,3}'")
+_FEET_ALONE = re.compile(r"(\d{1,3})'([,.;:!?)\]]*)")
+_INCHES_BEHIND = re.compile(r'(\d{1,2})"([,.;:!?)\]]*)')
 BEHIND_INCHES = frozenset((*word_list("by x wide long tall deep thick high across"), ""))
 
 
@@ -23,11 +24,11 @@ def quotes(text: str, *, quoted: bool) -> bool:
 
 def read_inches(text: str, around: Around) -> Reading | None:
     """27" and 12"x8", outside quotations; 6' before "tall" and the like; the x in 24" x 36"."""
-    if text == "x" and around.left.core.endswith("in") and around.left.kind is not None:
+    if text == "x" and around.left.core.endswith(("in", "ft")) and around.left.kind is not None:
         return made(["by"], None, "", 0)
-    if "'" in text and _FEET_ALONE.fullmatch(text) and around.following().lower() in BEHIND_INCHES - {""}:
-        words = numbers.decimal(text[:-1])
-        return made([*words, "foot" if words == ["one"] else "feet"], None, text, 0)
+    feet = _FEET_ALONE.fullmatch(text) if "'" in text else None
+    if feet is not None:
+        return _read_feet(feet[1], feet[2], around)
     match = None if around.quoted or '"' not in text else _INCHES.fullmatch(text)
     if match is None:
         return None
@@ -37,3 +38,20 @@ def read_inches(text: str, around: Around) -> Reading | None:
     words = [word for at, side in enumerate(sides) for word in (["by", *side] if at else side)]
     kind = closing_kind("", match[3])
     return made([*words, "inch" if one and not match[3] else "inches"], kind, match[1] + "in", 0)
+
+
+def _read_feet(digits: str, closing: str, around: Around) -> Reading | None:
+    """6' tall, 6' 2", a 9' ceiling, 10' x 12'; None of a number at the end of a quotation."""
+    behind, before = around.peek(1) or "", around.recent[-2:]
+    feet = numbers.cardinal(int(digits))
+    inches = None if closing else _INCHES_BEHIND.fullmatch(behind)
+    if inches is not None:
+        return made([*feet, "foot", *numbers.cardinal(int(inches[1]))], closing_kind("", inches[2]), digits + "ft", 1)
+    second = len(before) == 2 and before[0].isdecimal() and before[1] in ("x", "by")  # 10' x 12'
+    noun = not closing and behind not in BEHIND_INCHES and is_noun(behind)
+    article = around.left.lower in ("a", "an")
+    measures = not closing and behind.rstrip(",.;:!?").lower() in BEHIND_INCHES - {""}
+    if not (second or measures or (article and noun)):
+        return None
+    one = feet == ["one"] or article or noun
+    return made([*feet, "foot" if one else "feet"], closing_kind("", closing), digits + "ft", 0)
