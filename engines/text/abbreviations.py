@@ -34,6 +34,11 @@ TITLES = {
     "lt": "lieutenant",
     "sgt": "sergeant",
     "maj": "major",
+    "cpl": "corporal",
+    "pvt": "private",
+    "adm": "admiral",
+    "supt": "superintendent",
+    "amb": "ambassador",
     "rev": "reverend",
     "hon": "honorable",
     "gov": "governor",
@@ -70,6 +75,7 @@ INNER = {
     "intl": "international",
     "natl": "national",
     "cont": "continued",
+    "avg": "average",
 }
 # Before a number or "of", with a full stop.
 NUMBERED_SHORT = {
@@ -130,11 +136,22 @@ FINAL = {
     "ft": "feet",
     "lbs": "pounds",
     "oz": "ounces",
+    "calif": "california",
+    "fla": "florida",
+    "tenn": "tennessee",
+    "okla": "oklahoma",
+    "minn": "minnesota",
+    "conn": "connecticut",
+    "colo": "colorado",
+    "ariz": "arizona",
+    "wyo": "wyoming",
     "ph.d": "p h d",
     "a.m": "_a m",
     "p.m": "p m",
 }
-ALWAYS = frozenset(["mr", "mrs", "dr", "vs", "etc", "approx", "blvd", "lbs", "hrs"])  # also without the full stop
+ALWAYS = frozenset(
+    ["mr", "mrs", "dr", "vs", "etc", "approx", "avg", "blvd", "lbs", "hrs"]
+)  # also without the full stop
 WHOLE = {
     "w/": "with",
     "w/o": "without",

@@ -69,6 +69,7 @@ GREEK_NAMES = dict(
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"))
 _POWER = re.compile("(?<=[0-9A-Za-z)])(?![²³](?![⁰¹²³⁴⁵⁶⁷⁸⁹]))([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 _FOOTNOTE = re.compile("(?<=[A-Za-z]{2})[⁰¹⁴⁵⁶⁷⁸⁹]+$")
+MINUS = "−"  # by itself; glued to a number it is a hyphen like others
 _OHMS = re.compile(r"^([0-9.,]*)([mkKMG]?)[ΩΩ](?=[^\w]*$)")
 _MICRO = re.compile("(?<![A-Za-zΑ-ω])μ(?=(?:m|s|g|l|L|A|V|W|F|H|mol|Sv)(?![A-Za-z]))")
 # A Greek letter by itself is a symbol; with Greek letters beside it, or more than one Latin, it is part of a word.
@@ -85,6 +86,8 @@ def _named_greek(found: re.Match[str]) -> str:
 def fold(text: str) -> tuple[str, str]:
     """The text in known characters, and those of its characters that cannot be spoken."""
     if text.isascii() and text.isprintable():
+        return text, ""
+    if text == MINUS:
         return text, ""
     if text not in ("Ω", "Ω"):
         text = _MICRO.sub("µ", _OHMS.sub(r"\1\2ohm", text))

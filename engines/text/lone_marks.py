@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from engines.text.context import Around, Left
+from engines.text.folding import MINUS
 from engines.text.marks import OPERATORS, sign_name
 from engines.text.number_tokens import is_plain_number
 from engines.text.phones import PauseType
@@ -17,6 +18,8 @@ _RULE = re.compile(r"([-*_=~—])\1{2,}")
 def read_marks(text: str, kind: PauseType | None, token: Token, around: Around) -> Reading:
     """A token without letters and digits."""
     left = around.left
+    if text == MINUS and (token.opens_line or not _operates(text, left)):
+        text = "-"
     if _RULE.fullmatch(text):
         return Reading(pieces=[PauseType.PERIOD if token.opens_line else PauseType.PLAIN], taken=0, left=Left())
     if token.opens_line and text.strip("-=*+>#|`") == "":  # bullets, headings, quotes, arrows
@@ -40,7 +43,7 @@ def read_marks(text: str, kind: PauseType | None, token: Token, around: Around) 
 
 def _operates(text: str, left: Left) -> bool:
     """Stars, strokes and carets are arithmetic only after a number or a single letter."""
-    return bool(left.core) and (text not in ("*", "/", "^") or left.number is not None or len(left.core) == 1)
+    return bool(left.core) and (text not in ("*", "/", "^", MINUS) or left.number is not None or len(left.core) == 1)
 
 
 def _between_numbers(text: str, around: Around) -> str | None:

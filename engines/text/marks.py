@@ -84,6 +84,7 @@ MARKS: dict[str, str] = {
 # Between two numbers or single letters these are signs of arithmetic.
 OPERATORS: dict[str, str] = {
     "+": "plus",
+    "−": "minus",
     "*": "times",
     "×": "times",
     "÷": "divided by",
