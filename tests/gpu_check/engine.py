@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engines import benchmark
 from engines.config import DeviceChoice, EngineConfig
+from server import engine_benchmark as benchmark
 from tests.dry_cuda.voice import BUNDLE, emulation, form
 from tests.gpu_check.report import Table
 from tests.gpu_check.setting import PRETENDED, Setting
