@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from engines.text import numbers
 from engines.text.abbreviated import read_abbreviation
 from engines.text.abbreviations import MONTHS, WHOLE
 from engines.text.acronyms import spell
@@ -32,6 +33,7 @@ from engines.text.words import read_words
 
 _EMOTICON = re.compile(r"[:;=]['-]?[()DPpOo|*\]\[]+")
 _UNIT_DASH = re.compile(r"([^\d–—-]{1,8})[-–—](\d\S*)")
+_COUNTABLE = re.compile(r"\d{1,3}(?:,\d{3}){0,2}|\d{4,9}")
 _GRADE = re.compile(r"[A-F]-")
 _FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 
@@ -54,6 +56,8 @@ def read(token: Token, around: Around) -> Reading:
         return made([Override(entry=token.spoken_as.entry)], kind, core, 0)
     if token.spoken_as.spelled:
         return made([*spell_out(core)], kind, core, 0)
+    if token.spoken_as.ordinal and _COUNTABLE.fullmatch(core):
+        return made([*numbers.ordinal(int(core.replace(",", "")))], kind, core, 0)
     own = override(core, closing, around)
     if own is not None:
         return made(own.pieces, closing_kind("", own.closing), core, own.taken)

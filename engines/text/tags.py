@@ -27,6 +27,7 @@ _FIRST_ATTRIBUTE = re.compile(r"[\w:-]+=|/?>")
 _ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>/]+))")
 _PAUSE = re.compile(r"\[pause(?::?(\d{1,6}(?:\.\d{1,6})?(?:ms|s)))?\]", re.IGNORECASE)
 _SPELLED = frozenset(word_list("characters spell-out spell digits telephone verbatim"))
+_CARDINAL = frozenset(word_list("cardinal number"))  # as numbers are read anyway
 _HTML = frozenset(
     word_list(
         "a abbr b blockquote body br button center code dd del details div dl dt em font form h1 h2 h3 h4 h5 h6 head "
@@ -44,6 +45,7 @@ class SpokenAs:
     """How the text of a token is to be spoken."""
 
     spelled: bool = False
+    ordinal: bool = False
     entry: Entry | None = None
     rate: float = 1.0
 
@@ -61,6 +63,7 @@ class Tags:
         self._tail = ""  # of what is skipped: its end may be cut by a token's
         self._begun = ""  # a tag whose ">" has not come
         self._spelling = 0  # elements open
+        self._ordinal = False  # inside <say-as interpret-as="ordinal">
         self._entry: Entry | None = None  # of an element that is open, until it has been spoken
         self._replaced = ""  # the name of that element
         self._rates: list[float] = []  # of the prosody elements that are open
@@ -69,7 +72,7 @@ class Tags:
 
     @property
     def open(self) -> bool:
-        return bool(self.skipping or self._begun or self._spelling or self._replaced or self._rates)
+        return bool(self.skipping or self._begun or self._spelling or self._ordinal or self._replaced or self._rates)
 
     @property
     def unfinished(self) -> str:
@@ -155,8 +158,9 @@ class Tags:
                 return ""  # its first word was spoken for all
             rate = self._rates[-1] if self._rates else 1.0
             self.spoken_as, self._entry = SpokenAs(entry=self._entry, rate=rate), None
-        elif self._spelling or self._rates:
-            self.spoken_as = SpokenAs(spelled=self._spelling > 0, rate=self._rates[-1] if self._rates else 1.0)
+        elif self._spelling or self._ordinal or self._rates:
+            rate = self._rates[-1] if self._rates else 1.0
+            self.spoken_as = SpokenAs(spelled=self._spelling > 0, ordinal=self._ordinal, rate=rate)
         return text
 
     def _handle(self, found: re.Match[str]) -> str:
@@ -196,7 +200,9 @@ class Tags:
         return ""
 
     def _close(self, name: str) -> None:
-        if name in ("spell", "say-as"):
+        if name == "say-as" and self._ordinal:
+            self._ordinal = False
+        elif name in ("spell", "say-as"):
             self._spelling = max(0, self._spelling - 1)
         elif name == self._replaced:
             self._entry, self._replaced = None, ""
@@ -237,7 +243,9 @@ class Tags:
         kind = attributes.get("interpret-as", "")
         if kind in _SPELLED:
             self._spelling += 1
-        else:
+        elif kind == "ordinal":
+            self._ordinal = True
+        elif kind not in _CARDINAL:
             self._warn(f'<say-as interpret-as="{kind}"> is read like other text')
 
     def _phoneme(self, attributes: dict[str, str]) -> None:
