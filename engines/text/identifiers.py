@@ -36,6 +36,9 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]{7,64}")
 _BACK_AND_FORTH = re.compile(r"\d[a-f]+\d|[a-f]\d+[a-f]")  # neither a number with a unit nor a word with a number
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _USES_OF_CODES = frozenset(word_list("log login sign verify confirm reset complete unlock continue access"))
+_GROUP = re.compile(r"\d{2,4}")
+_MAX_GROUPS = 4
+_TIMES = frozenset(word_list("times seconds minutes hours days weeks months years"))
 _CODES = frozenset(word_list("code pin otp passcode password"))
 _STANDARDS = frozenset(["iso", "am", "pm", "ad", "bc", "usd", "eur", "gbp"])
 
@@ -73,8 +76,12 @@ def _named(core: str, around: Around) -> Spoken | None:
         return None
     before = around.before
     by_sign = _BY_SIGN.search(before)
+    groups = _groups_behind(core, around) if by_sign and _GROUP.fullmatch(core) else 0
+    if groups:
+        behind = [word for count in range(1, groups + 1) for word in numbers.digits(around.following(count))]
+        return Spoken(words=[*numbers.digits(core), *behind], taken=groups)
     if by_sign and (digits > 2 or not core.isdecimal()):
-        if by_sign[1] and core.isdecimal() and _is_counted(core, around):
+        if by_sign[1] and core.isdecimal() and _is_counted(core, around.following()):
             return None
         return Spoken(words=_by_sign(core))
     by_pairs = _BY_PAIRS.search(before)
@@ -106,8 +113,21 @@ def _is_code_behind(core: str, around: Around) -> bool:
     return any(around.following(count).lower() in _CODES for count in (3, 4, 5))
 
 
-def _is_counted(core: str, around: Around) -> bool:
-    following = around.following()
+def _groups_behind(core: str, around: Around) -> int:
+    """How many of the following tokens go on with a code in groups of one length: "482 913"."""
+    count = 0
+    while count < _MAX_GROUPS and (count == 0 or around.goes_on(count)):
+        group = around.following(count + 1)
+        if len(group) != len(core) or not group.isdecimal():
+            break
+        count += 1
+    if not count or not around.goes_on(count):
+        return count
+    behind = around.following(count + 1)
+    return 0 if behind.lower() in _TIMES or _is_counted(around.following(count), behind) else count
+
+
+def _is_counted(core: str, following: str) -> bool:
     return following.lower() in COUNTED or detached_unit(following, core) is not None
 
 
