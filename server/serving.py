@@ -126,7 +126,6 @@ def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.C
         HttpProtocol,
         idle_connections=idle_connections,
         max_head_bytes=settings.max_head_bytes,
-        max_body_bytes=max(settings.max_body_bytes, settings.max_recording_bytes),
         head_timeout_s=settings.body_timeout_s,
     )
     return uvicorn.Config(

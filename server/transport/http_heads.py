@@ -14,7 +14,7 @@ import h11
 from server.errors import ApiError
 
 MAX_FIELDS = 100
-_MIN_PIECES = 1_024  # of a body, whatever its limit
+_MOST_SMALL_PIECES = 1_024  # of a body, whatever its limit; beyond them pieces hold this many bytes on average
 _BYTES_A_PIECE = 64
 _HEAD_END = re.compile(rb"\n\r?\n")
 _ODD_LINES = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
@@ -24,11 +24,10 @@ _VERSIONS = (b"1.0", b"1.1")
 class BoundedConnection(h11.Connection):
     """The server's side of one connection. After an error `fault` says what to answer."""
 
-    def __init__(self, max_head_bytes: int, max_body_bytes: int) -> None:
+    def __init__(self, max_head_bytes: int) -> None:
         super().__init__(h11.SERVER, max_head_bytes)
         self._max_head_bytes = max_head_bytes
-        self._max_pieces = max(_MIN_PIECES, max_body_bytes // _BYTES_A_PIECE)
-        self._pieces = 0
+        self._pieces = self._body_bytes = 0
         self.fault: ApiError | None = None
 
     def receive_data(self, data: bytes) -> None:
@@ -44,18 +43,22 @@ class BoundedConnection(h11.Connection):
                 self._check_head(self.trailing_data[0])
             event = super().next_event()
             if isinstance(event, h11.Request):
-                self._pieces = 0
+                self._pieces = self._body_bytes = 0
                 self._check_framing(event)
             elif isinstance(event, h11.Data):
-                self._pieces += 1
-                if self._pieces > self._max_pieces:
-                    self._refuse("invalid_http", f"the body comes in more than {self._max_pieces} pieces; send larger")
+                self._count(len(event.data))
             return event
         except h11.RemoteProtocolError as error:
             if self.fault is None:
                 too_big = error.error_status_hint == 431
                 self.fault = self._too_big() if too_big else ApiError("invalid_http", f"not HTTP/1.1: {error}")
             raise
+
+    def _count(self, size: int) -> None:
+        self._pieces, self._body_bytes = self._pieces + 1, self._body_bytes + size
+        if self._pieces > _MOST_SMALL_PIECES and self._body_bytes < _BYTES_A_PIECE * self._pieces:
+            small = f"more than {_MOST_SMALL_PIECES} pieces of less than {_BYTES_A_PIECE} bytes"
+            self._refuse("invalid_http", f"the body comes in {small}; send larger ones")
 
     def _check_head(self, buffered: bytes) -> None:
         end = _HEAD_END.search(buffered)

@@ -28,12 +28,11 @@ class HttpProtocol(H11Protocol):
         *args: Any,
         idle_connections: IdleConnections,
         max_head_bytes: int,
-        max_body_bytes: int,
         head_timeout_s: float,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.conn: BoundedConnection = BoundedConnection(max_head_bytes, max_body_bytes)
+        self.conn: BoundedConnection = BoundedConnection(max_head_bytes)
         self._idle_connections, self._head_timeout_s = idle_connections, head_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
         self._rejected = False  # refused: what still comes is not read

@@ -99,10 +99,10 @@ def test_a_chunked_answer_is_stamped_as_it_comes() -> None:
     ],
 )
 def test_other_answers_end_the_stream_with_a_reason(answer: bytes, end: End, why: str) -> None:
-    async def answer(writer: asyncio.StreamWriter) -> None:
+    async def give(writer: asyncio.StreamWriter) -> None:
         writer.write(answer)
 
-    stream = ask(answer)
+    stream = ask(give)
     assert stream.end is end
     assert why in stream.detail
 
