@@ -229,7 +229,7 @@ def vocode(view: View[AnyStream], now: float) -> tuple[Vocode[AnyStream] | None,
         if not stream.can_vocode or not ((available := stream.available) or stream.closes):
             continue
         if available < view.first_chunk and stream.can_step and not stream.closes:
-            continue
+            continue  # whatever its lead, no chunk is that small
         lead_s = stream.spare_s(now, stream.vocoded)
         if not view.has_room and not (view.marks.is_urgent(lead_s) and view.marks.is_urgent(stream.plays_for_s(now))):
             continue
