@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
-from loadtests.peers import page, record
+from loadtests.peers import page, pocket, record
 
 PARTS = ("lm", "pocket", "flite", "naive")
 
@@ -23,6 +24,9 @@ def main() -> None:
     parser.add_argument("--training", default=".venv-dev/bin/python", help="our environment with torch and recogniser")
     parser.add_argument("--port", type=int, default=18_200, help="this and the next one are used")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds; for trying it out")
+    parser.add_argument("--sizes", nargs="+", choices=list(pocket.SIZES), help="pocket: these alone; others stay")
+    parser.add_argument("--only", choices=pocket.PIECES, help="pocket: this piece alone; the other stays as it was")
+    parser.add_argument("--kept", type=Path, default=Path("build/pocket"), help="pocket: checkpoints and bundles")
     options = parser.parse_args()
     places = record.Places(
         serving=options.serving,
@@ -30,6 +34,9 @@ def main() -> None:
         peers=sys.executable,
         port=options.port,
         quick=options.quick,
+        kept=options.kept,
+        sizes=tuple(options.sizes or pocket.SIZES),
+        pieces=(options.only,) if options.only else pocket.PIECES,
     )
     for part in PARTS:
         if part in options.parts or "all" in options.parts:

@@ -68,11 +68,11 @@ def pocket(figures: Figures) -> list[str]:
     rows = [
         (
             size,
-            f"{middle(one['theirs_cpu_s_per_audio_s'], 4)}, {one['form']}",
-            middle(one["ours_cpu_s_per_audio_s"], 4),
-            f"{middle(one['times_fewer'], 1)}; {figures['wanted'][size]} wanted",
-            f"{one['theirs_streams']} / {one['ours_streams']}",
-            f"{middle(one['theirs_ttfa_ms'], 0)} / {middle(one['ours_ttfa_ms'], 0)}",
+            f"{middle(one['theirs_cpu_s_per_audio_s'], 4)}, {one['form']}" if "form" in one else "-",
+            middle(one["ours_cpu_s_per_audio_s"], 4) if "form" in one else "-",
+            f"{middle(one['times_fewer'], 1)}; {figures['wanted'][size]} wanted" if "form" in one else "-",
+            f"{one['theirs_streams']} / {one['ours_streams']}" if "ours_streams" in one else "-",
+            f"{middle(one['theirs_ttfa_ms'], 0)} / {middle(one['ours_ttfa_ms'], 0)}" if "form" in one else "-",
         )
         for size, one in figures["sizes"].items()
     ]

@@ -25,6 +25,9 @@ class Places:
     peers: str  # this benchmark's own
     port: int
     quick: bool
+    kept: Path  # pocket-tts' checkpoints and bundles, made once
+    sizes: tuple[str, ...]  # of pocket-tts, that are measured
+    pieces: tuple[str, ...]  # of a size
 
 
 def machine() -> str:
@@ -58,6 +61,13 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def read(part: str) -> dict[str, Any]:
+    """What an earlier run wrote; empty where there was none."""
+    path = MEASUREMENTS / f"peers-{part}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
 
 
 def write(part: str, figures: dict[str, Any]) -> Path:
