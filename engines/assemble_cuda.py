@@ -11,13 +11,7 @@ from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
 from engines.families.base import Talker, Vocoder
 from engines.families.common.device_form import DeviceForm
-from engines.families.phone_pointer import self_test as pointer
-from engines.families.phone_pointer.bundle import Bundle
-from engines.families.phone_pointer.device_talker import DeviceTalker
-from engines.families.phone_pointer.device_vocoder import DeviceVocoder
-from engines.families.pocket import device_parts as pocket
 from engines.families.pocket.bundle import Bundle as PocketBundle
-from engines.families.qwen3_tts import device_parts as qwen3_tts
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.runtime.onnx_cuda import OnnxCuda, has_provider
 from engines.runtime.tensorrt import PLANS, TensorRt
@@ -39,11 +33,21 @@ class _Makers:
     vocoder: Callable[[Any, DeviceForm, OnnxCuda, int], Vocoder]
 
 
-_FAMILIES: dict[type, _Makers] = {
-    Bundle: _Makers(self_test=pointer.self_test, talker=DeviceTalker, vocoder=DeviceVocoder),
-    Qwen3TtsBundle: _Makers(self_test=qwen3_tts.self_test, talker=qwen3_tts.talker, vocoder=qwen3_tts.vocoder),
-    PocketBundle: _Makers(self_test=pocket.self_test, talker=pocket.talker, vocoder=pocket.vocoder),
-}
+def _makers_of(bundle: Any) -> _Makers:
+    """Imported here: a start without a GPU needs none of them."""
+    if isinstance(bundle, Qwen3TtsBundle):
+        from engines.families.qwen3_tts import device_parts as qwen3_tts
+
+        return _Makers(self_test=qwen3_tts.self_test, talker=qwen3_tts.talker, vocoder=qwen3_tts.vocoder)
+    if isinstance(bundle, PocketBundle):
+        from engines.families.pocket import device_parts as pocket
+
+        return _Makers(self_test=pocket.self_test, talker=pocket.talker, vocoder=pocket.vocoder)
+    from engines.families.phone_pointer.device_talker import DeviceTalker
+    from engines.families.phone_pointer.device_vocoder import DeviceVocoder
+    from engines.families.phone_pointer.self_test import self_test
+
+    return _Makers(self_test=self_test, talker=DeviceTalker, vocoder=DeviceVocoder)
 
 
 def cuda_parts(bundle: Any, config: EngineConfig) -> CudaParts | str:
@@ -78,7 +82,7 @@ def _backends(form: Path | None) -> dict[str, Callable[[], OnnxCuda]]:
 
 
 def _tried(make: Callable[[], OnnxCuda], bundle: Any, folder: Path, slots: int) -> CudaParts | str:
-    makers = _FAMILIES[type(bundle)]
+    makers = _makers_of(bundle)
     try:
         form, backend = DeviceForm.load(folder, bundle), make()
         if reason := makers.self_test(form, bundle, backend):

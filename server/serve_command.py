@@ -14,7 +14,6 @@ import typer
 
 from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ParlandoError
-from server import logs
 from server.engine.launch import launch_all
 from server.settings import EngineMode, Settings, unknown_variables
 
@@ -66,17 +65,19 @@ def serve(
         "ssl_certfile": ssl_certfile,
         "ssl_keyfile": ssl_keyfile,
     }
-    logs.configure(json=not sys.stderr.isatty())
     with ExitStack() as until_served:
         try:
-            for name, near in unknown_variables().items():
-                logs.get_logger().warning("unknown_setting", variable=name, did_you_mean=near)
             settings = Settings.with_flags({name: value for name, value in given.items() if value is not None})
             launched = launch_all(settings)
             for one in launched:
                 until_served.callback(one.discard)
+            from server import logs
             from server.app import create_app
             from server.serving import serve as run
+
+            logs.configure(json=not sys.stderr.isatty())
+            for name, near in unknown_variables().items():
+                logs.get_logger().warning("unknown_setting", variable=name, did_you_mean=near)
 
             run(create_app(settings, launched=launched), settings)
         except (ParlandoError, OSError, ValueError) as error:

@@ -13,12 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from engines.errors import BundleError
 from engines.runtime.base import Array, Buffer, Call, Graph, TensorSpec
 from engines.runtime.kernels import AUTO, FOLDED, Kernels, choose, instruction_class
 from engines.runtime.ort import ort
+from engines.runtime.prefault import zeros
 
 _UNFOLDED = Kernels(form=None, why_not="the bundle's graph has no nodes for ours; export it again")
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(bool)": "bool"}
@@ -130,7 +129,7 @@ class OnnxCpu:
         return tuple(found)
 
     def buffer(self, shape: tuple[int, ...], dtype: str) -> CpuBuffer:
-        return CpuBuffer(np.full(shape, 0, dtype))  # written to, since zeros alone would come page by page
+        return CpuBuffer(zeros(shape, dtype))
 
     def arithmetic(self, kernels: str) -> str:
         return f"{kernels}; {instruction_class()}; onnxruntime {ort.__version__}"

@@ -5,6 +5,7 @@ The child unpickles nothing but `_run`, and imports the engine itself.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import socket
 from collections.abc import Callable
@@ -67,6 +68,7 @@ def engine_config(settings: Settings) -> EngineConfig:
 
 
 def _run(end: socket.socket, bundle: Path | None, config: EngineConfig, nice: int) -> None:
+    gc.disable()  # until it is loaded
     from server.engine.worker import run_process
 
     run: Callable[[socket.socket, Path | None, EngineConfig, int], None] = run_process

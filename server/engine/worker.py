@@ -108,6 +108,7 @@ def keep_from_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
+    gc.enable()
 
 
 def _serve(pipe: EnginePipe, engine: Engine) -> None:
