@@ -3,7 +3,8 @@
 The encoder is non-causal and stays offline. The decoder (the vocoder of the bundle) is causal and pure: it turns
 codes into complex spectrum frames; inverse transform and overlap-add follow outside, at any sample rate. The voice
 enters in the decoder only, so that codes say what is spoken and the voice says who speaks. In serving it may be a mix
-of voices, and the pitch that the decoder chose may be moved.
+of voices, and the pitch that the decoder chose may be moved. A decoder may see the text too (`models.seen_phones`);
+codes then carry what the text does not say.
 """
 
 from __future__ import annotations
@@ -87,11 +88,13 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Codes to complex frames. States: one convolution context per block, the phase, the tail of the pulse train."""
 
-    def __init__(self, voices: int, coarse_width: int = 256, fine_width: int = 192) -> None:
+    def __init__(self, voices: int, seen_rows: int = 0, coarse_width: int = 256, fine_width: int = 192) -> None:
+        """`seen_rows` of the table of what it sees of the text, 0 for a decoder that sees codes alone."""
         super().__init__()
         self.quantiser = FiniteScalarQuantiser()
         self.enter = nn.Linear(len(LEVELS), coarse_width)
         self.voice = nn.Embedding(voices, coarse_width)
+        self.seen = nn.Embedding(seen_rows, coarse_width) if seen_rows else None
         self.coarse = nn.ModuleList(CausalConvNeXt(coarse_width, 3 * coarse_width, CONTEXT + 1) for _ in range(6))
         self.up = nn.Linear(coarse_width, fine_width * FRAMES_PER_CODE)
         self.fine = nn.ModuleList(CausalConvNeXt(fine_width, 3 * fine_width, CONTEXT + 1) for _ in range(3))
@@ -101,6 +104,8 @@ class Decoder(nn.Module):
         nn.init.normal_(self.filters.weight, 0, 0.01)
         nn.init.constant_(self.filters.bias, -4.0)
         nn.init.constant_(self.source.bias, 0.0)
+        if self.seen is not None:  # a decoder trained without starts where it was
+            nn.init.zeros_(self.seen.weight)
         with torch.no_grad():
             self.source.bias[0] = math.log(120.0)
 
@@ -113,9 +118,15 @@ class Decoder(nn.Module):
     def fine_state(self) -> tuple[int, int, int]:
         return len(self.fine), CONTEXT, self.source.in_features
 
-    def parameters_of_speech(self, values: Tensor, voice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """values [B, N, 4], voice [B] -> log F0 [B, 4N], voicing logit [B, 4N], log filters [B, 4N, 2 BINS]"""
+    def parameters_of_speech(
+        self, values: Tensor, voice: Tensor, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """values [B, N, 4], voice [B], seen [B, N, K] rows of the table
+        -> log F0 [B, 4N], voicing logit [B, 4N], log filters [B, 4N, 2 BINS]"""
         h = self.enter(values) + self.voice(voice)[:, None]
+        if self.seen is not None:
+            assert seen is not None, "this decoder sees the text"
+            h = h + self.seen(seen).sum(2)
         for block in self.coarse:
             h = block.whole(h)
         h = self.up(h).reshape(h.shape[0], h.shape[1] * FRAMES_PER_CODE, -1)
@@ -184,12 +195,13 @@ class Decoder(nn.Module):
         spectrum, phase, tail = self.frames(self.filters(h), f0_hz, voiced, noise, phase, tail)
         return spectrum, torch.stack(coarse_states, 1), torch.stack(fine_states, 1), phase, tail
 
-    def speak(self, values: Tensor, voice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def speak(self, values: Tensor, voice: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Whole utterances with the predicted F0.
 
-        values [B, N, 4] -> samples [B, LOOK_BACK + N * 640] (see `overlap_add`), log F0 and voicing logit [B, 4N]
+        values [B, N, 4], seen [B, N, K]
+        -> samples [B, LOOK_BACK + N * 640] (see `overlap_add`), log F0 and voicing logit [B, 4N]
         """
-        log_f0, voicing, filters = self.parameters_of_speech(values, voice)
+        log_f0, voicing, filters = self.parameters_of_speech(values, voice, seen)
         return self.synthesise(filters, torch.exp(log_f0), (voicing > 0).float()), log_f0, voicing
 
     def synthesise(self, filters: Tensor, f0_hz: Tensor, voiced: Tensor) -> Tensor:
@@ -206,10 +218,10 @@ class Decoder(nn.Module):
 class Codec(nn.Module):
     """Encoder, quantiser and decoder, with each voice's mean and deviation of log F0."""
 
-    def __init__(self, voices: int) -> None:
+    def __init__(self, voices: int, seen_rows: int = 0) -> None:
         super().__init__()
         self.encoder = Encoder()
-        self.decoder = Decoder(voices)
+        self.decoder = Decoder(voices, seen_rows)
         self.register_buffer("pitch_mean", torch.full((voices,), math.log(120.0)))
         self.register_buffer("pitch_deviation", torch.ones(voices))
 

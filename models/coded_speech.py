@@ -16,6 +16,7 @@ from torch import Tensor
 from models.codec import FRAMES_PER_CODE, SAMPLES_PER_CODE
 from models.excitation import HOP
 from models.lm_data import Example
+from models.seen_phones import PhoneTimes
 from models.teacher.prepare import load
 from models.train_codec import held_out
 
@@ -26,9 +27,11 @@ CONTEXT_SHARES = (0.15, 0.15, 0.2, 0.5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crop:
-    """codes [B, N] of which the first `context` only lead in; samples and F0 [B, ...] of the rest; voice [B]"""
+    """codes [B, N] of which the first `context` only lead in, and what the decoder sees of the text beside them
+    [B, N, K]; samples and F0 [B, ...] of the rest; voice [B]"""
 
     codes: Tensor
+    seen: Tensor
     context: int
     samples: Tensor
     f0_hz: Tensor
@@ -50,7 +53,9 @@ class CodedSpeech:
         self.rng = np.random.default_rng(seed)
         self.shares = np.array(shares) / sum(shares)
         self.voices = [load(folder, voice) for voice in voices]
-        self.codes = [[one.codes for one in examples if one.speaker == speaker] for speaker in range(len(voices))]
+        of_voices = [[one for one in examples if one.speaker == speaker] for speaker in range(len(voices))]
+        self.codes = [[one.codes for one in of_voice] for of_voice in of_voices]
+        self._times = [[PhoneTimes(phones=one.phones, ends=one.ends) for one in of_voice] for of_voice in of_voices]
         for (utterances, _, _), codes in zip(self.voices, self.codes):
             if [one.samples // SAMPLES_PER_CODE for one in utterances] != [len(one) for one in codes]:
                 raise ValueError("the codes are not those of this speech: lengths differ")
@@ -70,7 +75,7 @@ class CodedSpeech:
         context = int(self.rng.choice(CONTEXTS, p=CONTEXT_SHARES))
         if not all(self._long_enough[context]):
             context = 0
-        codes, waves, pitches = [], [], []
+        codes, seen, waves, pitches = [], [], [], []
         voices = self.rng.choice(len(self.voices), rows, p=self.shares)
         for voice in voices:
             candidates = self._long_enough[context][voice]
@@ -78,12 +83,14 @@ class CodedSpeech:
             utterance, of_it = self.voices[voice][0][index], self.codes[voice][index]
             first = int(self.rng.integers(len(of_it) - context - CROP_CODES + 1)) if context else 0
             codes.append(of_it[first : first + context + CROP_CODES])
+            seen.append(self._times[voice][index].seen(first * FRAMES_PER_CODE, context + CROP_CODES))
             start = utterance.offset + (first + context) * SAMPLES_PER_CODE
             _, pcm, f0 = self.voices[voice]
             waves.append(pcm[start : start + CROP_CODES * SAMPLES_PER_CODE])
             pitches.append(f0[start // HOP : start // HOP + CROP_CODES * FRAMES_PER_CODE])
         return Crop(
             codes=torch.tensor(np.stack(codes)),
+            seen=torch.tensor(np.stack(seen)),
             context=context,
             samples=torch.tensor(np.stack(waves)).float() / 32768,
             f0_hz=torch.tensor(np.stack(pitches)),
@@ -93,12 +100,13 @@ class CodedSpeech:
     def unseen(self) -> list[Crop]:
         """The held-out utterances, each whole."""
         crops = []
-        for voice, ((utterances, pcm, f0), codes) in enumerate(zip(self.voices, self.codes)):
-            for one, of_it in list(zip(utterances, codes))[-len(held_out(utterances)) :]:
+        for voice, ((utterances, pcm, f0), codes, times) in enumerate(zip(self.voices, self.codes, self._times)):
+            for one, of_it, phones in list(zip(utterances, codes, times))[-len(held_out(utterances)) :]:
                 end = one.offset + one.samples
                 crops.append(
                     Crop(
                         codes=torch.tensor(of_it)[None],
+                        seen=torch.tensor(phones.seen(0, len(of_it)))[None],
                         context=0,
                         samples=torch.tensor(np.array(pcm[one.offset : end])).float()[None] / 32768,
                         f0_hz=torch.tensor(np.array(f0[one.offset // HOP : end // HOP]))[None],

@@ -35,7 +35,8 @@ def encode(folder: Path, codec: Codec, voices: list[str], part: slice = slice(No
 
 def load_codec(path: Path) -> Codec:
     saved = torch.load(path, weights_only=False)["network"]
-    codec = Codec(saved["decoder.voice.weight"].shape[0])
+    seen = saved.get("decoder.seen.weight", ())
+    codec = Codec(saved["decoder.voice.weight"].shape[0], len(seen))
     codec.load_state_dict(saved)
     return codec.eval()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from models.checkpoint import TrainingState
 from models.codec import LEVELS, SAMPLES_PER_CODE, Codec
 from models.excitation import HOP, LOOK_BACK
 from models.mel import LogMel, SpectralLoss
+from models.seen_phones import SEEN_COLUMNS, SEEN_ROWS, phone_times
 from models.teacher.prepare import Utterance, load, pitch_statistics
 
 CROP_SAMPLES = 20_480  # 1.28 s
@@ -34,6 +36,16 @@ AT_START = 0.15  # share of crops that begin with the utterance, where the decod
 
 def held_out(utterances: list[Utterance]) -> list[Utterance]:
     return utterances[-min(HELD_OUT, len(utterances) // 4) :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """samples [B, S], f0_hz [B, S / HOP] (0 = unvoiced), voice [B], seen [B, S / SAMPLES_PER_CODE, K]"""
+
+    samples: Tensor
+    f0_hz: Tensor
+    voice: Tensor
+    seen: Tensor
 
 
 class Speech:
@@ -53,15 +65,16 @@ class Speech:
         self.rng = np.random.default_rng(seed)
         self._pairs = [] if pairs is None else [_Pairs(pairs, voice) for voice in voices]
         self._disturbed = disturbed
+        self._times = [[phone_times(one) for one in utterances] for utterances, _, _ in self.voices]
 
-    def batch(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """samples [B, CROP], f0_hz [B, CROP / HOP], voice [B]"""
-        waves, pitches, voices = [], [], []
+    def batch(self, rows: int) -> Crop:
+        waves, pitches, voices, seen = [], [], [], []
         for _ in range(rows):
             voice = int(self.rng.choice(len(self.voices), p=self.shares))
             utterances, pcm, f0 = self.voices[voice]
             while True:
-                one = utterances[self.rng.integers(len(utterances) - len(held_out(utterances)))]
+                index = self.rng.integers(len(utterances) - len(held_out(utterances)))
+                one = utterances[index]
                 if one.samples >= CROP_SAMPLES:
                     break
             at_start = self.rng.random() < AT_START
@@ -70,9 +83,15 @@ class Speech:
             )
             waves.append(pcm[start : start + CROP_SAMPLES])
             pitches.append(f0[start // HOP : (start + CROP_SAMPLES) // HOP])
+            times = self._times[voice][index]
+            seen.append(times.seen((start - one.offset) // HOP, CROP_SAMPLES // SAMPLES_PER_CODE))
             voices.append(voice)
-        samples = torch.tensor(np.stack(waves)).float() / 32768
-        return samples, torch.tensor(np.stack(pitches)), torch.tensor(voices)
+        return Crop(
+            samples=torch.tensor(np.stack(waves)).float() / 32768,
+            f0_hz=torch.tensor(np.stack(pitches)),
+            voice=torch.tensor(voices),
+            seen=torch.tensor(np.stack(seen)),
+        )
 
     def pairs(self, rows: int) -> tuple[Tensor, Tensor, Tensor] | None:
         """As `batch`, 2 x rows: row i and row rows + i are two renderings of the same moment. None without pairs."""
@@ -88,19 +107,23 @@ class Speech:
         return torch.tensor(waves).float() / 32768, torch.tensor(pitches), torch.tensor([c[2] for c in crops] * 2)
 
     def _disturbed_pairs(self, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        samples, f0_hz, voice = self.batch(rows)
+        crop = self.batch(rows)
+        samples = crop.samples
         below_db = self.rng.uniform(*DISTURBANCE_BELOW_DB, (rows, 1))
         level = samples.square().mean(1, keepdim=True).sqrt() * torch.tensor(10 ** (-below_db / 20)).float()
         noise = torch.tensor(self.rng.standard_normal(samples.shape)).float()
-        return torch.cat([samples, samples + level * noise]), f0_hz.repeat(2, 1), voice.repeat(2)
+        return torch.cat([samples, samples + level * noise]), crop.f0_hz.repeat(2, 1), crop.voice.repeat(2)
 
-    def evaluation(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def evaluation(self) -> list[Crop]:
+        """The held-out utterances, each whole."""
         result = []
         for voice, (utterances, pcm, f0) in enumerate(self.voices):
-            for one in held_out(utterances):
+            first = len(utterances) - len(held_out(utterances))
+            for one, times in zip(held_out(utterances), self._times[voice][first:], strict=True):
                 samples = torch.tensor(np.array(pcm[one.offset : one.offset + one.samples])).float()[None] / 32768
                 pitch = torch.tensor(np.array(f0[one.offset // HOP : (one.offset + one.samples) // HOP]))[None]
-                result.append((samples, pitch, torch.tensor([voice])))
+                seen = torch.tensor(times.seen(0, one.samples // SAMPLES_PER_CODE))[None]
+                result.append(Crop(samples=samples, f0_hz=pitch, voice=torch.tensor([voice]), seen=seen))
         return result
 
 
@@ -136,17 +159,12 @@ def disagreement(
 
 
 def losses(
-    codec: Codec,
-    spectral: SpectralLoss,
-    mel: LogMel,
-    samples: Tensor,
-    f0_hz: Tensor,
-    voice: Tensor,
-    arithmetic: Arithmetic = FLOAT32,
+    codec: Codec, spectral: SpectralLoss, mel: LogMel, crop: Crop, arithmetic: Arithmetic = FLOAT32
 ) -> dict[str, Tensor]:
+    samples, f0_hz = crop.samples, crop.f0_hz
     with arithmetic.on():
-        values, _ = codec.encode(samples, f0_hz, voice)
-        log_f0, voicing, filters = codec.decoder.parameters_of_speech(values, voice)
+        values, _ = codec.encode(samples, f0_hz, crop.voice)
+        log_f0, voicing, filters = codec.decoder.parameters_of_speech(values, crop.voice, crop.seen)
     log_f0, voicing = log_f0.float(), voicing.float()
     spoken = codec.decoder.synthesise(filters.float(), f0_hz, (f0_hz > 0).float())
     ours, theirs = spoken[:, LOOK_BACK : samples.shape[1]], samples[:, : samples.shape[1] - LOOK_BACK]
@@ -161,13 +179,14 @@ def losses(
 
 
 @torch.no_grad()
-def evaluate(codec: Codec, mel: LogMel, unseen: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, float]:
+def evaluate(codec: Codec, mel: LogMel, unseen: list[Crop]) -> dict[str, float]:
     """Whole held-out utterances with predicted F0."""
     codec.eval()
     mel_errors, cents, voicing_errors, codes = [], [], [], []
-    for samples, f0_hz, voice in unseen:
-        values, code = codec.encode(samples, f0_hz, voice)
-        spoken, log_f0, voicing = codec.decoder.speak(values, voice)
+    for crop in unseen:
+        samples, f0_hz = crop.samples, crop.f0_hz
+        values, code = codec.encode(samples, f0_hz, crop.voice)
+        spoken, log_f0, voicing = codec.decoder.speak(values, crop.voice, crop.seen)
         length = samples.shape[1] - LOOK_BACK
         mel_errors.append(
             float((mel(spoken[:, LOOK_BACK : LOOK_BACK + length]) - mel(samples[:, :length])).abs().mean())
@@ -188,13 +207,16 @@ def evaluate(codec: Codec, mel: LogMel, unseen: list[tuple[Tensor, Tensor, Tenso
 
 
 def start_from(codec: Codec, path: Path) -> None:
-    """Takes over a codec of fewer voices; a new voice starts as the mean of the old ones."""
+    """Takes over a codec of fewer voices; a new voice starts as the mean of the old ones. A decoder that did not see
+    the text begins to."""
     saved = torch.load(path, weights_only=False)["network"]
     old = saved["decoder.voice.weight"]
     more = codec.decoder.voice.num_embeddings - len(old)
     saved["decoder.voice.weight"] = torch.cat([old, old.mean(0, keepdim=True).expand(more, -1)])
     for name in ("pitch_mean", "pitch_deviation"):
         saved[name] = torch.cat([saved[name], getattr(codec, name)[len(old) :]])
+    if codec.decoder.seen is not None:
+        saved.setdefault("decoder.seen.weight", codec.decoder.seen.weight)
     codec.load_state_dict(saved)
 
 
@@ -215,6 +237,7 @@ def main() -> None:
     parser.add_argument("--disturbed", action="store_true", help="pairs made from one recording and faint noise")
     parser.add_argument("--agreement", type=float, default=1.0, help="weight of the distance between the two of a pair")
     parser.add_argument("--start-from", type=Path, help="a trained codec, whose first voices are ours too")
+    parser.add_argument("--sees-text", action="store_true", help="show the decoder the phones that the codes belong to")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
     arguments = parser.parse_args()
@@ -223,14 +246,15 @@ def main() -> None:
     names = [part.split(":")[0] for part in arguments.voices.split(",")]
     shares = [float(part.split(":")[1]) for part in arguments.voices.split(",")]
     speech = Speech(arguments.data, names, shares, 0, arguments.pairs, arguments.disturbed)
-    codec = Codec(len(names))
+    codec = Codec(len(names), SEEN_ROWS if arguments.sees_text else 0)
     if arguments.start_from:
         start_from(codec, arguments.start_from)
     for index, (_, _, f0) in enumerate(speech.voices):
         mean, deviation = pitch_statistics(np.asarray(f0))
         codec.pitch_mean[index], codec.pitch_deviation[index] = mean, deviation
     values, voice = torch.zeros(arguments.batch, CROP_SAMPLES // SAMPLES_PER_CODE, len(LEVELS)), torch.tensor([0])
-    arithmetic = quicker("the codec", lambda: codec.decoder.parameters_of_speech(values, voice)[2])
+    seen = torch.zeros(*values.shape[:2], SEEN_COLUMNS, dtype=torch.long)
+    arithmetic = quicker("the codec", lambda: codec.decoder.parameters_of_speech(values, voice, seen)[2])
     optimiser = torch.optim.AdamW(codec.parameters(), arguments.peak, betas=(0.9, 0.98), weight_decay=1e-3)
     state = TrainingState(arguments.out, codec, optimiser, arguments.cpu_minutes * 60, speech.rng, arguments.steps)
     if arguments.resume:
@@ -241,7 +265,7 @@ def main() -> None:
     while not state.done:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(state.step, state.progress, arguments.peak)
-        parts = losses(codec, spectral, mel, *speech.batch(arguments.batch), arithmetic)
+        parts = losses(codec, spectral, mel, speech.batch(arguments.batch), arithmetic)
         loss = parts["spectral"] + parts["mel"] + 3 * parts["f0"] + 0.4 * parts["voicing"]
         pairs = speech.pairs(arguments.batch // 2)
         if pairs is not None:

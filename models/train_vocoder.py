@@ -58,7 +58,7 @@ def generate(
     """
     decoder = codec.decoder
     with arithmetic.on(crop.codes.device.type):
-        predicted = decoder.parameters_of_speech(decoder.quantiser.values(crop.codes), crop.voice)
+        predicted = decoder.parameters_of_speech(decoder.quantiser.values(crop.codes), crop.voice, crop.seen)
     log_f0, voicing, filters = (part[:, crop.context * FRAMES_PER_CODE :].float() for part in predicted)
     own = (torch.rand(len(crop.codes), 1, device=crop.codes.device) < predicted_share).float()
     f0_hz = own * torch.exp(log_f0.detach()) + (1 - own) * crop.f0_hz
@@ -128,7 +128,9 @@ def evaluate(decoder: Decoder, mel: LogMel, unseen: list[Crop]) -> dict[str, flo
     """Whole utterances with predicted F0."""
     rows, cents = [], []
     for crop in unseen:
-        log_f0, voicing, filters = decoder.parameters_of_speech(decoder.quantiser.values(crop.codes), crop.voice)
+        log_f0, voicing, filters = decoder.parameters_of_speech(
+            decoder.quantiser.values(crop.codes), crop.voice, crop.seen
+        )
         spoken = decoder.synthesise(filters, torch.exp(log_f0), (voicing > 0).float())
         length = crop.samples.shape[1] - LOOK_BACK
         distance = (mel(spoken[:, LOOK_BACK : LOOK_BACK + length]) - mel(crop.samples[:, :length])).abs().mean()
@@ -158,7 +160,7 @@ def _arithmetics(networks: Networks, crop: Crop, device: str) -> tuple[Arithmeti
     decoder, values = networks.codec.decoder, networks.codec.decoder.quantiser.values(crop.codes)
     part = crop.samples[:, :JUDGED_SAMPLES]
     return (
-        quicker("the decoder", lambda: decoder.parameters_of_speech(values, crop.voice)[2], device),
+        quicker("the decoder", lambda: decoder.parameters_of_speech(values, crop.voice, crop.seen)[2], device),
         quicker(
             "the discriminator",
             lambda: torch.stack([score.float().sum() for score, _ in networks.discriminator(part, crop.voice)]),

@@ -25,6 +25,8 @@ from models.packages import cache_folder, member, wheels
 
 Samples = NDArray[np.int16]
 _SEMITONES = 12 / np.log(2)
+LOUD = 330  # of 32,768: -40 dBFS
+MARGIN = 480  # samples kept beside the first and last loud one
 _STRETCHED = 200  # places at which two F0 curves of one sentence are compared
 
 
@@ -104,6 +106,16 @@ class Meters:
             "seconds": sum(len(one) for one in speech) / SAMPLE_RATE_HZ,
         }
         return Heard(figures=figures, embeddings=np.stack(embeddings), pitch=pitch)
+
+
+def even_ends(samples: Samples) -> Samples:
+    """The speech alone with 0.1 s of digital silence before it and 0.3 s after.
+
+    P.808 repeats a sentence until nine seconds are full; 22 ms of pause moved even the teacher's score by up to 0.26.
+    """
+    loud = np.flatnonzero(np.abs(samples.astype(int)) > LOUD)
+    spoken = samples[max(0, loud[0] - MARGIN) : loud[-1] + MARGIN] if len(loud) else samples
+    return np.pad(spoken, (SAMPLE_RATE_HZ // 10, 3 * SAMPLE_RATE_HZ // 10))
 
 
 def log_f0(samples: Samples) -> NDArray[np.float64]:

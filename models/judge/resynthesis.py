@@ -17,6 +17,7 @@ from engines.families.phone_pointer.overlap_add import OverlapAdd
 from models.codec import Codec
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
 from models.mel import LogMel
+from models.seen_phones import phone_times
 from models.teacher.prepare import load
 from models.train_codec import held_out
 
@@ -37,7 +38,8 @@ def resynthesis(codec: Codec, folder: Path, voice: str, speaker: int, bundle: Bu
         if bundle is not None:
             rows.append(distances(mel, served(bundle, codes[0].numpy(), speaker), samples))
             continue
-        spoken, log_f0, voicing = codec.decoder.speak(values, torch.tensor([speaker]))
+        seen = torch.tensor(phone_times(one).seen(0, values.shape[1]))[None]
+        spoken, log_f0, voicing = codec.decoder.speak(values, torch.tensor([speaker]), seen)
         rows.append(distances(mel, spoken[:, LOOK_BACK:], samples))
         voiced = pitch > 0
         cents.append(((log_f0 - torch.log(pitch.clamp(min=50))).abs() * 1200 / np.log(2))[voiced])

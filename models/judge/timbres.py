@@ -19,7 +19,8 @@ from engines.engine import Engine, EngineConfig
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.families.phone_pointer.voice_mix import choose_voice, parse_mix
 from engines.synth import speak
-from models.judge.__main__ import LISTS, SEED, even_ends, p808
+from models.judge.__main__ import LISTS, SEED, p808
+from models.judge.meters import even_ends
 from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate
 
 ROWS: tuple[tuple[str, str | None, float], ...] = (

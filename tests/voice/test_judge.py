@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.judge.__main__ import even_ends
+from models.judge.meters import even_ends
 
 
 def test_even_ends_forget_how_much_silence_there_was() -> None:

@@ -27,7 +27,7 @@ from engines.text import FrontEnd
 from models.packages import cache_folder
 from models.teachers.kokoro.phones import MAX_TOKENS, Spelling, is_stressed, spell
 from models.teachers.kokoro.speaker import SAMPLE_RATE_HZ, Speaker, Spoken
-from models.teachers.kokoro.texts import Job, Texts
+from models.teachers.kokoro.texts import Texts
 
 BLOCK_S = 60.0
 HOURS = "af_heart:10,am_michael:5"
@@ -78,12 +78,12 @@ def claim(block: Block) -> Iterator[bool]:
         lock.close()
 
 
-def record(job: Job, spelling: Spelling, spoken: Spoken, voice: str) -> dict[str, object]:
+def record(text: str, stretch: float, spelling: Spelling, spoken: Spoken, voice: str) -> dict[str, object]:
     """What is known of one utterance, beside its arrays."""
     return {
         "voice": voice,
-        "stretch": job.stretch,
-        "text": job.text,
+        "stretch": stretch,
+        "text": text,
         "symbols": spelling.symbols,
         "owner": spelling.owner,
         "frames": spoken.frames.tolist(),
@@ -105,7 +105,7 @@ def make(block: Block, speaker: Speaker, front_end: FrontEnd, texts: Texts, seco
         if not 0 < len(spelling.symbols) <= MAX_TOKENS:
             continue
         spoken = speaker.say(spelling.symbols, block.voice, 1 / job.stretch)
-        records.append(record(job, spelling, spoken, block.voice))
+        records.append(record(job.text, job.stretch, spelling, spoken, block.voice))
         samples.append(spoken.samples)
         prosody.append(np.stack([spoken.f0_hz, spoken.energy], axis=1).astype(np.float16))
     packed = io.BytesIO()

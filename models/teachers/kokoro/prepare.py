@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ LAG_S = 0.045
 MIN_VOICED_HZ = 50.0
 QUIET = 10 ** (-32 / 20)  # of the loudest 10 ms of the utterance
 SHORTEST_S = 0.01  # of a phone
+Said = tuple[dict[str, Any], NDArray[np.int16], NDArray[np.float32]]  # record, samples at 24 kHz, F0 at 80 Hz
 _MARKS = {PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
 
 
@@ -121,12 +122,10 @@ def pitch(f0_hz: NDArray[np.float32], start: int, hops: int) -> NDArray[np.float
     return np.where(chosen >= MIN_VOICED_HZ, chosen, 0).astype(np.float32)
 
 
-def utterances(blocks: list[Path]) -> Iterator[tuple[dict[str, Any], NDArray[np.int16], NDArray[np.float32]]]:
-    """Record, samples at 16 kHz and F0 at 80 Hz of each."""
+def utterances(blocks: list[Path]) -> Iterator[Said]:
     for path in blocks:
         for record, samples, prosody in load(path):
-            at_16_khz = soxr.resample(samples, KOKORO_RATE_HZ, SAMPLE_RATE_HZ)
-            yield read(record, at_16_khz), at_16_khz, prosody[:, 0]
+            yield record, samples, prosody[:, 0]
 
 
 def prepare(speech: Path, out: Path, voice: str, hours: float | None = None) -> float:
@@ -136,8 +135,15 @@ def prepare(speech: Path, out: Path, voice: str, hours: float | None = None) -> 
     """
     blocks = sorted(speech.glob(f"*-{voice}.npz"))[: blocks_of(hours) if hours else None]
     random.Random(0).shuffle(blocks)
+    return write(out, voice, utterances(blocks))
+
+
+def write(out: Path, voice: str, said: Iterable[Said]) -> float:
+    """As `prepare`, of utterances at hand."""
     with SpeechWriter(out, voice) as writer:
-        for record, samples, f0_hz in utterances(blocks):
+        for spoken, samples_24_khz, f0_hz in said:
+            samples = soxr.resample(samples_24_khz, KOKORO_RATE_HZ, SAMPLE_RATE_HZ)
+            record = read(spoken, samples)
             trimmed, times = trim(record, samples, trimming(record)), trim_times(record, trimming(record))
             if trimmed is None or times is None:
                 continue
