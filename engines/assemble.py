@@ -104,7 +104,7 @@ def load_engine(
         family = Qwen3TtsFamily(bundle, host, added_voices(bundle, config.voices)[0])
         config = replace(config, slots=slots_by_memory(config.slots, family.spec(backend).bytes_per_slot))
     elif isinstance(bundle, PocketBundle):
-        family = PocketFamily(bundle, host)
+        family = PocketFamily(bundle, host, added_voices(bundle, config.voices)[0])
         config = replace(config, slots=slots_by_memory(config.slots, family.spec(backend).bytes_per_slot))
     else:
         assert isinstance(bundle, PointerBundle)

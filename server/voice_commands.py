@@ -73,7 +73,7 @@ def add(
         voice_files.write(where, name, content)
     except (ParlandoError, OSError) as error:
         _stop(error)
-    kind = "with its text" if text.strip() else "by its sound alone"
+    kind = "with its text" if voice_files.unpacked(content).about["uses_text"] else "by its sound alone"
     out.print(f"{name}: {len(samples) / rate_hz:.1f} s, {kind}, in {where / name}.npz", soft_wrap=True)
 
 

@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     pocket.add_argument("--voice-licence", help="of voices of your own")
     pocket.add_argument("--model", default=DEFAULT_MODEL, help="of those in the repository [%(default)s]")
+    pocket.add_argument("--cloning", action="store_true", help="voices can be added to the bundle; wants gated weights")
     pocket.add_argument("--config", type=Path, help="the model's configuration, where its name is not known")
     given = parser.parse_args(arguments)
     try:
@@ -63,11 +64,13 @@ def _export_pocket(given: argparse.Namespace) -> None:
     voices = [voice for voice in given.voice if not is_recording(voice)]
     if recordings and not given.voice_licence:
         raise CheckpointError(f"{recordings[0]} is a voice of your own: say its licence (--voice-licence)")
-    checkpoint = read(given.source, voices, given.model, given.config, given.voice_licence, hears=bool(recordings))
+    checkpoint = read(
+        given.source, voices, given.model, given.config, given.voice_licence, hears=bool(recordings) or given.cloning
+    )
     cloned = [voice_of(Path(one), checkpoint, given.voice_licence) for one in recordings]
     checkpoint = replace(checkpoint, voices=(*checkpoint.voices, *cloned))
     out = given.out or Path(given.name or f"pocket-{given.model}")
-    manifest = export(checkpoint, out, given.name)
+    manifest = export(checkpoint, out, given.name, clones=given.cloning)
     for line in manifest["licences"]:
         print(line)
     for name, figure in manifest["quality"].items():

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from engines.assemble_voices import added_voices, voices_folder, why_no_voices
+from engines.assemble_voices import added_voices, most_voices, voices_folder, why_no_voices
 from engines.bundle import Bundle
 from engines.errors import BadParameter, ConfigError
 from engines.families.common import voice_files
@@ -27,7 +27,7 @@ from server.speech.owners import Kind, Owner, Owners
 from server.speech.recording import REFUSED
 
 log = get_logger()
-KIND = Kind(plural="voices", remove="DELETE /v1/audio/voices/NAME", most=256)
+_REMOVE = "DELETE /v1/audio/voices/NAME"
 MAX_TEXT, MAX_CONSENT = 1_000, 500
 _LOOK_EVERY_S = 2.0
 _ENCODE_S = 60.0
@@ -63,7 +63,8 @@ class ClonedVoices:
             raise ConfigError(f"voices: {str(settings.voices)!r} is no folder; make it, or leave the setting out")
         self._chosen = settings.voices
         self._folder = voices_folder(bundle, settings.voices)
-        self._owners = Owners(self._folder, KIND, of_key=settings.key_voices, of_address=settings.anonymous_voices)
+        kind = Kind(plural="voices", remove=_REMOVE, most=most_voices(bundle))
+        self._owners = Owners(self._folder, kind, of_key=settings.key_voices, of_address=settings.anonymous_voices)
         self._told: dict[str, str] = {}  # problems that the log has
         self._encoding = asyncio.Semaphore(1)
         self._changing = asyncio.Lock()
@@ -197,7 +198,7 @@ class ClonedVoices:
 
     def _check_free(self, name: str, taken: Collection[str]) -> None:
         if name in self.listed:
-            message = f"there is a voice {name!r} already; remove it first with {KIND.remove}, or take another name"
+            message = f"there is a voice {name!r} already; remove it first with {_REMOVE}, or take another name"
             raise ApiError("invalid_parameter", message, param="name")
         if name in taken:
             message = f"{name!r} is the name of one of the server's own voices; take another"

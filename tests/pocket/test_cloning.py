@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from engines.families.pocket.bundle import Bundle
+from engines.families.pocket.cloning import ends_on_pause
 from models.checkpoints.pocket import files
 from models.checkpoints.safetensors import SINGLE, Tensors, write
 from models.exporting.__main__ import main
-from models.exporting.pocket.cloning import encode_voice, ends_on_pause
+from models.exporting.pocket.cloning import encode_voice
 
 NAME = "english_2m_2026-10"
 RATE_HZ = 24_000

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine
-from engines.assemble_voices import added_voices
+from engines.assemble_voices import added_voices, voice_bytes
 from engines.config import EngineConfig
 from engines.engine import Engine
 from engines.errors import BadParameter, BundleError
@@ -139,7 +139,7 @@ def test_files_that_are_no_voice_of_the_bundle_are_named_and_left_out(base: Bund
         "bytes": b"no",
         "cut": _packed(base, 1, frames=3)[:-300],
         "good": _packed(base, 1, frames=3),
-        "large": bytes(voice_files.MAX_FILE_BYTES + 1),
+        "large": bytes(voice_bytes(base) + 2**16 + 1),
         "long": _packed(base, 1, frames=64),
         "odd": voice_files.packed(odd.arrays, {}),
         "part": voice_files.packed({"speaker": voice.speaker}, {}),
@@ -151,7 +151,7 @@ def test_files_that_are_no_voice_of_the_bundle_are_named_and_left_out(base: Bund
     assert [*found] == ["good"]
     assert "it is no readable voice" in problems["bytes"]
     assert "it is no readable voice" in problems["cut"]
-    assert "more than 1048576 bytes" in problems["large"]
+    assert f"more than {voice_bytes(base) + 2**16} bytes" in problems["large"]
     assert "takes 64 of a slot's 128 positions, right is below half" in problems["long"]
     assert "it is a voice of another model: clone it again" in problems["odd"]
     assert "it has no text, frames" in problems["part"]

@@ -71,7 +71,7 @@ def test_a_voice_is_added_spoken_with_listed_and_removed(client: httpx.Client, f
         "id": "jo", "object": "audio.voice", "name": "jo", "created_at": 0, "seconds": 3.0, "uses_text": False,
     }  # fmt: skip
     assert abs(added.json()["created_at"] - time.time()) < 600
-    assert voice_files.read(folder, "jo").about["consent"] == "Jo agrees"
+    assert voice_files.read(folder, "jo", 2**20).about["consent"] == "Jo agrees"
     nearer = _add(client, "jo-text", ref_text="hello world")
     assert nearer.json()["uses_text"] is True
     assert _listed(client) == ["default", "jo", "jo-text"]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engines.errors import BadParameter, BundleError
 
-MAX_FILE_BYTES = 2**20
+_REST_BYTES = 2**16  # of a file, besides its arrays: names, what is known of the recording
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ABOUT = "about"
 Arrays = Mapping[str, NDArray[Any]]
@@ -66,12 +66,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.npz") if _NAME.fullmatch(path.stem))
 
 
-def read(folder: Path, name: str) -> VoiceFile:
-    """Raises BundleError, or OSError where the file is gone."""
+def read(folder: Path, name: str, arrays_bytes: int) -> VoiceFile:
+    """`arrays_bytes`: the most that a voice's arrays take. Raises BundleError, or OSError where the file is gone."""
+    most = arrays_bytes + _REST_BYTES
     with (folder / f"{name}.npz").open("rb") as file:
-        content = file.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise BundleError(f"it has more than {MAX_FILE_BYTES} bytes, which no voice has")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise BundleError(f"it has more than {most} bytes, which no voice of this model has")
     return unpacked(content)
 
 

@@ -1,6 +1,7 @@
 """The manifest of a pocket-tts bundle.
 
 manifest.json  step.onnx  prefill.onnx  decoder.onnx  tokenizer.json  VOICE.npy
+hears.onnx  follows.onnx  voice.onnx  where voices can be cloned
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from typing import ClassVar
 
 from engines import bundle
 from engines.bundle import Count, Positive, Section
+
+CLONING_GRAPHS = ("hears.onnx", "follows.onnx", "voice.onnx")
 
 
 class Voice(bundle.Voice, frozen=True, kw_only=True):
@@ -56,6 +59,15 @@ class Decoder(Section, frozen=True, kw_only=True):
     states: tuple[State, ...]
 
 
+class Cloning(Section, frozen=True, kw_only=True):
+    """Graphs that make a voice of a recording: hears.onnx, follows.onnx, voice.onnx."""
+
+    steps_per_frame: Positive  # of follows.onnx
+    states: tuple[State, ...]  # of follows.onnx
+    opening: Count  # positions before those of the recording's frames
+    positions: Positive  # the most that a voice may take
+
+
 class Bundle(bundle.Bundle, frozen=True, kw_only=True):
     FAMILY: ClassVar[str] = "pocket"
 
@@ -67,16 +79,18 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
     decoder: Decoder
     voices: tuple[Voice, ...]
     temperature: float
+    cloning: Cloning | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        longest = max(voice.positions for voice in self.voices)
+        longest = max(self.cloning.positions if self.cloning else 0, *(voice.positions for voice in self.voices))
         if longest >= self.lm.positions:
             raise ValueError(f"a voice takes {longest} positions of a slot's {self.lm.positions}: no speech fits")
 
     @property
     def used_files(self) -> tuple[str, ...]:
-        return ("step.onnx", "prefill.onnx", "decoder.onnx", "tokenizer.json", *(one.file for one in self.voices))
+        graphs = ("step.onnx", "prefill.onnx", "decoder.onnx", *(CLONING_GRAPHS if self.cloning else ()))
+        return (*graphs, "tokenizer.json", *(one.file for one in self.voices))
 
     @property
     def frame_s(self) -> float:

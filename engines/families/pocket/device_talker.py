@@ -18,7 +18,7 @@ from engines.families.common.device_form import DeviceForm
 from engines.families.common.done import Done
 from engines.families.common.randomness import normals
 from engines.families.pocket.bundle import Bundle
-from engines.families.pocket.voices import VoicePrefix
+from engines.families.pocket.voices import VoicePrefix, VoiceRows
 from engines.runtime.base import Buffer, IntArray
 from engines.runtime.device_backend import DeviceBackend
 
@@ -31,9 +31,8 @@ class DeviceTalker:
         self.kernels, self.device, self._backend = step.kernels, backend.device, backend
         self.arithmetic = backend.arithmetic(self.kernels)
         self._bundle, self._positions, self._block = bundle, form.positions, form.prefill
-        lm, width, rows = bundle.lm, bundle.frame_width, slots + len(bundle.voices)
-        self._voices = [VoicePrefix(bundle, voice) for voice in bundle.voices]
-        self._voice_rows = {voice.id: slots + index for index, voice in enumerate(bundle.voices)}
+        self._voices = VoiceRows(bundle, slots, self._keep_voice)
+        lm, width, rows = bundle.lm, bundle.frame_width, slots + self._voices.count
         shape = (rows, lm.kv_heads, form.positions, lm.head_dim)
         names = [f"{kind}{layer}" for layer in range(lm.layers) for kind in "kv"]
         self._slabs: dict[str, Buffer] = {name: backend.buffer(shape, form.dtype) for name in names}
@@ -68,24 +67,24 @@ class DeviceTalker:
 
     def warm_up(self) -> None:
         self._backend.prepare(*self._steps.values(), *self._prefills)
-        for voice in self._voices:
-            self._keep_voice(voice)
+        self._voices.fill()
         self._latent.write(np.repeat(self._first[None], self._latent.shape[0], 0))
 
-    def _keep_voice(self, voice: VoicePrefix) -> None:
+    def _keep_voice(self, voice: VoicePrefix, target: int) -> None:
         lm = self._bundle.lm
         for kind, layers in (("k", voice.keys), ("v", voice.values)):
             for layer, held in enumerate(layers):
                 row = np.zeros((1, lm.kv_heads, self._positions, lm.head_dim), np.float32)
                 row[0, :, : voice.positions] = held
-                self._slabs[f"{kind}{layer}"].write(row, self._voice_rows[voice.id])
+                self._slabs[f"{kind}{layer}"].write(row, target)
 
     def begin(self, slot: int, prefix: VoicePrefix | None) -> int:
         self._latent.write(self._first[None], slot)
         self._held[slot] = 0 if prefix is None else prefix.positions
         if prefix is not None:
+            kept = self._voices.row_of(prefix)
             for slab in self._slabs.values():
-                slab.copy_row(self._voice_rows[prefix.id], slot, prefix.positions)
+                slab.copy_row(kept, slot, prefix.positions)
         return int(self._held[slot])
 
     def release(self, slot: int) -> None:

@@ -6,17 +6,21 @@ It has no speed, no pitch and no mixing of voices, and says so; other rates than
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from engines.errors import BadParameter, ConfigError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
 from engines.families.common.options import check_options
+from engines.families.common.voice_files import VoiceFile, unpacked
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.chunks import Chunker
+from engines.families.pocket.cloning import voice_of
 from engines.families.pocket.script import PocketScript
 from engines.families.pocket.talker import PocketTalker
 from engines.families.pocket.tokens import WordTokens
 from engines.families.pocket.vocoder import PocketVocoder
-from engines.families.pocket.voices import VoicePrefix
+from engines.families.pocket.voices import prefix_of
 from engines.messages import Submit
 from engines.runtime.base import Backend
 
@@ -30,11 +34,12 @@ _LACKING = {
 
 
 class PocketFamily:
-    def __init__(self, bundle: Bundle, host: Backend) -> None:
-        """`host` is not used: no graph runs for text."""
+    def __init__(self, bundle: Bundle, host: Backend, voices: Mapping[str, VoiceFile] = MappingProxyType({})) -> None:
+        """`host` is not used: no graph runs for text. `voices`: those that were added, by name."""
         self._bundle = bundle
         self._tokens = WordTokens(bundle.folder / "tokenizer.json", bundle.text.vocabulary)
-        self._voices = {voice.id: VoicePrefix(bundle, voice) for voice in bundle.voices}
+        self._voices = {voice.id: prefix_of(bundle, voice) for voice in bundle.voices}
+        self._cloned = {name: voice_of(file, bundle) for name, file in voices.items()}
 
     def spec(self, backend: Backend) -> ModelSpec:
         bundle = self._bundle
@@ -70,12 +75,21 @@ class PocketFamily:
         if submit.option("pronunciations"):
             raise BadParameter("pronunciations: this model reads letters and takes no phones; leave them out")
         check_options(submit, OPTIONS, self._bundle.name)
-        self._bundle.voice(submit.voice)
+        if submit.voice not in self._cloned:
+            self._bundle.voice(submit.voice)
+
+    def set_voice(self, name: str, content: bytes | None) -> None:
+        """None: it is no more. Utterances that speak with it go on as they began."""
+        if content is None:
+            self._cloned.pop(name, None)
+        else:
+            self._cloned[name] = voice_of(unpacked(content), self._bundle)
 
     def open(self, submit: Submit) -> Script:
         chunker = Chunker(self._bundle.text, self._tokens)
         temperature = submit.option("temperature", self._bundle.temperature)
-        return PocketScript(self._bundle, chunker, self._voices[self._bundle.voice(submit.voice).id], temperature)
+        voice = self._cloned.get(submit.voice) or self._voices[self._bundle.voice(submit.voice).id]
+        return PocketScript(self._bundle, chunker, voice, temperature)
 
     def talker(self, backend: Backend, slots: int) -> Talker:
         return PocketTalker(self._bundle, backend, slots)

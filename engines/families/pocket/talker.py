@@ -15,7 +15,7 @@ from engines.families.common.done import Done
 from engines.families.common.randomness import normals
 from engines.families.common.slot_calls import KvSlabs, SlotCalls, ranges
 from engines.families.pocket.bundle import Bundle
-from engines.families.pocket.voices import VoicePrefix
+from engines.families.pocket.voices import VoicePrefix, VoiceRows
 from engines.runtime.base import Backend, Buffer, Call, IntArray
 
 _BLOCK = 8  # positions: from here on a prompt has the same bits however it is cut
@@ -31,11 +31,9 @@ class PocketTalker:
         step, self._prefill = backend.graphs(*paths, trial=_trial(bundle))
         self.kernels = step.kernels
         geometry = {"layers": lm.layers, "kv_heads": lm.kv_heads, "positions": lm.positions, "head_dim": lm.head_dim}
-        # Behind the slots a row for each voice, copied where a chunk begins.
-        self._voice_rows = {voice.id: slots + index for index, voice in enumerate(bundle.voices)}
-        self._slabs = KvSlabs(backend, step, slots=slots + len(bundle.voices), **geometry)
-        for voice in bundle.voices:
-            self._keep_voice(VoicePrefix(bundle, voice))
+        self._voices = VoiceRows(bundle, slots, self._keep_voice)
+        self._slabs = KvSlabs(backend, step, slots=slots + self._voices.count, **geometry)
+        self._voices.fill()
         self._held = np.zeros(slots, np.int64)
         self._first = np.array(bundle.lm.first_frame, np.float32)
         self._last = np.repeat(self._first[None], slots, 0)
@@ -48,13 +46,13 @@ class PocketTalker:
         self._ids = {count: backend.buffer((1, count), "int64") for count in _block_sizes(lm.positions)}
         self._prompts: dict[tuple[int, int], Call] = {}
 
-    def _keep_voice(self, voice: VoicePrefix) -> None:
+    def _keep_voice(self, voice: VoicePrefix, target: int) -> None:
         lm = self._bundle.lm
         for kind, layers in (("k", voice.keys), ("v", voice.values)):
             for layer, held in enumerate(layers):
                 row = np.zeros((1, lm.kv_heads, lm.positions, lm.head_dim), np.float32)
                 row[0, :, : voice.positions] = held
-                self._slabs.slabs[f"{kind}{layer}"].write(row, self._voice_rows[voice.id])
+                self._slabs.slabs[f"{kind}{layer}"].write(row, target)
 
     def warm_up(self) -> None:
         one = np.zeros(1, np.int64)
@@ -66,7 +64,7 @@ class PocketTalker:
         self._last[slot] = self._first
         self._held[slot] = 0 if prefix is None else prefix.positions
         if prefix is not None:
-            self._slabs.copy(self._voice_rows[prefix.id], slot, prefix.positions)
+            self._slabs.copy(self._voices.row_of(prefix), slot, prefix.positions)
         return int(self._held[slot])
 
     def release(self, slot: int) -> None:

@@ -31,6 +31,10 @@ class ClonedVoice:
     digest: str = ""
 
     @property
+    def uses_text(self) -> bool:
+        return bool(len(self.frames))
+
+    @property
     def arrays(self) -> Arrays:
         return {"speaker": self.speaker, "text": self.text, "frames": self.frames}
 
@@ -70,6 +74,12 @@ def why_no_cloning(bundle: Bundle) -> str | None:
     if bundle.qwen3_tts.cloning is not None:
         return None
     return f"{bundle.name} cannot clone voices: its checkpoint is of kind {bundle.qwen3_tts.kind}, right is base"
+
+
+def voice_bytes(section: Qwen3TtsSection) -> int:
+    """The most that a voice's arrays take."""
+    talker = section.talker
+    return 4 * talker.width + 8 * (1 + talker.codebooks) * talker.positions // 2
 
 
 def voice_of(file: VoiceFile, section: Qwen3TtsSection) -> ClonedVoice:

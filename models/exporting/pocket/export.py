@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from engines.bundle import FORMAT
@@ -20,27 +21,31 @@ from models.checkpoints.errors import CheckpointError
 from models.checkpoints.pocket.files import Checkpoint
 from models.checkpoints.pocket.voices import ATTRIBUTION, Voice
 from models.exporting.pocket import int8
+from models.exporting.pocket.cloning import cloning_of
 from models.exporting.pocket.decoder import decoder_graph, states
 from models.exporting.pocket.layers import Float, halves
 from models.exporting.pocket.sharing import save_sharing
 from models.exporting.pocket.speech_lm import prefill_graph, step_graph
+from models.exporting.pocket.voice_graphs import most_positions, voice_graphs
 
 CHUNK_TOKENS = 50  # the model was trained on sentences; longer ones lose words
 TOKENS_PER_S, SPARE_S = 3.0, 2.0  # the longest that so many tokens may last
 IGNORED_FRAMES = 6
 _PADDING = 8  # positions that a short block of text may write beyond its end
 _ROUNDED = 16
+CLONING_WEIGHTS = "cloning.bin"
 
 
-def export(checkpoint: Checkpoint, folder: Path, name: str | None = None) -> dict[str, Any]:
-    """-> the manifest. Raises CheckpointError where the folder exists."""
+def export(checkpoint: Checkpoint, folder: Path, name: str | None = None, *, clones: bool = False) -> dict[str, Any]:
+    """-> the manifest. With `clones` voices can be added to the bundle. Raises CheckpointError where the folder exists,
+    or the weights hear no voice."""
     if folder.exists():
         raise CheckpointError(f"{folder} exists already: name another folder, or remove it")
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        manifest = _write(checkpoint, beside, name or f"pocket-{checkpoint.name}")
+        manifest = _write(checkpoint, beside, name or f"pocket-{checkpoint.name}", clones)
         Bundle.load(beside)
         beside.rename(folder)
     finally:
@@ -53,17 +58,20 @@ def prefix_of(voice: Voice) -> tuple[Float, Float]:
     return voice.keys[..., halves(voice.keys.shape[-1])], voice.values
 
 
-def positions_of(checkpoint: Checkpoint) -> int:
+def positions_of(checkpoint: Checkpoint, clones: bool = False) -> int:
     """Of a slot: the longest voice, a chunk of text, and the frames that it may last."""
     seconds = CHUNK_TOKENS / TOKENS_PER_S + SPARE_S
     frames = math.ceil(seconds * checkpoint.config.mimi.frame_rate)
     longest = max(voice.positions for voice in checkpoint.voices)
+    if clones:
+        longest = max(longest, most_positions(checkpoint.config))
     needed = longest + CHUNK_TOKENS + frames + _PADDING
     return -(-needed // _ROUNDED) * _ROUNDED
 
 
-def _write(checkpoint: Checkpoint, folder: Path, name: str) -> dict[str, Any]:
-    config, weights, positions = checkpoint.config, checkpoint.weights, positions_of(checkpoint)
+def _write(checkpoint: Checkpoint, folder: Path, name: str, clones: bool) -> dict[str, Any]:
+    config, weights, positions = checkpoint.config, checkpoint.weights, positions_of(checkpoint, clones)
+    cloning = {"cloning": _write_cloning(checkpoint, folder)} if clones else {}
     decoder = decoder_graph(config, weights)
     forms = int8.chosen(
         checkpoint,
@@ -81,11 +89,20 @@ def _write(checkpoint: Checkpoint, folder: Path, name: str) -> dict[str, Any]:
             "steps_per_frame": config.mimi.upsampling,
             "states": [{"name": name, "shape": shape} for name, shape in states(decoder)],
         },
+        **cloning,
         "files": {path.name: _digest(path) for path in sorted(folder.iterdir())},
         "quality": forms.measured,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return manifest
+
+
+def _write_cloning(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+    """Beside weights of their own, which the engine does not read."""
+    graphs = voice_graphs(checkpoint.config, checkpoint.weights, half=True)
+    save_sharing(graphs, folder, CLONING_WEIGHTS)
+    found: dict[str, Any] = msgspec.to_builtins(cloning_of(checkpoint.config, graphs["follows"]))
+    return found
 
 
 def _manifest(checkpoint: Checkpoint, positions: int, name: str) -> dict[str, Any]:

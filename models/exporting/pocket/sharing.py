@@ -17,10 +17,10 @@ _LEAST_BYTES = 1024  # shape constants must lie in the graph, where the runtime 
 _ALIGNED = 64
 
 
-def save_sharing(graphs: Mapping[str, onnx.ModelProto], folder: Path) -> None:
-    """Writes NAME.onnx of each and WEIGHTS. The graphs given are not changed."""
+def save_sharing(graphs: Mapping[str, onnx.ModelProto], folder: Path, weights: str = WEIGHTS) -> None:
+    """Writes NAME.onnx of each and one file of weights. The graphs given are not changed."""
     places: dict[bytes, tuple[int, int]] = {}
-    with (folder / WEIGHTS).open("wb") as file:
+    with (folder / weights).open("wb") as file:
         for name, given in graphs.items():
             graph = onnx.ModelProto()
             graph.CopyFrom(given)
@@ -33,12 +33,12 @@ def save_sharing(graphs: Mapping[str, onnx.ModelProto], folder: Path) -> None:
                     file.write(bytes(-file.tell() % _ALIGNED))
                     places[digest] = file.tell(), len(raw)
                     file.write(raw)
-                _point(tensor, *places[digest])
+                _point(tensor, weights, *places[digest])
             onnx.save(graph, folder / f"{name}.onnx")
 
 
-def _point(tensor: TensorProto, offset: int, length: int) -> None:
+def _point(tensor: TensorProto, weights: str, offset: int, length: int) -> None:
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", WEIGHTS), ("offset", str(offset)), ("length", str(length))):
+    for key, value in (("location", weights), ("offset", str(offset)), ("length", str(length))):
         tensor.external_data.add(key=key, value=value)

@@ -1,7 +1,6 @@
 """The speech model of pocket-tts as two graphs over one cache: text into the cache, and one step that makes a frame.
 
     prefill   ids [B, T]                          -> keys and values
-    voice     embeddings [B, T, width]            -> keys and values, at export alone
     step      latent [B, W], noise [B, W]         -> frames [B, W], end [B, 1], keys and values
 
 Attention is the node that the engine's kernel takes: scores unscaled (the queries' weights are), halves rotating.
@@ -22,20 +21,20 @@ from models.graph import MICROSOFT
 
 def step_graph(config: Config, weights: Weights, positions: int, half: bool = True) -> onnx.ModelProto:
     """One frame a row. `positions`: the most that a slot holds."""
-    lm, graph = _part(weights, "flow_lm."), Layers(half)
+    lm, graph = part_of(weights, "flow_lm."), Layers(half)
     width = config.frame_width
     graph.input("latent", TensorProto.FLOAT, ["B", width])
     graph.input("noise", TensorProto.FLOAT, ["B", width])
     graph.node("Shape", ["latent"], "batch", start=0, end=1)
     graph.node("Concat", ["batch", graph.constant("one_step", 1)], "rows", axis=0)
     x = graph.linear("latent", lm["input_linear.weight"], "input")
-    x = _transformer(graph, config, lm, x, positions)
+    x = transformer(graph, config, lm, x, positions)
     z = graph.layer_norm(x, "out_norm", lm["out_norm.weight"], lm["out_norm.bias"])
     if config.flow_lm.z_dim:
         z = graph.linear(z, lm["z_proj.weight"], "z")
     end = graph.linear(z, lm["out_eos.weight"], "end_of_speech", lm["out_eos.bias"])
     graph.node("Identity", [end], "end")
-    flow_head(graph, config.flow_lm.flow, _part(lm, "flow_net."), z)
+    flow_head(graph, config.flow_lm.flow, part_of(lm, "flow_net."), z)
     graph.output("frames", TensorProto.FLOAT, ["B", width])
     graph.output("end", TensorProto.FLOAT, ["B", 1])
     return graph.model("step")
@@ -43,7 +42,7 @@ def step_graph(config: Config, weights: Weights, positions: int, half: bool = Tr
 
 def prefill_graph(config: Config, weights: Weights, positions: int, half: bool = True) -> onnx.ModelProto:
     """T tokens of each row into the cache, in any blocks."""
-    lm, graph = _part(weights, "flow_lm."), Layers(half)
+    lm, graph = part_of(weights, "flow_lm."), Layers(half)
     graph.input("ids", TensorProto.INT64, ["B", "T"])
     graph.node("Shape", ["ids"], "rows")
     table = graph.weight("table", lm["conditioner.embed.weight"])
@@ -51,26 +50,15 @@ def prefill_graph(config: Config, weights: Weights, positions: int, half: bool =
     x = graph.node("Gather", [table, flat], "embedded")
     if config.flow_lm.lookup_table.rank:
         x = graph.linear(x, lm["conditioner.proj.weight"], "projected")
-    _transformer(graph, config, lm, x, positions)
+    transformer(graph, config, lm, x, positions)
     return graph.model("prefill")
 
 
-def voice_graph(config: Config, weights: Weights, positions: int) -> onnx.ModelProto:
-    """A voice's embeddings into the cache, as floats: it runs once."""
-    lm, graph = _part(weights, "flow_lm."), Layers(half=False)
-    width = config.flow_lm.transformer.d_model
-    graph.input("embeddings", TensorProto.FLOAT, ["B", "T", width])
-    graph.node("Shape", ["embeddings"], "rows", start=0, end=2)
-    x = graph.node("Reshape", ["embeddings", graph.constant("flat", -1, width)], "embedded")
-    _transformer(graph, config, lm, x, positions)
-    return graph.model("voice")
-
-
-def _part(weights: Weights, prefix: str) -> Weights:
+def part_of(weights: Weights, prefix: str) -> Weights:
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def _transformer(graph: Layers, config: Config, lm: Weights, x: str, positions: int) -> str:
+def transformer(graph: Layers, config: Config, lm: Weights, x: str, positions: int) -> str:
     """x [B * T, width]; `rows` is [B, T]"""
     backbone = config.flow_lm.transformer
     heads, kv_heads, dim = backbone.num_heads, backbone.kv_heads, backbone.head_dim
