@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.attacks import sockets, texts
+from loadtests.attacks import protocols, sockets, texts
 from loadtests.attacks.attack import Attack
 
-ATTACKS: tuple[Attack, ...] = (*texts.ATTACKS, *sockets.ATTACKS)
+ATTACKS: tuple[Attack, ...] = (*texts.ATTACKS, *sockets.ATTACKS, *protocols.ATTACKS)

@@ -51,4 +51,4 @@ async def metrics(request: Request) -> Response:
     """Not here when it has a port of its own."""
     if state_of(request).settings.metrics_port is not None:
         raise ApiError("not_found", "metrics are served on a port of their own")
-    return Response(state_of(request).metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+    return Response(await state_of(request).metrics.scraped(), media_type=CONTENT_TYPE_LATEST)

@@ -13,7 +13,7 @@ import h11
 
 from server.errors import ApiError
 
-MAX_FIELDS = 100
+MAX_FIELDS = MAX_PARAMETERS = 100
 _MOST_SMALL_PIECES = 1_024  # of a body, whatever its limit; beyond them pieces hold this many bytes on average
 _BYTES_A_PIECE = 64
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -74,6 +74,9 @@ class BoundedConnection(h11.Connection):
     def _check_framing(self, request: h11.Request) -> None:
         if request.http_version not in _VERSIONS:
             self._refuse("invalid_http", f"HTTP/{request.http_version.decode()} is not spoken here; use HTTP/1.1")
+        if (parameters := request.target.count(b"&") + 1) > MAX_PARAMETERS:
+            message = f"the address has {parameters} parameters, the limit is {MAX_PARAMETERS}"
+            self._refuse("head_too_big", message)
         names = {name for name, _ in request.headers}
         if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
             self._refuse("invalid_http", "a body has either Content-Length or, from HTTP/1.1 on, Transfer-Encoding")

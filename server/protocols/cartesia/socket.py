@@ -31,6 +31,7 @@ from server.speech.events import Audio, SpeechEvent
 from server.state import State
 
 _IDLE_S = 300.0  # Cartesia's
+_UNREAD_FLUSHES = 64  # whose end has not been told
 
 
 class _Context(SocketUtterance):
@@ -44,8 +45,12 @@ class _Context(SocketUtterance):
         self.failed = False  # an error was its last message
 
     def flush(self, *, asked: bool) -> None:
+        """Raises ApiError when the client reads none of what it asks for."""
         self.speech.flush()
         if asked:
+            if len(self._flushes) >= _UNREAD_FLUSHES:
+                says = f"{len(self._flushes)} flushes of context {self.name!r} are not done; wait for 'flush_done'"
+                raise ApiError("too_many_contexts", says, param="flush")
             self._flushes.append(len(self.speech.text))
 
     def says(self, kind: str, **fields: object) -> dict[str, object]:

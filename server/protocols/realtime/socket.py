@@ -53,7 +53,7 @@ class RealtimeSocket(UtteranceSocket):
             state.check_model(self._model)
         self._id = f"sess_{uuid.uuid4().hex}"
         self._output = _DEFAULTS
-        self._pending: list[str] = []  # text of items since the last response
+        self._pending = ""  # text of items since the last response; a client creates any number without one
         self._last_item: str | None = None
         self._responses: OrderedDict[str, ResponseUtterance] = OrderedDict()  # by their item
 
@@ -86,9 +86,9 @@ class RealtimeSocket(UtteranceSocket):
     # -- items and responses ---------------------------------------------------------------------------------------
 
     async def _create(self, item: Item) -> None:
-        self.state.check_length(sum(map(len, self._pending)) + len(item.text), "item")
+        self.state.check_length(len(self._pending) + len(item.text), "item")
         name = item.id or f"item_{uuid.uuid4().hex}"
-        self._pending.append(item.text)
+        self._pending += item.text
         told = {
             "id": name,
             "object": "realtime.item",
@@ -104,7 +104,7 @@ class RealtimeSocket(UtteranceSocket):
         if self.live:
             raise ApiError("invalid_request", "a response is in progress; cancel it or wait for response.done")
         asked = message.response
-        text = "".join(self._pending if asked.input is None else [item.text for item in asked.input])
+        text = self._pending if asked.input is None else "".join(item.text for item in asked.input)
         output = self._output.changed(asked.audio.output)
         self._check(output)
         self.check_room()
@@ -123,7 +123,7 @@ class RealtimeSocket(UtteranceSocket):
         )
         utterance = ResponseUtterance(speech, asked.metadata)
         if asked.input is None:
-            self._pending.clear()
+            self._pending = ""
         self._responses[utterance.item_id] = utterance
         if len(self._responses) > _REMEMBERED:
             self._responses.popitem(last=False)
