@@ -10,7 +10,7 @@ from engines.text.amounts import SCALES
 from engines.text.by_neighbours import expand
 from engines.text.calendar_tokens import day_name, month_name
 from engines.text.context import Around, Left
-from engines.text.currencies import CODES
+from engines.text.currencies import currency, is_currency_behind
 from engines.text.numbers import ordinal
 from engines.text.numerals import LETTERED, is_numeral, read_numeral, roman_value
 from engines.text.phones import PauseType
@@ -26,6 +26,7 @@ _GLUED_SHORT = re.compile(r"(No|Nos|Fig|Vol|Ch|Sec|p|pp|Eq)\.(\d.*)")
 _GLUED_NAMES = {"sec": "section", "ch": "chapter"}
 _CENTURY = re.compile(r"[XVI]{2,5}")
 _SPAN = re.compile(r"([A-Z][a-z]{2,8}\.?)[-–—]([A-Z][a-z]{2,8}\.?)")
+_CODED = frozenset(word_list("serial model part account acct order policy invoice tracking flight case lot item ref"))
 _SENTENCE_STARTS = frozenset(
     word_list(
         "the a an it he she we they i you but and in this that these there his her its our my if when what on at so"
@@ -47,13 +48,14 @@ def read_abbreviation(core: str, closing: str, kind: PauseType | None, around: A
         return letter
     if low in NUMBERED_SHORT and stopped:
         following = around.following()
-        if following[:1].isdecimal() or (low in ("no", "nos") and following == "of"):
+        coded = left.lower in _CODED and any(one.isdecimal() for one in following)  # "serial no. A1B2"
+        if following[:1].isdecimal() or coded or (low in ("no", "nos") and following == "of"):
             return made([NUMBERED_SHORT[low]], None, core, 0)
     unit = None if left.number is None else read_unit(core, closing, kind, around)
     if unit is not None:
         return unit
-    if (left.number is not None or left.lower in SCALES) and core in CODES and core.isupper():
-        return made(list(CODES[core].names[left.number != "1"].split()), kind, core, 0)
+    if (left.number is not None or left.lower in SCALES) and core.isalpha() and is_currency_behind(core):
+        return stopped_short(currency(core).names[left.number != "1"], core, closing, kind, around)
     numbered = _numbered(core, closing, kind, around)
     if numbered is not None:
         return numbered
@@ -67,7 +69,8 @@ def read_abbreviation(core: str, closing: str, kind: PauseType | None, around: A
     day = day_name(core, stopped=stopped)
     if day is not None and (closing != "." or low not in ("sat", "sun") or around.following()):
         return made([day], beyond, core, 0)
-    if stopped or low in ALWAYS or "." in core:
+    always = low in ALWAYS and core != "HRs"  # home runs
+    if stopped or always or "." in core:
         if low in TITLES and not (low in ("gen", "rep", "col", "fr", "mt") and not core[0].isupper()):
             return made([TITLES[low]], beyond, core, 0)
         if low in INNER:

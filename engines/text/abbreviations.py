@@ -85,6 +85,8 @@ NUMBERED_SHORT = {
     "est": "established",
     "apt": "apartment",
     "ref": "reference",
+    "rm": "room",
+    "fl": "floor",
 }
 PLACES = {
     "st": "street",
@@ -176,6 +178,7 @@ WHOLE = {
     "pls": "please",
     "thx": "thanks",
     "btw": "by the way",
+    "y/o": "year old",
     "aka": "_a k _a",
     "wwi": "world war one",
     "wwii": "world war two",

@@ -18,7 +18,7 @@ _SPELLED = frozenset(
         "mba kgb gmt utc est pst edt ibm bmw amd att hp ios sdk ide ssh ftp tcp udp dns vpn isp iot ar vr pos rsvp "
         "fyi eta asl ufo suv ac dc dj mc mvp nyc la dc emt icu er pta iq iou ngo gop ussr wwii wifi mri ct ekg ada "
         "csv json yaml tls ssl oauth jwt ui aws gcp ios npm svg rgb hdmi aes rsa eur usd gbp abcd iou ota oem obe "
-        "apr epa fda fcc faa fema nih cdc who imf wto wwf nypd lapd omg imho idk asap"
+        "apr epa fda fcc faa fema nih cdc who imf wto wwf nypd lapd omg imho idk asap lax iban"
     )
 ) - {"wifi", "led", "est", "who", "la", "json", "yaml", "oauth", "fema", "ada", "asap", "pos"}
 _WORDS_OF_TWO = frozenset(
@@ -42,7 +42,9 @@ _WORDS_OF_THREE = frozenset(
     )
 )
 _AMBIGUOUS = frozenset(word_list("us it id am pm un os er who led"))  # words when the words around are capitals too
-_SPELLED_SMALL = frozenset(word_list("api apis url urls cpu cpus gpu gpus ipv usb faq faqs diy fyi iot uk usa eu ui"))
+_SPELLED_SMALL = frozenset(
+    word_list("ai idk omg imo imho irl api apis url urls cpu cpus gpu gpus ipv usb faq faqs diy fyi iot uk usa eu ui")
+)
 _SYLLABLE = re.compile(r"[bcdfghjklmnprstvwxz][aeiou][bcdfgklmnprstvxz]")
 _HAS_VOWEL = re.compile(r"[aeiouy]")
 _ODD_START = re.compile(

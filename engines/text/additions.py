@@ -30,6 +30,7 @@ ADDED_WORDS: dict[str, str] = {
     "login": "l ao1 g ih1 n",
     "megabits": "m eh1 g ax0 b ih1 t s",
     "megabit": "m eh1 g ax0 b ih1 t",
+    "ng": "eh1 ng",  # a family's name
     "nginx": "eh1 n jh ax0 n eh1 k s",
     "schema": "s k iy1 m ax0",
     "spotify": "s p aa1 t ax0 f ay1",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from engines.text import numbers
 from engines.text.context import Around, Spoken
-from engines.text.currencies import CODES, SIGN, SIGNS, Currency, currency
+from engines.text.currencies import BEHIND, SIGN, Currency, currency, is_currency, is_currency_behind, money_number
 from engines.text.units import unit_names
 from engines.text.word_lists import word_list
 
@@ -42,9 +42,30 @@ _SIGN_WORDS = {
 }
 _AMOUNT = re.compile(rf"([-+±~≈<>≤≥]|[<>]=)?({SIGN})?([-+])?(\.?\d(?:[\d.,]*\d)?)(.*)", re.DOTALL)
 _SCALE = re.compile(r"(k|mn|mm|m|bn|b|tn|t|-?(?:thousand|million|billion|trillion))(?![a-z])", re.IGNORECASE)
-_TRAILING = re.compile(rf"({SIGN})(/[A-Za-z]+)?")
+_TRAILING = re.compile(rf"({BEHIND})(/[A-Za-z]+)?")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})*,\d{3}")
-_PERIODS = {"hr": "hour", "h": "hour", "mo": "month", "yr": "year", "wk": "week", "min": "minute", "gb": "gigabyte"}
+_PERIODS = {
+    "hr": "hour",
+    "h": "hour",
+    "mo": "month",
+    "yr": "year",
+    "wk": "week",
+    "min": "minute",
+    "gb": "gigabyte",
+    "lb": "pound",
+    "oz": "ounce",
+    "kg": "kilogram",
+    "gal": "gallon",
+    "l": "liter",
+    "kwh": "kilowatt hour",
+    "mi": "mile",
+    "km": "kilometer",
+    "ft": "foot",
+    "mb": "megabyte",
+    "y": "year",
+    "d": "day",
+}
+_FUELS = frozenset(word_list("liter litre"))  # priced to a tenth of a cent: €1.899/l
 COUNTED = frozenset(
     word_list(
         "views users followers subscribers likes downloads people streams installs stars customers members fans plays "
@@ -139,7 +160,9 @@ def _money(sign: tuple[str, ...], mark: str, number: str, tail: str) -> Amount |
     if tail and not per:
         return None
     period = _PERIODS.get(per[1].lower(), per[1].lower()) if per else ""
-    return Amount(sign=sign, number=number, scale=scale, money=currency(mark), per=period)
+    money = currency(mark)
+    number = number if scale or period in _FUELS else money_number(number, money)
+    return Amount(sign=sign, number=number, scale=scale, money=money, per=period)
 
 
 def spoken(amount: Amount, *, singular: bool = False, bare: list[str] | None = None) -> list[str]:
@@ -161,7 +184,7 @@ def spoken(amount: Amount, *, singular: bool = False, bare: list[str] | None = N
         words += [amount.scale] if amount.scale else []
         if amount.kind:
             words += amount.kind[0 if one or amount.is_one else 1].split()
-    return words + (["per", amount.per] if amount.per else [])
+    return words + (["per", *amount.per.split()] if amount.per else [])
 
 
 def number_words(amount: Amount, *, scale: bool) -> list[str]:
@@ -221,12 +244,15 @@ def following_scale(amount: Amount, around: Around, taken: int) -> str:
 
 def _money_behind(amount: Amount, around: Around) -> Spoken | None:
     """ "12,50 €": the currency says what the decimals are."""
-    if len(amount.number.partition(".")[2]) != 2:
+    if len(amount.number.partition(".")[2]) not in (2, 3):
         return None
     sign = around.following()
-    if sign not in SIGNS and not (sign in CODES and sign.isupper()):
+    if not is_currency_behind(sign):
         return None
-    return Spoken(words=spoken(Amount(sign=amount.sign, number=amount.number, money=currency(sign))), taken=1)
+    money = currency(sign)
+    return Spoken(
+        words=spoken(Amount(sign=amount.sign, number=money_number(amount.number, money), money=money)), taken=1
+    )
 
 
 def _count(core: str, around: Around) -> Spoken | None:
@@ -246,9 +272,10 @@ def _count(core: str, around: Around) -> Spoken | None:
 def read_sign(core: str, around: Around) -> Spoken | None:
     """A currency before its amount, a blank between: € 20, USD 5 million, Rs. 500."""
     name = core.rstrip(".")
-    if name not in SIGNS and not (name in CODES and not name.islower()):
+    if not is_currency(name):
         return None
     amount = parse_amount(around.following())
     if amount is None or amount.kind or amount.sign:
         return None
-    return read_money(Amount(number=amount.number, money=currency(name)), around, taken=1)
+    money = currency(name)
+    return read_money(Amount(number=money_number(amount.number, money), money=money), around, taken=1)

@@ -10,10 +10,20 @@ _BEGUN = re.compile(r"[(\[\"'*_]*[A-Za-z]{2,}-")
 _GOES_ON = re.compile(r"[a-z]{2,}\W*")
 _FIRST_WORDS = frozenset(
     word_list(
-        "well self non high low long short full part half old new all ever far fast free hard ill cross post pre anti "
-        "over under two three four five six seven eight nine ten one first second third real open close single double "
-        "multi large small late early left right state user data time end world air water snow mother father brother "
-        "sister check pick twenty thirty forty fifty sixty seventy eighty ninety"
+        "well self non high low long short full part half old new all ever far fast free hard ill cross one two three "
+        "four five six seven eight nine ten first second third real open close single double multi large small late "
+        "early left right state user data time end world air water snow mother father brother sister check pick "
+        "twenty thirty forty fifty sixty seventy eighty ninety"
+    )
+)
+# Always one with what follows.
+_PREFIXES = frozenset(word_list("out up in over under pre post anti inter sub super re un mis dis be"))
+# Behind the first words these make one: high-way, state-ment, real-ize.
+_LAST_PARTS = frozenset(
+    word_list(
+        "sense ing ed er ers est ly ness less ment ments ity ize izes ized izing ization ary ful ish age dom hood teen "
+        "sion tion tions ty ties al ward wards ware light lights way ways port ports plane line lines base bases fall "
+        "wide place paper ship ships able ably en ens ened ening ner ners born come house houses book books stream"
     )
 )
 _LAST_WORDS = frozenset(
@@ -34,5 +44,8 @@ def joined(first: str, second: str) -> str | None:
     """Both halves as one token; None where the second, which opens a line, begins something else."""
     if not _GOES_ON.fullmatch(second):
         return None
-    two = first.strip("([\"'*_-").lower() in _FIRST_WORDS or re.split(r"\W", second)[0] in _LAST_WORDS
+    start, goes_on = first.strip("([\"'*_-").lower(), re.split(r"\W", second)[0]
+    if start in _PREFIXES:
+        return first[:-1] + second
+    two = goes_on not in _LAST_PARTS if start in _FIRST_WORDS else goes_on in _LAST_WORDS
     return first + second if two else first[:-1] + second

@@ -32,6 +32,7 @@ class Left:
     kind: object = None  # as an end of a range, see `ranges`
     telephone: bool = False
     starts_sentence: bool = True
+    paused: bool = False  # a comma or the like stands behind it
 
     @property
     def lower(self) -> str:

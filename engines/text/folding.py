@@ -36,8 +36,8 @@ _TYPOGRAPHIC = {
 }
 _LATIN = dict(
     zip(
-        word_list("ß æ œ ø đ ð þ ł ı ħ ŋ ə ſ ŧ"),
-        word_list("ss ae oe o d th th l i h ng a s t"),
+        word_list("ß æ œ ø đ ð þ ł ı ħ ŋ ə ſ ŧ ƒ"),
+        word_list("ss ae oe o d th th l i h ng a s t f"),
     )
 )
 _GREEK = dict(
@@ -70,7 +70,10 @@ _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"))
 _POWER = re.compile("(?<=[0-9A-Za-z)])(?![²³](?![⁰¹²³⁴⁵⁶⁷⁸⁹]))([⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 _FOOTNOTE = re.compile("(?<=[A-Za-z]{2})[⁰¹⁴⁵⁶⁷⁸⁹]+$")
 MINUS = "−"  # by itself; glued to a number it is a hyphen like others
-_OHMS = re.compile(r"^([0-9.,]*)([mkKMG]?)[ΩΩ](?=[^\w]*$)")
+_OHM_SIGN = "\u2126"  # which is a Greek letter too
+OHM = "Ω"  # by itself; its neighbours say whether it is a unit
+_OHMS = re.compile(r"^(?=.)([0-9.,]*)([mkKMG]?)Ω(?<=..)(?=[^\w]*$)")
+_AROUND = ".,;:!?()[]{}\"'*"
 _MICRO = re.compile("(?<![A-Za-zΑ-ω])μ(?=(?:m|s|g|l|L|A|V|W|F|H|mol|Sv)(?![A-Za-z]))")
 # A Greek letter by itself is a symbol; with Greek letters beside it, or more than one Latin, it is part of a word.
 _SYMBOL = re.compile("(?<![Ͱ-Ͽἀ-῿])(?<![A-Za-z]{2})([Α-Ωα-ω])(?![Ͱ-Ͽἀ-῿]|[A-Za-z]{2})")
@@ -89,8 +92,9 @@ def fold(text: str) -> tuple[str, str]:
         return text, ""
     if text == MINUS:
         return text, ""
-    if text not in ("Ω", "Ω"):
-        text = _MICRO.sub("µ", _OHMS.sub(r"\1\2ohm", text))
+    text = _MICRO.sub("µ", _OHMS.sub(r"\1\2ohm", text.replace(_OHM_SIGN, OHM)))
+    if text.strip(_AROUND) == OHM:
+        return text, ""
     text = _SYMBOL.sub(_named_greek, text)
     text = _POWER.sub(lambda power: "^" + "".join(_SUPERSCRIPTS[one] for one in power[1]), _FOOTNOTE.sub("", text))
     folded: list[str] = []

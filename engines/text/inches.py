@@ -26,6 +26,9 @@ def read_inches(text: str, around: Around) -> Reading | None:
     """27" and 12"x8", outside quotations; 6' before "tall" and the like; the x in 24" x 36"."""
     if text == "x" and around.left.core.endswith(("in", "ft")) and around.left.kind is not None:
         return made(["by"], None, "", 0)
+    if text == "x" and around.left.number is not None and around.following()[:1].isdecimal():
+        multiplied = around.following().startswith("10^") or around.peek(2) == "="
+        return made(["times" if multiplied else "by"], None, "", 0)
     feet = _FEET_ALONE.fullmatch(text) if "'" in text else None
     if feet is not None:
         return _read_feet(feet[1], feet[2], around)

@@ -15,6 +15,8 @@ _INNER_BREAK = re.compile(
     r"(?<=[A-Za-z'])(\.{2,}|[,;:!?]+|\.(?=[A-Z][a-z]))(?=[A-Za-z'])|—+|--+|\|+|(?<=\d)[,;!?](?=[A-Za-z])"
 )
 
+_PINNED = re.compile(r"([A-Za-z][\w.-]+)(==|>=|<=|!=)(\d+(?:\.\d+)*)")  # numpy==1.26.4
+
 
 def read_joined_words(core: str, left: Left) -> list[Piece]:
     """Words with the pauses inside the token: "yes—no", "end.Next"."""
@@ -29,6 +31,9 @@ def read_joined_words(core: str, left: Left) -> list[Piece]:
 
 def _expression(text: str, left: Left) -> list[str]:
     """ "2+2=4" is arithmetic; anything else is words."""
+    pinned = _PINNED.fullmatch(text)
+    if pinned:
+        return [*read_words(pinned[1], left), *OPERATORS[pinned[2]].split(), *read_words(pinned[3], left)]
     parts = re.split(r"([+*×÷=]|\^\+?|[<>!=]=|[<>]|(?<=\d)/(?=\d))", text)
     operand = r"-?\d+(?:\.\d+)?|[A-Za-z]{1,2}|" if "^" in text else r"-?\d+(?:\.\d+)?|[A-Za-z]|"
     if len(parts) < 3 or not all(re.fullmatch(operand, part) for part in parts[::2]):

@@ -132,10 +132,12 @@ ADDRESS_MARKS: dict[str, str] = {
     "*": "star",
 }
 
+_TOKENS = {"Ω": "omega"}  # inside a word it is a letter
+
 
 def sign_name(sign: str) -> str:
     """What a sign is called; "" of a mark that is not spoken."""
-    named = MARKS.get(sign)
+    named = MARKS.get(sign) or _TOKENS.get(sign)
     if named is not None:
         return named
     if sign.isascii() or unicodedata.category(sign) not in ("Sm", "Sc"):

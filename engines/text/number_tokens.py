@@ -11,15 +11,17 @@ from engines.text.calendar_tokens import is_day_of_month, read_calendar
 from engines.text.context import Around, Spoken
 from engines.text.digit_strings import read_network_address, read_telephone
 from engines.text.identifiers import read_identifier
+from engines.text.marked_numbers import read_marked_number
 from engines.text.marks import MARKS
 from engines.text.ranges import plain_number, read_range
 from engines.text.streets import read_house_number
-from engines.text.units import detached_unit
+from engines.text.units import detached_unit, unit_names
 from engines.text.word_lists import word_list
 
 _ORDINAL = re.compile(r"(\d[\d,]*)(?:st|nd|rd|th)", re.IGNORECASE)
 _SLASHED = re.compile(r"(\d{1,4}(?:\.\d)?)/(\d{1,3})")
 _MIXED = re.compile(r"(\d+)([½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚])")
+_HYPHENED = re.compile(r"(\d{1,3})-(\d)/(\d{1,2})")  # 2-1/2
 _UNDERSCORED = re.compile(r"\d{1,3}(?:[_']\d{3})+")
 _OPEN_AMOUNT = re.compile(r"(.*\d[A-Za-z%]*)\+")
 _RATED = frozenset(word_list("rating rated rate rates score scored scores grade graded gave gives give review marks"))
@@ -32,6 +34,7 @@ _VERSION = re.compile(r"v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)?", re.IGNORECASE)
 _DOTTED_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}")
 _EXPONENT = re.compile(r"([-+]?)(\d+(?:\.\d+)?)([eE])([-+]?)(\d{1,3})")
 _RATIO = re.compile(r"(\d{1,3}):(\d{1,3})")
+_MEASURED = re.compile(r"((?:\d+-)?\d+/\d+|\d*[½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚]|\d+[x×]\d+)-([A-Za-z]+)\.?")
 _TIMES = re.compile(r"(\d+)[x×](\d+)(?:[x×](\d+))?")
 _FEET = re.compile(r"(\d{1,2})'(\d{1,2})(?:\"|'')?")
 _BARE = re.compile(r"([-+±~<>≈≤≥]|[<>]=)?(\.?\d(?:[\d.,]*\d)?)")
@@ -88,7 +91,32 @@ def _fraction(core: str, around: Around) -> Spoken | None:
         part = _NAMED_PARTS[mixed[2]].split()
         one = ["an" if part[0] == "eighth" else "a"] if len(part) == 1 else []
         return Spoken(words=[*numbers.cardinal(int(mixed[1])), "and", *one, *part])
+    hyphened = _HYPHENED.fullmatch(core)
+    if hyphened and int(hyphened[2]) < int(hyphened[3]):
+        return Spoken(
+            words=[*numbers.cardinal(int(hyphened[1])), "and", *numbers.fraction(*map(int, hyphened.groups()[1:]))]
+        )
     return _slashed(core, around)
+
+
+def _measured_fraction(core: str, around: Around) -> Spoken | None:
+    """1/4-inch, 1-1/2-inch, 9x13-in."""
+    match = _MEASURED.fullmatch(core)
+    if not match:
+        return None
+    whole, _, part = match[1].rpartition("-")
+    words = [*numbers.cardinal(int(whole)), "and"] if whole else []
+    names = unit_names(match[2])
+    top, slash, bottom = part.partition("/")
+    if slash and int(bottom):
+        spoken = numbers.fraction(int(top), int(bottom))
+        words += ["and"] if not whole and around.left.number is not None else []  # 1 1/2-inch
+    else:
+        found = None if slash else _fraction(part, around) or _pairs(part, around)
+        if found is None:
+            return None
+        spoken = found.words
+    return Spoken(words=[*words, *spoken, *(names[0].split() if names else [match[2].lower()])])
 
 
 def _slashed(core: str, around: Around) -> Spoken | None:
@@ -119,6 +147,8 @@ def _slashed(core: str, around: Around) -> Spoken | None:
 
 def _rating(first: str, second: str, around: Around) -> Spoken | None:
     """ "a 9/10", "rated 4.5/5", "3/5 stars" """
+    if first == second and second in ("5", "10"):
+        return Spoken(words=[*numbers.cardinal(int(first)), "out", "of", *numbers.cardinal(int(second))])
     if second not in ("4", "5", "6", "10", "20", "100") or float(first) > int(second):
         return None
     rated = around.left.lower in ("a", "an", "solid", "perfect") or not _RATED.isdisjoint(around.before.split(" "))
@@ -256,6 +286,7 @@ def _group(digits: str) -> list[str]:
 
 _READERS: tuple[_Reader, ...] = (
     read_telephone,
+    read_marked_number,
     read_identifier,
     read_house_number,
     read_calendar,
@@ -265,6 +296,7 @@ _READERS: tuple[_Reader, ...] = (
     _thousands,
     read_network_address,
     _ordinal,
+    _measured_fraction,
     _fraction,
     _dotted,
     _pairs,

@@ -59,7 +59,7 @@ def read_ordinary(text: str, left: Left) -> Reading | None:
     return Reading(
         pieces=[word.lower()] if kind is None else [word.lower(), kind],
         taken=0,
-        left=Left(core=word, starts_sentence=False) if goes_on else _NEW_SENTENCE,
+        left=Left(core=word, starts_sentence=False, paused=kind is not None) if goes_on else _NEW_SENTENCE,
     )
 
 

@@ -48,6 +48,7 @@ def made(pieces: list[Piece], kind: PauseType | None, core: str, taken: int, *, 
         kind=range_kind(core) if kind is None and core else None,
         telephone=telephone and kind is None,
         starts_sentence=False,
+        paused=kind is PauseType.PLAIN,
     )
     return Reading(pieces=pieces, taken=taken, left=left)
 

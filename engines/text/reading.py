@@ -27,6 +27,7 @@ from engines.text.ordinary import read_ordinary
 from engines.text.overriding import Override, override
 from engines.text.phones import PauseType
 from engines.text.pieces import Reading, Token, closing_kind, made, made_of
+from engines.text.states import STATES, read_party, read_state
 from engines.text.tags import AS_WRITTEN
 from engines.text.units import detached_unit
 from engines.text.words import read_words
@@ -61,6 +62,9 @@ def read(token: Token, around: Around) -> Reading:
     own = override(core, closing, around)
     if own is not None:
         return made(own.pieces, closing_kind("", own.closing), core, own.taken)
+    state = read_state(core, around) if core in STATES else None
+    if state is not None:
+        return made([*state], kind, core, 0)
     whole = WHOLE.get(text.rstrip(CLOSING + STOPS).lower()) or WHOLE.get(text.lower())
     if whole is not None:
         return made(list(whole.split()), kind, core, 0)
@@ -101,7 +105,12 @@ def _is_day_before_month(core: str, around: Around) -> bool:
 
 def _read_spoken(core: str, text: str, around: Around) -> Spoken | None:
     marked = text.lstrip("([{\"'*_`").rstrip(CLOSING + STOPS)  # "#tag", "~5" and "<5" keep their mark
-    if re.fullmatch(r"#\d[\d.,]*", marked):
+    if re.fullmatch(r"'\d\d", text.rstrip(CLOSING + STOPS)) and marked[0] == "0":  # '08
+        return Spoken(words=["oh", *numbers.cardinal(int(marked))] if marked != "00" else ["oh", "oh"])
+    party = read_party(core) if text.startswith("(") else None
+    if party is not None:
+        return Spoken(words=party)
+    if re.fullmatch(r"#\d[\d.,-]*(?:-[A-Z\d]+)?", marked):
         named = read_identifier(marked[1:], around) or read_named_by_sign(marked[1:])
         return Spoken(words=["number", *(named.words if named else read_words(marked[1:], around.left))])
     spoken = read_address(marked) or read_address(core)

@@ -32,6 +32,8 @@ HOUSE_PARTS = {
     "hwy": "highway",
 }
 _ORDINAL = re.compile(r"\d{1,3}(?:st|nd|rd|th)")
+_NUMBERED_ROAD = re.compile(r"(?:I|US|SR)-\d{1,3}")  # I-95 N
+_NUMBERED_ROADS = frozenset(word_list("highway hwy route rte interstate"))
 _HOUSE = re.compile(r"[1-9]\d{3}")
 _MAX_NAME_TOKENS = 3  # between a house number and the kind of street
 
@@ -72,6 +74,9 @@ def _numbered_before(around: Around) -> bool:
 def _is_direction(low: str, around: Around) -> bool:
     left = around.left
     if left.capitalised and (left.lower in PLACES or left.lower in _FULL):
+        return True
+    numbered = len(around.recent) > 1 and around.recent[-2].lower() in _NUMBERED_ROADS and left.core.isdecimal()
+    if numbered or _NUMBERED_ROAD.fullmatch(left.core):
         return True
     return (len(low) > 1 or (left.number or "").isdecimal()) and _leads_to_street(around)
 

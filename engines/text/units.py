@@ -48,7 +48,7 @@ _SCALED = (  # symbol, singular, plural, prefixes in use
     ("F", "farad", "farads", "pnµm"),
     ("H", "henry", "henries", "nµm"),
     ("ohm", "ohm", "ohms", "mkM"),
-    ("omega", "ohm", "ohms", ""),  # a sign that is a token of its own
+    ("Ω", "ohm", "ohms", ""),  # a token of its own
     ("mol", "mole", "moles", "nµm"),
     ("cal", "calorie", "calories", "k"),
     ("bar", "bar", "bar", "m"),
@@ -117,6 +117,7 @@ _SINGLE: dict[str, Names] = {
     "ppi": ("pixel per inch", "pixels per inch"),
     "px": ("pixel", "pixels"),
     "pt": ("point", "points"),
+    "pts": ("point", "points"),
     "lm": ("lumen", "lumens"),
     "lx": ("lux", "lux"),
     "°": ("degree", "degrees"),
@@ -138,7 +139,7 @@ _SINGLE: dict[str, Names] = {
 _LENGTHS = frozenset(word_list("m cm mm km µm nm ft in yd mi"))
 # As words of their own these are too often something else: units only when glued to the number.
 GLUED_ONLY = frozenset(word_list("in b x d pt ma cal bar atm kn gy"))
-_LETTERS = frozenset(word_list("m g s h l L W V"))
+_LETTERS = frozenset(word_list("m g s h l L W V Ω"))
 _DECIMAL_LETTERS = frozenset(word_list("A C F J N"))  # behind a number with a point or sign; else they number things
 _IN_CAPITALS = frozenset(
     word_list("KM KG CM MM ML MG LB LBS OZ FT MPH KPH MPG RPM PSI FPS BPM HP HRS MINS KWH KHZ MHZ GHZ KM/H DB AM PM")
@@ -205,7 +206,8 @@ def detached_unit(symbol: str, number: str) -> Names | None:
 def _simple(symbol: str) -> Names | None:
     names = _EXACT.get(symbol)
     if names is None and (not symbol.isalpha() or symbol.islower() or len(symbol) > 1):
-        names = _ANY_CASE.get(symbol.lower())
+        plural = len(symbol) > 2 and symbol[-1] == "s" and symbol[:-1].isupper()  # "HRs", of home runs
+        names = None if plural and symbol[:-1] not in _IN_CAPITALS else _ANY_CASE.get(symbol.lower())
     if names is not None:
         return names
     power = {"²": "square", "2": "square", "³": "cubic", "3": "cubic"}.get(symbol[-1:])
@@ -220,7 +222,7 @@ def _compound(symbol: str) -> Names | None:
     top, slash, rest = symbol.partition("/")
     if not slash or not rest or symbol.count("/") > 2:
         return None
-    below = [_below(part) for part in rest.split("/")]
+    below = [unit_below(part) for part in rest.split("/")]
     names = _simple(top) or ((top, top) if top.isalpha() and top.islower() and len(top) > 2 else None)
     if names is None or None in below:
         return None
@@ -228,7 +230,7 @@ def _compound(symbol: str) -> Names | None:
     return names[0] + per, names[1] + per
 
 
-def _below(part: str) -> str | None:
+def unit_below(part: str) -> str | None:
     if part in _PERIODS:
         return _PERIODS[part]
     names = _simple(part)

@@ -27,6 +27,8 @@ _CASED_NAMES = {
     "LaTeX": "latex",
     "BibTeX": "bib tek",
     "TeX": "tek",
+    "YoY": "year over year",
+    "QoQ": "quarter over quarter",
     "YouTuber": "youtuber",
     "YouTubers": "youtubers",
     "LinkedIn": "linked in",

@@ -7,6 +7,8 @@ tells what was spoken to the word, and gives slots back. `BARGE_IN_MOMENTS` sets
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import os
 import random
 import time
@@ -17,6 +19,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from tests.edge import test_eleven_ws as eleven
 from tests.edge.conftest import RunningServer, free_port
 from tests.edge.test_barge_in import MAX_MOMENT_S, SEED, TEXT, Ear, Whole, await_free, await_gone
 from tests.edge.test_ws import dial, hear, say
@@ -295,6 +298,33 @@ def vllm_omni_cancel(server: DoorServer, client: httpx.Client, whole: Whole, dra
         return stopped_s
 
 
+def eleven_close(server: DoorServer, client: httpx.Client, whole: Whole, draw: random.Random) -> float:
+    """Pipecat's interruption. What was spoken is told by the characters of the times, which all have been spoken."""
+    path = "/v1/text-to-speech/rms/multi-stream-input?output_format=pcm_24000&sync_alignment=true"
+    with dial_path(server, path) as socket:
+        eleven.say(socket, "a", text=TEXT)
+        heard, until_s = [], time.monotonic() + draw.uniform(0, MAX_MOMENT_S)
+        while (left_s := until_s - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                heard.append(json.loads(socket.recv(timeout=left_s)))
+        asked_s = time.monotonic()
+        eleven.say(socket, "a", close_context=True)
+        eleven.say(socket, "b", text="Next. ", flush=True)
+        eleven.say(socket, "b", close_context=True)
+        after = eleven.hear(socket, "a")
+        stopped_s = time.monotonic() - asked_s
+        heard += after["a"]
+        pcm, spoken = eleven.audio(heard), eleven.times(heard)
+        assert whole.pcm.startswith(pcm)
+        assert TEXT.startswith("".join(char for char, _, _ in spoken))
+        assert max((end_ms for _, _, end_ms in spoken), default=0) <= len(pcm) / 48 + 1
+        following = after.get("b", [])
+        if not any(message.get("isFinal") for message in following):
+            following = [*following, *eleven.hear(socket, "b")["b"]]
+        assert eleven.audio(following) == native(server, "Next. ").pcm
+        return stopped_s
+
+
 Interruption = Callable[[DoorServer, httpx.Client, Whole, random.Random], float]
 INTERRUPTIONS: list[Interruption] = [
     wyoming_leaves,
@@ -303,6 +333,7 @@ INTERRUPTIONS: list[Interruption] = [
     cartesia_cancel,
     realtime_truncate,
     vllm_omni_cancel,
+    eleven_close,
 ]
 
 

@@ -45,7 +45,7 @@ KINDS = {
     "identifiers": ["codes", "names in digits", "powers of ten", "phone numbers"],
     "signs": ["signs", "inch marks", "notes and grades", "currency signs", "glued signs", "other scripts"],
     "markup": ["reasoning", "spelled and said", "tags", "directions", "breaks"],
-    "words": ["homographs", "abbreviations", "addresses", "numerals", "mixed capitals", "broken words"],
+    "words": ["homographs", "abbreviations", "addresses", "numerals", "mixed capitals", "broken words", "states"],
     "layout": ["lists and headings"],
 }
 ROWS = _rows("readings.tsv")
