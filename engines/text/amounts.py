@@ -42,6 +42,7 @@ _SIGN_WORDS = {
 }
 _AMOUNT = re.compile(rf"([-+±~≈<>≤≥]|[<>]=)?({SIGN})?([-+])?(\.?\d(?:[\d.,]*\d)?)(.*)", re.DOTALL)
 _SCALE = re.compile(r"(k|mn|mm|m|bn|b|tn|t|-?(?:thousand|million|billion|trillion))(?![a-z])", re.IGNORECASE)
+_COUNT = re.compile(r"([-+~<>≈≤≥]?)(\d(?:[\d.,]*\d)?)(k|K|M|B|T|bn|mn|tn)")
 _TRAILING = re.compile(rf"({BEHIND})(/[A-Za-z]+)?")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})*,\d{3}")
 _PERIODS = {
@@ -257,7 +258,7 @@ def _money_behind(amount: Amount, around: Around) -> Spoken | None:
 
 def _count(core: str, around: Around) -> Spoken | None:
     """10K views, 1.2M users, 3B parameters; but 4K, 5G and 3B alone are names."""
-    match = re.fullmatch(r"([-+~<>≈≤≥]?)(\d(?:[\d.,]*\d)?)(k|K|M|B|T|bn|mn|tn)", core)
+    match = _COUNT.fullmatch(core)
     number = canonical(match[2]) if match else None
     if match is None or number is None:
         return None

@@ -14,21 +14,24 @@ _TELEPHONE = re.compile(
 )
 _LOCAL_NUMBER = re.compile(r"\d{3}[-.]\d{4}")
 _AREA_CODE = re.compile(r"\d{3}")
-_GROUPED = (  # a telephone number's first groups, each a token, and what must follow
-    (re.compile(r"\(?0\d{1,4}\)?"), (r"\d{3,8}",)),
-    (re.compile(r"0\d"), (r"\d\d", r"\d\d")),
-    (re.compile(r"\(?[2-9]\d\d\)?"), (r"\d{3}", r"\d{4}")),
-    (re.compile(r"\d{4}"), (r"\d{4}", r"\d{4}")),  # a card
-    (re.compile(r"1"), (r"\(?\d{3}\)?", r"\d{3}", r"\d{4}")),
-    (re.compile(r"1[38]00"), (r"\d{3}", r"\d{3}")),
-    (re.compile(r"\d{5}"), (r"\d{5}",)),
-    (re.compile(r"\(?\d\d\)?"), (r"9?\d{4}-?", r"\d{4}")),
-    (re.compile(r"\(?\d\d\)?"), (r"9?\d{4}-\d{4}",)),
-    (re.compile(r"1\d\d"), (r"\d{4}", r"\d{4}")),
-    (re.compile(r"8"), (r"\(?\d{3}\)?", r"\d{3}-\d\d-\d\d")),
-    (re.compile(r"0\d{1,3}-\d{2,3}"), (r"\d{2,3}", r"\d\d")),
-    (re.compile(r"[89]\d"), (r"\d{3}", r"\d\d", r"\d\d")),
-    (re.compile(r"\+\d{1,3}"), (r"(?:\(?0\)?)?\d{1,5}[-.\d]*",)),
+_GROUPED = tuple(
+    (re.compile(first), tuple(map(re.compile, then)))
+    for first, then in (  # a telephone number's first groups, each a token, and what must follow
+        (r"\(?0\d{1,4}\)?", (r"\d{3,8}",)),
+        (r"0\d", (r"\d\d", r"\d\d")),
+        (r"\(?[2-9]\d\d\)?", (r"\d{3}", r"\d{4}")),
+        (r"\d{4}", (r"\d{4}", r"\d{4}")),  # a card
+        (r"1", (r"\(?\d{3}\)?", r"\d{3}", r"\d{4}")),
+        (r"1[38]00", (r"\d{3}", r"\d{3}")),
+        (r"\d{5}", (r"\d{5}",)),
+        (r"\(?\d\d\)?", (r"9?\d{4}-?", r"\d{4}")),
+        (r"\(?\d\d\)?", (r"9?\d{4}-\d{4}",)),
+        (r"1\d\d", (r"\d{4}", r"\d{4}")),
+        (r"8", (r"\(?\d{3}\)?", r"\d{3}-\d\d-\d\d")),
+        (r"0\d{1,3}-\d{2,3}", (r"\d{2,3}", r"\d\d")),
+        (r"[89]\d", (r"\d{3}", r"\d\d", r"\d\d")),
+        (r"\+\d{1,3}", (r"(?:\(?0\)?)?\d{1,5}[-.\d]*",)),
+    )
 )
 _NEXT_GROUP = re.compile(r"(?:\(?0\))?\(?\d{2,8}\)?(?:[-.]\d{2,5})*")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
@@ -37,6 +40,7 @@ _CALLED = re.compile(
     r"(?:^| )(?:call|calling|ring|dial|phone|telephone|tel|mobile|cell|fax|text|whatsapp|hotline)"
     r"(?: (?:us|me|him|her|them|number|no))?(?: (?:on|at|is))?$"
 )
+_SHORT_GROUP = (re.compile(r"\d{2,4}"),)
 _SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
 
 
@@ -47,7 +51,7 @@ def read_telephone(core: str, around: Around) -> Spoken | None:
         plus = ["plus"] if core.startswith("+") else []
         return Spoken(words=plus + numbers.digits(re.sub(r"\D", "", core)), telephone=True)
     called = core.isdecimal() and _CALLED.search(around.before)
-    if called and (_follow(around, (r"\d{2,4}",)) or (len(core) > 4 and around.following() not in COUNTED)):
+    if called and (_follow(around, _SHORT_GROUP) or (len(core) > 4 and around.following() not in COUNTED)):
         return Spoken(words=numbers.digits(core), telephone=True)
     if any(first.fullmatch(core) and _follow(around, then) for first, then in _GROUPED):
         plus = ["plus"] if core.startswith("+") else []
@@ -64,9 +68,9 @@ def _goes_on(core: str, around: Around) -> bool:
     return _NEXT_GROUP.fullmatch(core) is not None
 
 
-def _follow(around: Around, patterns: tuple[str, ...]) -> bool:
+def _follow(around: Around, patterns: tuple[re.Pattern[str], ...]) -> bool:
     """Asks for no more of what follows than it must."""
-    return all(re.fullmatch(pattern, around.following(count)) for count, pattern in enumerate(patterns, 1))
+    return all(pattern.fullmatch(around.following(count)) for count, pattern in enumerate(patterns, 1))
 
 
 def read_network_address(core: str, around: Around) -> Spoken | None:

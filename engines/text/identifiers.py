@@ -36,6 +36,8 @@ _HEXADECIMAL = re.compile(r"[0-9a-f]{7,64}")
 _BACK_AND_FORTH = re.compile(r"\d[a-f]+\d|[a-f]\d+[a-f]")  # neither a number with a unit nor a word with a number
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _USES_OF_CODES = frozenset(word_list("log login sign verify confirm reset complete unlock continue access"))
+_ZIP = re.compile(r"\d{5}")
+_SHORT_CODE = re.compile(r"\d{4,8}")
 _GROUP = re.compile(r"\d{2,4}")
 _MAX_GROUPS = 4
 _TIMES = frozenset(word_list("times seconds minutes hours days weeks months years"))
@@ -50,7 +52,7 @@ def read_identifier(core: str, around: Around) -> Spoken | None:
     digits = core.replace("-", "")
     if len(digits) > 8 and _LONG.fullmatch(core):
         return Spoken(words=numbers.digits(digits))
-    if re.fullmatch(r"\d{5}", core) and re.fullmatch("[A-Z]{2}", around.left.core):  # a state and its ZIP code
+    if _ZIP.fullmatch(core) and around.left.shouted and len(around.left.core) == 2:  # a state and its ZIP code
         return Spoken(words=numbers.digits(core))
     wireless = _WIRELESS.fullmatch(core)
     if wireless:
@@ -103,7 +105,7 @@ def read_named_by_sign(digits: str) -> Spoken | None:
 
 def _is_code_behind(core: str, around: Around) -> bool:
     """ "482913 is your code", "use 482913 to log in" """
-    if not re.fullmatch(r"\d{4,8}", core):
+    if not _SHORT_CODE.fullmatch(core):
         return False
     following = around.following().lower()
     if following == "to" and around.left.lower in ("use", "enter", "type"):

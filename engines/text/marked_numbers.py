@@ -11,7 +11,7 @@ from engines.text.context import Around, Spoken
 from engines.text.units import unit_below
 
 _PARAGRAPH = re.compile(r"([1-9]\d{2})((?:\([a-z0-9]{1,2}\))*\([a-z0-9]{1,2})\)?(?:\)(s))?")
-_PLAN = re.compile(r"(40[13])[kKbB](s?)")  # 401k: savings, as nobody counts so
+_PLAN = re.compile(r"(40[13])[kKbB](s?)")  # 401k: savings plans
 _HEXADECIMAL = re.compile(r"0[xX][0-9A-Fa-f]+")
 _TIE_BREAK = re.compile(r"(\d{1,2})[-–](\d{1,2})\((\d{1,2})\)?")
 _POWER_PER = re.compile(r"10\^(\d{1,2})/([A-Za-zµ]{1,3})")

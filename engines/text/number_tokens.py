@@ -28,6 +28,8 @@ _RATED = frozenset(word_list("rating rated rate rates score scored scores grade 
 _COUNTED = frozenset({"step", "page", "part", "slide", "round", "question", "episode", "attempt"})
 _LIST = re.compile(r"\d+(?:,\d+){2,}|\d+,\d{4,}")
 _GROUPS_OF_DIGITS = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")
+_PLAIN_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?")
+_FIRST_GROUP = re.compile(r"[1-9]\d{0,2}")
 _SPACED_GROUP = re.compile(r"\d{3}")
 _HOURS = re.compile(r"(?:(\d+)h)?(\d+)m(?:in)?(?:(\d+)s)?|(\d+)m(\d+)s")
 _VERSION = re.compile(r"v?\d+(?:\.\d+){2,}|v\d+(?:\.\d+)?", re.IGNORECASE)
@@ -72,7 +74,7 @@ def read_number(core: str, around: Around) -> Spoken | None:
 
 
 def is_plain_number(core: str) -> bool:
-    return re.fullmatch(r"[-+]?\d[\d,]*(?:\.\d+)?", core) is not None
+    return _PLAIN_NUMBER.fullmatch(core) is not None
 
 
 def is_measurable(core: str) -> bool:
@@ -168,7 +170,7 @@ def _thousands(core: str, around: Around) -> Spoken | None:
     """Thousands parted by underscores, apostrophes or blanks: 1_000, 1'000, 1 000 000."""
     if _UNDERSCORED.fullmatch(core):
         return Spoken(words=numbers.cardinal(int(re.sub(r"\D", "", core))))
-    if not re.fullmatch(r"[1-9]\d{0,2}", core) or around.left.number is not None:
+    if not _FIRST_GROUP.fullmatch(core) or around.left.number is not None:
         return None
     taken = 0
     while taken < 4 and _SPACED_GROUP.fullmatch(around.following(taken + 1)):

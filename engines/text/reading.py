@@ -35,6 +35,10 @@ from engines.text.words import read_words
 _EMOTICON = re.compile(r"[:;=]['-]?[()DPpOo|*\]\[]+")
 _UNIT_DASH = re.compile(r"([^\d–—-]{1,8})[-–—](\d\S*)")
 _COUNTABLE = re.compile(r"\d{1,3}(?:,\d{3}){0,2}|\d{4,9}")
+_ITEM_NUMBER = re.compile(r"\d{1,3}\.")
+_SHORT_YEAR = re.compile(r"0\d")  # '08
+_NAMED_BY_SIGN = re.compile(r"#\d[\d.,-]*(?:-[A-Z\d]+)?")
+_AREA_CODE = re.compile(r"\(\d{3}\)")
 _GRADE = re.compile(r"[A-F]-")
 _FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 
@@ -51,7 +55,7 @@ def read(token: Token, around: Around) -> Reading:
     kind = closing_kind(core, closing[1:] if _FEET_INCHES.fullmatch(core + closing[:1]) else closing)
     if closing == "." and core.isdecimal() and _is_day_before_month(core, around):
         kind = None
-    elif token.opens_line and re.fullmatch(r"\d{1,3}\.", text):
+    elif token.opens_line and _ITEM_NUMBER.fullmatch(text):
         kind = PauseType.PLAIN
     if token.spoken_as.entry is not None:
         return made([Override(entry=token.spoken_as.entry)], kind, core, 0)
@@ -105,12 +109,12 @@ def _is_day_before_month(core: str, around: Around) -> bool:
 
 def _read_spoken(core: str, text: str, around: Around) -> Spoken | None:
     marked = text.lstrip("([{\"'*_`").rstrip(CLOSING + STOPS)  # "#tag", "~5" and "<5" keep their mark
-    if re.fullmatch(r"'\d\d", text.rstrip(CLOSING + STOPS)) and marked[0] == "0":  # '08
-        return Spoken(words=["oh", *numbers.cardinal(int(marked))] if marked != "00" else ["oh", "oh"])
+    if text.startswith("'0") and _SHORT_YEAR.fullmatch(core):
+        return Spoken(words=["oh", *numbers.cardinal(int(core))] if core != "00" else ["oh", "oh"])
     party = read_party(core) if text.startswith("(") else None
     if party is not None:
         return Spoken(words=party)
-    if re.fullmatch(r"#\d[\d.,-]*(?:-[A-Z\d]+)?", marked):
+    if marked.startswith("#") and _NAMED_BY_SIGN.fullmatch(marked):
         named = read_identifier(marked[1:], around) or read_named_by_sign(marked[1:])
         return Spoken(words=["number", *(named.words if named else read_words(marked[1:], around.left))])
     spoken = read_address(marked) or read_address(core)
@@ -122,7 +126,7 @@ def _read_spoken(core: str, text: str, around: Around) -> Spoken | None:
     onward = _unit_to_number(core, around)
     if onward is not None:
         return onward
-    bracketed = re.fullmatch(r"\(\d{3}\).*", text) is not None
+    bracketed = text.startswith("(") and _AREA_CODE.match(text) is not None
     number = read_number(text.rstrip(CLOSING + STOPS) if bracketed and ")" in core else marked, around)
     return number if number is not None or marked == core else read_number(core, around)
 
