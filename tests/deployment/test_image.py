@@ -26,6 +26,7 @@ from tests.edge.conftest import free_port
 
 ROOT = DEPLOY.parent
 STORE = Path(os.environ.get("PARLANDO_IMAGE_STORE", Path.home() / ".cache/parlando/image"))
+IMAGE = "localhost/parlando:test"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates,tini"
 SOURCES = [Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")]
 PASSED_IN = [Path("/etc/pip.conf"), Path("/etc/ssl/certs")]  # how this machine reaches the package index
@@ -77,12 +78,11 @@ def image() -> str:
     asked = os.environ["TEST_IMAGE"]
     if asked != "1":
         return asked
-    name = "localhost/parlando:test"
     volumes = [f"--volume={path}:{path}:ro" for path in PASSED_IN if path.exists()]
     file = DEPLOY / "docker/Dockerfile"
     how = ("--isolation", "chroot", "--format", "docker", "--build-arg", f"BASE_IMAGE={made_base()}")
-    buildah("build", *how, *volumes, "-f", file, "-t", name, ROOT)
-    return name
+    buildah("build", *how, *volumes, "-f", file, "-t", IMAGE, ROOT)
+    return IMAGE
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,19 @@ def configuration(image: str) -> Any:
     return json.loads(buildah("inspect", "--type", "image", image))["Docker"]["config"]
 
 
+def start_command(container: Path, config: Any, port: str) -> list[str]:
+    """On a read-only root, as the image's user. `port` may be a place for one."""
+    environment = [*config["Env"], f"PARLANDO_PORT={port}", "PARLANDO_HOST=127.0.0.1", "PARLANDO_SHED=false"]
+    environment.append("TINI_SUBREAPER=1")  # it is no first process here
+    start = START.format(
+        root=shlex.quote(str(container)),
+        user=config["User"],
+        environment=" ".join(map(shlex.quote, environment)),
+        command=shlex.join([*config["Entrypoint"], *config["Cmd"]]),
+    )
+    return ["unshare", "--mount", "sh", "-ec", start]
+
+
 def test_the_image_holds_no_compiler_and_no_torch(container: Path, image: str) -> None:
     here = {path.name for path in (container / "opt/parlando/lib").rglob("*") if path.is_dir()}
     assert "onnxruntime" in here
@@ -107,16 +120,8 @@ def test_the_image_holds_no_compiler_and_no_torch(container: Path, image: str) -
 def test_the_image_speaks_on_a_read_only_root_as_a_user_without_rights(container: Path, image: str) -> None:
     config, port = configuration(image), free_port()
     assert config["User"] == "10001:10001"
-    environment = [*config["Env"], f"PARLANDO_PORT={port}", "PARLANDO_HOST=127.0.0.1", "PARLANDO_SHED=false"]
-    environment.append("TINI_SUBREAPER=1")  # it is no first process here
-    start = START.format(
-        root=shlex.quote(str(container)),
-        user=config["User"],
-        environment=shlex.join(environment),
-        command=shlex.join([*config["Entrypoint"], *config["Cmd"]]),
-    )
     began_s = time.monotonic()
-    process = leash.start(["unshare", "--mount", "sh", "-ec", start], stderr=subprocess.PIPE, text=True)
+    process = leash.start(start_command(container, config, str(port)), stderr=subprocess.PIPE, text=True)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             await_ready(client, process)
