@@ -127,8 +127,9 @@ types: .venv-dev/ready
 contracts: .venv-dev/ready
 	.venv-dev/bin/lint-imports
 
+# A process for each core; a file's tests stay together, since they share what is slow to make.
 units: .venv-dev/ready
-	.venv-dev/bin/python -m pytest
+	.venv-dev/bin/python -m pytest -n auto --dist loadfile
 
 # What takes minutes or a few hundred megabytes of the package index.
 test-slow: .venv-dev/ready
