@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from engines.config import EngineConfig
 from engines.scheduling.device_profile import DeviceProfile
 
-_MOST = 1 / 2  # of what the machine sustains, that may be generated at once: each stream gains lead
+_MOST = 2 / 5  # of what the machine sustains, that may be generated at once: each stream gains lead
 _DECREASE = 0.9
 _INCREASE = 1 / 32  # of capacity, in a second
 
