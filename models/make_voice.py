@@ -65,6 +65,7 @@ def _stages(plan: Plan) -> list[tuple[Callable[[Plan], None], str]]:
         speech = [(stages.kokoro_prepare, "prepared")]
         if not plan.smoke:
             speech.insert(0, (stages.kokoro_speak, "spoken"))
+            speech.append((stages.kokoro_times, "times/done"))
     elif not plan.smoke:
         speech = [
             (stages.tools, "teacher/flite_times"),

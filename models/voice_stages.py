@@ -94,6 +94,18 @@ def kokoro_prepare(plan: Plan) -> None:
     (plan.work / "prepared").touch()
 
 
+def kokoro_times(plan: Plan) -> None:
+    from models.packages import cache_folder
+    from models.teachers.kokoro.speaker import Speaker
+    from models.teachers.kokoro.texts import Texts
+    from models.teachers.kokoro.times import times
+
+    speaker, texts = Speaker(cache_folder() / "packages", plan.threads), Texts()
+    for number, voice in enumerate(plan.voices):
+        times(plan.work / "times", voice, number, plan.hours[voice] * MORE_TIMES, speaker, texts)
+    (plan.work / "times" / "done").touch()
+
+
 def recordings(plan: Plan) -> None:
     from models.recordings.collect import collect, refuse_few
     from models.teacher import prepare as preparation
@@ -154,7 +166,7 @@ def times(plan: Plan) -> None:
 
 def durations(plan: Plan) -> None:
     paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "durations.pt")]
-    if not plan.smoke and plan.data is None and plan.teacher == "flite":
+    if not plan.smoke and plan.data is None:
         paths += ["--times", str(plan.work / "times"), "--voices", ",".join(plan.voices)]
     _train("models.train_durations", paths, plan, "duration", plan.duration_minutes)
     (plan.work / "durations.done").touch()

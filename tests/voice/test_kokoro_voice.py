@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,7 +20,10 @@ from engines.text import FrontEnd
 from models.excitation import HOP
 from models.lm_data import example, pause_types, phone_ids
 from models.teacher.prepare import load
-from models.teachers.kokoro import prepare
+from models.teacher.timed import timed_examples
+from models.teachers.kokoro import prepare, times
+from models.teachers.kokoro.speaker import Prosody, Speaker
+from models.teachers.kokoro.texts import Texts
 from models.voice_plan import STEPS
 
 FIXTURE = Path(__file__).parent / "fixture" / "kokoro"
@@ -79,7 +83,16 @@ def test_prepared_speech_has_the_front_ends_phones(tmp_path: Path) -> None:
 
 def made_up(phones: list[str], owner: list[int | None], frames: list[int]) -> dict[str, Any]:
     given = [[symbol, 0, 1, 1 if symbol == "pau" else 0] for symbol in phones]
-    return {"phones": given, "owner": owner, "frames": frames, "voice": "x", "stretch": 1.0, "text": ""}
+    samples = 600 * sum(frames)
+    return {
+        "phones": given,
+        "owner": owner,
+        "frames": frames,
+        "samples": samples,
+        "voice": "x",
+        "stretch": 1,
+        "text": "",
+    }
 
 
 def test_times_are_the_teachers_without_its_lag() -> None:
@@ -92,7 +105,7 @@ def test_silence_belongs_to_the_pause() -> None:
     record = made_up(["pau", "s", "iy", "pau"], [1, 2, 3], [4, 8, 16, 10, 2])
     samples = np.zeros(40 * 400, np.int16)
     samples[1920:9600] = 5000 * np.sign(np.sin(np.arange(7680)))  # from 0.12 to 0.6 s; the teacher says 0.055 to 0.655
-    found = prepare.read(record, samples)
+    found = prepare.read(record, prepare.audible_hops(samples))
     ends = [end_s for _, end_s, _, _, _ in found["segments"]]
     assert ends[0] == pytest.approx(0.12)
     assert ends[2] == pytest.approx(0.6)
@@ -106,3 +119,43 @@ def test_pitch_keeps_voicing_apart() -> None:
     assert voiced.any()
     assert not voiced.all()
     assert found[voiced].min() >= 100, "no mean of a voiced and an unvoiced value"
+
+
+class Planner:
+    """Two frames a token, quiet before and behind the phones."""
+
+    def plan(self, symbols: str, voice: str, speed: float = 1.0) -> Prosody:
+        frames = np.full(len(symbols) + 2, 2)
+        energy = np.full(2 * int(frames.sum()), 5, np.float32)
+        energy[:8] = energy[-8:] = -5
+        return Prosody(frames=frames, f0_hz=np.full(len(energy), 150, np.float32), energy=energy)
+
+
+def test_times_of_text_that_is_not_spoken_survive_a_kill(tmp_path: Path) -> None:
+    texts, planner = (
+        Texts(
+            ["The sun went down.", "Is it late?"],
+            "a river runs by my old house and it is cold in the long winter".split(),
+        ),
+        cast(Speaker, Planner()),
+    )
+    times.times(tmp_path / "whole", "af_heart", 0, 0.05, planner, texts)
+    times.times(tmp_path / "killed", "af_heart", 0, 0.05, planner, texts)
+    whole, killed = (tmp_path / name / "af_heart.jsonl" for name in ("whole", "killed"))
+    killed.write_text(whole.read_text()[:-300])
+    times.times(tmp_path / "killed", "af_heart", 0, 0.05, planner, texts)
+    assert killed.read_text() == whole.read_text()
+    examples = timed_examples(tmp_path / "whole", ["af_heart"])
+    assert examples
+    assert all((np.diff(one.ends) > 0).all() for one in examples), "each phone lasts"
+    assert examples[0].phones.tolist() == [
+        phone.id for phone in FrontEnd.load().phones(json.loads(whole.read_text().splitlines()[0])["text"])
+    ]
+
+
+def test_energy_tells_silence_from_speech_as_samples_do() -> None:
+    energy = np.full(80, 5, np.float32)
+    energy[:16] = energy[60:] = -5
+    audible = np.flatnonzero(prepare.audible_by_energy(energy))
+    assert abs(audible[0] - 20) <= 1
+    assert abs(audible[-1] - 74) <= 1

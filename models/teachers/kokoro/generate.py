@@ -26,7 +26,7 @@ from engines.errors import UnspeakableText
 from engines.text import FrontEnd
 from models.packages import cache_folder
 from models.teachers.kokoro.phones import MAX_TOKENS, Spelling, is_stressed, spell
-from models.teachers.kokoro.speaker import SAMPLE_RATE_HZ, Speaker, Spoken
+from models.teachers.kokoro.speaker import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Prosody, Speaker
 from models.teachers.kokoro.texts import Texts
 
 BLOCK_S = 60.0
@@ -78,7 +78,7 @@ def claim(block: Block) -> Iterator[bool]:
         lock.close()
 
 
-def record(text: str, stretch: float, spelling: Spelling, spoken: Spoken, voice: str) -> dict[str, object]:
+def record(text: str, stretch: float, spelling: Spelling, spoken: Prosody, voice: str) -> dict[str, object]:
     """What is known of one utterance, beside its arrays."""
     return {
         "voice": voice,
@@ -90,7 +90,7 @@ def record(text: str, stretch: float, spelling: Spelling, spoken: Spoken, voice:
         "phones": [
             [one.symbol, int(is_stressed(one)), int(one.starts_word), int(one.pause or 0)] for one in spelling.phones
         ],
-        "samples": len(spoken.samples),
+        "samples": SAMPLES_PER_FRAME * int(spoken.frames.sum()),
     }
 
 

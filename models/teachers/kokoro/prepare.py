@@ -30,6 +30,7 @@ FRAME_S = 0.025
 LAG_S = 0.045
 MIN_VOICED_HZ = 50.0
 QUIET = 10 ** (-32 / 20)  # of the loudest 10 ms of the utterance
+QUIET_ENERGY = 2.0  # of the graph's: it says of 96 % of the hops what the samples say, for af_heart and am_michael
 SHORTEST_S = 0.01  # of a phone
 Said = tuple[dict[str, Any], NDArray[np.int16], NDArray[np.float32]]  # record, samples at 24 kHz, F0 at 80 Hz
 _MARKS = {PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
@@ -51,11 +52,22 @@ def phone_ends(record: dict[str, Any]) -> NDArray[np.float64]:
     return ends
 
 
-def cut_silence(ends_s: NDArray[np.float64], is_pause: NDArray[np.bool_], samples: NDArray[np.int16]) -> None:
-    """Moves the borders of pauses, in place, to the last and first audible 10 ms beside them."""
+def audible_hops(samples: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Of samples at 16 kHz, each 10 ms."""
     windows = samples[: len(samples) // HOP * HOP].reshape(-1, HOP).astype(np.float64)
     level = np.sqrt((windows**2).mean(1))
-    audible = level > QUIET * max(1.0, float(level.max()))
+    return np.asarray(level > QUIET * max(1.0, float(level.max())))
+
+
+def audible_by_energy(energy: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The same where there are no samples; energy at 80 Hz."""
+    hops = int(len(energy) / PROSODY_RATE_HZ / HOP * SAMPLE_RATE_HZ)
+    place = (np.arange(hops) + 0.5) * HOP / SAMPLE_RATE_HZ * PROSODY_RATE_HZ - 0.5
+    return np.asarray(np.interp(place, np.arange(len(energy)), energy) > QUIET_ENERGY)
+
+
+def cut_silence(ends_s: NDArray[np.float64], is_pause: NDArray[np.bool_], audible: NDArray[np.bool_]) -> None:
+    """Moves the borders of pauses, in place, to the last and first audible hop beside them."""
     hop_s = HOP / SAMPLE_RATE_HZ
     for pause in np.flatnonzero(is_pause):
         before = ends_s[pause - 2] if pause > 1 else 0.0  # where the phone before it begins
@@ -80,13 +92,14 @@ def _longest_quiet(audible: NDArray[np.bool_]) -> tuple[int, int] | None:
     return int(begin), int(end)
 
 
-def read(record: dict[str, Any], samples: NDArray[np.int16]) -> dict[str, Any]:
-    """samples at 16 kHz -> the record as `models.teacher.prepare` reads it, with phone times and words."""
+def read(record: dict[str, Any], audible: NDArray[np.bool_]) -> dict[str, Any]:
+    """audible [hops] -> the record as `models.teacher.prepare` reads it, with phone times and words."""
+    length_s = record["samples"] / KOKORO_RATE_HZ
     phones = record["phones"]
     is_pause = np.array([symbol == PAUSE for symbol, _, _, _ in phones])
-    ends_s = np.clip(phone_ends(record), 0.0, len(samples) / SAMPLE_RATE_HZ)
-    cut_silence(ends_s, is_pause, samples)
-    ends_s[-1] = len(samples) / SAMPLE_RATE_HZ
+    ends_s = np.clip(phone_ends(record), 0.0, length_s)
+    cut_silence(ends_s, is_pause, audible)
+    ends_s[-1] = length_s
     least_s = SHORTEST_S * np.arange(len(ends_s))
     ends_s = np.maximum.accumulate(ends_s - least_s) + least_s  # each phone lasts
     segments: list[Segment] = []
@@ -143,7 +156,7 @@ def write(out: Path, voice: str, said: Iterable[Said]) -> float:
     with SpeechWriter(out, voice) as writer:
         for spoken, samples_24_khz, f0_hz in said:
             samples = soxr.resample(samples_24_khz, KOKORO_RATE_HZ, SAMPLE_RATE_HZ)
-            record = read(spoken, samples)
+            record = read(spoken, audible_hops(samples))
             trimmed, times = trim(record, samples, trimming(record)), trim_times(record, trimming(record))
             if trimmed is None or times is None:
                 continue

