@@ -114,11 +114,21 @@ def load_engine(
     arithmetic: Callable[[str], str] = backend.arithmetic
     why_not: str | None = None
     passed_over: str | None = None
+    one_shape: str | None = None
     if talker is None and vocoder is None:
         match cuda_parts(bundle, config):
             case CudaParts() as parts:
                 talker, vocoder, arithmetic = parts.talker, parts.vocoder, parts.arithmetic
-                passed_over = parts.passed_over
+                passed_over, one_shape = parts.passed_over, parts.one_shape
+                # A call covers all slots, and costs nearly the same for one row as for all of them.
+                rows = config.slots
+                config = replace(
+                    config,
+                    max_batch=rows,
+                    draft_rows=rows,
+                    verify_rows=rows,
+                    job_frames=rows * family.spec(backend).chunk_frames[-1],
+                )
             case reason:
                 why_not = reason
     model = Model(
@@ -130,6 +140,7 @@ def load_engine(
         arithmetic=arithmetic,
         why_no_gpu=why_not,
         passed_over=passed_over,
+        one_shape=one_shape,
     )
     return Engine(model, config, clock, profile)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
@@ -22,6 +22,17 @@ class CudaParts(NamedTuple):
     vocoder: Vocoder
     arithmetic: Callable[[str], str]
     passed_over: str | None = None  # a quicker backend, and why it does not serve
+    one_shape: str | None = None  # deterministic: what it costs that all calls have one shape
+
+
+class _Costs(Protocol):
+    cost: float  # deterministic: times the smallest bucket's time; 1 otherwise
+
+
+class _DeviceTalker(_Costs, Talker, Protocol): ...
+
+
+class _DeviceVocoder(_Costs, Vocoder, Protocol): ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +40,8 @@ class _Makers:
     """How a family's parts are made of (bundle, form, backend, slots), and how the device is tested first."""
 
     self_test: Callable[[DeviceForm, Any, OnnxCuda], str | None]
-    talker: Callable[[Any, DeviceForm, OnnxCuda, int], Talker]
-    vocoder: Callable[[Any, DeviceForm, OnnxCuda, int], Vocoder]
+    talker: Callable[[Any, DeviceForm, OnnxCuda, int], _DeviceTalker]
+    vocoder: Callable[[Any, DeviceForm, OnnxCuda, int], _DeviceVocoder]
 
 
 def _makers_of(bundle: Any) -> _Makers:
@@ -55,7 +66,7 @@ def cuda_parts(bundle: Any, config: EngineConfig) -> CudaParts | str:
     captured in this thread, which must be the engine's."""
     if config.device is DeviceChoice.CPU:
         return "the device is set to cpu"
-    backends = _backends(config.gpu_form)
+    backends = _backends(config)
     if not backends:
         return "this onnxruntime has no CUDA provider; `pip install -r requirements/cuda.txt` in a fresh environment"
     if config.gpu_form is None:
@@ -70,14 +81,15 @@ def cuda_parts(bundle: Any, config: EngineConfig) -> CudaParts | str:
     return "; ".join(reasons)
 
 
-def _backends(form: Path | None) -> dict[str, Callable[[], OnnxCuda]]:
+def _backends(config: EngineConfig) -> dict[str, Callable[[], OnnxCuda]]:
     """The quickest first. A machine with neither plans nor the CUDA provider loads no library of a GPU."""
     found: dict[str, Callable[[], OnnxCuda]] = {}
+    form, deterministic = config.gpu_form, config.deterministic
     if form is not None and (form / "tensorrt" / PLANS).is_file():
         plans = form / "tensorrt"
-        found["TensorRT"] = lambda: TensorRt(plans)
+        found["TensorRT"] = lambda: TensorRt(plans, deterministic=deterministic)
     if has_provider():
-        found["ONNX Runtime"] = OnnxCuda
+        found["ONNX Runtime"] = lambda: OnnxCuda(deterministic=deterministic)
     return found
 
 
@@ -95,4 +107,8 @@ def _tried(make: Callable[[], OnnxCuda], bundle: Any, folder: Path, slots: int) 
         return str(error)
     except (RuntimeError, TypeError, SystemError) as error:  # of TensorRT's Python layer
         return f"{type(error).__name__}: {error}"
-    return CudaParts(talker, vocoder, backend.arithmetic)
+    found = CudaParts(talker, vocoder, backend.arithmetic)
+    if not backend.deterministic:
+        return found
+    costs = f"a step takes {talker.cost:.2g}, a vocoder's call {vocoder.cost:.2g} times the smallest bucket's time"
+    return found._replace(one_shape=costs)

@@ -38,6 +38,7 @@ class EngineConfig:
     vocoder_threads: int = 1
     device: DeviceChoice = DeviceChoice.AUTO
     gpu_form: Path | None = None  # folder that `python -m models.gpu_graphs` wrote
+    deterministic: bool = False  # on a GPU: every call has one shape, so that a seed's audio is the same bit for bit
     voices: Path | None = None  # folder of added voices; None: the bundle's own
     own_kernels: str = "auto"  # the form of our kernels; auto: the quickest that runs here; off: the runtime's
     job_frames: int = 32  # rows x frames of one vocoder job: above it a frame costs half as much again (caches)
@@ -47,6 +48,7 @@ class EngineConfig:
     text_chars: int = 256  # text read in a round, so that no step waits long for it (some 5 us a character)
     drafts: DraftMode = DraftMode.AUTO
     draft_rows: int = 2  # drafts are tried while at most so many rows are to step
+    verify_rows: int = 1  # that one call verifies; a device takes all slots at once, a processor one by one
     draft_tolerance: int = 0  # levels by which a draft may miss the sampled code; above 0 drafts change the audio
     workers: bool = True  # vocode on a thread of its own
 
@@ -54,6 +56,7 @@ class EngineConfig:
         for name in (
             "slots",
             "max_batch",
+            "verify_rows",
             "lm_threads",
             "vocoder_threads",
             "job_frames",

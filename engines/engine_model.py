@@ -21,6 +21,7 @@ class Model:
     arithmetic: Callable[[str], str]  # kernels -> all that decides last bits besides the bundle
     why_no_gpu: str | None = None  # where one was looked for
     passed_over: str | None = None  # on a GPU: a quicker backend, and why it does not serve
+    one_shape: str | None = None  # on a GPU, deterministic: what it costs that all calls have one shape
 
     @property
     def kernels(self) -> str:
@@ -31,6 +32,8 @@ class Model:
     def device(self, asked: DeviceChoice) -> str:
         """What serves, and where a GPU was asked for why it does not."""
         found, reason = self.talker.device, self.why_no_gpu
+        if self.one_shape:
+            found = f"{found}, deterministic: {self.one_shape}"
         if self.passed_over:
             return f"{found}, passed over: {self.passed_over}"
         return f"{found}, not cuda: {reason}" if reason and asked is DeviceChoice.CUDA else found

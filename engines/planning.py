@@ -96,6 +96,7 @@ class Planning:
             job_frames=self._config.job_frames,
             groups=self._model.talker.groups,
             drafts=self._steps.drafts,
+            verify_rows=self._config.verify_rows,
             has_room=self._vocoding.room(urgent=False),
             has_urgent_room=self._vocoding.room(urgent=True),
         )

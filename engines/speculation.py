@@ -1,4 +1,4 @@
-"""Several steps of one sequence from one forward, with the very frames that single steps would have sampled.
+"""Several steps of a sequence from one forward, with the very frames that single steps would have sampled.
 
 The drafter guesses; the target runs over the true next step and the guesses behind it; its own frames, sampled with the
 same noise at the same positions, decide how far the guesses were right (drafter-invariant coupling, arXiv 2408.07978).
@@ -16,6 +16,8 @@ behind it have seen it (docs/decisions/0009).
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence as Items
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +25,7 @@ from engines.config import DraftMode, EngineConfig
 from engines.counters import Counters
 from engines.engine_model import Model
 from engines.errors import ConfigError
-from engines.families.base import Drafter, Frames, Steps, Talker
+from engines.families.base import Drafter, Frames, Row, Steps, Talker
 from engines.sequence import Sequence
 
 _PROBE_EVERY = 400  # frames between two looks at the way not taken; twice as many after each that changed nothing
@@ -89,6 +91,15 @@ class DraftSwitch:
         return self._seconds[way] / self._tokens[way] if self._tokens[way] else None
 
 
+class Verified(NamedTuple):
+    """What a call made of one sequence: its drafts [K, W], and the row of `steps` that is its own."""
+
+    sequence: Sequence
+    drafted: Frames
+    steps: Steps
+    row: int
+
+
 class Speculation:
     def __init__(
         self,
@@ -99,53 +110,77 @@ class Speculation:
         *,
         mode: DraftMode,
         rows: int,
+        verify_rows: int = 1,
     ) -> None:
-        """`rows`: drafting is thought of while at most so many rows are to step."""
+        """`rows`: drafting is thought of while at most so many rows are to step. `verify_rows` go in one call."""
         self._talker, self._drafter, self._counters, self._clock = talker, drafter, counters, clock
         self._always = mode is DraftMode.ON
-        self._switches = [DraftSwitch() for _ in range(rows)]
+        self._rows, self.verify_rows = rows, verify_rows
+        self._switches = [DraftSwitch() for _ in range(_bucket(rows) + 1)]  # 1, 2, 3 to 4, 5 to 8, ... rows
 
     @property
     def pays(self) -> tuple[bool, ...]:
         """For 1, 2, ... rows: the way to run next."""
-        return tuple(self._always or switch.on for switch in self._switches)
+        found = [self._always or self._switches[0].on]
+        for bucket, switch in enumerate(self._switches[1:]):
+            found += [self._always or switch.on] * (1 << bucket)
+        return tuple(found[: self._rows])
 
     def observe(self, rows: int, *, drafted: bool, frames: int, seconds: float) -> None:
-        switch = self._switches[min(rows, len(self._switches)) - 1]
+        switch = self._switches[_bucket(min(rows, self._rows))]
         if not self._always and switch.on is drafted:
             switch.observe(frames, seconds)
 
     def stands(self, drafted: Frames, sampled: Frames) -> bool:
         return self._drafter.stands(drafted, sampled)
 
-    def verify(self, sequence: Sequence) -> tuple[Frames, Steps] | None:
-        """Drafts of one sequence that can step, [K, W], and what the target samples over them. None, and nothing done,
-        where nothing can be guessed: a plain step is then due."""
-        if not sequence.length or not sequence.made:
-            return None  # a plain step begins the slot, and there is no frame to go on from
-        started_s, script = self._clock(), sequence.script
+    def verify(self, sequences: list[Sequence]) -> list[Verified]:
+        """Drafts of sequences that can step, and what the target samples over them, all in one call. For those left
+        out nothing could be guessed and nothing was done: a plain step is due. Where a batch fails, its rows are
+        called one by one."""
+        started_s, known = self._clock(), list[Items[Row]]()
+        guessable = list[Sequence]()
         try:
-            known = script.peek(self._drafter.frames + 1)
-            if len(known) < 2:
-                return None
-            rows = np.array(known, np.int64).reshape(len(known), len(known[0]))
-            counts, key, sampling = (
-                np.array([len(rows)]),
-                np.array([[sequence.request.seed, sequence.made]]),
-                [script.sampling],
-            )
-            drafted = self._drafter.propose(rows[None, :-1], counts - 1, sampling, key, [sequence.frames])
-            drafted = drafted[:, : len(rows) - 1]
-            slots, lengths = np.array([sequence.slot]), np.array([sequence.length])
-            steps = self._talker.step(slots, rows[None], counts, lengths, sampling, key, drafted).wait()
+            for one in sequences:
+                # A plain step begins the slot, and before it there is no frame to go on from.
+                if one.length and one.made and (rows := one.script.peek(self._drafter.frames + 1)):
+                    guessable.append(one)
+                    known.append(rows)
+            if not any(len(rows) > 1 for rows in known):
+                return []
+            drafted, steps = self._call(guessable, known)
         except Exception:  # whatever the backend raises: a draft is optional, and a plain step says what is wrong
+            if len(sequences) > 1:
+                return [verified for one in sequences for verified in self.verify([one])]
             self._counters.draft_faults += 1
-            return None
+            return []
+        guessed = [len(rows) - 1 for rows in known]
         self._counters.lm_busy_s += self._clock() - started_s
         self._counters.lm_steps += 1
-        self._counters.lm_rows += 1
-        self._counters.drafts_proposed += len(rows) - 1
-        return drafted[0], steps
+        self._counters.lm_rows += len(guessable)
+        self._counters.drafts_proposed += sum(guessed)
+        return [
+            Verified(one, drafted[row, :count], steps, row)
+            for row, (one, count) in enumerate(zip(guessable, guessed, strict=True))
+        ]
+
+    def _call(self, sequences: list[Sequence], known: Items[Items[Row]]) -> tuple[Frames, Steps]:
+        """-> drafted [B, S - 1, W], steps [B, S]. A row of which less is known repeats its last one."""
+        counts = np.array([len(rows) for rows in known])
+        most = int(counts.max())
+        rows = np.array([[*some, *[some[-1]] * (most - len(some))] for some in known], np.int64)
+        rows = rows.reshape(len(known), most, -1)
+        keys = np.array([(one.request.seed, one.made) for one in sequences], np.int64)
+        sampling = [one.script.sampling for one in sequences]
+        made = [one.frames for one in sequences]
+        drafted = self._drafter.propose(rows[:, :-1], counts - 1, sampling, keys, made)[:, : most - 1]
+        slots = np.array([one.slot for one in sequences])
+        lengths = np.array([one.length for one in sequences])
+        return drafted, self._talker.step(slots, rows, counts, lengths, sampling, keys, drafted).wait()
+
+
+def _bucket(rows: int) -> int:
+    return (rows - 1).bit_length()
 
 
 def speculation_for(
@@ -157,4 +192,12 @@ def speculation_for(
     most, found = model.talker.draft_frames, model.drafter.frames
     if found > most:
         raise ConfigError(f"the drafter guesses {found} steps, the bundle's graph checks {most}")
-    return Speculation(model.talker, model.drafter, counters, clock, mode=config.drafts, rows=config.draft_rows)
+    return Speculation(
+        model.talker,
+        model.drafter,
+        counters,
+        clock,
+        mode=config.drafts,
+        rows=config.draft_rows,
+        verify_rows=config.verify_rows,
+    )

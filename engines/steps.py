@@ -20,7 +20,7 @@ from engines.runtime.base import IntArray
 from engines.scheduling.device_profile import DeviceProfile
 from engines.scheduling.policy import Prefill, Step
 from engines.sequence import Sequence
-from engines.speculation import Speculation
+from engines.speculation import Speculation, Verified
 
 _PREFILL_POSITIONS = 256  # of all rows of a call: no step waits longer than for so many
 _PREFILL_BLOCK = 8  # from here on the runtime has the bits of one call, however a prompt is cut
@@ -150,37 +150,40 @@ class StepRunner:
     # -- drafts ------------------------------------------------------------------------------------------------------
 
     def _drafted(self, sequences: list[Sequence]) -> list[Sequence]:
-        """Verifies drafts of each. Returns those for which nothing could be guessed and nothing was done."""
+        """Verifies drafts of each, as many in a call as it takes. Returns those for which nothing could be guessed and
+        nothing was done."""
         assert self._speculation is not None, "drafts need a drafter"
-        plain = []
-        for sequence in sequences:
-            started_s = self._clock()
-            verified = self._speculation.verify(sequence)
-            if verified is None:
-                plain.append(sequence)
-                continue
-            drafted, steps = verified
-            self._counters.draft_step_s.observe(self._clock() - started_s)
-            self._commit_verified(sequence, drafted, steps)
+        plain, most = list[Sequence](), self._speculation.verify_rows
+        for at in range(0, len(sequences), most):
+            some, started_s = sequences[at : at + most], self._clock()
+            verified = self._speculation.verify(some)
+            if verified:
+                self._counters.draft_step_s.observe(self._clock() - started_s)
+            kept = [one.sequence for one in verified if self._commit_verified(one)]
+            if kept:
+                frames = np.stack([one.frames[-1] for one in kept])
+                self._talker.keep(_slots(kept), _lengths(kept), frames)
+            done = {id(one.sequence) for one in verified}
+            plain += [one for one in some if id(one) not in done]
         return plain
 
-    def _commit_verified(self, sequence: Sequence, drafted: Frames, steps: Steps) -> None:
-        """The sampled frames as long as the drafts before them stand: drafted [K, W], steps of one row."""
+    def _commit_verified(self, verified: Verified) -> bool:
+        """The sampled frames as long as the drafts before them stand. Whether the segment goes on."""
         assert self._speculation is not None
+        sequence, drafted, steps, row = verified
         slot = sequence.slot
         for step in range(len(drafted) + 1):
-            sampled = steps.frames[0, step]
-            stands = step < len(drafted) and bool(steps.is_finite[0, step])
+            sampled = steps.frames[row, step]
+            stands = step < len(drafted) and bool(steps.is_finite[row, step])
             stands = stands and self._speculation.stands(drafted[step], sampled)
             frame = drafted[step] if stands else sampled
-            if not self._commit(sequence, frame, steps, 0, step) or not stands:
+            if not self._commit(sequence, frame, steps, row, step) or not stands:
                 break
             if sequence.script.state is not ScriptState.READY:
                 break
             self._counters.drafts_accepted += bool((frame == sampled).all())
             self._counters.drafts_tolerated += bool((frame != sampled).any())
-        if sequence.length is not None and sequence.slot == slot:
-            self._talker.keep(_slots([sequence]), _lengths([sequence]), sequence.frames[-1:])
+        return sequence.length is not None and sequence.slot == slot
 
     def _commit(self, sequence: Sequence, frame: Frames, steps: Steps, row: int, step: int) -> bool:
         """Whether the frame stands and its segment goes on."""

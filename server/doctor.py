@@ -94,7 +94,13 @@ def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
 
     device = DeviceChoice(settings.device)
     wanted = settings.slots
-    config = EngineConfig(slots=wanted, own_kernels=settings.own_kernels, device=device, gpu_form=settings.gpu_form)
+    config = EngineConfig(
+        slots=wanted,
+        own_kernels=settings.own_kernels,
+        device=device,
+        gpu_form=settings.gpu_form,
+        deterministic=settings.deterministic,
+    )
     engine = load_engine(bundle, config)
     try:
         engine.measure()
@@ -110,6 +116,8 @@ def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
         yield Finding(what=what, found=found, remedy=remedy)
     reason, passed_over = engine.model.why_no_gpu, engine.model.passed_over
     why = f", since {reason}" if reason else f", passed over: {passed_over}" if passed_over else ""
+    if engine.model.one_shape:
+        why += f", deterministic: {engine.model.one_shape}"
     yield Finding(what="device", found=engine.model.talker.device + why)
     yield Finding(what="engine", found=f"speaks, first audio after {ttfa_ms:.1f} ms; kernels: {stats.kernels}")
     yield Finding(what="streams", found=f"{stats.capacity} at once in real time, by what was measured just now")

@@ -37,6 +37,9 @@ def serve(
     slots: Annotated[int | None, typer.Option(help="Streams at once [128].")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto].")] = None,
     gpu_form: Annotated[Path | None, typer.Option(help="A folder that `parlando export-gpu` wrote.")] = None,
+    deterministic: Annotated[
+        bool | None, typer.Option(help="On a GPU: the same seed, the same bits; the cost is logged [off].")
+    ] = None,
     draft_tolerance: Annotated[
         int | None,
         typer.Option(
@@ -60,6 +63,7 @@ def serve(
         "slots": slots,
         "device": device,
         "gpu_form": gpu_form,
+        "deterministic": deterministic,
         "draft_tolerance": draft_tolerance,
         "wyoming_port": wyoming_port,
         "ssl_certfile": ssl_certfile,

@@ -65,6 +65,10 @@ class Settings(BaseSettings):
         "auto", description="auto: a GPU that has a GPU form and passes its self-test, otherwise the CPU"
     )
     gpu_form: Path | None = Field(None, description="folder that `parlando export-gpu` wrote; unset: none")
+    deterministic: bool = Field(
+        False,
+        description="on a GPU: a seed's audio is the same bit for bit, at a cost that the log names; the CPU always is",
+    )
     own_kernels: Literal["auto", "off", "avx2", "avx512"] = Field(
         "auto", description="form of parlando's CPU kernels; auto: the fastest that runs here; off: ONNX Runtime's"
     )

@@ -220,8 +220,8 @@ class CudaGraph:
 class OnnxCuda:
     lanes = 1
 
-    def __init__(self, device: Device | None = None, index: int = 0) -> None:
-        self.device = f"cuda:{index}"
+    def __init__(self, device: Device | None = None, index: int = 0, *, deterministic: bool = False) -> None:
+        self.device, self.deterministic = f"cuda:{index}", deterministic
         self._device = device or CudaDevice(index)
         self._queue = _Queue(self._device)
         self._buffers: list[CudaBuffer] = []
@@ -246,12 +246,17 @@ class OnnxCuda:
     def prepare(self, *calls: Call) -> None:
         """Captures the calls and clears what they were captured over. All slots are free, and this is the thread that
         will launch. One backend prepares at a time: a capture forbids others to allocate."""
-        memories: dict[int, CudaBuffer] = {}
         with _capturing:
             for call in calls:
                 assert isinstance(call, CudaCall), "a call of another backend"
                 call.prepare()
-                memories |= call.state
+        self.clear(*calls)
+
+    def clear(self, *calls: Call) -> None:
+        memories: dict[int, CudaBuffer] = {}
+        for call in calls:
+            assert isinstance(call, CudaCall), "a call of another backend"
+            memories |= call.state
         for buffer in memories.values():
             buffer.clear()
         self._queue.finish()

@@ -238,9 +238,17 @@ class PlanGraph(CudaGraph):
 class TensorRt(OnnxCuda):
     """Memory, streams and waits are those of the CUDA backend; the graphs are plans."""
 
-    def __init__(self, folder: Path, device: Device | None = None, index: int = 0, trt: Any = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: Device | None = None,
+        index: int = 0,
+        trt: Any = None,
+        *,
+        deterministic: bool = False,
+    ) -> None:
         """Raises BundleError where the plans are of another device, TensorRT or file."""
-        super().__init__(device, index)
+        super().__init__(device, index, deterministic=deterministic)
         self.trt, self.plans, self._folder = trt or tensorrt(), Plans.load(folder), folder
         self.queue, self.numbers = self._queue, self._numbers
         here = self._device.facts().capability

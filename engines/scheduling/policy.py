@@ -99,6 +99,7 @@ class View(Generic[AnyStream]):
     job_frames: int  # rows x frames of a vocoder job
     groups: Callable[[Items[int], Items[int], int], list[list[int]]]  # see `Talker.groups`
     drafts: tuple[bool, ...] = ()  # whether drafts pay for 1, 2, ... rows; no more are drafted
+    verify_rows: int = 1  # that one call verifies
     has_room: bool = True  # the vocoder takes another job
     has_urgent_room: bool = True  # the vocoder takes an urgent one
 
@@ -154,7 +155,8 @@ def calls(view: View[AnyStream], now: float) -> list[Prefill[AnyStream] | Step[A
     others = [one for (lead_s, _, _), one in wanted if lead_s != NO_AUDIO]
     if len(wanted) <= len(view.drafts):
         alone = bool(view.drafts) and view.drafts[0]
-        batches = [[one] for one in new] if alone else [new]
+        most = view.verify_rows if alone else len(new)
+        batches = [new[at : at + most] for at in range(0, len(new), most or 1)]
         found += [Step(batch, first, alone) for batch in batches if batch]
         return found + ([Step(others, first, view.drafts[len(others) - 1])] if others else [])
     found += [Step(new[at : at + _BEGINNING], first) for at in range(0, len(new), _BEGINNING)]

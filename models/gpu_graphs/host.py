@@ -19,6 +19,8 @@ from models.gpu_graphs.writing import save
 class HostDevice(OnnxCpu):
     """Its calls need no capture, and all of its memory is the host's."""
 
+    deterministic = False
+
     def __init__(self) -> None:
         super().__init__(1, OFF)
 
@@ -27,6 +29,9 @@ class HostDevice(OnnxCpu):
 
     def prepare(self, *calls: Call) -> None:
         """Nothing to capture."""
+
+    def clear(self, *calls: Call) -> None:
+        """Buffers are not reused."""
 
 
 def goldens(

@@ -60,6 +60,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         vocoder_threads=settings.vocoder_threads,
         device=DeviceChoice(settings.device),
         gpu_form=settings.gpu_form,
+        deterministic=settings.deterministic,
         voices=settings.voices,
         own_kernels=settings.own_kernels,
         draft_tolerance=settings.draft_tolerance,

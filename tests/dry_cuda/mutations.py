@@ -147,6 +147,46 @@ MUTATIONS = (
         without="> 1 << 40:",
         test="test_device_voice.py::test_a_step_beyond_the_slot_is_refused",
     ),
+    *(
+        Mutation(
+            trap=f"a wrong index into the cache is clamped silently: {what} of {family}",
+            file=f"engines/families/{family}/device_talker.py",
+            guard=guard,
+            without=guard.replace("self._positions", "1 << 40"),
+            test=f"test_engine.py::test_a_step_beyond_the_slot_is_refused[{family}]",
+        )
+        for family in ("qwen3_tts", "pocket")
+        for what, guard in (("a step", "> self._positions:"), ("a prompt", ">= self._positions:"))
+    ),
+    Mutation(
+        trap="a node that the device cannot run is run on the host, and the session cannot be captured",
+        file=CUDA,
+        guard='    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")\n',
+        without="",
+        test="test_onnx_cuda.py::test_a_graph_that_the_device_cannot_run_whole_is_refused",
+    ),
+    Mutation(
+        trap="a slice with a computed bound returns its input whole",
+        file="models/gpu_graphs/synthesis.py",
+        guard='        return self._graph.node("Slice", [value, *ends], name)\n',
+        without='        ends[0] = self._graph.node("Identity", [ends[0]], f"{name}_from")\n'
+        '        return self._graph.node("Slice", [value, *ends], name)\n',
+        test="test_gpu_graphs.py::test_slices_have_constant_bounds[vocoder]",
+    ),
+    Mutation(
+        trap="a device whose verification computes otherwise serves",
+        file="engines/families/phone_pointer/self_test.py",
+        guard='**{steps: f"verify-{steps}" for steps in form.verify_steps if steps < total}',
+        without="",
+        test="test_device_voice.py::test_each_graph_that_serves_is_tested",
+    ),
+    Mutation(
+        trap="a device's bits depend on the shape of a call",
+        file="engines/families/phone_pointer/device_vocoder.py",
+        guard="self._sizes, self._buckets, self.cost = _SIZES[-1:] if one else _SIZES, buckets(slots, one=one), 1.0",
+        without="self._sizes, self._buckets, self.cost = _SIZES, buckets(slots), 1.0",
+        test="test_engine.py::TestKernelsThatDependOnTheShape::test_deterministic_calls_have_one_shape[phone_pointer]",
+    ),
     Mutation(
         trap="an idle row writes where a neighbour's next step reads",
         file=TALKER,

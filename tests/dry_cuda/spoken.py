@@ -37,15 +37,21 @@ class Spoken:
     def form(self) -> Path:
         return form_of(self.bundle, self.dtype).folder
 
-    def config(self, drafts: DraftMode = DraftMode.OFF) -> EngineConfig:
+    def config(self, drafts: DraftMode = DraftMode.OFF, *, deterministic: bool = False) -> EngineConfig:
         return EngineConfig(
-            slots=SLOTS, device=DeviceChoice.CUDA, gpu_form=self.form, drafts=drafts, sheds=False, workers=False
+            slots=SLOTS,
+            device=DeviceChoice.CUDA,
+            gpu_form=self.form,
+            deterministic=deterministic,
+            drafts=drafts,
+            sheds=False,
+            workers=False,
         )
 
-    def engine(self, drafts: DraftMode = DraftMode.OFF) -> Engine:
+    def engine(self, drafts: DraftMode = DraftMode.OFF, *, deterministic: bool = False) -> Engine:
         emulation()
-        made = load_engine(self.bundle, self.config(drafts))
-        assert made.stats().device == "cuda:0", made.stats().device
+        made = load_engine(self.bundle, self.config(drafts, deterministic=deterministic))
+        assert made.stats().device.startswith("cuda:0"), made.stats().device
         return made
 
 

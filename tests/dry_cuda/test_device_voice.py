@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
+from onnx import numpy_helper
 
 from engines.errors import BundleError, EngineFault
 from engines.families.common.device_form import DeviceForm
@@ -197,6 +198,17 @@ def test_a_device_that_computes_otherwise_is_refused(tmp_path: Path, golden: str
     np.savez(tmp_path / "goldens.npz", **goldens)
     wrong = msgspec.structs.replace(form(), folder=tmp_path)
     assert "differ from the goldens" in str(self_test(wrong, BUNDLE, OnnxCuda()))
+
+
+def test_each_graph_that_serves_is_tested(tmp_path: Path) -> None:
+    """The goldens are of single steps; a verification must leave the same cache."""
+    shutil.copytree(form().folder, tmp_path, dirs_exist_ok=True)
+    model = onnx.load(tmp_path / "verify-3.onnx")
+    weights = max(model.graph.initializer, key=lambda one: len(one.raw_data))
+    weights.raw_data = (1.2 * numpy_helper.to_array(weights)).astype(np.float16).tobytes()
+    onnx.save(model, tmp_path / "verify-3.onnx")
+    wrong = msgspec.structs.replace(form(), folder=tmp_path)
+    assert "verify-3's keys differ from the goldens" in str(self_test(wrong, BUNDLE, OnnxCuda()))
 
 
 def test_a_form_that_was_changed_is_refused(tmp_path: Path) -> None:

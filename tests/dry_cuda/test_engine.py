@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +18,18 @@ import pytest
 pytest.importorskip("onnx")
 
 from engines.assemble import load_engine
+from engines.assemble_cuda import _FAMILIES as FAMILIES_ON_A_DEVICE
 from engines.config import DraftMode
 from engines.engine import Engine
+from engines.errors import EngineFault
+from engines.families.base import Sampling
 from engines.messages import Append, Cancel, Cancelled, EndText, Finished, Submit
+from engines.runtime.base import IntArray
+from engines.runtime.onnx_cuda import OnnxCuda
 from tests.dry_cuda.conftest import IS_DRY
 from tests.dry_cuda.log import Log
 from tests.dry_cuda.spoken import FAMILIES, SLOTS, Spoken, heard, submit
-from tests.dry_cuda.voice import emulation
+from tests.dry_cuda.voice import emulation, form_of
 
 CANCELS = int(os.environ.get("DRY_CANCELS", "200"))
 ROUNDS = 20  # of the loop before a cancel, at most: from before the first step to behind the end
@@ -90,6 +96,81 @@ def test_drafts_change_nothing(engine: Engine, spoken: Spoken) -> None:
     drafting = spoken.engine(DraftMode.ON)
     assert alone(drafting, spoken) == alone(engine, spoken)
     assert drafting.stats().counters["drafts_accepted"] > 0
+
+
+def test_one_call_verifies_drafts_of_several_streams(
+    engine: Engine, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if spoken.family != "phone_pointer":
+        pytest.skip("this family has no drafts")
+    drafting, verified = spoken.engine(DraftMode.ON), list[int]()
+    step = drafting.model.talker.step
+
+    def counted(slots: IntArray, *others: Any) -> Any:
+        verified.append(len(slots) if others[-1] is not None else 0)
+        return step(slots, *others)
+
+    monkeypatch.setattr(drafting.model.talker, "step", counted)
+    texts = {f"row-{at}": f"{spoken.text} {'And on.' * at}" for at in range(SLOTS)}
+    for at, (name, text) in enumerate(texts.items()):
+        submit(drafting, name, spoken.voice, at, text)
+    together = heard(drafting, *texts)
+    assert max(verified) == SLOTS
+    assert drafting.stats().counters["drafts_accepted"] > 0
+    for at, (name, text) in enumerate(texts.items()):
+        assert together[name] == alone(engine, spoken, at, text), name
+
+
+def test_a_step_beyond_the_slot_is_refused(spoken: Spoken) -> None:
+    """A device writes an index beyond the cache at its end, silently; so does a prompt's block. Nothing is captured."""
+    bundle: Any = spoken.bundle
+    talker = FAMILIES_ON_A_DEVICE[type(bundle)].talker(bundle, form_of(bundle, spoken.dtype), OnnxCuda(), 2)
+    slot, one, keys, beyond = (
+        np.zeros(1, np.int64),
+        np.ones(1, np.int64),
+        np.zeros((1, 2), np.int64),
+        np.full(1, 1 << 20),
+    )
+    with pytest.raises(EngineFault, match="a step would reach"):
+        talker.step(slot, np.zeros((1, 1, 20), np.int64), one, beyond, [Sampling()], keys, None)
+    if spoken.family != "phone_pointer":
+        with pytest.raises(EngineFault, match="a prompt would reach"):
+            talker.prefill(slot, np.zeros((1, 17), np.int64), np.array([0, 1]), beyond)
+
+
+class TestKernelsThatDependOnTheShape:
+    """As a device's may: only `deterministic` promises bits then."""
+
+    @pytest.fixture(autouse=True)
+    def _by_shape(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(emulation(), "by_shape", True)
+
+    def together(self, engine: Engine, spoken: Spoken) -> bytes:
+        """Of the first of three streams, whose text comes word by word."""
+        *words, last = spoken.short.split(" ")
+        engine.submit(Submit(request_id="words", voice=spoken.voice, seed=1))
+        for seed in (2, 3):
+            submit(engine, f"other-{seed}", spoken.voice, seed, spoken.short)
+        events = []
+        for word in [*(f"{word} " for word in words), last]:
+            engine.submit(Append(request_id="words", text=word))
+            events += engine.step()
+        engine.submit(EndText(request_id="words"))
+        return heard(engine, "words", "other-2", "other-3", before=events)["words"]
+
+    def test_deterministic_calls_have_one_shape(self, spoken: Spoken) -> None:
+        plain = spoken.engine(deterministic=True)
+        assert "deterministic: a step takes " in plain.stats().device
+        wanted = alone(plain, spoken, text=spoken.short)
+        assert self.together(plain, spoken) == wanted
+        if spoken.family == "phone_pointer":
+            drafting = spoken.engine(DraftMode.ON, deterministic=True)
+            assert alone(drafting, spoken, text=spoken.short) == wanted
+            assert self.together(drafting, spoken) == wanted
+            assert drafting.stats().counters["drafts_accepted"] > 0
+
+    def test_others_do_not(self, engine: Engine, spoken: Spoken) -> None:
+        assert self.together(engine, spoken) != alone(engine, spoken, text=spoken.short)
 
 
 def test_random_cancels_leave_nothing_held(engine: Engine, spoken: Spoken) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from models.gpu_graphs.lm import Attend, decode, verify
@@ -19,6 +19,7 @@ from models.gpu_graphs.vocoder import state_shapes, vocoder
 from models.gpu_graphs.weights import LmWeights, VocoderWeights
 from tests.dry_cuda.captures import Captured, capture
 from tests.dry_cuda.log import Log
+from tests.dry_cuda.voice import form
 
 TABLE = Path(__file__).with_name("nodes.json")
 POSITIONS, SLOTS, NOISE = 760, 300, 1 << 16
@@ -94,6 +95,17 @@ def test_the_float32_form_is_captured_too(graph: str, log: Log) -> None:
     found = captured_graph(graph, 2, log, "float32")
     assert not found.disturbances
     assert {direction for direction, _ in found.copies} <= {"D2D"}
+
+
+@pytest.mark.parametrize("graph", ["decode", "verify-2", "vocoder"])
+def test_slices_have_constant_bounds(graph: str) -> None:
+    """The provider's Slice returns its input whole where a bound is computed (onnxruntime #32083)."""
+    model = onnx.load(form().graph(graph))
+    known = {one.name for one in model.graph.initializer}
+    known |= {name for one in model.graph.node if one.op_type == "Constant" for name in one.output}
+    slices = [one for one in model.graph.node if one.op_type == "Slice"]
+    assert len(slices) == (2 if graph == "vocoder" else 0)
+    assert all(name in known for one in slices for name in one.input[1:])
 
 
 def test_float32_grouped_attention_is_refused(log: Log) -> None:

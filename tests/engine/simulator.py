@@ -91,6 +91,8 @@ class Listener:
 class Simulator:
     """An engine, its clock and its listeners."""
 
+    talker = ToyTalker
+
     def __init__(
         self,
         bundle: Bundle,
@@ -102,7 +104,7 @@ class Simulator:
     ) -> None:
         self.bundle, self.clock = bundle, TickingClock(machine.read_s)
         self.config = config or EngineConfig(slots=64, workers=False, drafts=DraftMode.OFF)
-        self.lm = ToyTalker(bundle, self.clock, *machine.step_s)
+        self.lm = self.talker(bundle, self.clock, *machine.step_s)
         self.vocoder = ToyVocoder(bundle, self.clock, *machine.job_s)
         self.durations = ToyDurations(bundle, phone_codes)
         self.engine = load_engine(

@@ -14,6 +14,7 @@ import pytest
 
 from engines.assemble import load_engine, speech_model
 from engines.config import DraftMode
+from engines.counters import Counters
 from engines.engine import Engine, EngineConfig
 from engines.errors import ConfigError
 from engines.families.base import Drafter, Frames, Rows, Sampling
@@ -22,7 +23,7 @@ from engines.messages import Append, Cancel, Chunk, EndText, Event, Submit, opti
 from engines.runtime.base import IntArray
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Sequence
-from engines.speculation import DraftSwitch
+from engines.speculation import DraftSwitch, Speculation
 from engines.text import FrontEnd
 from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
 from tests.engine.toys import FakeClock, NgramDrafter, ToyVocoder
@@ -166,6 +167,52 @@ def test_a_new_stream_in_a_large_batch_gets_its_first_chunk_in_one_plan(
         engine.advance()
     assert all(one.made >= 4 for one in new_streams)
     engine.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_one_call_verifies_several_rows(bundle: Bundle, front_end: FrontEnd, samples: Samples, fails: bool) -> None:
+    """Whatever fails with a batch is done one by one."""
+    plain = make(bundle, front_end, NgramDrafter(), drafts=DraftMode.OFF)
+    texts = [TEXT, *OTHERS]
+    expected = say(plain, texts)
+    plain.close()
+    engine = make(bundle, front_end, Foreseeing(dict(samples), 0.2), draft_rows=12, verify_rows=12)
+    verified, step = list[int](), engine.model.talker.step
+
+    def counted(slots: IntArray, *others: Any) -> Any:
+        if others[-1] is not None:
+            verified.append(len(slots))
+            if fails and len(slots) > 1:
+                raise RuntimeError("too many rows")
+        return step(slots, *others)
+
+    engine.model.talker.step = counted  # type: ignore[method-assign]
+    assert say(engine, texts) == expected
+    assert max(verified) > 1
+    assert engine.stats().counters["drafts_accepted"] > 0
+    engine.close()
+
+
+def test_rows_are_switched_by_powers_of_two() -> None:
+    """1, 2, 3 to 4, 5 to 8, ...: what is measured of one number holds for its neighbours."""
+    clock = FakeClock()
+    speculation = Speculation(
+        None,
+        NgramDrafter(),
+        Counters(),
+        clock,
+        mode=DraftMode.AUTO,
+        rows=12,
+        verify_rows=12,  # type: ignore[arg-type]
+    )
+    ways = list[bool]()
+    for _ in range(2_000):
+        ways.append(speculation.pays[4 - 1])
+        speculation.observe(3, drafted=ways[-1], frames=1, seconds=2.0 if ways[-1] else 1.0)
+    assert ways[-1_000:].count(True) < 100, "4 rows learn from 3"
+    pays = speculation.pays
+    assert len(pays) == 12
+    assert all(pays[rows - 1] for rows in (1, 2, 5, 8, 9, 12)), "nothing is known of these"
 
 
 def test_cancel_while_drafting(bundle: Bundle, front_end: FrontEnd, samples: Samples) -> None:

@@ -36,7 +36,10 @@ class ToyTalker:
     @property
     def rows(self) -> list[int]:
         """Computed by each call."""
-        return [max(slots) + 1 - min(slots) for slots in self.calls]
+        return [self.computed(slots) for slots in self.calls]
+
+    def computed(self, slots: list[int]) -> int:
+        return max(slots) + 1 - min(slots)
 
     def warm_up(self) -> None:
         pass
@@ -70,7 +73,7 @@ class ToyTalker:
     ) -> Pending[Steps]:
         self.before_call()
         self.calls.append(slots.tolist())
-        self._clock.now_s += self.base_s + self.row_s * self.rows[-1]
+        self._clock.now_s += self.base_s + self.row_s * self.computed(self.calls[-1])
         positions = lengths[:, None] + np.arange(rows.shape[1])
         shape = positions.shape
         frames = self.codes(positions)[:, :, None]

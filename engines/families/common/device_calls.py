@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Iterable
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from engines.runtime.base import Array, Call
+from engines.runtime.device_backend import DeviceBackend
+
+_TIMED = 5  # calls of each kind, interleaved
 
 
-def buckets(most: int) -> list[int]:
-    """Powers of two below `most`, and `most`."""
-    return [*(1 << power for power in range(most.bit_length()) if 1 << power < most), most]
+def buckets(most: int, *, one: bool = False) -> list[int]:
+    """Powers of two below `most`, and `most`. One bucket: the rows of a call have the same bits in every batch."""
+    return [most] if one else [*(1 << power for power in range(most.bit_length()) if 1 << power < most), most]
+
+
+def prepare(
+    backend: DeviceBackend, calls: Collection[Call], smallest: Call | None, others: Iterable[Call] = ()
+) -> float:
+    """Captures all. With `smallest`, the call that is not made because one shape serves: how many times as long as it
+    the only one of `calls` takes; otherwise 1."""
+    backend.prepare(*calls, *others, *([] if smallest is None else [smallest]))
+    if smallest is None:
+        return 1.0
+    (only,) = calls
+    seconds: dict[int, list[float]] = {0: [], 1: []}
+    for _ in range(_TIMED):
+        for which, call in enumerate((only, smallest)):
+            began_s = time.perf_counter()
+            call.launch()
+            call.wait()
+            seconds[which].append(time.perf_counter() - began_s)
+    backend.clear(only, smallest)
+    return median(seconds[0]) / median(seconds[1])
 
 
 class InFlight:

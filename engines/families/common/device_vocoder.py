@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
-from engines.families.common.device_calls import buckets
+from engines.families.common.device_calls import buckets, prepare
 from engines.runtime.base import Buffer, Call, FloatArray, IntArray
 from engines.runtime.device_backend import DeviceBackend
 
@@ -56,7 +56,8 @@ class DeviceVocoder:
         """`frames`, `place` and `samples` are names of the graph's ends; a frame's place rises by `place_step`."""
         (self._graph,) = backend.graphs(path)
         self.kernels, self.arithmetic = self._graph.kernels, backend.arithmetic(self._graph.kernels)
-        self._backend, self._spare, self._buckets = backend, slots, buckets(slots)
+        self._backend, self._spare, one = backend, slots, backend.deterministic
+        self._buckets, self.cost = buckets(slots, one=one), 1.0
         self._finish, self._place_step = finish, place_step
         self._states = {name: backend.buffer((slots + 1, *shape), "float32") for name, shape in states.items()}
         ends = {one.name: one for one in (*self._graph.inputs, *self._graph.outputs)}
@@ -67,6 +68,7 @@ class DeviceVocoder:
         }
         self._frames, self._place, self._samples = self._rows[frames], self._rows[place], self._rows[samples]
         self._calls: dict[int, Call] = {rows: self._graph.bind(self._bound(rows)) for rows in self._buckets}
+        self._smallest = self._graph.bind(self._bound(1)) if one else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vocoder-device")
 
     def _bound(self, rows: int) -> dict[str, Buffer]:
@@ -74,7 +76,7 @@ class DeviceVocoder:
         return states | {name: buffer.rows(0, rows) for name, buffer in self._rows.items()}
 
     def warm_up(self) -> None:
-        self._thread.submit(self._backend.prepare, *self._calls.values()).result()
+        self.cost = self._thread.submit(prepare, self._backend, self._calls.values(), self._smallest).result()
 
     def run(
         self,

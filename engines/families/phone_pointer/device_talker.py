@@ -2,7 +2,8 @@
 
 Rows are slots, and a call covers the slots from 0 to the last one wanted, in the next bucket: slots are leased from the
 lowest on, and an idle row costs a device next to nothing. An idle row writes its cache where its own next step writes
-again, and keeps its last frame.
+again, and keeps its last frame. On a deterministic backend one graph over all slots serves, the longest verification:
+a single step is its first one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from engines.errors import EngineFault
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Rows, Sampling, Steps
-from engines.families.common.device_calls import InFlight, buckets, one_call, spread
+from engines.families.common.device_calls import InFlight, buckets, one_call, prepare, spread
 from engines.families.common.device_form import DeviceForm
 from engines.families.common.randomness import gumbel_at
 from engines.families.phone_pointer.bundle import Bundle
@@ -31,16 +32,20 @@ class DeviceTalker:
         self.kernels, self.device, self.draft_frames = decode.kernels, backend.device, form.draft_frames
         self.arithmetic = backend.arithmetic(self.kernels)
         self._backend, self._buffers = backend, LmBuffers(bundle, form, backend, slots)
-        self._buckets = buckets(slots)
-        self._calls = {(1, rows): decode.bind(self._buffers.decode(rows)) for rows in self._buckets}
-        for steps, graph in zip(form.verify_steps, verify, strict=True):
-            for rows in self._buckets:
-                self._calls[steps, rows] = graph.bind(self._buffers.verify(rows, steps))
+        self._only_steps = form.draft_frames + 1 if backend.deterministic else None  # S of all calls
+        self._buckets, self.cost = buckets(slots, one=backend.deterministic), 1.0
+        self._smallest = decode.bind(self._buffers.decode(1)) if backend.deterministic else None
+        self._calls = {
+            (steps, rows): graph.bind(self._buffers.verify(rows, steps) if steps > 1 else self._buffers.decode(rows))
+            for steps, graph in ((1, decode), *zip(form.verify_steps, verify, strict=True))
+            for rows in self._buckets
+            if self._only_steps in (None, steps)
+        }
         self._lengths, self._positions = np.zeros(slots, np.int32), form.positions
         self._begin = bundle.codes.begin
 
     def warm_up(self) -> None:
-        self._backend.prepare(*self._calls.values())
+        self.cost = prepare(self._backend, self._calls.values(), self._smallest)
         self._buffers.fill_tables()
         self._buffers.values["temperature"].write(np.ones(len(self._lengths), np.float32))
         self._buffers.values["last"].write(np.full(len(self._lengths), self._begin))
@@ -69,7 +74,8 @@ class DeviceTalker:
         keys: IntArray,
         drafted: Frames | None,
     ) -> Pending[Steps]:
-        if (beyond := int(lengths.max()) + rows.shape[1]) > self._positions:  # a device would write at the end instead
+        steps = self._only_steps or rows.shape[1]
+        if (beyond := int(lengths.max()) + steps) > self._positions:  # a device would write at the end instead
             raise EngineFault(f"a step would reach position {beyond}, a slot holds {self._positions}")
         last = int(slots.max()) + 1
         covered = next(rows for rows in self._buckets if rows >= last)
@@ -78,9 +84,13 @@ class DeviceTalker:
         temperatures = np.ones(covered, np.float32)
         temperatures[slots] = [one.temperature if one.temperature >= _LEAST_TEMPERATURE else 1.0 for one in sampling]
         self._buffers.values["temperature"].write(temperatures)
-        if drafted is None:
+        if steps == 1:
             return self._decode(covered, slots, rows[:, 0], sampling, keys)
-        return self._verify(covered, slots, rows, counts, sampling, keys, drafted[:, :, 0])
+        ahead = np.zeros((len(slots), steps - 1), np.int64)
+        if drafted is not None:
+            ahead[:, : drafted.shape[1]] = drafted[:, :, 0]
+        verified = self._verify(covered, slots, rows, counts, sampling, keys, ahead)
+        return verified if drafted is not None else _First(verified, self, slots, lengths)
 
     def _decode(
         self, covered: int, slots: IntArray, rows: Rows, sampling: Sequence[Sampling], keys: IntArray
@@ -105,7 +115,7 @@ class DeviceTalker:
         drafted: IntArray,
     ) -> Pending[Steps]:
         """Rows with fewer steps repeat their last one: what that gives is not committed."""
-        steps = rows.shape[1]
+        steps = drafted.shape[1] + 1
         within = np.minimum(np.arange(steps), counts[:, None] - 1)
         rows = np.take_along_axis(rows, within[:, :, None], axis=1)
         ahead = self._buffers.ahead[steps]
@@ -134,5 +144,18 @@ class DeviceTalker:
 
     def keep(self, slots: IntArray, lengths: IntArray, frames: Frames) -> None:
         self._lengths[slots] = lengths
-        for slot, frame in zip(slots.tolist(), frames[:, 0], strict=True):
-            self._buffers.values["last"].write(np.array([frame]), slot)
+        last = np.array(self._buffers.values["last"].read())
+        last[slots] = frames[:, 0]
+        self._buffers.values["last"].write(last)
+
+
+class _First:
+    """The first step of a verification, which stands: a decode step."""
+
+    def __init__(self, verified: Pending[Steps], talker: DeviceTalker, slots: IntArray, lengths: IntArray) -> None:
+        self._verified, self._talker, self._slots, self._lengths = verified, talker, slots, lengths
+
+    def wait(self) -> Steps:
+        frames, end_scores, is_finite, _ = self._verified.wait()
+        self._talker.keep(self._slots, self._lengths + 1, frames[:, 0])
+        return Steps(frames[:, :1], end_scores[:, :1], is_finite[:, :1])

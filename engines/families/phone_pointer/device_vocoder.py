@@ -1,7 +1,8 @@
 """The shipped voice's vocoder on a device, behind the Vocoder Protocol.
 
 Its calls are made by a thread of its own, since a device's captured calls belong to one thread and jobs come from
-several. A job goes in pieces of the sizes that were captured; where a piece ends changes no sample. Samples of the
+several. A job goes in pieces of the sizes that were captured; where a piece ends changes no sample, on a deterministic
+backend not in its last bit either, since all are of one code. Samples of the
 voice's own rate come from the device; for another rate the frames do, and are added up here.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
-from engines.families.common.device_calls import buckets
+from engines.families.common.device_calls import buckets, prepare
 from engines.families.common.device_form import DeviceForm
 from engines.families.common.randomness import noise_at
 from engines.families.phone_pointer.bundle import Bundle
@@ -38,10 +39,12 @@ class DeviceVocoder:
     def __init__(self, bundle: Bundle, form: DeviceForm, backend: DeviceBackend, slots: int) -> None:
         (graph,) = backend.graphs(form.graph("vocoder"))
         self.kernels, self.arithmetic = graph.kernels, backend.arithmetic(graph.kernels)
-        self._bundle, self._backend, self._buckets = bundle, backend, buckets(slots)
-        self._buffers = VocoderBuffers(bundle, form, backend, slots=slots, rows=slots, sizes=_SIZES)
+        self._bundle, self._backend, one = bundle, backend, backend.deterministic
+        self._sizes, self._buckets, self.cost = _SIZES[-1:] if one else _SIZES, buckets(slots, one=one), 1.0
+        self._buffers = VocoderBuffers(bundle, form, backend, slots=slots, rows=slots, sizes=self._sizes)
+        self._smallest = graph.bind(self._buffers.job(1, 1)) if one else None
         self._calls: dict[tuple[int, int], Call] = {
-            (rows, size): graph.bind(self._buffers.job(rows, size)) for rows in self._buckets for size in _SIZES
+            (rows, size): graph.bind(self._buffers.job(rows, size)) for rows in self._buckets for size in self._sizes
         }
         self._rates: dict[int, OverlapAdd] = {}
         self._sums: dict[int, FloatArray] = {}  # of each slot: what sounds if no frame comes any more
@@ -51,7 +54,7 @@ class DeviceVocoder:
         self._thread.submit(self._prepare).result()
 
     def _prepare(self) -> None:
-        self._backend.prepare(*self._calls.values())
+        self.cost = prepare(self._backend, self._calls.values(), self._smallest)
         self._buffers.fill_tables()
 
     def run(
@@ -81,7 +84,7 @@ class DeviceVocoder:
         pieces: list[list[FloatArray]] = [[] for _ in slots]
         is_finite, done = np.ones(len(slots), np.bool_), 0
         while done < frames.shape[1]:
-            size = next(size for size in _SIZES if size <= frames.shape[1] - done)
+            size = next(size for size in self._sizes if size <= frames.shape[1] - done)
             firsts = first_frames + done
             finite = self._piece(size, slots, frames[:, done : done + size, 0], firsts, seeds, rates, pieces)
             is_finite, done = is_finite & finite, done + size

@@ -13,7 +13,7 @@ import numpy as np
 
 from engines.errors import EngineFault
 from engines.families.base import BoolArray, Frames, Pending, Rows, Sampling, Steps
-from engines.families.common.device_calls import InFlight, buckets, one_call, spread
+from engines.families.common.device_calls import InFlight, buckets, one_call, prepare, spread
 from engines.families.common.device_form import DeviceForm
 from engines.families.common.done import Done
 from engines.families.common.randomness import normals
@@ -51,7 +51,8 @@ class DeviceTalker:
             "ids": backend.buffer((1, form.prefill), "int64", shared=True),
             "lengths": backend.buffer((1,), "int32", shared=True),
         }
-        self._buckets = buckets(slots)
+        self._buckets, self.cost = buckets(slots, one=backend.deterministic), 1.0
+        self._smallest = step.bind(self._bound(1)) if backend.deterministic else None
         self._steps = {count: step.bind(self._bound(count)) for count in self._buckets}
         self._prefills = [prefill.bind(self._prompt | self._caches(slot, slot + 1)) for slot in range(slots)]
         self._held = np.zeros(rows, np.int64)
@@ -66,7 +67,7 @@ class DeviceTalker:
         return {f"{end}_{name}": view for name, view in views.items() for end in ("past", "present")}
 
     def warm_up(self) -> None:
-        self._backend.prepare(*self._steps.values(), *self._prefills)
+        self.cost = prepare(self._backend, self._steps.values(), self._smallest, self._prefills)
         self._voices.fill()
         self._latent.write(np.repeat(self._first[None], self._latent.shape[0], 0))
 

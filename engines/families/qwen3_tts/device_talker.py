@@ -15,7 +15,7 @@ import numpy as np
 
 from engines.errors import EngineFault
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Sampling, Steps
-from engines.families.common.device_calls import InFlight, buckets, one_call, spread
+from engines.families.common.device_calls import InFlight, buckets, one_call, prepare, spread
 from engines.families.common.device_form import DeviceForm
 from engines.families.common.done import Done
 from engines.families.common.randomness import gumbel_at
@@ -41,7 +41,8 @@ class DeviceTalker:
         self.arithmetic = backend.arithmetic(self.kernels)
         rows = slots + PREFIXES
         self._backend, self._buffers = backend, TalkerBuffers(bundle, form, backend, slots, rows)
-        self._buckets = buckets(slots)
+        self._buckets, self.cost = buckets(slots, one=backend.deterministic), 1.0
+        self._smallest = frame.bind(self._buffers.frame(1)) if backend.deterministic else None
         self._frames = {count: frame.bind(self._buffers.frame(count)) for count in self._buckets}
         self._prefills = [prefill.bind(self._buffers.prefill(row)) for row in range(rows)]
         self._lengths = np.zeros(rows, np.int64)
@@ -51,7 +52,7 @@ class DeviceTalker:
         self._prefixes = OrderedDict[str, tuple[int, int]]()  # key -> row, positions; the oldest use first
 
     def warm_up(self) -> None:
-        self._backend.prepare(*self._frames.values(), *self._prefills)
+        self.cost = prepare(self._backend, self._frames.values(), self._smallest, self._prefills)
         self._buffers.fill_tables()
 
     def deepest_keys(self) -> Array:
@@ -105,6 +106,9 @@ class DeviceTalker:
         """In blocks, the last one filled up: what lies behind the length is written again before it is read."""
         is_finite, part = True, self._part
         for start in range(0, len(rows), self._block):
+            newest = int(self._lengths[row]) + self._block - 1
+            if newest >= self._positions:
+                raise EngineFault(f"a prompt would reach position {newest}, a slot holds {self._positions}")
             some = rows[start : start + self._block]
             block = np.zeros((self._block, rows.shape[1]), np.int64)
             block[: len(some)] = some
@@ -112,9 +116,6 @@ class DeviceTalker:
             codes = block[:, 1:]
             codes = np.where(codes[:, :1] == part.follow, self._last[row] + part.starts, codes)
             codes = np.where(codes[:, :1] == part.speaker, part.nothing, codes)
-            newest = int(self._lengths[row]) + self._block - 1
-            if newest >= self._positions:
-                raise EngineFault(f"a prompt would reach position {newest}, a slot holds {self._positions}")
             for name, values in (("text", block[:, 0]), ("codes", codes), ("speaker", speaker)):
                 self._buffers.prompt[name].write(values[None])
             self._buffers.prompt["lengths"].write(self._lengths[row : row + 1].astype(np.int32))
