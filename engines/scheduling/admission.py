@@ -26,7 +26,7 @@ class Load:
 
 class Admission:
     def __init__(self, config: EngineConfig, profile: DeviceProfile, first_frames: tuple[int, int]) -> None:
-        """`first_frames`: of a first chunk, with time left and under load."""
+        """`first_frames`: made until a first chunk sounds, with time left and under load."""
         self._config, self._profile, self._first_frames = config, profile, first_frames
         self._share = _MOST  # of capacity, that may be generated at once
         self._seen_at_s: float | None = None
@@ -55,10 +55,12 @@ class Admission:
         frames = self._first_frames[profile.is_crowded(load.running + 1)]
         rows = max(1, config.job_frames // frames)
         batches, jobs = -(-waiting // config.max_batch), -(-waiting // rows)
-        under_way_s = 0.0
-        if load.busy:
-            busy = min(load.busy, profile.efficient_rows(config.max_batch))
-            under_way_s = profile.step_s(busy) + profile.job_s(config.job_frames)
+        under_way_s, busy = 0.0, load.busy - load.first_pending
+        if busy > 0:
+            job_frames = min(config.job_frames, busy * frames)
+            under_way_s = profile.step_s(min(busy, profile.efficient_rows(config.max_batch))) + profile.job_s(
+                job_frames
+            )
         steps_s = frames * batches * profile.step_s(min(waiting, config.max_batch))
         return under_way_s + steps_s + jobs * profile.job_s(frames * min(waiting, rows))
 

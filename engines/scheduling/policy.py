@@ -159,7 +159,8 @@ def calls(view: View[AnyStream], now: float) -> list[Prefill[AnyStream] | Step[A
         batches = [new[at : at + most] for at in range(0, len(new), most or 1)]
         found += [Step(batch, first, alone) for batch in batches if batch]
         return found + ([Step(others, first, view.drafts[len(others) - 1])] if others else [])
-    found += [Step(new[at : at + _BEGINNING], first) for at in range(0, len(new), _BEGINNING)]
+    most = max(_BEGINNING, view.verify_rows)  # a device's call costs the same for all of them
+    found += [Step(new[at : at + most], first) for at in range(0, len(new), most)]
     return found + [Step(group, first) for group in _groups(view, others, [one for _, one in steppable])]
 
 
