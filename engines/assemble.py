@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engines.assemble_cuda import CudaParts, cuda_parts
 from engines.assemble_voices import added_voices
 from engines.bundle import Bundle, family_of
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine, Model
 from engines.errors import BundleError, ConfigError
 from engines.families.base import Drafter, Family, OptionSpec, Talker, Vocoder
+from engines.families.on_a_device import CudaParts, cuda_parts
 from engines.families.phone_pointer.bundle import Bundle as PointerBundle
 from engines.families.phone_pointer.bundle import default_bundle
 from engines.families.phone_pointer.family import MAX_SPEED, MIN_SPEED, PointerFamily, check_draft_tolerance

@@ -74,9 +74,7 @@ class Engine:
         self._emission = Emission(self.counters)
         self._reading = Reading(config.text_chars)
         self.profile = profile or DeviceProfile(frame_s=self.spec.frame_s, cores=cores(), overlaps=config.workers)
-        few, many = self.spec.first_frames
-        opening = self.spec.opening_frames  # quiet ones, which a first chunk has besides
-        self._admission = Admission(config, self.profile, (opening + few, opening + many))
+        self._admission = Admission(config, self.profile, self.spec.first_frames, self.spec.opening_frames)
         steps = StepRunner(
             model.talker, speculation_for(model, config, self.counters, clock), self.counters, self.profile, clock
         )

@@ -25,9 +25,12 @@ class Load:
 
 
 class Admission:
-    def __init__(self, config: EngineConfig, profile: DeviceProfile, first_frames: tuple[int, int]) -> None:
-        """`first_frames`: made until a first chunk sounds, with time left and under load."""
-        self._config, self._profile, self._first_frames = config, profile, first_frames
+    def __init__(
+        self, config: EngineConfig, profile: DeviceProfile, first_frames: tuple[int, int], opening: int = 0
+    ) -> None:
+        """`first_frames`: of a first chunk, with time left and under load, behind `opening` silent ones."""
+        self._config, self._profile = config, profile
+        self._first_frames = opening + first_frames[0], opening + first_frames[1]
         self._share = _MOST  # of capacity, that may be generated at once
         self._seen_at_s: float | None = None
         self._late_at_s = float("-inf")

@@ -18,11 +18,11 @@ import pytest
 pytest.importorskip("onnx")
 
 from engines.assemble import load_engine
-from engines.assemble_cuda import _FAMILIES as FAMILIES_ON_A_DEVICE
 from engines.config import DraftMode
 from engines.engine import Engine
 from engines.errors import EngineFault
 from engines.families.base import Sampling
+from engines.families.on_a_device import _makers_of
 from engines.messages import Append, Cancel, Cancelled, EndText, Finished, Submit
 from engines.runtime.base import IntArray
 from engines.runtime.onnx_cuda import OnnxCuda
@@ -124,7 +124,7 @@ def test_one_call_verifies_drafts_of_several_streams(
 def test_a_step_beyond_the_slot_is_refused(spoken: Spoken) -> None:
     """A device writes an index beyond the cache at its end, silently; so does a prompt's block. Nothing is captured."""
     bundle: Any = spoken.bundle
-    talker = FAMILIES_ON_A_DEVICE[type(bundle)].talker(bundle, form_of(bundle, spoken.dtype), OnnxCuda(), 2)
+    talker = _makers_of(bundle).talker(bundle, form_of(bundle, spoken.dtype), OnnxCuda(), 2)
     slot, one, keys, beyond = (
         np.zeros(1, np.int64),
         np.ones(1, np.int64),

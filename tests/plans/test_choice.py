@@ -13,10 +13,10 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from engines import assemble_cuda
 from engines.assemble import load_engine
 from engines.config import DeviceChoice, DraftMode, EngineConfig
 from engines.errors import ConfigError
+from engines.families import on_a_device
 from engines.runtime.tensorrt import TensorRt
 from engines.synth import speak
 from models import tensorrt_plans
@@ -29,15 +29,17 @@ def config(form: Path | None, device: DeviceChoice = DeviceChoice.AUTO) -> Engin
     return EngineConfig(slots=2, device=device, gpu_form=form, drafts=DraftMode.OFF, sheds=False, workers=False)
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, cuda: Callable[[], Any] | None) -> None:
+def pretend(monkeypatch: pytest.MonkeyPatch, cuda: Callable[..., Any] | None) -> None:
     """A device in plain Python for TensorRT; `cuda` in the place of ONNX Runtime's backend, or no such provider."""
     device = FakeDevice()
-    monkeypatch.setattr(assemble_cuda, "TensorRt", lambda plans: TensorRt(plans, device, trt=FakeTensorRt(device)))
-    monkeypatch.setattr(assemble_cuda, "has_provider", lambda: cuda is not None)
-    monkeypatch.setattr(assemble_cuda, "OnnxCuda", cuda)
+    monkeypatch.setattr(
+        on_a_device, "TensorRt", lambda plans, **how: TensorRt(plans, device, trt=FakeTensorRt(device), **how)
+    )
+    monkeypatch.setattr(on_a_device, "has_provider", lambda: cuda is not None)
+    monkeypatch.setattr(on_a_device, "OnnxCuda", cuda)
 
 
-def refuses() -> Any:
+def refuses(**_: Any) -> Any:
     raise ConfigError("no CUDA-capable device is detected")
 
 
@@ -82,7 +84,7 @@ def test_what_serves_tells_what_was_passed_over(
 ) -> None:
     """Here ONNX Runtime's place is taken by plans that pass."""
     device = FakeDevice()
-    pretend(monkeypatch, lambda: TensorRt(built() / "tensorrt", device, trt=FakeTensorRt(device)))
+    pretend(monkeypatch, lambda **_: TensorRt(built() / "tensorrt", device, trt=FakeTensorRt(device)))
     (copy / "tensorrt/vocoder.plan").write_bytes(b"damaged")
     engine = load_engine(BUNDLE, config(copy, DeviceChoice.CUDA))
     assert engine.stats().device.startswith("cuda:0, passed over: TensorRT: ")
@@ -92,11 +94,11 @@ def test_what_serves_tells_what_was_passed_over(
 
 @pytest.mark.parametrize("error", [RuntimeError("no kernel image"), TypeError("factory function returned nullptr")])
 def test_an_error_of_tensorrts_own_is_a_reason(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fails(plans: Path) -> Any:
+    def fails(plans: Path, **_: Any) -> Any:
         raise error
 
     pretend(monkeypatch, None)
-    monkeypatch.setattr(assemble_cuda, "TensorRt", fails)
+    monkeypatch.setattr(on_a_device, "TensorRt", fails)
     engine = load_engine(BUNDLE, config(built()))
     assert (engine.model.talker.device, engine.model.why_no_gpu) == ("cpu", f"{type(error).__name__}: {error}")
     engine.close()
@@ -109,7 +111,7 @@ def test_a_machine_without_a_gpu_loads_nothing_of_one(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("engines.runtime.device.load_libraries", touched)
     monkeypatch.setattr("engines.runtime.tensorrt.tensorrt", touched)
-    monkeypatch.setattr(assemble_cuda, "has_provider", lambda: False)
+    monkeypatch.setattr(on_a_device, "has_provider", lambda: False)
     engine = load_engine(BUNDLE, config(None, device))
     assert engine.model.talker.device == "cpu"
     assert "tensorrt" not in sys.modules

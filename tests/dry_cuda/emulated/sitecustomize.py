@@ -14,7 +14,7 @@ class _BeforeAssembly(importlib.abc.MetaPathFinder):
     """Installs the emulation when the module that opens the device is imported, and not in other processes."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        if fullname != "engines.assemble_cuda":
+        if fullname != "engines.families.on_a_device":
             return None
         sys.meta_path.remove(self)
         from engines.runtime.device import load_libraries
