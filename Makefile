@@ -137,7 +137,7 @@ test-slow: .venv-dev/ready
 
 # Interruptions at 200 random moments by each way there is, and 100 killed engines; `make units` draws 40 and 10.
 drill: .venv-dev/ready
-	BARGE_IN_MOMENTS=200 .venv-dev/bin/python -m pytest tests/edge/test_barge_in.py tests/edge/test_doors.py -s
+	BARGE_IN_MOMENTS=200 .venv-dev/bin/python -m pytest tests/edge/test_barge_in.py tests/edge/test_doors.py -s --timeout 3600
 	KILL_MOMENTS=100 .venv-dev/bin/python -m pytest tests/edge/test_engine_kills.py -s --timeout 3600
 
 # From the teacher's speech, or your own: make voice DATA=manifest.jsonl (docs/own-voice.md).
