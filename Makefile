@@ -71,7 +71,7 @@ test-reference: .venv-reference/ready
 	touch $@
 
 test-deploy: .venv-dev/deploy
-	TEST_IMAGE=$(or $(TEST_IMAGE),1) .venv-dev/bin/python -m pytest tests/deployment -rs -m "slow or not slow" --durations=5
+	TEST_IMAGE=$(or $(TEST_IMAGE),1) .venv-dev/bin/python -m pytest tests/deployment --ignore tests/deployment/test_ray.py -rs -m "slow or not slow" --durations=5
 
 # The application for Ray Serve, in an environment with Ray: redeployed, and scaled, under streams. Some minutes.
 .venv-ray/ready: deploy/ray/requirements.txt pyproject.toml
