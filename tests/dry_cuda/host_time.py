@@ -1,0 +1,99 @@
+"""What the host spends on a step of all rows, measured on the pretended device, whose kernels take no time.
+
+    python -m tests.dry_cuda.host_time OUT.json [--rows 256] [--profile]
+
+in the environment of `make test-gpu-dry`. CPU time of threads, so that other processes do not count: inputs, replay,
+the commit of each row, the plan, chunks. The thread that makes the vocoder's calls comes on top.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import time
+from pathlib import Path
+from typing import Any
+
+from engines.assemble import load_engine
+from engines.config import DraftMode, EngineConfig
+from engines.engine import Engine
+from engines.families.phone_pointer.device_talker import DeviceTalker
+from engines.families.phone_pointer.device_vocoder import DeviceVocoder
+from engines.messages import Append, EndText, Submit
+from engines.runtime.device import load_libraries
+from engines.runtime.onnx_cuda import OnnxCuda
+from tests.dry_cuda.voice import BUNDLE, form
+
+TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved. " * 8
+ROUNDS, SKIPPED = 80, 40  # timed, behind those in which text is read and first chunks go out
+TOP = 25
+
+
+def engine_of(rows: int) -> Engine:
+    """Without a self-test: here nothing is computed."""
+    talker, vocoder = (make(BUNDLE, form(), OnnxCuda(), rows) for make in (DeviceTalker, DeviceVocoder))
+    talker.warm_up()
+    vocoder.warm_up()
+    config = EngineConfig(
+        slots=rows,
+        max_batch=rows,
+        verify_rows=rows,
+        job_frames=8 * rows,
+        drafts=DraftMode.OFF,
+        sheds=False,
+        workers=False,
+    )
+    engine = load_engine(BUNDLE, config, talker=talker, vocoder=vocoder)
+    engine.measure()
+    for seed in range(rows):
+        name, voice = f"row-{seed}", BUNDLE.voices[seed % len(BUNDLE.voices)].id
+        engine.submit(Submit(request_id=name, voice=voice, seed=seed))
+        engine.submit(Append(request_id=name, text=TEXT))
+        engine.submit(EndText(request_id=name))
+    return engine
+
+
+def spent(engine: Engine, rounds: int) -> dict[str, float]:
+    """CPU of the loop's thread and of the others, and what was made with it."""
+    counters = engine.counters
+    began = time.thread_time(), time.process_time(), counters.lm_steps, counters.frames, counters.vocoder_rows
+    for _ in range(rounds):
+        engine.step()
+    loop_s, all_s = time.thread_time() - began[0], time.process_time() - began[1]
+    calls, frames = counters.lm_steps - began[2], counters.frames - began[3]
+    return {
+        "rows_a_call": round(frames / max(1, calls), 1),
+        "loop_us_a_row": round(1e6 * loop_s / max(1, frames), 2),
+        "vocoder_thread_us_a_row": round(1e6 * (all_s - loop_s) / max(1, frames), 2),
+        "chunk_frames": round(frames / max(1, counters.vocoder_rows - began[4]), 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 16, 64, 256])
+    parser.add_argument("--profile", action="store_true", help="where the time of the most rows goes, too")
+    given = parser.parse_args()
+    load_libraries()
+    table = list[dict[str, Any]]()
+    for rows in given.rows:
+        engine = engine_of(rows)
+        spent(engine, SKIPPED)
+        row: dict[str, Any] = {"streams": rows} | spent(engine, ROUNDS)
+        row["loop_ms_of_256_rows"] = round(256 * row["loop_us_a_row"] / 1e3, 2)
+        table.append(row)
+        print(row, flush=True)
+        if given.profile and rows == given.rows[-1]:
+            profiled = cProfile.Profile()
+            profiled.runcall(spent, engine, ROUNDS)
+            pstats.Stats(profiled).sort_stats("tottime").print_stats(TOP)
+            pstats.Stats(profiled).sort_stats("cumtime").print_stats(2 * TOP)
+        engine.close()
+    given.out.write_text(json.dumps({"rows": table}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
