@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engines.assemble_voices import added_voices
 from engines.bundle import Bundle, family_of
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine, Model
-from engines.errors import BundleError, ConfigError
-from engines.families.base import Drafter, Family, OptionSpec, Talker, Vocoder
+from engines.errors import BundleError
+from engines.families.added_voices import added_voices
+from engines.families.base import Drafter, Family, Talker, Vocoder
 from engines.families.on_a_device import CudaParts, cuda_parts
 from engines.families.phone_pointer.bundle import Bundle as PointerBundle
 from engines.families.phone_pointer.bundle import default_bundle
-from engines.families.phone_pointer.family import MAX_SPEED, MIN_SPEED, PointerFamily, check_draft_tolerance
-from engines.families.phone_pointer.family import OPTIONS as POINTER_OPTIONS
+from engines.families.phone_pointer.family import PointerFamily
 from engines.families.phone_pointer.networks import SpectrumModel, SpeechModel
-from engines.families.phone_pointer.overlap_add import RATES_HZ
 from engines.families.pocket.bundle import Bundle as PocketBundle
-from engines.families.pocket.family import OPTIONS as POCKET_OPTIONS
 from engines.families.pocket.family import PocketFamily
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.families.qwen3_tts.family import Qwen3TtsFamily
-from engines.families.qwen3_tts.family import options as qwen3_tts_options
 from engines.runtime.kernels import AUTO, OFF
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.scheduling.device_profile import DeviceProfile
-from engines.text import FrontEnd
 
 _SHARE_OF_MEMORY = 0.5  # for slots; the rest is for weights, the server and the system
 
 
-_KINDS: dict[str, type[Bundle]] = {one.FAMILY: one for one in (PointerBundle, PocketBundle, Qwen3TtsBundle)}
+_KINDS: dict[str, tuple[type[Bundle], Callable[..., Family]]] = {
+    PointerBundle.FAMILY: (PointerBundle, PointerFamily),
+    PocketBundle.FAMILY: (PocketBundle, PocketFamily),
+    Qwen3TtsBundle.FAMILY: (Qwen3TtsBundle, Qwen3TtsFamily),
+}
 
 
 def open_bundle(folder: Path | None = None, *, checks_files: bool = True) -> Bundle:
@@ -45,40 +43,7 @@ def open_bundle(folder: Path | None = None, *, checks_files: bool = True) -> Bun
     family = family_of(folder)
     if family not in _KINDS:
         raise BundleError(f"manifest.family is {family!r}; this version serves {', '.join(sorted(_KINDS))}")
-    return _KINDS[family].load(folder, checks_files=checks_files)
-
-
-def check_tolerance(tolerance: int, bundle: Bundle) -> None:
-    """Raises ConfigError where the bundle cannot keep it."""
-    if isinstance(bundle, PointerBundle):
-        check_draft_tolerance(tolerance, bundle)
-    elif tolerance:
-        raise ConfigError(f"draft_tolerance {tolerance} needs drafts, the bundle {bundle.name!r} brings none")
-
-
-def options_of(bundle: Bundle) -> tuple[OptionSpec, ...]:
-    """What `Submit.options` may carry."""
-    if isinstance(bundle, Qwen3TtsBundle):
-        return qwen3_tts_options(bundle.qwen3_tts)
-    return POCKET_OPTIONS if isinstance(bundle, PocketBundle) else POINTER_OPTIONS
-
-
-def spoken_rates_hz(bundle: Bundle) -> tuple[int, ...]:
-    """That the vocoder speaks itself; other offered rates are resampled from one of them."""
-    return (bundle.sample_rate_hz,) if isinstance(bundle, PocketBundle) else RATES_HZ
-
-
-def model_speeds(bundle: Bundle) -> tuple[float, float]:
-    """The least and the greatest speed that the family is asked for; what lies beyond is the server's stretching.
-    pocket-tts is asked for any, and refuses all but 1 by name."""
-    if isinstance(bundle, PocketBundle):
-        return 0.0, math.inf
-    return (MIN_SPEED, MAX_SPEED) if isinstance(bundle, PointerBundle) else (1.0, 1.0)
-
-
-def times_words(bundle: Bundle) -> bool:
-    """Whether the family knows when its words are spoken."""
-    return isinstance(bundle, PointerBundle)
+    return _KINDS[family][0].load(folder, checks_files=checks_files)
 
 
 def load_engine(
@@ -86,61 +51,48 @@ def load_engine(
     config: EngineConfig | None = None,
     clock: Callable[[], float] = time.monotonic,
     *,
-    front_end: FrontEnd | None = None,
-    durations: Any = None,
     talker: Talker | None = None,
     vocoder: Vocoder | None = None,
     drafter: Drafter | None = None,
     profile: DeviceProfile | None = None,
+    **of_family: Any,
 ) -> Engine:
-    """An engine for this bundle. Parts that are given take the place of the bundle's own."""
+    """An engine for this bundle. Parts that are given take the place of the bundle's own; `of_family`: of those that
+    its family is made of."""
     config = config or EngineConfig()
-    check_tolerance(config.draft_tolerance, bundle)
+    bundle.check_draft_tolerance(config.draft_tolerance)
     host = OnnxCpu(config.lm_threads, OFF)
     backend = OnnxCpu(config.lm_threads, config.own_kernels)
     beside = OnnxCpu(config.vocoder_threads, config.own_kernels)
-    family: Family
-    if isinstance(bundle, Qwen3TtsBundle):
-        family = Qwen3TtsFamily(bundle, host, added_voices(bundle, config.voices)[0])
-        config = replace(config, slots=slots_by_memory(config.slots, family.spec(backend).bytes_per_slot))
-    elif isinstance(bundle, PocketBundle):
-        family = PocketFamily(bundle, host, added_voices(bundle, config.voices)[0])
-        config = replace(config, slots=slots_by_memory(config.slots, family.spec(backend).bytes_per_slot))
+    if isinstance(bundle, PointerBundle):
+        of_family["max_expanded"] = config.max_expanded
     else:
-        assert isinstance(bundle, PointerBundle)
-        family = PointerFamily(bundle, host, front_end=front_end, durations=durations, max_expanded=config.max_expanded)
+        of_family["voices"] = added_voices(bundle, config.voices)[0]
+    family = _KINDS[bundle.family][1](bundle, host, **of_family)
+    spec = family.spec(backend)
+    config = replace(config, slots=slots_by_memory(config.slots, spec.bytes_per_slot))
     if drafter is None and config.drafts is not DraftMode.OFF and talker is None:
         drafter = family.drafter(backend, tolerance=config.draft_tolerance)
-    arithmetic: Callable[[str], str] = backend.arithmetic
-    why_not: str | None = None
-    passed_over: str | None = None
-    one_shape: str | None = None
+    found: CudaParts | str | None = None
     if talker is None and vocoder is None:
-        match cuda_parts(bundle, config):
-            case CudaParts() as parts:
-                talker, vocoder, arithmetic = parts.talker, parts.vocoder, parts.arithmetic
-                passed_over, one_shape = parts.passed_over, parts.one_shape
-                # A call covers all slots, and costs nearly the same for one row as for all of them.
-                rows = config.slots
-                config = replace(
-                    config,
-                    max_batch=rows,
-                    draft_rows=rows,
-                    verify_rows=rows,
-                    job_frames=rows * family.spec(backend).chunk_frames[-1],
-                )
-            case reason:
-                why_not = reason
+        found = cuda_parts(bundle, config)
+    on_device = found if isinstance(found, CudaParts) else None
+    if on_device is not None:
+        # A call covers all slots, and costs nearly the same for one row as for all of them.
+        rows = config.slots
+        job_frames = rows * spec.chunk_frames[-1]
+        config = replace(config, max_batch=rows, draft_rows=rows, verify_rows=rows, job_frames=job_frames)
+        talker, vocoder = on_device.talker, on_device.vocoder
     model = Model(
         family=family,
-        spec=family.spec(backend),
+        spec=spec,
         talker=talker or family.talker(backend, config.slots),
         vocoder=vocoder or family.vocoder(beside, config.slots),
         drafter=drafter,
-        arithmetic=arithmetic,
-        why_no_gpu=why_not,
-        passed_over=passed_over,
-        one_shape=one_shape,
+        arithmetic=backend.arithmetic if on_device is None else on_device.arithmetic,
+        why_no_gpu=found if isinstance(found, str) else None,
+        passed_over=None if on_device is None else on_device.passed_over,
+        one_shape=None if on_device is None else on_device.one_shape,
     )
     return Engine(model, config, clock, profile)
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Self
 import msgspec
 from msgspec import Meta, Struct
 
-from engines.errors import BundleError, UnknownVoice
+from engines.errors import BundleError, ConfigError, UnknownVoice
 
 FORMAT = 5  # 5: the manifest names its family; 4: the LM's graph gives no states, drafts need none
 _AT = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
@@ -63,6 +63,11 @@ class Bundle(Section, frozen=True, kw_only=True):
             if voice.id == voice_id:
                 return voice
         raise UnknownVoice(f"voice {voice_id!r} is not in this bundle; valid: {', '.join(v.id for v in self.voices)}")
+
+    def check_draft_tolerance(self, tolerance: int) -> None:
+        """Raises ConfigError where it cannot be kept, so that no mode is promised that does not run."""
+        if tolerance:
+            raise ConfigError(f"draft_tolerance {tolerance} needs drafts, the bundle {self.name!r} brings none")
 
     @classmethod
     def load(cls, folder: Path, *, checks_files: bool = True) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from pathlib import Path
 
 from engines.errors import ConfigError
@@ -15,13 +15,6 @@ class DeviceChoice(Enum):
     AUTO = "auto"  # a GPU whose form of the bundle is at hand and passes its self-test, else the CPU
     CPU = "cpu"
     CUDA = "cuda"  # the same as auto, and where it cannot be, the reason is told
-
-
-class LeadingSilence(StrEnum):
-    """What becomes of the quiet before the first audible window."""
-
-    TRIM = "trim"
-    KEEP = "keep"
 
 
 class DraftMode(Enum):
@@ -53,16 +46,8 @@ class EngineConfig:
     workers: bool = True  # vocode on a thread of its own
 
     def __post_init__(self) -> None:
-        for name in (
-            "slots",
-            "max_batch",
-            "verify_rows",
-            "lm_threads",
-            "vocoder_threads",
-            "job_frames",
-            "text_chars",
-            "max_expanded",
-        ):
+        counts = "slots max_batch verify_rows lm_threads vocoder_threads job_frames text_chars max_expanded"
+        for name in counts.split():
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.max_ttfa_s > 0:

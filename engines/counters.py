@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 
 from engines.messages import Tally
 
-_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_STEP_S = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 GUARDS = ("segment_too_long",)  # counted from 0, so that the first one is seen as a rise
 
 
-class Tallying:
-    """How often a value fell at or below each of some bounds."""
+def _rows() -> Tally:
+    return Tally((1, 2, 4, 8, 16, 32, 64, 128, 256))
 
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds, self._counts, self._sum = bounds, [0] * (len(bounds) + 1), 0.0
 
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def taken(self) -> Tally:
-        return Tally(bounds=self._bounds, counts=tuple(self._counts), sum=self._sum)
+def _seconds() -> Tally:
+    return Tally((0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5))
 
 
 @dataclass(slots=True)
@@ -48,10 +39,10 @@ class Counters:
     cancelled: int = 0
     failed: int = 0
     guards: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(GUARDS, 0)))
-    batch_rows: Tallying = field(default_factory=lambda: Tallying(_ROWS))  # of a call of the LM
-    lm_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))
-    draft_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))  # a step with drafts, guessing included
-    vocoder_step_s: Tallying = field(default_factory=lambda: Tallying(_STEP_S))
+    batch_rows: Tally = field(default_factory=_rows)  # of a call of the LM
+    lm_step_s: Tally = field(default_factory=_seconds)
+    draft_step_s: Tally = field(default_factory=_seconds)  # a step with drafts, guessing included
+    vocoder_step_s: Tally = field(default_factory=_seconds)
 
     def copy(self) -> Counters:
         return deepcopy(self)
@@ -61,26 +52,10 @@ class Counters:
         for one in fields(self):
             setattr(self, one.name, getattr(before, one.name))
 
-    def tallies(self) -> dict[str, Tally]:
-        names = ("batch_rows", "lm_step_s", "draft_step_s", "vocoder_step_s")
-        return {name: getattr(self, name).taken() for name in names}
-
     def named(self) -> dict[str, int]:
         """Counts by metric name."""
-        names = (
-            "frames",
-            "lm_rows",
-            "lm_idle_rows",
-            "vocoder_rows",
-            "drafts_proposed",
-            "drafts_accepted",
-            "drafts_tolerated",
-            "draft_faults",
-            "late_chunks",
-            "finished",
-            "cancelled",
-            "failed",
-        )
-        return {name: getattr(self, name) for name in names} | {
-            f"guard_{name}": count for name, count in self.guards.items()
-        }
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.type == "int"}
+        return found | {f"guard_{name}": count for name, count in self.guards.items()}
+
+    def tallies(self) -> dict[str, Tally]:
+        return {one.name: deepcopy(getattr(self, one.name)) for one in fields(self) if one.type == "Tally"}

@@ -10,12 +10,12 @@ sequence ends that sequence.
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from select import select
-from types import MappingProxyType
 
 from engines.config import EngineConfig
 from engines.counters import Counters
@@ -42,15 +42,14 @@ from engines.reading import Reading
 from engines.runtime.wake_up import Readable, WakeUp
 from engines.scheduling.admission import Admission, Load
 from engines.scheduling.device_profile import DeviceProfile
-from engines.sequence import Phase, Sequence, VocoderRow
-from engines.slots import SlotPool
+from engines.sequence import Phase, Sequence
 from engines.speculation import speculation_for
-from engines.steps import StepRunner
+from engines.steps import Made, StepRunner
 from engines.vocoding import Vocoded, Vocoding
 
-__all__ = ["Engine", "EngineConfig", "Model"]
-
 _RETRY_AFTER_S = 1.0  # no stream ends sooner than its audio; a second is the least worth telling
+
+__all__ = ["Engine", "EngineConfig", "Model"]
 
 
 class Engine:
@@ -69,7 +68,7 @@ class Engine:
         self._sequences: dict[str, Sequence] = {}
         self._called = False  # the speech model, in the last round
         self._frames_before, self._predicted_before_s, self._round_cpu_s = 0, 0.0, 0.0  # when this round began
-        self._slots = SlotPool(config.slots)
+        self._free_slots = list(range(config.slots))  # a heap: low slots lie close together in a batch's range
         self.counters = Counters()
         self._emission = Emission(self.counters)
         self._reading = Reading(config.text_chars)
@@ -81,7 +80,7 @@ class Engine:
         self._vocoding = Vocoding(model.vocoder, self._wake_up.notify if config.workers else None, clock)
         self._planning = Planning(model, config, self.profile, self._sequences.values(), steps, self._vocoding)
         self._cpu_clock = time.thread_time if clock is time.monotonic else clock
-        self._measuring = Measuring(model, self._vocoding, self.profile, self.counters, self._cpu_clock, config)
+        self._measuring = Measuring(self, self._vocoding, self._cpu_clock)
 
     # -- the door --------------------------------------------------------------------------------------------------
 
@@ -92,12 +91,12 @@ class Engine:
 
     def measure(self) -> None:
         """Makes the device profile, in at most 300 ms; the rest of it is measured while the engine idles."""
-        self._measuring.before_ready(self)
+        self._measuring.before_ready()
 
     @property
     def sequences(self) -> Mapping[str, Sequence]:
         """By request id; to read only."""
-        return MappingProxyType(self._sequences)
+        return self._sequences
 
     @property
     def planned(self) -> Collection[Call]:
@@ -115,7 +114,7 @@ class Engine:
         limit_s = max(0.0, min(self._planning.wait_s(now), math.inf if timeout_s is None else timeout_s))
         self._wake_up.wait(None if math.isinf(limit_s) else limit_s, *files)
         if self.empty and not self._wake_up.is_set and self._clock() - now >= limit_s:
-            self._measuring.when_idle(self, lambda: bool(select(files, (), (), 0)[0]))
+            self._measuring.when_idle(lambda: bool(select(files, (), (), 0)[0]))
 
     def close(self) -> None:
         self._vocoding.close()
@@ -139,7 +138,7 @@ class Engine:
         self._predicted_before_s, self._round_cpu_s = self.counters.predicted_s, self._cpu_clock()
         self._admission.saw_time(self._clock())
         self._drain()
-        self._read_text()
+        self._take(self._reading.run(self._clock()))
         self._collect()
         self._planning.dispatch(self._clock())
         self._collect()
@@ -147,7 +146,9 @@ class Engine:
 
     def advance(self) -> list[Event]:
         """The second half: one call of the speech model, and what comes of it."""
-        self._called = self._run_next()
+        made = self._planning.run_next(self._clock())
+        self._called = bool(made)
+        self._take(made)
         if self._called:
             self._collect()
             self._planning.dispatch(self._clock())
@@ -190,11 +191,10 @@ class Engine:
         )
 
     def check_integrity(self) -> None:
-        """free + leased == total, and as many leased slots as sequences that run; IntegrityError otherwise."""
-        self._slots.check()
-        leased = sum(one.phase is not Phase.WAITING for one in self._sequences.values())
-        if self._slots.count - self._slots.free != leased:
-            raise IntegrityError(f"{leased} sequences hold {self._slots.count - self._slots.free} slots")
+        """Every slot is free or one sequence's; IntegrityError otherwise."""
+        leased = [one.slot for one in self._sequences.values() if one.slot is not None]
+        if sorted(self._free_slots + leased) != list(range(self.config.slots)):
+            raise IntegrityError(f"slots {sorted(self._free_slots)} are free, {leased} leased, of {self.config.slots}")
 
     # -- inbox -----------------------------------------------------------------------------------------------------
 
@@ -212,16 +212,8 @@ class Engine:
             if sequence is None or sequence.phase is Phase.DRAINING:
                 continue  # ended already; its last message is on the way
             match command:
-                case Append() | Flush() | EndText() if sequence.text_ended:
-                    pass  # what comes behind the end is not spoken
-                case Append(text=text):
-                    sequence.append(text, now)
-                    self._reading.changed([sequence])
-                case Flush():
-                    sequence.script.flush()
-                    self._reading.changed([sequence])
-                case EndText():
-                    sequence.end_text()
+                case Append() | Flush() | EndText():
+                    sequence.hear(command, now)
                     self._reading.changed([sequence])
                 case SetPaused(paused=paused):
                     sequence.pause(paused)
@@ -250,7 +242,7 @@ class Engine:
         """Raises Overloaded."""
         phases = [one.phase for one in self._sequences.values()]
         # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
-        if not self._slots.free and phases.count(Phase.WAITING) >= phases.count(Phase.DRAINING):
+        if not self._free_slots and phases.count(Phase.WAITING) >= phases.count(Phase.DRAINING):
             raise Overloaded(f"all {self.config.slots} streams are in use", _RETRY_AFTER_S)
         guarded = self.config.sheds and not submit.is_admitted and not self._measuring.rehearses
         if guarded and (reason := self._admission.refusal(self.load())) is not None:
@@ -265,27 +257,24 @@ class Engine:
             first_pending=sum(one.awaits_first_audio for one in speaking),
         )
 
-    def _read_text(self) -> None:
-        now = self._clock()
-        read = self._reading.run(now)
-        for sequence in read.sequences:
-            self._emission.perhaps_starved(sequence)
+    def _take(self, made: Made) -> None:
+        """Of a round of reading, or of a call of the speech model."""
+        if made:
             self._planning.changed()
-        for sequence, error in read.failed:
+        self._reading.changed(made.stepped)
+        for sequence in made.read:
+            self._emission.perhaps_starved(sequence)
+        for sequence, error in made.failed:
             self._fail(sequence, error)
-        for sequence in read.made_ready:
-            self._planning.became_ready(sequence, now)
+        for sequence in made.ready:
+            self._planning.became_ready(sequence, self._clock())
 
     # -- ownership -------------------------------------------------------------------------------------------------
 
     def _assign_slots(self) -> None:
-        for sequence in self._sequences.values():
-            if sequence.phase is not Phase.WAITING:
-                continue
-            slot = self._slots.allocate()
-            if slot is None:
-                return
-            sequence.start(slot, self._clock())
+        waiting = [one for one in self._sequences.values() if one.phase is Phase.WAITING]
+        for sequence in waiting[: len(self._free_slots)]:
+            sequence.start(heapq.heappop(self._free_slots), self._clock())
             self._planning.became_ready(sequence, self._clock())  # it may have waited with its text read
             self._emission.started(sequence)
 
@@ -297,7 +286,7 @@ class Engine:
             return
         if sequence.slot is not None:
             self.model.talker.release(sequence.slot)
-            self._slots.release(sequence.slot)
+            heapq.heappush(self._free_slots, sequence.slot)
         self.counters.guards.update(sequence.script.guards)
         del self._sequences[sequence.request.request_id]
         self._assign_slots()
@@ -307,17 +296,7 @@ class Engine:
             self._emission.failed(sequence.request.request_id, error)
             self._release(sequence)
 
-    # -- run -------------------------------------------------------------------------------------------------------
-
-    def _run_next(self) -> bool:
-        """One call of the speech model. Returns whether there was one."""
-        made = self._planning.run_next(self._clock())
-        self._reading.changed(made.stepped)
-        for sequence in made.prefilled:
-            self._emission.perhaps_starved(sequence)
-        for sequence, fault in made.failed:
-            self._fail(sequence, fault)
-        return bool(made)
+    # -- finished audio ----------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
         while (done := self._vocoding.collect()) is not None:
@@ -331,20 +310,17 @@ class Engine:
         if not self.config.workers:
             self.counters.predicted_s += self.profile.job_s(len(done.rows) * len(done.rows[0].frames))
         for row, pcm in zip(done.rows, done.pcm, strict=True):
-            sequence = self._sequences[row.request_id]
+            sequence, now = self._sequences[row.request_id], self._clock()
             sequence.came_back()
             self._emission.perhaps_starved(sequence)
             if sequence.phase is Phase.DRAINING:
                 self._release(sequence)
-            elif isinstance(pcm, EngineFault):
+                continue
+            if isinstance(pcm, EngineFault):
                 self._fail(sequence, pcm)
-            else:
-                self._emit(sequence, row, pcm)
-
-    def _emit(self, sequence: Sequence, row: VocoderRow, pcm: bytes) -> None:
-        now = self._clock()
-        if self._emission.audio(sequence, row, pcm, now) and not self._measuring.rehearses:
-            self._admission.saw_late(now)
-        if row.last:
-            self._emission.finished(sequence, now)
-            self._release(sequence)
+                continue
+            if self._emission.audio(sequence, row, pcm, now) and not self._measuring.rehearses:
+                self._admission.saw_late(now)
+            if row.last:
+                self._emission.finished(sequence, now)
+                self._release(sequence)

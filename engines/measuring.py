@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engines.config import EngineConfig
-from engines.counters import Counters
 from engines.families.base import Sampling
 from engines.messages import Append, Cancel, EndText, Submit
-from engines.scheduling.device_profile import Curve, DeviceProfile
+from engines.scheduling.device_profile import Curve
 from engines.sequence import VocoderRow
 from engines.vocoding import Vocoding
 
 if TYPE_CHECKING:
-    from engines.engine import Engine, Model
+    from engines.engine import Engine
 
 BUDGET_S = 0.3
 _CALLS_SHARE = 0.4  # of the budget, for single calls; the rehearsal gets the rest
@@ -36,36 +34,27 @@ _TEXT = "The ship was due at nine, but the fog had come down over the harbour an
 
 
 class Measuring:
-    def __init__(
-        self,
-        model: Model,
-        vocoding: Vocoding,
-        profile: DeviceProfile,
-        counters: Counters,
-        clock: Callable[[], float],
-        config: EngineConfig,
-    ) -> None:
+    def __init__(self, engine: Engine, vocoding: Vocoding, clock: Callable[[], float]) -> None:
         """`clock` tells the CPU seconds of the loop's thread: what other processes take is not the machine's."""
-        self._model, self._vocoding = model, vocoding
-        self._profile, self._counters = profile, counters
-        self._clock = clock
-        self._slots = config.slots
+        self._engine, self._model, self._vocoding, self._clock = engine, engine.model, vocoding, clock
+        self._profile, self._counters, self._slots = engine.profile, engine.counters, engine.config.slots
         self.rehearses = False  # nothing is learned or guarded meanwhile
         self._own = list[float]()  # seconds a row, of each rehearsal
-        most = min(config.slots, config.max_batch)
-        rows = [size for size in _SIZES if size <= most]
-        frames = [size for size in _SIZES if size > 1]
-        self._measurements = [(profile.steps, size) for size in rows] + [(profile.jobs, size) for size in frames]
-        self._measurements.sort(key=lambda one: _SIZES.index(one[1]))
+        self._measurements = list[tuple[Curve, int]]()
+        for size in _SIZES:
+            if size <= min(self._slots, engine.config.max_batch):
+                self._measurements.append((self._profile.steps, size))
+            if size > 1:
+                self._measurements.append((self._profile.jobs, size))
         self._left, self._rehearsals_left = deque(self._measurements * _IDLE_ROUNDS), _IDLE_ROUNDS
 
-    def before_ready(self, engine: Engine) -> None:
+    def before_ready(self) -> None:
         if self._profile.measured:  # by an earlier start
             return
         for run in (self._step, self._job):  # the first calls of all load code and memory
             for size in (_SIZES[0], 2, _SIZES[0]):
                 run(size)
-        self._rehearse(engine, self._clock() + BUDGET_S, lambda: self._counters.frames > 0)
+        self._rehearse(self._clock() + BUDGET_S, lambda: self._counters.frames > 0)
         began_s = self._clock()
         calls_until_s, until_s = began_s + _CALLS_SHARE * BUDGET_S, began_s + BUDGET_S
         for round_ in range(3):
@@ -74,9 +63,9 @@ class Measuring:
                 if self._clock() + takes_s < calls_until_s or not curve.measured:
                     self._time(curve, size, cold=round_ == 0)
         until_s = max(until_s, self._clock() + BUDGET_S / 3)  # on the slowest machines
-        self._learn_own(self._rehearse(engine, until_s, lambda: False))
+        self._learn_own(self._rehearse(until_s, lambda: False))
 
-    def when_idle(self, engine: Engine, wanted: Callable[[], bool] | None) -> None:
+    def when_idle(self, wanted: Callable[[], bool] | None) -> None:
         """The next of what is left, if any is: a call, or a rehearsal, which ends early when the engine is `wanted`.
         None: other threads submit at any time, and a rehearsal would swallow their events.
 
@@ -88,7 +77,7 @@ class Measuring:
             self._time(*self._left.popleft(), cold=True)
         elif self._rehearsals_left and wanted is not None:
             self._rehearsals_left -= 1
-            self._learn_own(self._rehearse(engine, self._clock() + BUDGET_S, wanted))
+            self._learn_own(self._rehearse(self._clock() + BUDGET_S, wanted))
 
     def _time(self, curve: Curve, size: int, *, cold: bool) -> None:
         """`cold`: the first call of a size pays for memory and bindings, and is not counted."""
@@ -127,10 +116,10 @@ class Measuring:
         )
         self._vocoding.try_job([replace(row, slot=slot) for slot in range(min(self._slots, frames * unit // each))])
 
-    def _rehearse(self, engine: Engine, until_s: float, enough: Callable[[], bool]) -> list[tuple[float, int]]:
+    def _rehearse(self, until_s: float, enough: Callable[[], bool]) -> list[tuple[float, int]]:
         """The loop's own time in each round, beyond its calls of the LM, the vocoder at work beside it; and the rows
         made in it."""
-        names = [f"rehearsal-{index}" for index in range(min(self._slots, _REHEARSED))]
+        engine, names = self._engine, [f"rehearsal-{index}" for index in range(min(self._slots, _REHEARSED))]
         for seed, name in enumerate(names):
             engine.submit(Submit(request_id=name, voice=self._model.spec.voices[0].id, seed=seed))
             engine.submit(Append(request_id=name, text=_TEXT))

@@ -10,12 +10,19 @@ only commands that are already valid in form; the engine answers every accepted 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
-from engines.config import LeadingSilence as LeadingSilence
-
 Options = tuple[tuple[str, Any], ...]  # (name, frozen value), sorted by name
+
+
+class LeadingSilence(StrEnum):
+    """What becomes of the quiet before the first audible window."""
+
+    TRIM = "trim"
+    KEEP = "keep"
 
 
 def options(**named: Any) -> Options:
@@ -24,10 +31,14 @@ def options(**named: Any) -> Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submit:
+class OfRequest:
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit(OfRequest):
     """Opens an utterance. Text follows in `Append`."""
 
-    request_id: str
     voice: str
     seed: int
     sample_rate_hz: int = 24_000
@@ -45,43 +56,35 @@ class Submit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Append:
-    request_id: str
+class Append(OfRequest):
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flush:
+class Flush(OfRequest):
     """Speak what is there without waiting for more; the utterance stays open."""
 
-    request_id: str
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndText:
+class EndText(OfRequest):
     """No more text comes: speak the rest and finish."""
 
-    request_id: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel(OfRequest):
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel:
-    request_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetPaused:
+class SetPaused(OfRequest):
     """The listener is slow and its outbox full (or has drained again): pause or resume generation for it."""
 
-    request_id: str
     paused: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StandBack:
+class StandBack(OfRequest):
     """Its listener may have turned to something else: it is spoken on with what all others leave."""
-
-    request_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +99,8 @@ Command = Submit | Append | Flush | EndText | Cancel | SetPaused | StandBack | S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class Started(OfRequest):
     """The sequence holds a slot and its first LM step is about to run."""
-
-    request_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,20 +114,18 @@ class WordTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
+class Chunk(OfRequest):
     """The next samples of an utterance: s16le mono at the requested rate."""
 
-    request_id: str
     pcm: bytes
     first_sample: int
     words: tuple[WordTime, ...] = ()  # words that ended within the codes of this chunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingForText:
+class WaitingForText(OfRequest):
     """All speakable text so far is spoken and the text is not at its end: silence from here is not an underrun."""
 
-    request_id: str
     spoken_samples: int
 
 
@@ -145,34 +144,38 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    request_id: str
+class Finished(OfRequest):
     samples: int
     timings: Timings
     warnings: tuple[str, ...] = ()  # what of the text was left out, or not done as its tags ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
-    request_id: str
+class Cancelled(OfRequest):
     samples: int  # generated and emitted before the cancel took effect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    request_id: str
+class Failed(OfRequest):
     code: str  # of engines.errors
     message: str
     retry_after_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Tally:
-    """`counts[i]` values lay in (bounds[i - 1], bounds[i]]; the last count is of those above all bounds."""
+    """How often a value fell at or below each of some bounds; the last count is of those above all."""
 
     bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    sum: float
+    counts: list[int] = field(default_factory=list)
+    sum: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = self.counts or [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

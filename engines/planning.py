@@ -10,12 +10,12 @@ from collections.abc import Collection
 from engines.config import EngineConfig
 from engines.engine_model import Model
 from engines.scheduling.device_profile import DeviceProfile
-from engines.scheduling.policy import Marks, Prefill, Step, View, calls, vocode
+from engines.scheduling.policy import Prefill, Step, View, calls, vocode
 from engines.sequence import Phase, Sequence
 from engines.steps import Made, StepRunner
 from engines.vocoding import Vocoding
 
-Call = Prefill[Sequence] | Step[Sequence]
+Call = Prefill | Step
 
 
 class Planning:
@@ -31,7 +31,6 @@ class Planning:
         """`sequences`: a live view of all."""
         self._model, self._config, self._profile = model, config, profile
         self._sequences, self._steps, self._vocoding = sequences, steps, vocoding
-        self._marks = Marks.of(model.spec.frame_s)
         self._plan: deque[Call] = deque()
         self._changed = False  # a stream may be due at the vocoder that was not
         self._look_again_s = math.inf  # when one will be, should nothing change
@@ -48,7 +47,7 @@ class Planning:
     def became_ready(self, sequence: Sequence, now: float) -> None:
         """A sequence can run that could not. If it is urgent, drops the rest of the plan so that it goes next."""
         can_run = self._plan and (sequence.can_step or sequence.can_prefill)
-        if can_run and self._marks.is_urgent(sequence.spare_s(now, sequence.made)):
+        if can_run and self._view().is_urgent(sequence.spare_s(now, sequence.made)):
             self._plan.clear()
 
     def run_next(self, now: float) -> Made:
@@ -58,7 +57,6 @@ class Planning:
                 self._plan.extend(calls(self._view(), now))
             while self._plan:
                 if made := self._steps.run(self._plan.popleft()):
-                    self._changed = True
                     return made
         return Made()
 
@@ -66,12 +64,13 @@ class Planning:
         """Gives the vocoder its next job, if one is due."""
         if not self._is_due(now):
             return
-        job, self._look_again_s = vocode(self._view(), now)
+        view = self._view()
+        job, self._look_again_s = vocode(view, now)
         self._changed = False  # with nothing due, nothing will be until something changes
         if job is not None:
             self._vocoding.start([one.take(job.frames) for one in job.streams], urgent=job.urgent)
             lead_s = job.next_lead_s
-            self._changed = lead_s is not None and self._vocoding.room(urgent=self._marks.is_urgent(lead_s))
+            self._changed = lead_s is not None and self._vocoding.room(urgent=view.is_urgent(lead_s))
 
     def wait_s(self, now: float) -> float:
         """For how long there is nothing to do unless something changes. Without room the vocoder wakes the loop."""
@@ -84,12 +83,11 @@ class Planning:
     def _is_due(self, now: float) -> bool:
         return self._vocoding.room(urgent=True) and (self._changed or now >= self._look_again_s)
 
-    def _view(self) -> View[Sequence]:
+    def _view(self) -> View:
         running = sum(one.phase is Phase.RUNNING for one in self._sequences)
         return View(
             streams=self._sequences,
             profile=self._profile,
-            marks=self._marks,
             chunk_frames=self._model.spec.chunk_frames,
             first_chunk=self._model.spec.first_frames[self._profile.is_crowded(running)],
             max_batch=self._config.max_batch,

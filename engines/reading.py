@@ -8,22 +8,13 @@ requests brought (dictionaries) with at most half of them, whatever the texts ar
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from engines.errors import EngineFault, ParlandoError
 from engines.families.base import ScriptState
 from engines.sequence import Sequence
+from engines.steps import Made
 
 _SLICE_CHARS = 64  # of one sequence a round: enough to begin with
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What one round of reading has done."""
-
-    sequences: list[Sequence] = field(default_factory=list)
-    made_ready: list[Sequence] = field(default_factory=list)  # of them, those that can run only now
-    failed: list[tuple[Sequence, ParlandoError]] = field(default_factory=list)
 
 
 class Reading:
@@ -45,9 +36,9 @@ class Reading:
         """Whether there is something to read now."""
         return any(one.script.readable for one in self._changed.values())
 
-    def run(self, now: float) -> Read:
+    def run(self, now: float) -> Made:
         """A slice of each sequence, the most urgent first, as far as the round's share goes."""
-        done, left = Read(), self._chars
+        done, left = Made(), self._chars
         if not self._changed:
             return done
         readable = [one for one in self._changed.values() if one.script.readable]
@@ -60,21 +51,21 @@ class Reading:
                     continue
             left -= self._read(sequence, min(left, _SLICE_CHARS), done)
             if sequence.script.state is not state and (sequence.can_step or sequence.can_prefill):
-                done.made_ready.append(sequence)
+                done.ready.append(sequence)
             if left <= 0:
                 break
         # What has enough for now is looked at again after its next frame.
         self._changed = {name: one for name, one in self._changed.items() if one.script.readable}
         return done
 
-    def _prepare(self, sequence: Sequence, left: int, done: Read) -> int:
+    def _prepare(self, sequence: Sequence, left: int, done: Made) -> int:
         """Returns what is left of the round's share."""
         while left > self._chars // 2 and sequence.script.state is ScriptState.PREPARING:
             left -= self._read(sequence, _SLICE_CHARS, done)
         return left
 
-    def _read(self, sequence: Sequence, chars: int, done: Read) -> int:
-        done.sequences.append(sequence)
+    def _read(self, sequence: Sequence, chars: int, done: Made) -> int:
+        done.read.append(sequence)
         try:
             read = sequence.script.read(chars)
             sequence.see_end()

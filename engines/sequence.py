@@ -17,9 +17,14 @@ import numpy as np
 
 from engines.families.base import Controls, Frames, ModelSpec, Script, ScriptState, Steps, Verdict
 from engines.leading_quiet import LeadingQuiet
-from engines.messages import LeadingSilence, Submit, Timings, WordTime
+from engines.messages import Append, EndText, Flush, LeadingSilence, Submit, Timings, WordTime
 from engines.playout import Playout
-from engines.scheduling.policy import NO_AUDIO, Marks
+
+NO_AUDIO = -math.inf  # the lead of a stream that has not sounded
+# In frames:
+_WORDS_GAP = 1  # words that follow each other faster are about to bring the next frame
+_FRESH = 50  # for so long a stream that was just submitted counts as speaking
+_COMFORTABLE = 125  # a lead with which nothing is owed for a while, however long the text
 
 
 class Phase(Enum):
@@ -47,10 +52,9 @@ class VocoderRow:
 class Sequence:
     def __init__(self, submit: Submit, script: Script, spec: ModelSpec, now: float) -> None:
         self.request, self.script, self.spec = submit, script, spec
-        self._marks = Marks.of(spec.frame_s)
         self.phase = Phase.WAITING
         self.slot: int | None = None
-        self.paused = self.stands_back = self.text_ended = False
+        self.paused = self.stands_back = self._text_ended = False
         self.length: int | None = None
         self._frames = np.zeros((64, spec.frame_width), spec.frame_dtype)
         self.made = self.vocoded = 0
@@ -75,16 +79,21 @@ class Sequence:
 
     # -- text ------------------------------------------------------------------------------------------------------
 
-    def append(self, text: str, now: float) -> None:
-        if self.first_text_s is None:
-            self.first_text_s = now
-        if text:
-            self._last_text_s = now
-            self.script.append(text)
-
-    def end_text(self) -> None:
-        self.text_ended = True
-        self.script.end()
+    def hear(self, command: Append | Flush | EndText, now: float) -> None:
+        """What comes behind the end is not spoken."""
+        if self._text_ended:
+            return
+        match command:
+            case Append(text=text):
+                self.first_text_s = now if self.first_text_s is None else self.first_text_s
+                if text:
+                    self._last_text_s = now
+                    self.script.append(text)
+            case Flush():
+                self.script.flush()
+            case EndText():
+                self._text_ended = True
+                self.script.end()
 
     def see_end(self) -> None:
         """The Script was read or given a frame: it may be done, with a frame or without one."""
@@ -282,11 +291,11 @@ class Sequence:
     def speaks(self, now: float) -> bool:
         """Whether it uses the machine, or is about to: a context that is open and silent does not."""
         working = self.script.has_text or self.vocoded < self.made or self.in_vocoder
-        return working or now - self.arrived_s < self._marks.fresh_s or self.plays_for_s(now) > 0
+        return working or now - self.arrived_s < _FRESH * self.spec.frame_s or self.plays_for_s(now) > 0
 
     def wants_frames(self, now: float) -> bool:
         """Whether its listener needs more audio soon and there is text for it."""
-        if self.paused or self.spare_s(now, self.made) > self._marks.comfortable_s:
+        if self.paused or self.spare_s(now, self.made) > _COMFORTABLE * self.spec.frame_s:
             return False
         return self.script.readable or self.script.state in (ScriptState.READY, ScriptState.PREFILL)
 
@@ -298,7 +307,7 @@ class Sequence:
         """For how long a first frame alone, or the opening pause, is worth keeping back, since the next words are about
         to bring another one."""
         alone = self.vocoded == 0 and 0 < self.made <= max(1, self.quiet_frames) and not self._ended
-        return self._last_text_s + self._marks.words_gap_s - now if alone else 0.0
+        return self._last_text_s + _WORDS_GAP * self.spec.frame_s - now if alone else 0.0
 
     def timings(self, now: float) -> Timings:
         origin = self.arrived_s

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engines.counters import Counters
-from engines.errors import EngineFault
+from engines.errors import EngineFault, ParlandoError
 from engines.families.base import Frames, Row, Rows, ScriptState, Steps, Talker
 from engines.runtime.base import IntArray
 from engines.scheduling.device_profile import DeviceProfile
@@ -28,14 +28,15 @@ _PREFILL_BLOCK = 8  # from here on the runtime has the bits of one call, however
 
 @dataclass(slots=True)
 class Made:
-    """What one item has done."""
+    """What one item of a plan, or a round of reading, has done."""
 
     stepped: list[Sequence] = field(default_factory=list)  # once for each frame
-    failed: list[tuple[Sequence, EngineFault]] = field(default_factory=list)
-    prefilled: list[Sequence] = field(default_factory=list)
+    read: list[Sequence] = field(default_factory=list)  # or prefilled: they may have spoken all there is
+    ready: list[Sequence] = field(default_factory=list)  # that can run only now
+    failed: list[tuple[Sequence, ParlandoError]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.stepped or self.failed or self.prefilled)
+        return bool(self.stepped or self.read or self.failed)
 
 
 class StepRunner:
@@ -56,7 +57,7 @@ class StepRunner:
         """Whether drafts pay for 1, 2, ... rows; beyond these drafting is not thought of."""
         return self._speculation.pays if self._speculation is not None else ()
 
-    def run(self, item: Prefill[Sequence] | Step[Sequence]) -> Made:
+    def run(self, item: Prefill | Step) -> Made:
         self._made = made = Made()
         if isinstance(item, Prefill):
             self._prefill([one for one in item.streams if one.can_prefill])
@@ -100,7 +101,7 @@ class StepRunner:
                 self._made.failed.append((sequences[0], EngineFault(f"the speech model failed: {error}")))
             return
         self._counters.prefilled_positions += int(offsets[-1])
-        self._made.prefilled += sequences
+        self._made.read += sequences
         for sequence, count, finite in zip(sequences, counts, is_finite.tolist(), strict=True):
             sequence.prefilled(count)
             if not finite:
@@ -200,7 +201,7 @@ class StepRunner:
         return goes_on
 
 
-def _goes_on(sequence: Sequence, item: Step[Sequence]) -> bool:
+def _goes_on(sequence: Sequence, item: Step) -> bool:
     """Whether it has begun and its first chunk is not whole."""
     begun = 0 < sequence.made < sequence.quiet_frames + item.first_chunk
     return begun and not sequence.sounds and not sequence.stands_back

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from engines.assemble import check_tolerance, open_bundle
+from engines.assemble import open_bundle
 from engines.runtime.installed import check_one_runtime
 from engines.runtime.kernels import choose
 from server.access import Access
@@ -57,7 +57,7 @@ def create_app(
     check_one_runtime()
     app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
     metrics, bundle = Metrics(), open_bundle(settings.bundle)
-    check_tolerance(settings.draft_tolerance, bundle)
+    bundle.check_draft_tolerance(settings.draft_tolerance)
     choose(settings.own_kernels)  # a form that does not run here is an error now, not in the engine
     if settings.draft_tolerance:
         log.warning("draft_tolerance", levels=settings.draft_tolerance, means="a seed no longer fixes the audio")

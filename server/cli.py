@@ -17,17 +17,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engines.assemble import load_engine, open_bundle, spoken_rates_hz
-from engines.assemble_voices import added_voices
+from engines.assemble import load_engine, open_bundle
 from engines.errors import ParlandoError
-from engines.families.phone_pointer.family import MAX_PITCH_SEMITONES
-from engines.families.phone_pointer.voice_mix import choose_voice, parse_mix
+from engines.families.added_voices import added_voices
+from engines.families.common.voice_mix import choose_voice, parse_mix
 from engines.runtime.installed import check_one_runtime
 from server import voice_commands
 from server.app import VERSION
 from server.audio import OFFERED_HZ, spoken_rate_hz
-from server.audio.rates import DEFAULT_RATE_HZ
-from server.schemas import MAX_SEED, MAX_SPEED, MIN_SPEED
+from server.audio.resampling import DEFAULT_RATE_HZ
+from server.schemas import MAX_PITCH_SEMITONES, MAX_SEED, MAX_SPEED, MIN_SPEED
 from server.serve_command import serve
 
 app = typer.Typer(
@@ -94,14 +93,14 @@ def say(
             names = {one.id: one.id for one in loaded.voices} | {one: one for one in added_voices(loaded, None)[0]}
             chosen = voice or loaded.voices[0].id
             chosen_voice = choose_voice(parse_mix(chosen, names), None if timbre is None else parse_mix(timbre, names))
+            engine = load_engine(loaded)
             submit = Submit(
                 request_id="say",
                 voice=chosen_voice.voice,
                 seed=seed,
-                sample_rate_hz=spoken_rate_hz(rate, spoken_rates_hz(loaded)),
+                sample_rate_hz=spoken_rate_hz(rate, engine.spec.rates_hz, engine.spec.native_rate_hz),
                 options=options(timbre=chosen_voice.timbre, pitch_semitones=pitch or None),
             )
-            engine = load_engine(loaded)
             spoken = saying.say(engine, submit, text, speed=speed, rate_hz=rate)
             engine.close()
             if file is not None:

@@ -52,9 +52,7 @@ class Spoken:
 def say(engine: Engine, submit: Submit, text: str, *, speed: float, rate_hz: int) -> Spoken:
     """As the server speaks it; `rate_hz` and `speed` may lie beyond what the speech model makes by itself."""
     speak(engine, "Warm up.")
-    option = engine.model.spec.option("speed")
-    spoken = (1.0, 1.0) if option is None else (option.least or 1.0, option.most or 1.0)
-    model_speed, tempo = split_speed(speed, spoken)
+    model_speed, tempo = split_speed(speed, engine.spec.speeds)
     resampler, stretch, parts = Resampler(rate_hz, submit.sample_rate_hz), TimeStretch(rate_hz, tempo), list[bytes]()
     first_s, started_s = 0.0, time.perf_counter()
     for event in stream(engine, submit.asking(speed=None if model_speed == 1.0 else model_speed), text):

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr, ValidationError
 
-from engines.families.phone_pointer.family import MAX_PITCH_SEMITONES
 from server.audio import OFFERED_HZ
 from server.errors import ApiError
 
@@ -25,6 +24,7 @@ def _encodable(text: str) -> str:
 _FIELD = re.compile(r"(?!(start|append|flush|end|cancel|str)$)[a-z_]+")
 MAX_SEED = 2**63 - 1
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
+MAX_PITCH_SEMITONES = 12.0  # either way
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 Name = Annotated[StrictStr, AfterValidator(_encodable)]  # of the client's: it is sent back
 Speed = Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED)]

@@ -17,8 +17,9 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from engines.config import MAX_DRAFT_TOLERANCE, LeadingSilence
+from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ConfigError
+from engines.messages import LeadingSilence
 
 PREFIX = "PARLANDO_"
 MAX_ENGINES = 8  # one edge feeds no more

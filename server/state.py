@@ -11,7 +11,8 @@ from starlette.requests import HTTPConnection
 
 from engines.bundle import Bundle, Voice
 from engines.errors import BadParameter, ConfigError, UnknownVoice
-from engines.families.phone_pointer.voice_mix import ChosenVoice, Shares, choose_voice, parse_mix
+from engines.families.base import ModelSpec
+from engines.families.common.voice_mix import ChosenVoice, Shares, choose_voice, parse_mix
 from server.access import Access
 from server.engine.pool import EnginePool
 from server.errors import ApiError
@@ -56,6 +57,13 @@ class State:
     async def drain(self) -> bool:
         """For any host: leaves as the settings say, without cutting a reply. Returns whether all have finished."""
         return await self.shutdown.drain(self.settings.drain_delay_s, self.settings.drain_s)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Of the model. Raises ApiError before the engine has told it."""
+        if (found := self.engine.spec) is None:
+            raise _not_ready()
+        return found
 
     @property
     def listed_voices(self) -> list[Voice | ClonedVoice]:
@@ -140,7 +148,11 @@ class State:
     def check_accepting(self) -> None:
         self.shutdown.check()
         if not self.engine.ready:
-            raise ApiError("not_ready", "the engine is starting; try again in a moment", retry_after_s=1)
+            raise _not_ready()
+
+
+def _not_ready() -> ApiError:
+    return ApiError("not_ready", "the engine is starting; try again in a moment", retry_after_s=1)
 
 
 def state_of(connection: HTTPConnection) -> State:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.assemble import open_bundle
-from engines.assemble_voices import added_voices, encode_voice, voices_folder
 from engines.errors import BadParameter, ParlandoError
+from engines.families.added_voices import added_voices, encode_voice, voices_folder
 from engines.families.common import voice_files
 from server.settings import Settings
 from server.speech.recording import decoded

@@ -79,6 +79,8 @@ class ModelSpec:
     native_rate_hz: int
     voices: tuple[VoiceSpec, ...]
     options: tuple[OptionSpec, ...]
+    speeds: tuple[float, float] = (1.0, 1.0)  # that it is asked for; what lies beyond is the server's stretching
+    times_words: bool = False  # whether it knows when its words are spoken
     folds_space: bool = True  # runs of white space say no more than a space, a line's end or a paragraph's
 
     def option(self, name: str) -> OptionSpec | None:

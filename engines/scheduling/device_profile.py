@@ -1,16 +1,14 @@
 """What this machine needs for each part of the work, measured in CPU seconds of the thread that does it.
 
 A step of the LM and a vocoder job by size, and the time of the loop and of the edge around them: capacity and all
-planning follow from these and from the frame time.
-
-It learns from measurements and from full batches alone, so idle hours and lone streams change nothing.
+planning follow from these and from the frame time. It learns from measurements and from full batches alone, so idle
+hours and lone streams change nothing.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Collection
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 _SAMPLES = 9  # kept of each size
@@ -24,26 +22,24 @@ _OUTLIER = 4.0  # a round this much over its prediction was interrupted, and cou
 _CORRECTIONS = (1 / 8, 8.0)
 
 
-def quartile(samples: Collection[float]) -> float:
-    """The lower one: what other processes do can only add to a time."""
-    return sorted(samples)[len(samples) // 4]
-
-
-@dataclass(slots=True)
 class Curve:
-    """Seconds of a call by its size: lower quartiles at measured sizes, straight lines between and beyond."""
+    """Seconds of a call by its size: lower quartiles at measured sizes, since what other processes do can only add to a
+    time; straight lines between and beyond."""
 
-    samples: dict[int, list[float]] = field(default_factory=dict)
-    _points: list[tuple[int, float]] = field(default_factory=list)  # by size; seconds never fall
-
-    def __post_init__(self) -> None:
-        self._draw()
+    def __init__(self) -> None:
+        self._samples: dict[int, list[float]] = {}
+        self._points: list[tuple[int, float]] = []  # by size; seconds never fall
 
     def add(self, size: int, seconds: float) -> None:
-        found = self.samples.setdefault(size, [])
+        found = self._samples.setdefault(size, [])
         found.append(seconds)
         del found[:-_SAMPLES]
-        self._draw()
+        points, least = list[tuple[int, float]](), math.inf
+        for at in sorted(self._samples, reverse=True):  # a smaller call that seems to take longer was interrupted
+            samples = sorted(self._samples[at])
+            least = min(least, samples[len(samples) // 4])
+            points.insert(0, (at, least))
+        self._points = points  # at once: another thread may ask meanwhile
 
     def __call__(self, size: int) -> float:
         points = self._points
@@ -55,14 +51,6 @@ class Curve:
     def measured(self) -> bool:
         return len(self._points) > 1
 
-    def _draw(self) -> None:
-        """A smaller call never takes longer than a larger one: where it seems to, it was interrupted."""
-        points, least = list[tuple[int, float]](), math.inf
-        for size in sorted(self.samples, reverse=True):
-            least = min(least, quartile(self.samples[size]))
-            points.insert(0, (size, least))
-        self._points = points  # at once: another thread may ask meanwhile
-
 
 @dataclass(slots=True, kw_only=True)
 class DeviceProfile:
@@ -72,7 +60,6 @@ class DeviceProfile:
     steps: Curve = field(default_factory=Curve)  # by rows
     jobs: Curve = field(default_factory=Curve)  # by frames, of all rows together
     loop_row_s: float | None = None  # the loop's own time for one frame of one row; None until it was rehearsed
-    edge_row_s: float | None = None  # the edge's; None: estimated
     correction: float = 1.0  # observed over predicted, of full batches
 
     @property
@@ -92,17 +79,14 @@ class DeviceProfile:
 
     def rows_within(self, seconds: float, most: int) -> int:
         """Rows that one round may hold to stay within `seconds`; at least 1, at most `most`."""
-        low, high = 1, max(1, most)
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if self.step_s(middle) <= seconds else (low, middle - 1)
-        return low
+        return max(1, bisect_right(range(1, most + 1), seconds, key=self.step_s))
 
     def efficient_rows(self, most: int) -> int:
         """The smallest batch that costs hardly more a row than the best: a longer call only delays the next."""
-        sizes = [2**power for power in range(most.bit_length())]
-        costs = {size: self.steps(size) / size for size in sizes} if self.steps.measured else {8: 0.0}
-        return next(size for size in costs if costs[size] <= _EFFICIENT * min(costs.values()))
+        if not self.steps.measured:
+            return 8
+        costs = {size: self.steps(size) / size for size in (1 << power for power in range(most.bit_length()))}
+        return next(size for size, cost in costs.items() if cost <= _EFFICIENT * min(costs.values()))
 
     def rows_of_a_call(self) -> int:
         """Rows that cost as much as another call does before its first row."""
@@ -121,13 +105,12 @@ class DeviceProfile:
         loop_s = self.step_s(rows) / rows
         frames = max(1, job_frames // 2)  # first chunks are small, and jobs half full
         vocoder_s = self.job_s(frames) / frames
-        edge_s = _EDGE_ROWS * (self.loop_row_s or 0.0) if self.edge_row_s is None else self.edge_row_s
         busiest_s = max(loop_s, vocoder_s) if self.overlaps else loop_s + vocoder_s
-        if self.overlaps and self.cores > 1 and self.correction < _LOADED:  # no full load has been seen yet
-            usable = _USABLE * self.correction / _LOADED
-        else:
-            usable = _USABLE
-        return usable * self.frame_s / max(busiest_s, (loop_s + vocoder_s + edge_s) / self.cores)
+        usable = _USABLE
+        if self.overlaps and self.cores > 1:  # until a full load has been seen, what it will cost
+            usable *= min(1.0, self.correction / _LOADED)
+        all_s = loop_s + vocoder_s + _EDGE_ROWS * (self.loop_row_s or 0.0)
+        return usable * self.frame_s / max(busiest_s, all_s / self.cores)
 
     @property
     def lone_rtf(self) -> float:

@@ -16,8 +16,8 @@ from rich.progress import track
 
 from engines.assemble import load_engine
 from engines.engine import Engine, EngineConfig
+from engines.families.common.voice_mix import choose_voice, parse_mix
 from engines.families.phone_pointer.bundle import load_bundle
-from engines.families.phone_pointer.voice_mix import choose_voice, parse_mix
 from engines.synth import speak
 from models.judge.__main__ import LISTS, SEED, p808
 from models.judge.meters import even_ends

@@ -4,8 +4,7 @@ Everything here works on s16le mono PCM and knows neither sockets nor the engine
 chunk-invariant: its output joined is the same however its input was cut.
 """
 
-from server.audio.rates import DEFAULT_RATE_HZ, OFFERED_HZ, RESAMPLED_HZ, spoken_rate_hz
-from server.audio.resampling import Resampler
+from server.audio.resampling import DEFAULT_RATE_HZ, OFFERED_HZ, RESAMPLED_HZ, Resampler, spoken_rate_hz
 from server.audio.uncompressed import wav_header
 
 __all__ = ["DEFAULT_RATE_HZ", "OFFERED_HZ", "RESAMPLED_HZ", "Resampler", "spoken_rate_hz", "wav_header"]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from server.audio.compressed import Aac, Flac, Mp3, Opus
-from server.audio.rates import DEFAULT_RATE_HZ, OFFERED_HZ
+from server.audio.resampling import DEFAULT_RATE_HZ, OFFERED_HZ
 from server.audio.uncompressed import ALaw, MuLaw, Pcm16, PcmFloat, Wav, wav_header
 
 

@@ -14,13 +14,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.families.phone_pointer.family import MAX_SPEED, MIN_SPEED
-
 _HOP_S = 0.0125
 _SEARCH_S = 0.008  # to both sides: together more than a period of a voice of 65 Hz
 
 
-def split_speed(speed: float, spoken: tuple[float, float] = (MIN_SPEED, MAX_SPEED)) -> tuple[float, float]:
+def split_speed(speed: float, spoken: tuple[float, float]) -> tuple[float, float]:
     """What the speech model is asked for, which speaks at `spoken` speeds, and the tempo that remains. Their product is
     `speed`."""
     model_speed = min(max(speed, spoken[0]), spoken[1])

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from engines.errors import ConfigError
+from engines.families.base import ModelSpec
 from engines.messages import Command, EngineStats, Submit
 from server.engine.client import EngineClient
 from server.engine.launch import Launched
@@ -59,6 +60,11 @@ class EnginePool:
     @property
     def ready(self) -> bool:
         return any(client.ready for client in self.clients)
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """Of their model, once one of them has told it."""
+        return next((client.spec for client in self.clients if client.spec is not None), None)
 
     @property
     def active(self) -> int:

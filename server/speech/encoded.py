@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from engines.families.phone_pointer.voice_mix import ChosenVoice
+from engines.families.common.voice_mix import ChosenVoice
 from engines.messages import Cancelled, Failed, Finished, LeadingSilence, WaitingForText, WordTime
 from server.audio.formats import AudioFormat, Encoder
 from server.audio.workers import off_loop

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.assemble import options_of
-from engines.bundle import Bundle
+from engines.families.base import ModelSpec
 from server.errors import ApiError
 
 Options = tuple[tuple[str, Any], ...]
@@ -14,19 +13,19 @@ _SHORT = {"de": "german", "en": "english", "es": "spanish", "fr": "french", "it"
 _SHORT |= {"ko": "korean", "pt": "portuguese", "ru": "russian", "zh": "chinese"}
 
 
-def takes_instructions(bundle: Bundle) -> bool:
-    return any(option.name == "instruction" for option in options_of(bundle))
+def takes_instructions(spec: ModelSpec) -> bool:
+    return spec.option("instruction") is not None
 
 
-def chosen(bundle: Bundle, *, language: str | None, instruction: str | None) -> Options:
+def chosen(spec: ModelSpec, *, language: str | None, instruction: str | None) -> Options:
     """Raises ApiError for a language that is not spoken. An instruction that the model cannot follow is left out:
     agents send one to every provider."""
     found: list[tuple[str, Any]] = []
-    if instruction and instruction.strip() and takes_instructions(bundle):
+    if instruction and instruction.strip() and takes_instructions(spec):
         found.append(("instruction", instruction))
     if language is not None and language.lower() != "auto":
         asked = _SHORT.get(language.lower(), language.lower())
-        option = next((one for one in options_of(bundle) if one.name == "language"), None)
+        option = spec.option("language")
         valid = ("auto", "english") if option is None else option.choices
         if asked not in valid:
             says = f"language {language!r} is not spoken here; valid: {', '.join(valid)}"

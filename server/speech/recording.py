@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.assemble import open_bundle
-from engines.assemble_voices import encode_voice
 from engines.errors import BadParameter, BundleError
+from engines.families.added_voices import encode_voice
 
 REFUSED = 3
 _FORMATS = "wav,flac,mp3,ogg,aac,mov,matroska,w64,aiff"  # none that opens other files

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from engines.bundle import Bundle
+from engines.families.base import ModelSpec
 from server.engine.pool import EnginePool
 from server.metrics import Metrics
 from server.settings import Settings
@@ -19,6 +20,9 @@ class SpeechService(Protocol):
 
     @property
     def bundle(self) -> Bundle: ...
+
+    @property
+    def spec(self) -> ModelSpec: ...
 
     @property
     def cloned(self) -> ClonedVoices: ...

@@ -13,8 +13,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engines.assemble import model_speeds, options_of, spoken_rates_hz, times_words
-from engines.families.phone_pointer.voice_mix import ChosenVoice
+from engines.families.common.voice_mix import ChosenVoice
 from engines.messages import (
     Cancelled,
     Chunk,
@@ -77,8 +76,8 @@ class Utterance:
         self.rate_hz = rate_hz
         self.transcript = Transcript()
         self._state, self._clock, self._rendering = state, state.clock, rendering
-        model_speed, self._tempo = split_speed(speed, model_speeds(state.bundle))
-        spoken_hz = spoken_rate_hz(rate_hz, spoken_rates_hz(state.bundle))
+        model_speed, self._tempo = split_speed(speed, state.spec.speeds)
+        spoken_hz = spoken_rate_hz(rate_hz, state.spec.rates_hz, state.spec.native_rate_hz)
         self._resampler, self._stretch = Resampler(rate_hz, spoken_hz), TimeStretch(rate_hz, self._tempo)
         self._text_field = text_field
         self._first_audible = FirstAudible(rate_hz)
@@ -128,7 +127,7 @@ class Utterance:
         found = TextSettings(
             skip_reasoning=settings.skip_reasoning, skip_directions=settings.skip_directions, follow_tags=follow_tags
         )
-        known = any(one.name == "text_settings" for one in options_of(self._state.bundle))
+        known = self._state.spec.option("text_settings") is not None
         return found if known and found != FOR_THE_EAR else None
 
     @property
@@ -211,7 +210,7 @@ class Utterance:
             sent_s=sent_s,
             text_spoken=spoken,
             text_remaining=remaining,
-            text_accuracy="word" if times_words(self._state.bundle) else "unknown",
+            text_accuracy="word" if self._state.spec.times_words else "unknown",
         )
 
     # -- in --------------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_the_stretch_keeps_little() -> None:
     ("speed", "model", "tempo"), [(0.25, 0.75, 1 / 3), (0.9, 0.9, 1.0), (1.33, 1.33, 1.0), (4.0, 1.33, 4 / 1.33)]
 )
 def test_the_model_does_what_it_can(speed: float, model: float, tempo: float) -> None:
-    assert split_speed(speed) == pytest.approx((model, tempo))
+    assert split_speed(speed, (0.75, 1.33)) == pytest.approx((model, tempo))
 
 
 @pytest.mark.parametrize("rate_hz", OFFERED_HZ)

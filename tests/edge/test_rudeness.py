@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from engines.families.phone_pointer.voice_mix import ChosenVoice
+from engines.families.common.voice_mix import ChosenVoice
 from engines.messages import Append, Failed, Flush, Started, Submit
 from server.protocols.openai import route
 from server.speech.utterance import Utterance

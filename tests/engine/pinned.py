@@ -19,8 +19,8 @@ from typing import TypedDict
 
 from engines.assemble import load_engine
 from engines.engine import Engine, EngineConfig
+from engines.families.common.voice_mix import Timbre
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
-from engines.families.phone_pointer.voice_mix import Timbre
 from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit, options
 from engines.runtime.kernels import FORMS, OFF, runs
 from tests.engine.driving import settle

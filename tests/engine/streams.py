@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from engines.families.common.slot_calls import ranges
+from engines.families.common.slot_calls import groups
 from engines.scheduling.device_profile import Curve, DeviceProfile
-from engines.scheduling.policy import NO_AUDIO, Marks, View
+from engines.scheduling.policy import NO_AUDIO, View
 
 FRAME_S = 0.04
 
@@ -53,12 +53,6 @@ class PlainStream:
         return self.expects_words_s
 
 
-def groups(slots: Any, others: Any, call_rows: int) -> list[list[int]]:
-    useful, place = {*slots, *others}, {slot: at for at, slot in enumerate(slots)}
-    found = [[slot for slot in range(first, last) if slot in useful] for first, last in ranges(slots, call_rows)]
-    return sorted(found, key=lambda group: min(place.get(slot, len(place)) for slot in group))
-
-
 @dataclass
 class Machine:
     """Seconds of a call: base, and each row or frame."""
@@ -75,11 +69,10 @@ class Machine:
         self.profile = DeviceProfile(frame_s=FRAME_S, cores=1, overlaps=False, steps=steps, jobs=jobs, loop_row_s=0.0)
 
 
-def view(*streams: PlainStream, machine: Machine | None = None, **changes: Any) -> View[PlainStream]:
+def view(*streams: PlainStream, machine: Machine | None = None, **changes: Any) -> View:
     values: dict[str, Any] = {
         "streams": streams,
         "profile": (machine or Machine()).profile,
-        "marks": Marks.of(FRAME_S),
         "chunk_frames": (1, 2, 4, 8),
         "first_chunk": 2,
         "max_batch": 64,

@@ -13,7 +13,7 @@ FRAME_S = 0.04
 
 def profile(step_s: tuple[float, float] = (0.3e-3, 0.1e-3), *, overlaps: bool = True, cores: int = 2) -> DeviceProfile:
     """Linear costs, those of a vocoder job half of a step's."""
-    made = DeviceProfile(frame_s=FRAME_S, cores=cores, overlaps=overlaps, loop_row_s=0.0, edge_row_s=0.0)
+    made = DeviceProfile(frame_s=FRAME_S, cores=cores, overlaps=overlaps, loop_row_s=0.0)
     for size in (1, 2, 8, 16, 64):
         made.steps.add(size, step_s[0] + step_s[1] * size)
         made.jobs.add(size, (step_s[0] + step_s[1] * size) / 2)
@@ -49,9 +49,6 @@ def test_capacity_follows_the_busiest_worker_and_the_cores() -> None:
     own = profile(cores=4)
     own.loop_row_s = 0.1e-3
     assert admission(own).capacity < 0.65 * alone, "the loop's own time counts"
-    edge = profile()
-    edge.edge_row_s = 1e-3
-    assert admission(edge).capacity < 0.5 * admission(profile()).capacity, "so does the edge's"
 
 
 def test_a_lone_streams_real_time_factor_is_told() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import Finished, SetPaused, StandBack
-from engines.scheduling.policy import Marks
 from tests.engine.simulator import LONG, SHORT, Machine, Simulator
 
 
@@ -55,7 +54,7 @@ def test_in_the_works_is_who_can_be_made_and_has_not_got_plenty(bundle: Bundle) 
     assert backlog() == 2, "one and two"
     for name in ("one", "two"):
         sequence = simulator.engine.sequences[name]
-        while sequence.lead_s(simulator.clock.now_s, sequence.made) <= Marks.of(bundle.code_s).comfortable_s:
+        while sequence.lead_s(simulator.clock.now_s, sequence.made) <= 125 * bundle.code_s:
             simulator.step()
     simulator.step()
     assert backlog() == 0

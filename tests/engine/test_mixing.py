@@ -14,8 +14,8 @@ from engines.assemble import load_engine, spectrum_model
 from engines.engine import Engine, EngineConfig
 from engines.errors import BadParameter, RequestError, UnknownVoice
 from engines.families.common.randomness import noise
+from engines.families.common.voice_mix import ChosenVoice, Timbre, choose_voice, parse_mix
 from engines.families.phone_pointer.bundle import Bundle
-from engines.families.phone_pointer.voice_mix import ChosenVoice, Timbre, choose_voice, parse_mix
 from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, LeadingSilence, Submit, options
 from engines.runtime.base import FloatArray
 from engines.synth import speak

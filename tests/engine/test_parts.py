@@ -1,4 +1,4 @@
-"""Scheduler, pools, segments and the bundle reader, on small true things."""
+"""Segments and the bundle reader, on small true things."""
 
 from __future__ import annotations
 
@@ -12,26 +12,14 @@ import numpy as np
 import pytest
 
 from engines.assemble import speech_model
-from engines.errors import BundleError, IntegrityError
+from engines.errors import BundleError
 from engines.families.phone_pointer.bundle import Bundle, default_bundle, load_bundle
 from engines.families.phone_pointer.durations import Planner, place_at
 from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
 from engines.runtime.onnx_cpu import OnnxCpu
-from engines.slots import SlotPool
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
 from tests.engine.toys import ToyDurations
-
-
-def test_pools_find_what_was_lost() -> None:
-    slots = SlotPool(2)
-    assert [slots.allocate(), slots.allocate(), slots.allocate()] == [0, 1, None]
-    slots.release(1)
-    with pytest.raises(IntegrityError):
-        slots.release(1)
-    slots._leased.clear()
-    with pytest.raises(IntegrityError):
-        slots.check()
 
 
 def phones(count: int, *, word: int = 0) -> list[Phone]:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.families.common.slot_calls import ranges
-from engines.scheduling.policy import NO_AUDIO, Marks, Prefill, Step, Vocode, calls, plan, vocode
+from engines.scheduling.policy import NO_AUDIO, URGENT, Prefill, Step, Vocode, calls, plan, vocode
 from tests.engine.streams import FRAME_S, Machine, PlainStream, view
 
-MARKS = Marks.of(FRAME_S)
+SLICE_S, URGENT_S = 0.5 * FRAME_S, URGENT * FRAME_S
 MOST_PENDING = 16  # two of the largest chunks
 
 
@@ -24,7 +24,7 @@ def stepped(*streams: PlainStream, **changes: object) -> list[list[int]]:
     return [[one.slot for one in item.streams] for item in found if isinstance(item, Step)]
 
 
-def job(*streams: PlainStream, **changes: object) -> Vocode[PlainStream] | None:
+def job(*streams: PlainStream, **changes: object) -> Vocode | None:
     return vocode(view(*streams, **changes), 0.0)[0]  # type: ignore[arg-type]
 
 
@@ -78,9 +78,9 @@ def test_a_plan_fits_its_slice_of_time_and_is_made_in_efficient_parts() -> None:
     machine = Machine(step_s=(0.3e-3, 0.1e-3))
     found = stepped(*streams, machine=machine)
     rows = [len(slots) for slots in found]
-    assert machine.profile.step_s(sum(rows)) <= MARKS.slice_s
+    assert machine.profile.step_s(sum(rows)) <= SLICE_S
     efficient = machine.profile.efficient_rows(64)
-    assert sum(rows) > machine.profile.rows_within(MARKS.slice_s, 64) - 2 * efficient
+    assert sum(rows) > machine.profile.rows_within(SLICE_S, 64) - 2 * efficient
     assert max(rows) <= 2 * efficient
     assert [slot for slots in found for slot in slots] == list(range(sum(rows)))
     assert len(stepped(*streams, machine=Machine(step_s=(3e-3, 1e-3)))) == 1, "on a slow machine one call is enough"
@@ -192,7 +192,7 @@ def test_the_end_of_a_text_closes_with_a_job_of_no_frames() -> None:
     ("leads_s", "rows", "urgent", "left_s"),
     [
         ((NO_AUDIO, 0.2, 0.25, 9.0), 1, True, 0.2),
-        ((NO_AUDIO, NO_AUDIO, 0.9 * MARKS.urgent_s, 0.2, 0.25), 3, True, 0.2),
+        ((NO_AUDIO, NO_AUDIO, 0.9 * URGENT_S, 0.2, 0.25), 3, True, 0.2),
         ((0.2, 0.25), 2, False, None),
     ],
 )

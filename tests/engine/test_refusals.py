@@ -8,7 +8,16 @@ import pytest
 
 from engines.assemble import load_engine
 from engines.config import EngineConfig
-from engines.errors import BadParameter, EngineFault, Overloaded, RequestError, UnknownVoice, UnspeakableText, error_of
+from engines.errors import (
+    BadParameter,
+    EngineFault,
+    IntegrityError,
+    Overloaded,
+    RequestError,
+    UnknownVoice,
+    UnspeakableText,
+    error_of,
+)
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.messages import Append, Failed, Submit
 from engines.synth import speak
@@ -20,6 +29,15 @@ def test_a_full_engine_says_when_to_come_back() -> None:
     with pytest.raises(Overloaded, match="all 1 streams are in use") as refused:
         speak(engine, "There is no room for this.")
     assert refused.value.retry_after_s > 0
+    engine.close()
+
+
+def test_a_lost_slot_is_found() -> None:
+    engine = load_engine(load_bundle(None), EngineConfig(slots=2, sheds=False, workers=False))
+    engine.step()
+    engine._free_slots.pop()
+    with pytest.raises(IntegrityError, match=r"slots \[0\] are free, \[\] leased, of 2"):
+        engine.step()
     engine.close()
 
 

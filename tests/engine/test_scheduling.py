@@ -12,7 +12,6 @@ from engines.families.base import ScriptState
 from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import Append, EndText, Failed, Finished, Flush, SetPaused, StandBack, Submit
 from engines.runtime.base import IntArray
-from engines.scheduling.policy import Marks
 from tests.engine.simulator import LONG, SHORT, Machine, Simulator
 
 CROWDED = Machine(step_s=(0.3e-3, 0.28e-3), job_s=(0.3e-3, 0.12e-3), read_s=0)  # by 50 streams: a third of a frame
@@ -112,7 +111,7 @@ def test_a_new_stream_does_not_wait_for_streams_with_lead(bundle: Bundle) -> Non
     simulator.ask("new", SHORT)
     simulator.run(0.5)
     # The call and the job under way, two of its own of each, and room for one more.
-    assert simulator.ttfa_s("new") < Marks.of(bundle.code_s).slice_s + 0.019
+    assert simulator.ttfa_s("new") < 0.5 * bundle.code_s + 0.019
 
 
 def test_one_very_long_text_delays_no_other_stream(bundle: Bundle) -> None:

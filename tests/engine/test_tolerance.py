@@ -19,8 +19,7 @@ from engines.engine import Engine
 from engines.errors import ConfigError
 from engines.families.base import Frames, Rows, Sampling, Talker
 from engines.families.phone_pointer.bundle import Bundle
-from engines.families.phone_pointer.family import check_draft_tolerance
-from engines.families.phone_pointer.tolerance import stands
+from engines.families.phone_pointer.drafter import stands
 from engines.messages import Append, Cancel, EndText, Event, LeadingSilence, Submit, options
 from engines.runtime.base import IntArray
 from engines.sequence import Sequence
@@ -294,9 +293,9 @@ def test_what_cannot_run_is_refused(bundle: Bundle, front_end: FrontEnd) -> None
     with pytest.raises(ConfigError, match="needs drafts, the bundle 'flite' brings none"):
         load_engine(without, EngineConfig(draft_tolerance=1, slots=1, workers=False), front_end=front_end)
     coarse = msgspec.structs.replace(bundle, codes=msgspec.structs.replace(bundle.codes, levels=(4,) * 6))
-    check_draft_tolerance(2, coarse)
+    coarse.check_draft_tolerance(2)
     with pytest.raises(ConfigError, match="lets any guess stand: the codes' digits have 4, 4, 4, 4, 4, 4 levels"):
-        check_draft_tolerance(3, coarse)
+        coarse.check_draft_tolerance(3)
 
 
 def test_the_shipped_heads(bundle: Bundle, front_end: FrontEnd) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from engines.families.base import BoolArray, Controls, Frames, Pending, Prefix, Rows, Sampling, Sound, Steps
 from engines.families.common.done import Done
-from engines.families.common.slot_calls import ranges
+from engines.families.common.slot_calls import groups
 from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.base import FloatArray, IntArray
 
@@ -51,9 +51,7 @@ class ToyTalker:
         pass
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
-        useful, place = {*slots, *others}, {slot: at for at, slot in enumerate(slots)}
-        found = [[slot for slot in range(first, last) if slot in useful] for first, last in ranges(slots, call_rows)]
-        return sorted(found, key=lambda group: min(place.get(slot, len(place)) for slot in group))
+        return groups(slots, others, call_rows)
 
     def prefill(self, slots: IntArray, rows: Rows, offsets: IntArray, lengths: IntArray) -> Pending[BoolArray]:
         raise AssertionError("there is no prompt")

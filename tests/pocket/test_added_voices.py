@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from engines.assemble import load_engine, open_bundle
-from engines.assemble_voices import MOST, added_voices, encode_voice, most_voices, voice_bytes
 from engines.config import EngineConfig
 from engines.engine import Engine
+from engines.families.added_voices import MOST, added_voices, encode_voice, most_voices, voice_bytes
 from engines.families.common import voice_files
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.voices import SPARE_ROWS, prefix_of

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine
-from engines.assemble_voices import added_voices, voice_bytes
 from engines.config import EngineConfig
 from engines.engine import Engine
 from engines.errors import BadParameter, BundleError
+from engines.families.added_voices import added_voices, voice_bytes
 from engines.families.common import voice_files
 from engines.families.common.recordings import check_recording
 from engines.families.qwen3_tts import family as qwen3_family

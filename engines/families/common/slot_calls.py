@@ -8,7 +8,7 @@ call over the same range; keys and values are updated in place.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from engines.errors import BundleError
 from engines.runtime.base import Backend, Buffer, Call, Graph
@@ -82,6 +82,16 @@ def ranges(slots: Collection[int], most_idle: int) -> list[tuple[int, int]]:
         else:
             found.append((slot, slot + 1))
     return found
+
+
+def groups(
+    slots: Sequence[int], others: Sequence[int], most_idle: int, row_of: Callable[[int], int] = int
+) -> list[list[int]]:
+    """`Talker.groups` where slots lie in rows of one memory, and a call takes a range of them."""
+    place, by_row = {slot: at for at, slot in enumerate(slots)}, {row_of(slot): slot for slot in (*others, *slots)}
+    spans = ranges([row_of(slot) for slot in slots], most_idle)
+    found = [[by_row[row] for row in range(first, last) if row in by_row] for first, last in spans]
+    return sorted(found, key=lambda group: min(place.get(slot, len(place)) for slot in group))
 
 
 def expect_names(file: str, graph: Graph, inputs: Iterable[str], outputs: Iterable[str] | None = None) -> None:

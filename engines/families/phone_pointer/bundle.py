@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 
 from engines import bundle
 from engines.bundle import Count, Positive, Section
+from engines.errors import ConfigError
+from engines.families.common.voice_mix import Timbre
 
 _FEATURES = {"code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker"}
 Range = tuple[int, int]  # least and greatest
@@ -161,6 +163,23 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
         found = super().voice(voice_id)
         assert isinstance(found, Voice)
         return found
+
+    def check_draft_tolerance(self, tolerance: int) -> None:
+        if self.drafts is None:
+            super().check_draft_tolerance(tolerance)
+        elif tolerance and tolerance >= max(self.codes.levels) - 1:
+            levels = ", ".join(map(str, self.codes.levels))
+            raise ConfigError(
+                f"draft_tolerance {tolerance} lets any guess stand: the codes' digits have {levels} levels"
+            )
+
+    def weights(self, voice: str, timbre: Timbre) -> tuple[float, ...]:
+        """What each voice adds to the sound, by index. Raises UnknownVoice."""
+        shares = [0.0] * len(self.voices)
+        for name, share in timbre or ((voice, 1.0),):
+            shares[self.voice(name).index] += share
+        assert abs(sum(shares) - 1) < 1e-6, f"shares {shares} do not sum to 1"
+        return tuple(shares)
 
     @property
     def temperature(self) -> float:

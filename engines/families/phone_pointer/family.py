@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from engines.errors import BundleError, ConfigError
+from engines.errors import BundleError
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
 from engines.families.common.options import check_options
 from engines.families.phone_pointer.bundle import Bundle
+from engines.families.phone_pointer.drafter import ForecastDrafter
 from engines.families.phone_pointer.durations import Planner
-from engines.families.phone_pointer.forecast import ForecastDrafter
 from engines.families.phone_pointer.networks import Durations, Forecast, SpectrumModel, SpeechModel
 from engines.families.phone_pointer.overlap_add import RATES_HZ, check_rate, has_rate
 from engines.families.phone_pointer.script import PointerScript
 from engines.families.phone_pointer.talker import PointerTalker
 from engines.families.phone_pointer.vocoder import PointerVocoder
-from engines.families.phone_pointer.voice_mix import weights
 from engines.messages import Submit
 from engines.runtime.base import Backend
 from engines.text import FOR_THE_EAR, NUM_PHONE_IDS, FrontEnd
@@ -55,7 +54,7 @@ class PointerFamily:
     def validate(self, submit: Submit) -> None:
         check_rate(self._bundle, submit.sample_rate_hz)
         check_options(submit, OPTIONS, self._bundle.name)
-        weights(self._bundle, submit.voice, submit.option("timbre", ()))
+        self._bundle.weights(submit.voice, submit.option("timbre", ()))
         self._bundle.voice(submit.voice)
 
     def open(self, submit: Submit) -> Script:
@@ -71,7 +70,7 @@ class PointerFamily:
         return PointerVocoder(self._bundle, SpectrumModel(self._bundle, backend), slots)
 
     def drafter(self, backend: Backend, *, tolerance: int) -> Drafter | None:
-        check_draft_tolerance(tolerance, self._bundle)
+        self._bundle.check_draft_tolerance(tolerance)
         if self._bundle.drafts is None:
             return None
         return ForecastDrafter(self._bundle, Forecast(self._bundle, backend), tolerance)
@@ -99,15 +98,6 @@ def spec_of(bundle: Bundle) -> ModelSpec:
         native_rate_hz=bundle.sample_rate_hz,
         voices=tuple(VoiceSpec(id=one.id, name=one.name, description=one.description) for one in bundle.voices),
         options=OPTIONS,
+        speeds=(MIN_SPEED, MAX_SPEED),
+        times_words=True,
     )
-
-
-def check_draft_tolerance(tolerance: int, bundle: Bundle) -> None:
-    """Raises where the bundle cannot keep a tolerance above 0, so that no mode is promised that does not run."""
-    if tolerance == 0:
-        return
-    if bundle.drafts is None:
-        raise ConfigError(f"draft_tolerance {tolerance} needs drafts, the bundle {bundle.name!r} brings none")
-    if tolerance >= max(bundle.codes.levels) - 1:
-        levels = ", ".join(map(str, bundle.codes.levels))
-        raise ConfigError(f"draft_tolerance {tolerance} lets any guess stand: the codes' digits have {levels} levels")

@@ -17,7 +17,6 @@ from engines.families.phone_pointer.durations import Place, Planner, place_at
 from engines.families.phone_pointer.held_silence import HeldSilence
 from engines.families.phone_pointer.inputs import row_of
 from engines.families.phone_pointer.segmenter import Segment, Segmenter
-from engines.families.phone_pointer.voice_mix import weights
 from engines.families.phone_pointer.word_times import WordClock
 from engines.messages import Submit
 from engines.runtime.base import FloatArray
@@ -44,7 +43,7 @@ class PointerScript:
         self._bundle, self._voice, self._text, self._planner = bundle, voice, text, planner
         self.sampling = Sampling(temperature=submit.option("temperature", bundle.temperature))
         self.controls = VoiceControls(
-            weights(bundle, submit.voice, submit.option("timbre", ())),
+            bundle.weights(submit.voice, submit.option("timbre", ())),
             2.0 ** (submit.option("pitch_semitones", 0.0) / 12),
             submit.sample_rate_hz,
         )

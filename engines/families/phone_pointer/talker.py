@@ -9,7 +9,7 @@ import numpy as np
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Rows, Sampling, Steps
 from engines.families.common.done import Done
 from engines.families.common.sampling import sample
-from engines.families.common.slot_calls import ranges
+from engines.families.common.slot_calls import groups
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.networks import SpeechModel
 from engines.runtime.base import IntArray
@@ -37,10 +37,7 @@ class PointerTalker:
         self.begin(slot, None)
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
-        useful, place = {*slots, *others}, {slot: at for at, slot in enumerate(slots)}
-        found = [[slot for slot in range(first, last) if slot in useful] for first, last in ranges(slots, call_rows)]
-        found.sort(key=lambda group: min(place.get(slot, len(place)) for slot in group))
-        return found
+        return groups(slots, others, call_rows)
 
     def prefill(self, slots: IntArray, rows: Rows, offsets: IntArray, lengths: IntArray) -> Pending[BoolArray]:
         raise AssertionError("this model has no prompt")

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from engines.errors import BadParameter, ConfigError
+from engines.errors import BadParameter
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
 from engines.families.common.options import check_options
 from engines.families.common.voice_files import VoiceFile, unpacked
@@ -63,6 +63,7 @@ class PocketFamily:
             native_rate_hz=bundle.sample_rate_hz,
             voices=tuple(VoiceSpec(id=one.id, name=one.name, description=one.description) for one in bundle.voices),
             options=OPTIONS,
+            speeds=(0.0, math.inf),
         )
 
     def validate(self, submit: Submit) -> None:
@@ -98,6 +99,5 @@ class PocketFamily:
         return PocketVocoder(self._bundle, backend, slots)
 
     def drafter(self, backend: Backend, *, tolerance: int) -> Drafter | None:
-        if tolerance:
-            raise ConfigError(f"draft_tolerance {tolerance} needs drafts, {self._bundle.name!r} has none")
+        self._bundle.check_draft_tolerance(tolerance)
         return None

@@ -13,7 +13,7 @@ import numpy as np
 from engines.families.base import BoolArray, Frames, Pending, Rows, Sampling, Steps
 from engines.families.common.done import Done
 from engines.families.common.randomness import normals
-from engines.families.common.slot_calls import KvSlabs, SlotCalls, ranges
+from engines.families.common.slot_calls import KvSlabs, SlotCalls, groups
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.voices import VoicePrefix, VoiceRows
 from engines.runtime.base import Backend, Buffer, Call, IntArray
@@ -71,10 +71,7 @@ class PocketTalker:
         self.begin(slot, None)
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
-        useful, place = {*slots, *others}, {slot: at for at, slot in enumerate(slots)}
-        found = [[slot for slot in range(first, last) if slot in useful] for first, last in ranges(slots, call_rows)]
-        found.sort(key=lambda group: min(place.get(slot, len(place)) for slot in group))
-        return found
+        return groups(slots, others, call_rows)
 
     def prefill(self, slots: IntArray, rows: Rows, offsets: IntArray, lengths: IntArray) -> Pending[BoolArray]:
         """One call a slot: rows differ in length. What a padded block writes behind its end is written again."""

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from engines.errors import BadParameter, ConfigError
+from engines.errors import BadParameter
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
 from engines.families.common.options import check_options
 from engines.families.common.voice_files import VoiceFile, unpacked
@@ -90,8 +90,7 @@ class Qwen3TtsFamily:
         return Qwen3TtsVocoder(self._bundle, backend, slots)
 
     def drafter(self, backend: Backend, *, tolerance: int) -> Drafter | None:
-        if tolerance:
-            raise ConfigError(f"draft_tolerance {tolerance} needs drafts, {self._bundle.name} has none")
+        self._bundle.check_draft_tolerance(tolerance)
         return None
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Sampling, Steps
 from engines.families.common.done import Done
-from engines.families.common.slot_calls import KvSlabs, SlotCalls, ranges
+from engines.families.common.slot_calls import KvSlabs, SlotCalls, groups
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.draws import numbers
 from engines.families.qwen3_tts.prompt import VoicePrefix
@@ -145,12 +145,8 @@ class Qwen3TtsTalker:
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int = 1) -> list[list[int]]:
         for slot in slots:
             self._row(slot)
-        place = {slot: at for at, slot in enumerate(slots)}
-        useful = {self._slot_rows[slot]: slot for slot in [*others, *slots] if slot in self._slot_rows}
-        spans = ranges([self._slot_rows[slot] for slot in slots], call_rows)
-        found = [[useful[row] for row in range(first, last) if row in useful] for first, last in spans]
-        found.sort(key=lambda group: min(place.get(slot, len(place)) for slot in group))
-        return found
+        others = [slot for slot in others if slot in self._slot_rows]
+        return groups(slots, others, call_rows, self._slot_rows.__getitem__)
 
     # -- prefill ---------------------------------------------------------------------------------------------------
 

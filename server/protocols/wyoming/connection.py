@@ -13,7 +13,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from engines.families.phone_pointer.voice_mix import ChosenVoice
+from engines.families.common.voice_mix import ChosenVoice
 from engines.messages import Cancelled, Failed, Finished
 from server.audio import DEFAULT_RATE_HZ
 from server.errors import ApiError

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
 
-from engines.families.phone_pointer.voice_mix import ChosenVoice
+from engines.families.common.voice_mix import ChosenVoice
 from server.errors import ApiError
 from server.protocols.wyoming.events import Event
 from server.schemas import described

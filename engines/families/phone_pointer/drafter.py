@@ -6,6 +6,7 @@ equally.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,6 @@ from engines.families.common.randomness import gumbel
 from engines.families.common.sampling import MIN_TEMPERATURE
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.networks import Forecast
-from engines.families.phone_pointer.tolerance import stands
 from engines.runtime.base import IntArray
 
 
@@ -41,3 +41,22 @@ class ForecastDrafter:
 
     def stands(self, drafted: Frames, sampled: Frames) -> bool:
         return stands(self._levels, int(drafted[0]), int(sampled[0]), self._tolerance)
+
+
+def stands(levels: tuple[int, ...], draft: int, sampled: int, tolerance: int) -> bool:
+    """Whether a draft may stand for the sample: every digit within `tolerance` of the same digit of `sampled`.
+
+    A code of a finite scalar quantiser is a number in mixed radix: a digit of each dimension, the least significant
+    first; digits one apart are neighbours in sound. Levels are a line, not a ring: first and last are far apart. What
+    is no code, as that which opens a segment, is near nothing but itself.
+    """
+    if draft == sampled:
+        return True
+    if tolerance == 0 or not 0 <= min(draft, sampled) <= max(draft, sampled) < math.prod(levels):
+        return False
+    for count in levels:
+        draft, guessed = divmod(draft, count)
+        sampled, digit = divmod(sampled, count)
+        if abs(guessed - digit) > tolerance:
+            return False
+    return True

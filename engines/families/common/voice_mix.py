@@ -10,12 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from engines.errors import BadParameter, UnknownVoice
-
-if TYPE_CHECKING:
-    from engines.families.phone_pointer.bundle import Bundle
 
 Timbre = tuple[tuple[str, float], ...]  # (voice, its share of 1), sorted by voice; empty: the speaker's own
 MAX_PARTS = 4
@@ -39,15 +35,6 @@ def choose_voice(voice: Shares, timbre: Shares | None = None) -> ChosenVoice:
     if list(heard) == [speaker]:
         return ChosenVoice(voice=speaker)
     return ChosenVoice(voice=speaker, timbre=tuple((name, float(share)) for name, share in sorted(heard.items())))
-
-
-def weights(bundle: Bundle, voice: str, timbre: Timbre) -> tuple[float, ...]:
-    """What each voice of the bundle adds, by index. Raises UnknownVoice."""
-    shares = [0.0] * len(bundle.voices)
-    for name, share in timbre or ((voice, 1.0),):
-        shares[bundle.voice(name).index] += share
-    assert abs(sum(shares) - 1) < 1e-6, f"shares {shares} do not sum to 1"
-    return tuple(shares)
 
 
 def parse_mix(text: str, names: Mapping[str, str]) -> Shares:
