@@ -159,13 +159,6 @@ MUTATIONS = (
         for what, guard in (("a step", "> self._positions:"), ("a prompt", ">= self._positions:"))
     ),
     Mutation(
-        trap="a node that the device cannot run is run on the host, and the session cannot be captured",
-        file=CUDA,
-        guard='    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")\n',
-        without="",
-        test="test_onnx_cuda.py::test_a_graph_that_the_device_cannot_run_whole_is_refused",
-    ),
-    Mutation(
         trap="a slice with a computed bound returns its input whole",
         file="models/gpu_graphs/synthesis.py",
         guard='        return self._graph.node("Slice", [value, *ends], name)\n',
