@@ -35,6 +35,7 @@ class Counters:
     drafts_tolerated: int = 0  # guesses that stood and were only near it
     draft_faults: int = 0  # drafter or check failed; the step was made without
     late_chunks: int = 0  # emitted after their listener had run dry
+    swapped: int = 0  # idle streams whose slot another one got
     finished: int = 0
     cancelled: int = 0
     failed: int = 0

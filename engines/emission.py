@@ -59,7 +59,7 @@ class Emission:
     def tell_starved(self) -> None:
         """Tells which streams have spoken all the text there is."""
         for name, sequence in self._perhaps_starved.items():
-            running = sequence.phase is Phase.RUNNING and sequence.made > 0
+            running = sequence.phase in (Phase.RUNNING, Phase.SWAPPED) and sequence.made > 0
             if running and not sequence.told_waiting and sequence.starved:
                 sequence.wait_for_text()
                 self._events.append(WaitingForText(request_id=name, spoken_samples=sequence.samples))

@@ -10,7 +10,6 @@ sequence ends that sequence.
 
 from __future__ import annotations
 
-import heapq
 import math
 import time
 from collections import deque
@@ -21,7 +20,7 @@ from engines.config import EngineConfig
 from engines.counters import Counters
 from engines.emission import Emission
 from engines.engine_model import Model
-from engines.errors import BadParameter, EngineFault, IntegrityError, Overloaded, ParlandoError
+from engines.errors import BadParameter, EngineFault, Overloaded, ParlandoError
 from engines.families.base import AddsVoices
 from engines.measuring import Measuring, cores
 from engines.messages import (
@@ -43,6 +42,7 @@ from engines.runtime.wake_up import Readable, WakeUp
 from engines.scheduling.admission import Admission, Load
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Phase, Sequence
+from engines.slot_use import SlotUse
 from engines.speculation import speculation_for
 from engines.steps import Made, StepRunner
 from engines.vocoding import Vocoded, Vocoding
@@ -68,8 +68,8 @@ class Engine:
         self._sequences: dict[str, Sequence] = {}
         self._called = False  # the speech model, in the last round
         self._frames_before, self._predicted_before_s, self._round_cpu_s = 0, 0.0, 0.0  # when this round began
-        self._free_slots = list(range(config.slots))  # a heap: low slots lie close together in a batch's range
         self.counters = Counters()
+        self._slots = SlotUse(model, config.slots, self._sequences, self.counters)
         self._emission = Emission(self.counters)
         self._reading = Reading(config.text_chars)
         self.profile = profile or DeviceProfile(frame_s=self.spec.frame_s, cores=cores(), overlaps=config.workers)
@@ -125,7 +125,7 @@ class Engine:
         """Whether a step would do something now; otherwise `wait`."""
         if self._called or self._inbox or self._wake_up.is_set or self._vocoding.has_finished or self._reading.has_text:
             return True
-        return self._planning.has_work(self._clock())
+        return self._slots.can_assign or self._planning.has_work(self._clock())
 
     def step(self) -> list[Event]:
         """One round, both halves of it. Returns what happened, in order."""
@@ -139,6 +139,7 @@ class Engine:
         self._admission.saw_time(self._clock())
         self._drain()
         self._take(self._reading.run(self._clock()))
+        self._assign_slots()
         self._collect()
         self._planning.dispatch(self._clock())
         self._collect()
@@ -192,9 +193,7 @@ class Engine:
 
     def check_integrity(self) -> None:
         """Every slot is free or one sequence's; IntegrityError otherwise."""
-        leased = [one.slot for one in self._sequences.values() if one.slot is not None]
-        if sorted(self._free_slots + leased) != list(range(self.config.slots)):
-            raise IntegrityError(f"slots {sorted(self._free_slots)} are free, {leased} leased, of {self.config.slots}")
+        self._slots.check()
 
     # -- inbox -----------------------------------------------------------------------------------------------------
 
@@ -240,9 +239,7 @@ class Engine:
 
     def _check_room(self, submit: Submit) -> None:
         """Raises Overloaded."""
-        phases = [one.phase for one in self._sequences.values()]
-        # A cancelled row that the vocoder still holds comes back within the step: its successor may wait for it.
-        if not self._free_slots and phases.count(Phase.WAITING) >= phases.count(Phase.DRAINING):
+        if not self._slots.has_room():
             raise Overloaded(f"all {self.config.slots} streams are in use", _RETRY_AFTER_S)
         guarded = self.config.sheds and not submit.is_admitted and not self._measuring.rehearses
         if guarded and (reason := self._admission.refusal(self.load())) is not None:
@@ -272,11 +269,12 @@ class Engine:
     # -- ownership -------------------------------------------------------------------------------------------------
 
     def _assign_slots(self) -> None:
-        waiting = [one for one in self._sequences.values() if one.phase is Phase.WAITING]
-        for sequence in waiting[: len(self._free_slots)]:
-            sequence.start(heapq.heappop(self._free_slots), self._clock())
-            self._planning.became_ready(sequence, self._clock())  # it may have waited with its text read
-            self._emission.started(sequence)
+        now = self._clock()
+        for sequence in self._slots.assign(now):
+            self._planning.became_ready(sequence, now)  # it may have waited with its text read
+            if not sequence.told_started:
+                sequence.told_started = True
+                self._emission.started(sequence)
 
     def _release(self, sequence: Sequence) -> None:
         """The one way out, for finish, cancel and failure alike."""
@@ -284,15 +282,13 @@ class Engine:
         self._planning.changed()  # with fewer streams a first chunk may be smaller
         if not sequence.leave():
             return
-        if sequence.slot is not None:
-            self.model.talker.release(sequence.slot)
-            heapq.heappush(self._free_slots, sequence.slot)
+        self._slots.release(sequence)
         self.counters.guards.update(sequence.script.guards)
         del self._sequences[sequence.request.request_id]
         self._assign_slots()
 
     def _fail(self, sequence: Sequence, error: ParlandoError) -> None:
-        if sequence.phase in (Phase.WAITING, Phase.RUNNING):
+        if sequence.phase not in (Phase.DRAINING, Phase.ENDED):
             self._emission.failed(sequence.request.request_id, error)
             self._release(sequence)
 

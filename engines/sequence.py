@@ -30,6 +30,7 @@ _COMFORTABLE = 125  # a lead with which nothing is owed for a while, however lon
 class Phase(Enum):
     WAITING = auto()  # for a slot
     RUNNING = auto()
+    SWAPPED = auto()  # idle, its slot another's; what the slot held is kept
     DRAINING = auto()  # cancelled or failed while the vocoder still holds its row; freed when the job returns
     ENDED = auto()  # slot released; stale references are ignored
 
@@ -55,6 +56,7 @@ class Sequence:
         self.phase = Phase.WAITING
         self.slot: int | None = None
         self.paused = self.stands_back = self._text_ended = False
+        self._swapped: tuple[object, object] | None = None
         self.length: int | None = None
         self._frames = np.zeros((64, spec.frame_width), spec.frame_dtype)
         self.made = self.vocoded = 0
@@ -67,7 +69,7 @@ class Sequence:
         trims = submit.leading_silence is LeadingSilence.TRIM
         self._quiet = LeadingQuiet(submit.sample_rate_hz) if trims else None
         self.quiet_frames = spec.opening_frames if trims else 0  # at the start, without an audible window; later more
-        self.told_waiting = False
+        self.told_started = self.told_waiting = False
         self.arrived_s = self.started_s = self._last_text_s = now
         self.first_text_s: float | None = None
         self.lm_steps = self.segments_done = 0
@@ -113,8 +115,21 @@ class Sequence:
 
     # -- phases ----------------------------------------------------------------------------------------------------
 
-    def start(self, slot: int, now: float) -> None:
-        self.slot, self.phase, self.started_s = slot, Phase.RUNNING, now
+    def start(self, slot: int, now: float) -> tuple[object, object] | None:
+        """-> what its slot held at the Talker and the Vocoder when it was swapped out."""
+        kept, self._swapped = self._swapped, None
+        if self.phase is Phase.WAITING:
+            self.started_s = now
+        self.slot, self.phase = slot, Phase.RUNNING
+        return kept
+
+    def swap_out(self, kept: tuple[object, object]) -> None:
+        self.slot, self.phase, self._swapped = None, Phase.SWAPPED, kept
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it needs no slot until a client says something."""
+        return not self.in_vocoder and (self.paused or (self.starved and not self._ends))
 
     def pause(self, paused: bool) -> None:
         self.paused = paused

@@ -338,6 +338,18 @@ class Family(Protocol):
 
 
 @runtime_checkable
+class Swaps(Protocol):
+    """A Talker or Vocoder whose slots can be given away in the middle of an utterance: what a slot holds goes to host
+    memory and comes back into any free slot, with the same bits. Where both have it, idle streams are swapped."""
+
+    def swap_out(self, slot: int) -> object:
+        """No call over the slot is in flight. The slot is free then, as after `release`."""
+        ...
+
+    def swap_in(self, slot: int, kept: object) -> None: ...
+
+
+@runtime_checkable
 class AddsVoices(Protocol):
     """A family that speaks with cloned voices has this too. They are encoded in a process of its own, never in the
     engine's loop."""

@@ -42,6 +42,9 @@ class CpuBuffer:
     def copy_row(self, source: int, target: int, positions: int) -> None:
         self.array[target, :, :positions] = self.array[source, :, :positions]
 
+    def write_row(self, values: Array, row: int) -> None:
+        self.array[row, :, : values.shape[1]] = values
+
     def clear(self) -> None:
         self.array.fill(0)
 

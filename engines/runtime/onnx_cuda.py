@@ -125,6 +125,11 @@ class CudaBuffer:
             start, to = (self.address + row * self._row_bytes + head * head_bytes for row in (source, target))
             self._queue.device.copy(to, start, size_bytes, self._queue.stream)
 
+    def write_row(self, values: Array, row: int) -> None:
+        whole = np.zeros((1, *self.shape[1:]), values.dtype)
+        whole[0, :, : values.shape[1]] = values
+        self.write(whole, row)
+
     def clear(self) -> None:
         self._queue.device.fill(self.address, 0, self.size_bytes, self._queue.stream)
 

@@ -38,10 +38,10 @@ def spoken(engine: Engine, wanted: dict[str, list[list[Command]]]) -> dict[str, 
         while waiting and len(engine.sequences) + len(feeding.keys() - engine.sequences.keys()) < _AT_ONCE:
             name, rounds = waiting.popleft()
             feeding[name] = deque(rounds)
-        for name, rounds in [*feeding.items()]:
-            for command in rounds.popleft():
+        for name, left in [*feeding.items()]:
+            for command in left.popleft():
                 engine.submit(command)
-            if not rounds:
+            if not left:
                 del feeding[name]
         for event in engine.step():
             if isinstance(event, Chunk):
@@ -54,7 +54,8 @@ def main() -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("texts", type=Path, nargs="?", default=Path("loadtests/openings.txt"))
     given = parser.parse_args()
-    bundle, texts = open_bundle(given.bundle), [line.rpartition("\t")[2] for line in given.texts.read_text("utf-8").splitlines()]
+    lines = given.texts.read_text("utf-8").splitlines()
+    bundle, texts = open_bundle(given.bundle), [line.rpartition("\t")[2] for line in lines]
     engine = load_engine(bundle, EngineConfig(slots=_AT_ONCE, workers=False, sheds=False))
     rate_hz, voice, started_s = engine.spec.native_rate_hz, bundle.voices[0].id, time.process_time()
     found = [

@@ -35,7 +35,7 @@ def test_a_full_engine_says_when_to_come_back() -> None:
 def test_a_lost_slot_is_found() -> None:
     engine = load_engine(load_bundle(None), EngineConfig(slots=2, sheds=False, workers=False))
     engine.step()
-    engine._free_slots.pop()
+    engine._slots._free.pop()
     with pytest.raises(IntegrityError, match=r"slots \[0\] are free, \[\] leased, of 2"):
         engine.step()
     engine.close()

@@ -43,14 +43,26 @@ def form_of(bundle: AnyBundle, folder: Path, dtype: str = "float32") -> DeviceFo
     return DeviceForm.load(folder, bundle)
 
 
-def spoken(talker: Any, prompts: np.ndarray, rows: np.ndarray, how: list[Sampling], prefix: Any) -> np.ndarray:
-    """[B, STEPS, W]: a prompt of each slot, and steps behind it."""
+def spoken(
+    talker: Any, prompts: np.ndarray, rows: np.ndarray, how: list[Sampling], prefix: Any, *, swaps: bool = False
+) -> np.ndarray:
+    """[B, STEPS, W]: a prompt of each slot, and steps behind it. With `swaps` all slots are given away before each
+    step, written over, and taken back."""
     talker.warm_up()
     for slot in SLOTS.tolist():
         talker.begin(slot, prefix)
     assert talker.prefill(SLOTS, prompts, OFFSETS, np.zeros(ROWS, np.int64)).wait().all()
     frames = []
     for step in range(STEPS):
+        if swaps:
+            kept = [talker.swap_out(slot) for slot in SLOTS.tolist()]
+            for slot in SLOTS.tolist():
+                talker.begin(slot, prefix)
+            talker.prefill(SLOTS, prompts[::-1], OFFSETS, np.zeros(ROWS, np.int64)).wait()
+            for slot in SLOTS.tolist():
+                talker.release(slot)
+            for slot, one in [*zip(SLOTS.tolist(), kept, strict=True)][::-1]:
+                talker.swap_in(slot, one)
         keys = np.stack([SLOTS + 7, np.full(ROWS, step)], axis=1)
         given = np.repeat(rows[step : step + 1], ROWS, 0)[:, None]
         made = talker.step(SLOTS, given, np.ones(ROWS, np.int64), LENGTHS + step, how, keys, None).wait()
@@ -89,6 +101,7 @@ def test_the_likeliest_frames_are_those_of_the_bundle(qwen3_tts: Any, qwen3_form
     wanted = spoken(Qwen3TtsTalker(qwen3_tts, OnnxCpu(1), 4), prompts, rows, how, prefix)
     device = qwen3_parts.talker(qwen3_tts, qwen3_form, HostDevice(), 4)
     assert np.array_equal(spoken(device, prompts, rows, how, prefix), wanted)
+    assert np.array_equal(spoken(device, prompts, rows, how, prefix, swaps=True), wanted)
 
 
 def test_draws_follow_the_law(qwen3_tts: Any, qwen3_form: DeviceForm) -> None:
@@ -139,6 +152,9 @@ def jobs(vocoder: Any, frames: np.ndarray, sizes: list[int], controls: list[Any]
         for row, samples in zip(pieces, sound.samples, strict=True):
             row.append(samples)
         start += size
+        kept = [vocoder.swap_out(slot) for slot in SLOTS.tolist()]  # to host memory and back
+        for slot, one in [*zip(SLOTS.tolist(), kept, strict=True)][::-1]:
+            vocoder.swap_in(slot, one)
     return [np.concatenate(row) for row in pieces]
 
 

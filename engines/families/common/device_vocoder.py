@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
 from engines.families.common.device_calls import buckets, prepare
-from engines.runtime.base import Buffer, Call, FloatArray, IntArray
+from engines.runtime.base import Array, Buffer, Call, FloatArray, IntArray
 from engines.runtime.device_backend import DeviceBackend
 
 
@@ -29,6 +29,10 @@ class Finish(Protocol):
     def end(self, slot: int) -> FloatArray:
         """What is still held back."""
         ...
+
+    def swap_out(self, slot: int) -> object: ...
+
+    def swap_in(self, slot: int, kept: Any) -> None: ...
 
 
 class _Result:
@@ -77,6 +81,20 @@ class DeviceVocoder:
 
     def warm_up(self) -> None:
         self.cost = self._thread.submit(prepare, self._backend, self._calls.values(), self._smallest).result()
+
+    def swap_out(self, slot: int) -> object:
+        return self._thread.submit(self._taken, slot).result()
+
+    def _taken(self, slot: int) -> object:
+        return self._finish.swap_out(slot), [np.array(one.read(slot, slot + 1)) for one in self._states.values()]
+
+    def swap_in(self, slot: int, kept: Any) -> None:
+        self._thread.submit(self._put, slot, *kept).result()
+
+    def _put(self, slot: int, finish: object, states: Sequence[Array]) -> None:
+        self._finish.swap_in(slot, finish)
+        for state, values in zip(self._states.values(), states, strict=True):
+            state.write(values, slot)
 
     def run(
         self,

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+import numpy as np
+
 from engines.errors import BundleError
-from engines.runtime.base import Backend, Buffer, Call, Graph
+from engines.runtime.base import Array, Backend, Buffer, Call, Graph
 
 _MAX_BINDINGS = 1024  # 25 kB and 80 us each
 _HALVES_FROM = 8  # rows: two halves of fewer read the weights twice for too little
@@ -36,6 +38,23 @@ class KvSlabs:
     def copy(self, source: int, target: int, positions: int) -> None:
         for slab in self.slabs.values():
             slab.copy_row(source, target, positions)
+
+    def taken(self, row: int, positions: int) -> list[Array]:
+        return taken(self.slabs.values(), row, positions)
+
+    def put(self, row: int, kept: Iterable[Array]) -> None:
+        put(self.slabs.values(), row, kept)
+
+
+def taken(slabs: Iterable[Buffer], row: int, positions: int) -> list[Array]:
+    """Host copies of the first positions of a row, [kv_heads, positions, head_dim] of each slab."""
+    return [np.array(slab.read(row, row + 1)[0, :, :positions]) for slab in slabs]
+
+
+def put(slabs: Iterable[Buffer], row: int, kept: Iterable[Array]) -> None:
+    """What was `taken`, back into a row."""
+    for slab, values in zip(slabs, kept, strict=True):
+        slab.write_row(values, row)
 
 
 class SlotCalls:

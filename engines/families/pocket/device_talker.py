@@ -8,6 +8,7 @@ and keeps its last frame.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from engines.families.common.device_calls import InFlight, buckets, one_call, pr
 from engines.families.common.device_form import DeviceForm
 from engines.families.common.done import Done
 from engines.families.common.randomness import normals
+from engines.families.common.slot_calls import put, taken
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.voices import VoicePrefix, VoiceRows
 from engines.runtime.base import Buffer, IntArray
@@ -90,6 +92,17 @@ class DeviceTalker:
 
     def release(self, slot: int) -> None:
         self.begin(slot, None)
+
+    def swap_out(self, slot: int) -> object:
+        held = int(self._held[slot])
+        kept = held, np.array(self._latent.read(slot, slot + 1)), taken(self._slabs.values(), slot, held)
+        self.release(slot)
+        return kept
+
+    def swap_in(self, slot: int, kept: Any) -> None:
+        self._held[slot], latent, caches = kept
+        self._latent.write(latent, slot)
+        put(self._slabs.values(), slot, caches)
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
         return one_call([*slots], [*others])

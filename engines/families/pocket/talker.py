@@ -7,6 +7,7 @@ computed too, and write where their own next step or text writes again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +70,16 @@ class PocketTalker:
 
     def release(self, slot: int) -> None:
         self.begin(slot, None)
+
+    def swap_out(self, slot: int) -> object:
+        held = int(self._held[slot])
+        kept = held, self._last[slot].copy(), self._slabs.taken(slot, held)
+        self.release(slot)
+        return kept
+
+    def swap_in(self, slot: int, kept: Any) -> None:
+        self._held[slot], self._last[slot], caches = kept
+        self._slabs.put(slot, caches)
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
         return groups(slots, others, call_rows)

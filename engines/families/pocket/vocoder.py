@@ -7,6 +7,7 @@ begins with a small step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class FadeIn:
 
     def __init__(self, rate_hz: int) -> None:
         self._fade = np.linspace(0, 1, round(_FADE_S * rate_hz), dtype=np.float32)
-        self._begun = set[int]()
+        self._begun = set[int]()  # emptied in the job that begins a slot
 
     def begin(self, slot: int, control: Controls) -> None:
         self._begun.add(slot)
@@ -36,6 +37,12 @@ class FadeIn:
 
     def end(self, slot: int) -> FloatArray:
         return np.zeros(0, np.float32)
+
+    def swap_out(self, slot: int) -> object:
+        return None
+
+    def swap_in(self, slot: int, kept: Any) -> None:
+        pass
 
 
 class PocketVocoder:
@@ -51,6 +58,13 @@ class PocketVocoder:
     def warm_up(self) -> None:
         one = np.zeros(1, np.int64)
         self.run(one, np.zeros((1, 1, self._bundle.frame_width), np.float32), one, one, [None], one > 0)
+
+    def swap_out(self, slot: int) -> object:
+        return {name: state[slot].copy() for name, state in self._state.items()}
+
+    def swap_in(self, slot: int, kept: Any) -> None:
+        for name, state in self._state.items():
+            state[slot] = kept[name]
 
     def run(
         self,

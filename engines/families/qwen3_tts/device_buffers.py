@@ -6,8 +6,9 @@ import numpy as np
 
 from engines.families.common.device_form import DeviceForm
 from engines.families.common.randomness import tables
+from engines.families.common.slot_calls import put, taken
 from engines.families.qwen3_tts.bundle import Bundle
-from engines.runtime.base import Buffer
+from engines.runtime.base import Array, Buffer
 from engines.runtime.device_backend import DeviceBackend
 
 
@@ -80,6 +81,17 @@ class TalkerBuffers:
     def copy(self, source: int, target: int, positions: int) -> None:
         for slab in self.slabs.values():
             slab.copy_row(source, target, positions)
+
+    def taken(self, slot: int, positions: int) -> tuple[list[Array], list[Array]]:
+        """Host copies of what a slot holds: its caches, and what it has generated."""
+        states = [np.array(state.read(slot, slot + 1)) for state in (self._last, self._generated)]
+        return taken(self.slabs.values(), slot, positions), states
+
+    def put(self, slot: int, kept: tuple[list[Array], list[Array]]) -> None:
+        caches, states = kept
+        put(self.slabs.values(), slot, caches)
+        for state, values in zip((self._last, self._generated), states, strict=True):
+            state.write(values, slot)
 
     def forget(self, slot: int) -> None:
         """What the slot has generated."""

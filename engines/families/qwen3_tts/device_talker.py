@@ -90,6 +90,20 @@ class DeviceTalker:
         self._lengths[slot] = self._made[slot] = self._last[slot] = 0
         self._buffers.forget(slot)
 
+    def _by_row(self) -> tuple[Array, ...]:
+        return self._lengths, self._last, self._made, self._speakers
+
+    def swap_out(self, slot: int) -> object:
+        kept = self._buffers.taken(slot, int(self._lengths[slot])), [state[slot].copy() for state in self._by_row()]
+        self.release(slot)
+        return kept
+
+    def swap_in(self, slot: int, kept: Any) -> None:
+        held, states = kept
+        self._buffers.put(slot, held)
+        for state, value in zip(self._by_row(), states, strict=True):
+            state[slot] = value
+
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int = 1) -> list[list[int]]:
         return one_call([*slots], [*others])
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Sampling, Steps
 from engines.families.common.done import Done
@@ -136,11 +137,26 @@ class Qwen3TtsTalker:
         last = len(self._row_slots) - 1
         if row != last:
             self._slabs.copy(last, row, int(self._lengths[last]))
-            for state in (self._lengths, self._last, self._generated, self._made, self._speakers):
+            for state in self._by_row():
                 state[row] = state[last]
             moved = self._row_slots[row] = self._row_slots[last]
             self._slot_rows[moved] = row
         self._row_slots.pop()
+
+    def _by_row(self) -> tuple[NDArray[Any], ...]:
+        return self._lengths, self._last, self._generated, self._made, self._speakers
+
+    def swap_out(self, slot: int) -> object:
+        row = self._row(slot)
+        kept = self._slabs.taken(row, int(self._lengths[row])), [state[row].copy() for state in self._by_row()]
+        self.release(slot)
+        return kept
+
+    def swap_in(self, slot: int, kept: Any) -> None:
+        row, (caches, states) = self._row(slot), kept
+        self._slabs.put(row, caches)
+        for state, value in zip(self._by_row(), states, strict=True):
+            state[row] = value
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int = 1) -> list[list[int]]:
         for slot in slots:

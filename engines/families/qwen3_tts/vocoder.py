@@ -33,6 +33,14 @@ class Rates:
         resampler = self._resamplers.get(slot)
         return samples if resampler is None else resampler.resample_chunk(samples)
 
+    def swap_out(self, slot: int) -> object:
+        return self._resamplers.pop(slot, None)
+
+    def swap_in(self, slot: int, kept: Any) -> None:
+        self._resamplers.pop(slot, None)
+        if kept is not None:
+            self._resamplers[slot] = kept
+
     def end(self, slot: int) -> NDArray[np.float32]:
         nothing, resampler = np.zeros(0, np.float32), self._resamplers.get(slot)
         return nothing if resampler is None else resampler.resample_chunk(nothing, last=True)
@@ -52,6 +60,15 @@ class Qwen3TtsVocoder:
         assert isinstance(codebooks, int)
         zero = np.zeros(1, np.int64)
         self.run(zero, np.zeros((1, 1, codebooks), np.int64), zero, zero, [self._part.rate_hz], np.ones(1, np.bool_))
+
+    def swap_out(self, slot: int) -> object:
+        kept = self._states[slot], self._rates.swap_out(slot)
+        self._states[slot] = self._silence
+        return kept
+
+    def swap_in(self, slot: int, kept: Any) -> None:
+        self._states[slot], rates = kept
+        self._rates.swap_in(slot, rates)
 
     def run(
         self,
