@@ -55,12 +55,12 @@ def teacher_speech(folder: Path, voice: str, packages: Path) -> Spoken:
     if not (folder / f"{voice}.done").exists():
         texts = [line for name in GENERAL for line in (LISTS / f"{name}.txt").read_text().splitlines()]
         speaker, front_end = Speaker(packages), FrontEnd.load()
-        said = []
+        rendered = []
         for text in texts:
             spelling = spell(front_end, text)
             spoken = speaker.say(spelling.symbols, voice)
-            said.append((record(text, 1.0, spelling, spoken, voice), spoken.samples, spoken.f0_hz))
-        write(folder, voice, said)
+            rendered.append((record(text, 1.0, spelling, spoken, voice), spoken.samples, spoken.f0_hz))
+        write(folder, voice, rendered)
         (folder / f"{voice}.done").touch()
     utterances, pcm, f0 = load(folder, voice)
     cuts = [slice(one.offset, one.offset + one.samples) for one in utterances]
@@ -99,9 +99,9 @@ def from_text(bundle: Path, texts: list[str], voice: str) -> list[Samples]:
     from engines.synth import speak
 
     engine = load_engine(load_bundle(bundle), EngineConfig(workers=False))
-    said = [speak(engine, text, voice=voice, seed=1, sample_rate_hz=SAMPLE_RATE_HZ).pcm for text in texts]
+    rendered = [speak(engine, text, voice=voice, seed=1, sample_rate_hz=SAMPLE_RATE_HZ).pcm for text in texts]
     engine.close()
-    return [np.frombuffer(pcm, np.int16) for pcm in said]
+    return [np.frombuffer(pcm, np.int16) for pcm in rendered]
 
 
 def listen(meters: Meters, texts: list[str], samples: list[Samples], name: str) -> Heard:

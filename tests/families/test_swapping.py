@@ -34,7 +34,7 @@ def make_engine(bundle: Path) -> MakeEngine:
 
 
 class Driven:
-    """An engine with what it said, by request."""
+    """An engine with what it told, by request."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.voice, self.events = engine, engine.spec.voices[0].id, list[Event]()

@@ -40,7 +40,7 @@ def test_a_crop_sees_what_the_whole_utterance_sees_there() -> None:
             np.testing.assert_array_equal(crop, whole[first:])
 
 
-def test_a_decoder_that_begins_to_see_says_what_it_said(tmp_path: Path) -> None:
+def test_a_decoder_that_begins_to_see_speaks_as_before(tmp_path: Path) -> None:
     torch.manual_seed(0)
     before, after = Codec(1).eval(), Codec(1, SEEN_ROWS).eval()
     torch.save({"network": before.state_dict()}, tmp_path / "codec.pt")

@@ -32,7 +32,7 @@ MIN_VOICED_HZ = 50.0
 QUIET = 10 ** (-32 / 20)  # of the loudest 10 ms of the utterance
 QUIET_ENERGY = 2.0  # of the graph's: it says of 96 % of the hops what the samples say, for af_heart and am_michael
 SHORTEST_S = 0.01  # of a phone
-Said = tuple[dict[str, Any], NDArray[np.int16], NDArray[np.float32]]  # record, samples at 24 kHz, F0 at 80 Hz
+Utterance = tuple[dict[str, Any], NDArray[np.int16], NDArray[np.float32]]  # record, samples at 24 kHz, F0 at 80 Hz
 _MARKS = {PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
 
 
@@ -135,7 +135,7 @@ def pitch(f0_hz: NDArray[np.float32], start: int, hops: int) -> NDArray[np.float
     return np.where(chosen >= MIN_VOICED_HZ, chosen, 0).astype(np.float32)
 
 
-def utterances(blocks: list[Path]) -> Iterator[Said]:
+def utterances(blocks: list[Path]) -> Iterator[Utterance]:
     for path in blocks:
         for record, samples, prosody in load(path):
             yield record, samples, prosody[:, 0]
@@ -151,10 +151,10 @@ def prepare(speech: Path, out: Path, voice: str, hours: float | None = None) -> 
     return write(out, voice, utterances(blocks))
 
 
-def write(out: Path, voice: str, said: Iterable[Said]) -> float:
+def write(out: Path, voice: str, found: Iterable[Utterance]) -> float:
     """As `prepare`, of utterances at hand."""
     with SpeechWriter(out, voice) as writer:
-        for spoken, samples_24_khz, f0_hz in said:
+        for spoken, samples_24_khz, f0_hz in found:
             samples = soxr.resample(samples_24_khz, KOKORO_RATE_HZ, SAMPLE_RATE_HZ)
             record = read(spoken, audible_hops(samples))
             trimmed, times = trim(record, samples, trimming(record)), trim_times(record, trimming(record))

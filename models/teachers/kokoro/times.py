@@ -27,7 +27,7 @@ BLOCK_S = 60.0
 
 
 def timed(front_end: FrontEnd, speaker: Speaker, text: str, stretch: float, voice: str) -> dict[str, Any] | None:
-    """A record as `models.teacher.timed` reads it; None for what cannot be said at once."""
+    """A record as `models.teacher.timed` reads it; None for what cannot be spoken at once."""
     try:
         spelling = spell(front_end, text)
     except UnspeakableText:
