@@ -87,9 +87,6 @@ class ModelSpec:
         return next((one for one in self.options if one.name == name), None)
 
 
-# -- text side -------------------------------------------------------------------------------------------------------
-
-
 class ScriptState(Enum):
     PREPARING = auto()  # `read` unpacks what the request brought, before any text
     PREFILL = auto()  # `prompt` has rows that the cache must hold before the next step
@@ -186,8 +183,6 @@ class Script(Protocol):
         ...
 
 
-# -- speech model ----------------------------------------------------------------------------------------------------
-
 Result = TypeVar("Result", covariant=True)
 
 
@@ -277,9 +272,6 @@ class Drafter(Protocol):
         ...
 
 
-# -- vocoder ---------------------------------------------------------------------------------------------------------
-
-
 class Sound(NamedTuple):
     samples: list[FloatArray]  # B x [n]: rows differ by rate, look-back and tail
     is_finite: BoolArray  # [B]
@@ -308,9 +300,6 @@ class Vocoder(Protocol):
         Samples do not depend on how frames were cut into jobs, nor on the other rows.
         """
         ...
-
-
-# -- the family ------------------------------------------------------------------------------------------------------
 
 
 class Family(Protocol):
