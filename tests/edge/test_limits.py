@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -173,12 +174,15 @@ def test_the_keys_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     file.write_text("old streams=2\nkept streams=1\n")
     access = Access(Settings(api_keys_file=file), clock)
 
-    def caller(key: str) -> Caller | None:
+    def found(key: str) -> Caller | None:
         try:
             access.check_key(HTTPConnection({"type": "http", "headers": []}), key)
         except ApiError:
             return None
         return current_caller()
+
+    def caller(key: str) -> Caller | None:
+        return copy_context().run(found, key)  # as a request's own: the tests that follow have no caller
 
     kept = caller("kept")
     assert kept is not None

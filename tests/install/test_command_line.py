@@ -12,7 +12,9 @@ import sys
 import termios
 import wave
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -158,8 +160,8 @@ def test_what_cannot_be_written_is_known_before_speaking(
     (tmp_path / "closed").mkdir(mode=0o555)
     (tmp_path / "kept.wav").write_bytes(b"kept")
     (tmp_path / "kept.wav").chmod(0o444)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):  # pytest's own are for their owner alone
-        folder.chmod(0o755)
+    for folder in (tmp_path, *takewhile(lambda one: one != Path(gettempdir()), tmp_path.parents)):
+        folder.chmod(0o755)  # pytest's own are for their owner alone
     CliRunner().invoke(app, ["say", "Hello.", "-o", "/"])  # all that is imported is imported by now
     euid = os.geteuid()
     if euid == 0:
