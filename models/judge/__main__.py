@@ -38,6 +38,7 @@ def server_speech(server: str, voice: str, texts: list[str]) -> list[NDArray[np.
                 "response_format": "pcm",
                 "sample_rate": SAMPLE_RATE_HZ,
                 "seed": SEED,
+                "leading_silence": "keep",  # as on the side of the teacher
             }
             answer = client.post(f"{server}/v1/audio/speech", json=body)
             answer.raise_for_status()
