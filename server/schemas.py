@@ -1,9 +1,11 @@
-"""Fields that several protocols share, and how a refusal names field, value and remedy."""
+"""What a client sent as JSON, in every dialect: how it is read, fields that several protocols share, and how a refusal
+names field, value and remedy."""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr, ValidationError
 
@@ -58,3 +60,22 @@ def described(error: ValidationError, code: str) -> ApiError:
     shown = repr(value) if not isinstance(value, dict | list) else type(value).__name__
     shown = shown if len(shown) <= 60 else shown[:60] + "..."
     return ApiError(code, f"{place or 'message'}: {first['msg']}, got {shown}", param=place or None)
+
+
+def read_json(raw: bytes | str) -> Any:
+    """Without the fields that are null: they are not given. Raises ValueError with what is wrong with it as JSON."""
+    try:
+        return _given(json.loads(raw, parse_constant=_no_number))
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error
+
+
+def _given(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _given(one) for name, one in value.items() if one is not None}
+    return [_given(one) for one in value] if isinstance(value, list) else value
+
+
+def _no_number(name: str) -> None:
+    """Python's reader knows more numbers than JSON does."""
+    raise ValueError(f"{name} is not a JSON number")

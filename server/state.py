@@ -45,6 +45,7 @@ class State:
     live: Live = field(default_factory=Live)  # a drain waits for them
     shutdown: Shutdown = field(init=False)
     kept: KeptUtterances = field(init=False)
+    _voice_names: tuple[dict[str, ClonedVoice], dict[str, str]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.shutdown = Shutdown(self.live)
@@ -87,8 +88,12 @@ class State:
     @property
     def voice_names(self) -> dict[str, str]:
         """Every name of one voice, and that voice's id."""
-        names = {name: name for name in self.cloned.listed} | names_of([voice.id for voice in self.bundle.voices])
-        return names | {alias: names[voice] for alias, voice in self.settings.voice_names.items() if voice in names}
+        cloned = self.cloned.listed
+        if self._voice_names is None or self._voice_names[0] is not cloned:
+            names = {name: name for name in cloned} | names_of([voice.id for voice in self.bundle.voices])
+            aliases = self.settings.voice_names.items()
+            self._voice_names = cloned, names | {alias: names[voice] for alias, voice in aliases if voice in names}
+        return self._voice_names[1]
 
     def check_voice_names(self) -> None:
         """Raises ConfigError for an alias of what there is not."""

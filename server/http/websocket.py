@@ -1,4 +1,5 @@
-"""One WebSocket: reads with the time the bytes came, writes whole messages one at a time and within a deadline.
+"""One WebSocket, from accept to end: reads with the time the bytes came, writes whole messages one at a time and within
+a deadline.
 
 It knows no protocol. Every call raises `Closed` once the connection is over, whichever side ended it; after a close
 nothing is written. What waits for a slow reader can be taken back: the web server waits for room
@@ -11,14 +12,17 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from server.errors import ApiError
-from server.state import State
+from server.errors import ApiError, internal_error
+from server.http.connection_limit import permit_of
+from server.logs import get_logger
+from server.state import State, state_of
 from server.transport.token_bucket import TokenBucket
 
+log = get_logger()
 _MESSAGES_PER_S, _BURST_MESSAGES = 500, 1_000  # those beyond wait, in their sender's buffers in the end
 _CUT = 1006  # RFC 6455: closed by neither side
 _TOLD_S = 1.0  # within which the web server tells how a connection ended
@@ -201,3 +205,40 @@ class WebSocketChannel:
         if now - began_s > _NOTICEABLE_S:
             self._state.metrics.send_blocked_s.observe(now - began_s)
         return True
+
+
+class Connection(Protocol):
+    async def run(self) -> None:
+        """Serves until the connection ends."""
+        ...
+
+
+async def serve_websocket(
+    socket: WebSocket,
+    protocol: str,
+    connect: Callable[[WebSocketChannel], Connection],
+    refuse: Callable[[WebSocketChannel, ApiError], Awaitable[None]],
+    *,
+    subprotocol: str | None = None,
+) -> None:
+    """Accepts, authenticates, serves, and reports an error in the protocol's own form. `connect` may raise ApiError: no
+    access, or a bad request."""
+    state = state_of(socket)
+    await socket.accept(subprotocol=subprotocol)
+    channel = WebSocketChannel(socket, state)
+    state.metrics.sockets.inc()
+    try:
+        permit_of(socket).check()
+        await connect(channel).run()
+    except Closed:
+        pass
+    except ApiError as error:
+        state.refused(error)
+        with contextlib.suppress(Closed):
+            await refuse(channel, error)
+    except Exception as error:
+        log.exception("connection_failed", protocol=protocol)
+        with contextlib.suppress(Closed):
+            await refuse(channel, internal_error(error))
+    finally:
+        state.metrics.sockets.dec()

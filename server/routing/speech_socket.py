@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, WebSocket
 
-from server.http.websocket import WebSocketChannel
-from server.http.websocket_endpoint import Connection, serve_websocket
+from server.http.websocket import Connection, WebSocketChannel, serve_websocket
 from server.protocols.nari import errors as nari_errors
 from server.protocols.nari.socket import SUBPROTOCOL as NARI
 from server.protocols.nari.socket import NariConnection

@@ -1,12 +1,14 @@
-"""Accounting of one utterance: its playout clock, its metrics, its caller's quota, and its line in the log.
-
-Everything is counted once, when the last event is known. It sees lengths and times, never audio.
-"""
+"""Accounting of one utterance: its playout clock, where its listener first hears something, its metrics, its caller's
+quota, and its line in the log. Everything is counted once, when the last event is known."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.leading_quiet import loud_windows, window_samples
 from engines.playout import Playout
 from server.access import Caller
 from server.errors import Outcome
@@ -23,6 +25,7 @@ class Accounting:
         """Raises ApiError when the caller's quota is used up."""
         self._metrics, self._caller, self._protocol, self._clock = metrics, caller, protocol, clock
         self._playout, self._rate_hz = Playout(rate_hz), rate_hz
+        self._first_audible = FirstAudible(rate_hz)
         self._first_text_s: float | None = None
         self._audible_s: float | None = None
         self.closed = False
@@ -73,11 +76,11 @@ class Accounting:
     def waiting_for_text(self) -> None:
         self._playout.waiting_for_text()
 
-    def audio_sent(self, samples: int, audible_at: int | None) -> None:
-        """`audible_at`: the sample of them at which the first audible window begins; None where it does not."""
+    def audio_sent(self, pcm: bytes) -> None:
         metrics, now, before_s = self._metrics, self._clock(), self._playout.last_s
+        samples = len(pcm) // 2
         begins_s = self._playout.sent(samples, now)
-        if audible_at is not None:
+        if (audible_at := self._first_audible.find(pcm)) is not None:
             self._audible_s = begins_s + audible_at / self._rate_hz
             if self.audible_ttfa_s is not None:
                 metrics.audible_ttfa_s.labels(self._protocol).observe(self.audible_ttfa_s)
@@ -123,6 +126,28 @@ class Accounting:
         if not playout.sent_s or playout.last_s is None or self._first_text_s is None:
             return None
         return max(0.0, playout.last_s - self._first_text_s - playout.waited_s) / playout.sent_s
+
+
+class FirstAudible:
+    """Where audio as it is sent has its first audible window, counted from each chunk's first sample."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._rest: NDArray[np.int16] | None = np.zeros(0, np.int16)  # less than a window; None once it is found
+
+    def find(self, pcm: bytes) -> int | None:
+        """The window's first sample in this chunk, below 0 where it began in the one before; None: not here."""
+        if self._rest is None:
+            return None
+        samples = np.concatenate([self._rest, np.frombuffer(pcm, "<i2")])
+        loud = np.flatnonzero(loud_windows(samples, self._rate_hz))
+        if len(loud):
+            found = int(loud[0]) * window_samples(self._rate_hz) - len(self._rest)
+            self._rest = None
+            return found
+        whole = len(samples) // window_samples(self._rate_hz) * window_samples(self._rate_hz)
+        self._rest = samples[whole:]
+        return None
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -72,13 +72,12 @@ class ClonedVoices:
         found, self._stamp = self._read()
         self._take(found)
 
-    def digest_of(self, name: str) -> str:
-        """Of a cloned voice; empty for the bundle's own, which its digest covers."""
-        found = self.listed.get(name)
-        return "" if found is None else found.digest
-
-    def used(self, name: str) -> None:
+    def use(self, name: str) -> str:
+        """The digest of a cloned voice that is about to speak; empty for the bundle's own, which its digest covers."""
+        if (found := self.listed.get(name)) is None:
+            return ""
         self._owners.used(name)
+        return found.digest
 
     def check_takes(self) -> None:
         """Whether clients may add any. Raises ApiError."""

@@ -37,7 +37,6 @@ from server.metrics import Protocol
 from server.schemas import check_characters
 from server.speech.accounting import Accounting
 from server.speech.events import Audio, SpeechEvent
-from server.speech.first_audible import FirstAudible
 from server.speech.identity import utterance_id
 from server.speech.model_options import Options
 from server.speech.pronunciations import Chosen
@@ -80,7 +79,6 @@ class Utterance:
         spoken_hz = spoken_rate_hz(rate_hz, state.spec.rates_hz, state.spec.native_rate_hz)
         self._resampler, self._stretch = Resampler(rate_hz, spoken_hz), TimeStretch(rate_hz, self._tempo)
         self._text_field = text_field
-        self._first_audible = FirstAudible(rate_hz)
         self._flushes: list[int] = []
         self._unsent_words: list[WordTime] = []
         self._cancelled_s: float | None = None
@@ -101,8 +99,7 @@ class Utterance:
             pronunciations=pronunciations,
             text_settings=self._text_settings(follow_tags=follow_tags),
         )
-        self._voice_digest = state.cloned.digest_of(chosen_voice.voice)
-        state.cloned.used(chosen_voice.voice)
+        self._voice_digest = state.cloned.use(chosen_voice.voice)
         self.name_without_text = self._name("", ())
         if resume is not None:
             resume.check(self._name(resume.text, ()))
@@ -345,7 +342,7 @@ class Utterance:
 
     def sent(self, pcm: bytes) -> tuple[WordTime, ...]:
         """Call when audio has been handed to the socket. Returns the words that it has spoken."""
-        self._accounting.audio_sent(len(pcm) // 2, self._first_audible.find(pcm))
+        self._accounting.audio_sent(pcm)
         self.keep_alive()
         words, self._unsent_words = self._unsent_words, []
         return self.transcript.spoke(words)

@@ -13,12 +13,12 @@ from fastapi import FastAPI
 
 from engines.errors import ConfigError
 from server.app import create_app
-from server.http.json_body import read_json
 from server.protocols.elevenlabs.messages import ClientMessage as ElevenMessage
 from server.protocols.elevenlabs.messages import TextBody
 from server.protocols.nari.messages import RequestStart
 from server.protocols.openai.messages import SpeechBody
 from server.protocols.parlando.messages import StartMessage
+from server.schemas import read_json
 from server.settings import Settings
 from tests.edge.toy import AsgiSocket, serving, word_pcm
 

@@ -29,7 +29,7 @@ from engines.messages import (
     WaitingForText,
 )
 from engines.text import FrontEnd
-from server.speech.first_audible import FirstAudible
+from server.speech.accounting import FirstAudible
 from tests.engine.driving import pcm_of, settle
 from tests.engine.toys import FakeClock, ToyDurations, ToyTalker, ToyVocoder
 

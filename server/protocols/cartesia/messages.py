@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from server.audio import OFFERED_HZ
 from server.audio.formats import AudioFormat, Codec
 from server.errors import ApiError
-from server.http.json_body import read_json
 from server.schemas import Name as ClientName
-from server.schemas import Speed, described
+from server.schemas import Speed, described, read_json
 from server.speech.pronunciations import Chosen, DictionaryName, Name
 from server.state import State
 

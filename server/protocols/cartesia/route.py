@@ -18,7 +18,7 @@ from server.errors import ApiError
 from server.http.answer import SpeechResponse, aborted, audio_events, first_audio
 from server.http.dependencies import MAY_SPEAK, CurrentState, ReceivedS, body_as
 from server.http.openapi import request_body, speech_responses
-from server.http.websocket_endpoint import serve_websocket
+from server.http.websocket import serve_websocket
 from server.http.whole_answer import wants_whole, whole_answer
 from server.protocols.cartesia import messages
 from server.protocols.cartesia.errors import error_body, refuse

@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 
 from server.audio.formats import AudioFormat, Codec, codec_rates_hz
 from server.errors import ApiError
-from server.http.json_body import read_json
-from server.schemas import Speed, described
+from server.schemas import Speed, described, read_json
 from server.state import State
 
 _FAMILIES = ("aura", "flux")

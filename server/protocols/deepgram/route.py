@@ -15,7 +15,7 @@ from server.errors import ApiError
 from server.http.answer import SpeechResponse, aborted, audio_events, first_audio
 from server.http.dependencies import MAY_SPEAK, CurrentState, ReceivedS, body_as
 from server.http.openapi import request_body, speech_responses
-from server.http.websocket_endpoint import serve_websocket
+from server.http.websocket import serve_websocket
 from server.http.whole_answer import wants_whole, whole_answer
 from server.protocols.deepgram import socket_v1, socket_v2
 from server.protocols.deepgram.errors import refuse_v1, refuse_v2

@@ -9,9 +9,8 @@ from starlette.requests import HTTPConnection
 
 from server.audio.formats import ELEVEN_DEFAULT, ELEVEN_FORMATS, AudioFormat
 from server.errors import ApiError
-from server.http.json_body import read_json
 from server.protocols.elevenlabs.errors import Invalid
-from server.schemas import MAX_SEED, Speed
+from server.schemas import MAX_SEED, Speed, read_json
 from server.schemas import Name as ClientName
 from server.speech.pronunciations import MAX_DICTIONARIES, Chosen, DictionaryName, Name
 from server.state import State

@@ -12,8 +12,7 @@ from fastapi import APIRouter, WebSocket
 
 from server.errors import ApiError
 from server.http.connection_limit import permit_of
-from server.http.websocket import Closed, WebSocketChannel
-from server.http.websocket_endpoint import serve_websocket
+from server.http.websocket import Closed, WebSocketChannel, serve_websocket
 from server.protocols.elevenlabs.context import Context
 from server.protocols.elevenlabs.errors import error_message, refuse
 from server.protocols.elevenlabs.messages import (

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from server.errors import ApiError
-from server.http.json_body import read_json
-from server.schemas import Seed, Temperature, described
+from server.schemas import Seed, Temperature, described, read_json
 
 _Chunk = Annotated[StrictInt, Field(ge=1, le=128)]
 

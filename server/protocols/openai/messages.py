@@ -10,10 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 from engines.messages import LeadingSilence
 from server.audio.formats import AudioFormat, Codec, codec_rates_hz, default_rate_hz
 from server.errors import ApiError
-from server.http.json_body import read_json
 from server.protocols.openai.instructions import effective_speed
 from server.protocols.openai.signed_urls import MAX_VALID_S
-from server.schemas import PitchSemitones, Seed, Speed, Temperature, described
+from server.schemas import PitchSemitones, Seed, Speed, Temperature, described, read_json
 from server.speech.pronunciations import Pronunciations
 
 

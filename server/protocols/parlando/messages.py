@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from engines.messages import LeadingSilence
 from server.audio import DEFAULT_RATE_HZ
 from server.errors import ApiError
-from server.http.json_body import read_json
-from server.schemas import PitchSemitones, Seed, Speed, Temperature, described
+from server.schemas import PitchSemitones, Seed, Speed, Temperature, described, read_json
 from server.speech.pronunciations import Pronunciations
 
 MAX_FLUSHES = 1_000

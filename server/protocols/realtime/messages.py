@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 from server.audio import DEFAULT_RATE_HZ, OFFERED_HZ
 from server.audio.formats import AudioFormat, Codec
 from server.errors import ApiError
-from server.http.json_body import read_json
-from server.schemas import Name, Seed, Speed, described
+from server.schemas import Name, Seed, Speed, described, read_json
 
 _TELEPHONE_HZ = 8_000
 _CODECS = {"audio/pcm": Codec.PCM, "audio/pcmu": Codec.MU_LAW, "audio/pcma": Codec.A_LAW}

@@ -15,8 +15,7 @@ from fastapi import APIRouter, WebSocket
 from engines.messages import Cancelled, Failed, Finished
 from server.errors import ApiError
 from server.http.utterance_socket import SocketUtterance, UtteranceSocket
-from server.http.websocket import Received, WebSocketChannel
-from server.http.websocket_endpoint import serve_websocket
+from server.http.websocket import Received, WebSocketChannel, serve_websocket
 from server.protocols.realtime.messages import (
     AudioOutput,
     BufferClear,

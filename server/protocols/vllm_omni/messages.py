@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, Va
 
 from server.audio.formats import AudioFormat, Codec, codec_rates_hz, default_rate_hz
 from server.errors import ApiError
-from server.http.json_body import read_json
-from server.schemas import Seed, Speed, Temperature, described
+from server.schemas import Seed, Speed, Temperature, described, read_json
 
 
 class _Lenient(BaseModel):

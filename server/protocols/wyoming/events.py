@@ -16,9 +16,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from server.errors import ApiError
-from server.http.json_body import read_json
 from server.http.websocket import Closed
-from server.schemas import described
+from server.schemas import described, read_json
 from server.state import State
 from server.transport.token_bucket import TokenBucket
 
