@@ -35,6 +35,7 @@ class EngineConfig:
     voices: Path | None = None  # folder of added voices; None: the bundle's own
     own_kernels: str = "auto"  # the form of our kernels; auto: the quickest that runs here; off: the runtime's
     job_frames: int = 32  # rows x frames of one vocoder job: above it a frame costs half as much again (caches)
+    prefill_positions: int = 256  # of all prompts in one call: no step waits longer than for so many
     max_ttfa_s: float = 0.25  # requests with a predicted TTFA above this are rejected
     sheds: bool = True  # reject requests that cannot be served in time; without it only slots are counted
     max_expanded: int = 4096  # characters spoken for dictionaries' entries in one utterance
@@ -46,8 +47,8 @@ class EngineConfig:
     workers: bool = True  # vocode on a thread of its own
 
     def __post_init__(self) -> None:
-        counts = "slots max_batch verify_rows lm_threads vocoder_threads job_frames text_chars max_expanded"
-        for name in counts.split():
+        sizes = "slots max_batch prefill_positions verify_rows job_frames text_chars max_expanded"
+        for name in (*sizes.split(), "lm_threads", "vocoder_threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.max_ttfa_s > 0:

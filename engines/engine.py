@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from select import select
 
-from engines.config import EngineConfig
+from engines.config import DraftMode, EngineConfig
 from engines.counters import Counters
 from engines.emission import Emission
 from engines.engine_model import Model
@@ -43,11 +43,9 @@ from engines.scheduling.admission import Admission, Load
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Phase, Sequence
 from engines.slot_use import SlotUse
-from engines.speculation import speculation_for
+from engines.speculation import Speculation
 from engines.steps import Made, StepRunner
 from engines.vocoding import Vocoded, Vocoding
-
-_RETRY_AFTER_S = 1.0  # no stream ends sooner than its audio; a second is the least worth telling
 
 __all__ = ["Engine", "EngineConfig", "Model"]
 
@@ -74,9 +72,10 @@ class Engine:
         self._reading = Reading(config.text_chars)
         self.profile = profile or DeviceProfile(frame_s=self.spec.frame_s, cores=cores(), overlaps=config.workers)
         self._admission = Admission(config, self.profile, self.spec.first_frames, self.spec.opening_frames)
-        steps = StepRunner(
-            model.talker, speculation_for(model, config, self.counters, clock), self.counters, self.profile, clock
-        )
+        speculation = None
+        if model.drafter is not None and config.drafts is not DraftMode.OFF:
+            speculation = Speculation(model.talker, model.drafter, config, self.counters, clock)
+        steps = StepRunner(model.talker, speculation, config, self.counters, self.profile, clock)
         self._vocoding = Vocoding(model.vocoder, self._wake_up.notify if config.workers else None, clock)
         self._planning = Planning(model, config, self.profile, self._sequences.values(), steps, self._vocoding)
         self._cpu_clock = time.thread_time if clock is time.monotonic else clock
@@ -240,10 +239,10 @@ class Engine:
     def _check_room(self, submit: Submit) -> None:
         """Raises Overloaded."""
         if not self._slots.has_room():
-            raise Overloaded(f"all {self.config.slots} streams are in use", _RETRY_AFTER_S)
+            raise Overloaded(f"all {self.config.slots} streams are in use")
         guarded = self.config.sheds and not submit.is_admitted and not self._measuring.rehearses
         if guarded and (reason := self._admission.refusal(self.load())) is not None:
-            raise Overloaded(reason, _RETRY_AFTER_S)
+            raise Overloaded(reason)
 
     def load(self) -> Load:
         now = self._clock()

@@ -16,6 +16,8 @@
 
 from __future__ import annotations
 
+LEAST_RETRY_S = 1.0  # `Retry-After` counts whole seconds, and sooner no stream is likely to have ended
+
 
 class ParlandoError(Exception):
     code = "internal_error"
@@ -56,7 +58,7 @@ class BadParameter(RequestError):
 class Overloaded(ParlandoError):
     code = "overloaded"
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
+    def __init__(self, message: str, retry_after_s: float = LEAST_RETRY_S) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
@@ -72,6 +74,6 @@ class IntegrityError(EngineFault):
 def error_of(code: str, message: str, retry_after_s: float | None = None) -> ParlandoError:
     """What a `Failed` event says, as the error it stands for."""
     if code == Overloaded.code:
-        return Overloaded(message, 1.0 if retry_after_s is None else retry_after_s)
+        return Overloaded(message, retry_after_s or LEAST_RETRY_S)
     kinds = (RequestError, UnknownVoice, TextError, UnspeakableText, TextTooLong, BadParameter, IntegrityError)
     return next((kind for kind in kinds if kind.code == code), EngineFault)(message)

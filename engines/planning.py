@@ -90,11 +90,9 @@ class Planning:
             profile=self._profile,
             chunk_frames=self._model.spec.chunk_frames,
             first_chunk=self._model.spec.first_frames[self._profile.is_crowded(running)],
-            max_batch=self._config.max_batch,
-            job_frames=self._config.job_frames,
+            config=self._config,
             groups=self._model.talker.groups,
             drafts=self._steps.drafts,
-            verify_rows=self._config.verify_rows,
             has_room=self._vocoding.room(urgent=False),
             has_urgent_room=self._vocoding.room(urgent=True),
         )

@@ -14,13 +14,11 @@ from engines.families.base import ScriptState
 from engines.sequence import Sequence
 from engines.steps import Made
 
-_SLICE_CHARS = 64  # of one sequence a round: enough to begin with
-
 
 class Reading:
     def __init__(self, chars: int) -> None:
-        """`chars`: read in a round, of all together."""
-        self._chars = chars
+        """`chars`: read in a round, of all together; a quarter of them of one sequence is enough to begin with."""
+        self._chars, self._slice_chars = chars, max(1, chars // 4)
         self._changed: dict[str, Sequence] = {}  # by name
 
     def changed(self, sequences: Iterable[Sequence]) -> None:
@@ -49,7 +47,7 @@ class Reading:
                 left = self._prepare(sequence, left, done)
                 if sequence.script.state is ScriptState.PREPARING or left <= 0:
                     continue
-            left -= self._read(sequence, min(left, _SLICE_CHARS), done)
+            left -= self._read(sequence, min(left, self._slice_chars), done)
             if sequence.script.state is not state and (sequence.can_step or sequence.can_prefill):
                 done.ready.append(sequence)
             if left <= 0:
@@ -61,7 +59,7 @@ class Reading:
     def _prepare(self, sequence: Sequence, left: int, done: Made) -> int:
         """Returns what is left of the round's share."""
         while left > self._chars // 2 and sequence.script.state is ScriptState.PREPARING:
-            left -= self._read(sequence, _SLICE_CHARS, done)
+            left -= self._read(sequence, self._slice_chars, done)
         return left
 
     def _read(self, sequence: Sequence, chars: int, done: Made) -> int:

@@ -23,7 +23,6 @@ import numpy as np
 
 from engines.config import DraftMode, EngineConfig
 from engines.counters import Counters
-from engines.engine_model import Model
 from engines.errors import ConfigError
 from engines.families.base import Drafter, Frames, Row, Steps, Talker
 from engines.sequence import Sequence
@@ -105,18 +104,16 @@ class Speculation:
         self,
         talker: Talker,
         drafter: Drafter,
+        config: EngineConfig,
         counters: Counters,
         clock: Callable[[], float],
-        *,
-        mode: DraftMode,
-        rows: int,
-        verify_rows: int = 1,
     ) -> None:
-        """`rows`: drafting is thought of while at most so many rows are to step. `verify_rows` go in one call."""
+        """Raises ConfigError for a drafter that guesses further than the Talker can verify."""
+        if drafter.frames > (most := talker.draft_frames):
+            raise ConfigError(f"the drafter guesses {drafter.frames} steps, the bundle's graph checks {most}")
         self._talker, self._drafter, self._counters, self._clock = talker, drafter, counters, clock
-        self._always = mode is DraftMode.ON
-        self._rows, self.verify_rows = rows, verify_rows
-        self._switches = [DraftSwitch() for _ in range(_bucket(rows) + 1)]  # 1, 2, 3 to 4, 5 to 8, ... rows
+        self._always, self._rows = config.drafts is DraftMode.ON, config.draft_rows
+        self._switches = [DraftSwitch() for _ in range(_bucket(self._rows) + 1)]  # 1, 2, 3 to 4, 5 to 8, ... rows
 
     @property
     def pays(self) -> tuple[bool, ...]:
@@ -181,23 +178,3 @@ class Speculation:
 
 def _bucket(rows: int) -> int:
     return (rows - 1).bit_length()
-
-
-def speculation_for(
-    model: Model, config: EngineConfig, counters: Counters, clock: Callable[[], float]
-) -> Speculation | None:
-    """None without drafts. Raises ConfigError for a drafter that guesses further than the Talker can verify."""
-    if model.drafter is None or config.drafts is DraftMode.OFF:
-        return None
-    most, found = model.talker.draft_frames, model.drafter.frames
-    if found > most:
-        raise ConfigError(f"the drafter guesses {found} steps, the bundle's graph checks {most}")
-    return Speculation(
-        model.talker,
-        model.drafter,
-        counters,
-        clock,
-        mode=config.drafts,
-        rows=config.draft_rows,
-        verify_rows=config.verify_rows,
-    )

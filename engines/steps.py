@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from engines.config import EngineConfig
 from engines.counters import Counters
 from engines.errors import EngineFault, ParlandoError
 from engines.families.base import Frames, Row, Rows, ScriptState, Steps, Talker
@@ -22,7 +23,6 @@ from engines.scheduling.policy import Prefill, Step
 from engines.sequence import Sequence
 from engines.speculation import Speculation, Verified
 
-_PREFILL_POSITIONS = 256  # of all rows of a call: no step waits longer than for so many
 _PREFILL_BLOCK = 8  # from here on the runtime has the bits of one call, however a prompt is cut
 
 
@@ -44,11 +44,12 @@ class StepRunner:
         self,
         talker: Talker,
         speculation: Speculation | None,
+        config: EngineConfig,
         counters: Counters,
         profile: DeviceProfile,
         clock: Callable[[], float],
     ) -> None:
-        self._talker, self._speculation = talker, speculation
+        self._talker, self._speculation, self._config = talker, speculation, config
         self._counters, self._profile, self._clock = counters, profile, clock
         self._made = Made()
 
@@ -81,7 +82,7 @@ class StepRunner:
         """A block of each prompt, all in one call."""
         if not sequences:
             return
-        most = max(_PREFILL_BLOCK, _PREFILL_POSITIONS // len(sequences) // _PREFILL_BLOCK * _PREFILL_BLOCK)
+        most = max(1, self._config.prefill_positions // len(sequences) // _PREFILL_BLOCK) * _PREFILL_BLOCK
         for one in sequences:
             self._begin(one)
         prompts = [one.script.prompt(most) for one in sequences]
@@ -154,7 +155,7 @@ class StepRunner:
         """Verifies drafts of each, as many in a call as it takes. Returns those for which nothing could be guessed and
         nothing was done."""
         assert self._speculation is not None, "drafts need a drafter"
-        plain, most = list[Sequence](), self._speculation.verify_rows
+        plain, most = list[Sequence](), self._config.verify_rows
         for at in range(0, len(sequences), most):
             some, started_s = sequences[at : at + most], self._clock()
             verified = self._speculation.verify(some)

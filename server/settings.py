@@ -58,6 +58,7 @@ class Settings(BaseSettings):
         "1", pattern="^(?:[1-8]|auto)$", description="engine processes, 1 to 8; auto: one for every two cores"
     )
     slots: int = Field(128, ge=1, description="maximum number of streams generated concurrently")
+    prefill_positions: int = Field(256, ge=8, description="prompt positions of one call of the speech model")
     max_ttfa_s: float = Field(0.25, gt=0, description="requests with a predicted TTFA above this are rejected")
     shed: bool = Field(True, description="reject requests that cannot be served in time; off: only `slots` limits")
     lm_threads: int = Field(1, ge=1, description="threads of the speech model")

@@ -14,7 +14,7 @@ from engines.scheduling.device_profile import DeviceProfile
 
 _MOST = 2 / 5  # of what the machine sustains, that may be generated at once: each stream gains lead
 _DECREASE = 0.9
-_INCREASE = 1 / 32  # of capacity, in a second
+_INCREASE = 1 / 800  # of capacity, in the time of a frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +56,11 @@ class Admission:
         """Of one more stream: the calls under way, then its own and those of the streams that wait before it."""
         config, profile, waiting = self._config, self._profile, load.first_pending + 1
         frames = self._first_frames[profile.is_crowded(load.running + 1)]
-        rows = max(1, config.job_frames // frames)
-        batches, jobs = -(-waiting // config.max_batch), -(-waiting // rows)
-        under_way_s, busy = 0.0, load.busy - load.first_pending
+        rows, busy, under_way_s = max(1, config.job_frames // frames), load.busy - load.first_pending, 0.0
         if busy > 0:
-            job_frames = min(config.job_frames, busy * frames)
-            under_way_s = profile.step_s(min(busy, profile.efficient_rows(config.max_batch))) + profile.job_s(
-                job_frames
-            )
+            step_s = profile.step_s(min(busy, profile.efficient_rows(config.max_batch)))
+            under_way_s = step_s + profile.job_s(min(config.job_frames, busy * frames))
+        batches, jobs = -(-waiting // config.max_batch), -(-waiting // rows)
         steps_s = frames * batches * profile.step_s(min(waiting, config.max_batch))
         return under_way_s + steps_s + jobs * profile.job_s(frames * min(waiting, rows))
 
@@ -90,22 +87,19 @@ class Admission:
 
     def saw_time(self, now: float) -> None:
         if self._seen_at_s is not None:
-            self._share = min(_MOST, self._share + _INCREASE * (now - self._seen_at_s))
+            self._share = min(_MOST, self._share + _INCREASE * (now - self._seen_at_s) / self._profile.frame_s)
         self._seen_at_s = now
 
     def _most_busy(self, capacity: int) -> int:
         if not self._profile.measured:
             return capacity
-        return min(capacity, max(self._fewest, round(self._share * self._sustained)))
-
-    @property
-    def _fewest(self) -> int:
-        """Half an efficient batch: in overload the machine is kept busy, and a new stream waits for few others."""
-        return max(1, self._profile.efficient_rows(self._config.max_batch) // 2)
+        fewest = self._profile.few_rows(self._config.max_batch)
+        return min(capacity, max(fewest, round(self._share * self._sustained)))
 
     def _rejected(self, reason: str) -> str:
         self._lower()
         return reason
 
     def _lower(self) -> None:
-        self._share = max(self._fewest / self._sustained, _DECREASE * self._share)
+        fewest = self._profile.few_rows(self._config.max_batch)
+        self._share = max(fewest / self._sustained, _DECREASE * self._share)

@@ -88,6 +88,10 @@ class DeviceProfile:
         costs = {size: self.steps(size) / size for size in (1 << power for power in range(most.bit_length()))}
         return next(size for size, cost in costs.items() if cost <= _EFFICIENT * min(costs.values()))
 
+    def few_rows(self, most: int) -> int:
+        """Half an efficient batch: the machine is kept busy, and a new stream waits for few others."""
+        return max(1, self.efficient_rows(most) // 2)
+
     def rows_of_a_call(self) -> int:
         """Rows that cost as much as another call does before its first row."""
         if not self.steps.measured:

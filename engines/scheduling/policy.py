@@ -1,5 +1,5 @@
-"""What runs next: `plan(view, now)` says which slots are prefilled, stepped and vocoded, in order. Pure functions over
-the streams' counts and times; never an array, never a wait.
+"""What runs next: `calls(view, now)` says which streams are prefilled and stepped, in order, `vocode(view, now)` what
+the vocoder gets. Pure functions over the streams' counts and times; never an array, never a wait.
 
 First audio comes before everything, then the least lead. Idle capacity works ahead. A plan holds as many calls of the
 speech model as fit a slice of time; a new stream waits for the end of the current one only, since the engine drops the
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
+from engines.config import EngineConfig
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import NO_AUDIO, Sequence
 
@@ -25,7 +26,6 @@ LOW_WATER = 12  # while a stream has less, those far ahead wait
 FAR_AHEAD = 50
 _CHUNK_LEADS = (3, 8, 20)  # below which a chunk has the first, second or third size
 _SLICE = 0.5  # of a frame's time: of calls that are planned at once
-_BEGINNING = 4  # streams whose first chunks one item makes, so that the next new stream does not wait for long
 
 Urgency = tuple[float, float, int]  # lead, arrival, slot: the most urgent is the least
 Item = TypeVar("Item")
@@ -39,11 +39,9 @@ class View:
     profile: DeviceProfile
     chunk_frames: tuple[int, ...]  # sizes of vocoder jobs, rising
     first_chunk: int  # frames, beyond those of the opening quiet, with which a stream begins, or begins again
-    max_batch: int  # rows of a call
-    job_frames: int  # rows x frames of a vocoder job
+    config: EngineConfig  # for the sizes of calls and jobs
     groups: Callable[[Items[int], Items[int], int], list[list[int]]]  # see `Talker.groups`
     drafts: tuple[bool, ...] = ()  # whether drafts pay for 1, 2, ... rows; no more are drafted
-    verify_rows: int = 1  # that one call verifies
     has_room: bool = True  # the vocoder takes another job
     has_urgent_room: bool = True  # the vocoder takes an urgent one
 
@@ -80,12 +78,6 @@ class Vocode:
     next_lead_s: float | None = None  # the least lead of those that are due and do not come with it
 
 
-def plan(view: View, now: float) -> list[Prefill | Step | Vocode]:
-    """A vocoder job, then prefills, then steps."""
-    job, _ = vocode(view, now)
-    return [*([job] if job is not None else []), *calls(view, now)]
-
-
 # -- the speech model ------------------------------------------------------------------------------------------------
 
 
@@ -93,18 +85,16 @@ def calls(view: View, now: float) -> list[Prefill | Step]:
     prompts = sorted((one for one in view.streams if one.can_prefill), key=lambda one: _urgency(view, one, now))
     able = [(_urgency(view, one, now), one) for one in view.streams if one.can_step and one.pending < view.most_pending]
     able.sort(key=lambda item: item[0])
-    limit_s, first = _limit_s(view, able), view.first_chunk
+    limit_s, first, few = _limit_s(view, able), view.first_chunk, view.profile.few_rows(view.config.max_batch)
     new = [one for (lead_s, *_), one in able if lead_s == NO_AUDIO]
     others = [one for (lead_s, *_), one in able if NO_AUDIO < lead_s <= limit_s]
-    found: list[Prefill | Step] = [Prefill(some) for some in _cut(prompts, _BEGINNING)]
+    found: list[Prefill | Step] = [Prefill(some) for some in _cut(prompts, few)]
     if len(new) + len(others) > len(view.drafts):
-        most = max(_BEGINNING, view.verify_rows)  # a device's call costs the same for all of them
-        found += [Step(some, first) for some in _cut(new, most)]
+        found += [Step(some, first) for some in _cut(new, max(few, view.config.verify_rows))]
         return found + [Step(group, first) for group in _groups(view, others, [one for _, one in able])]
     if new:
-        found += [
-            Step(some, first, view.drafts[0]) for some in _cut(new, view.verify_rows if view.drafts[0] else len(new))
-        ]
+        most = view.config.verify_rows if view.drafts[0] else len(new)
+        found += [Step(some, first, view.drafts[0]) for some in _cut(new, most)]
     return found + ([Step(others, first, view.drafts[len(others) - 1])] if others else [])
 
 
@@ -137,8 +127,8 @@ def _groups(view: View, wanted: list[Sequence], able: list[Sequence]) -> list[li
     """
     if not wanted:
         return []
-    most = view.profile.rows_within(_SLICE * view.profile.frame_s, view.max_batch)
-    enough = min(most, view.profile.efficient_rows(view.max_batch))
+    most = view.profile.rows_within(_SLICE * view.profile.frame_s, view.config.max_batch)
+    enough = min(most, view.profile.efficient_rows(view.config.max_batch))
     by_slot = {one.slot: one for one in able if one.slot is not None}
     rank = {one.slot: place for place, one in enumerate(wanted)}
     slots = list(by_slot) if len(wanted) > enough else [one.slot for one in wanted if one.slot is not None]
@@ -189,7 +179,7 @@ def vocode(view: View, now: float) -> tuple[Vocode | None, float]:
     (least_s, _, _), frames, _ = due[0]
     urgent = view.is_urgent(least_s)
     fit = [one for (lead_s, *_), count, one in due if count == frames and view.is_urgent(lead_s) == urgent]
-    chosen = fit[: max(1, view.job_frames // max(1, frames))]
+    chosen = fit[: max(1, view.config.job_frames // max(1, frames))]
     left_s = next((lead_s for (lead_s, *_), _, one in due if one not in chosen), None)
     return Vocode(chosen, frames, urgent, left_s), look_again_s
 

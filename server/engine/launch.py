@@ -54,6 +54,7 @@ def launch_all(settings: Settings) -> list[Launched]:
 def engine_config(settings: Settings) -> EngineConfig:
     return EngineConfig(
         slots=settings.slots,
+        prefill_positions=settings.prefill_positions,
         max_ttfa_s=settings.max_ttfa_s,
         sheds=settings.shed,
         lm_threads=settings.lm_threads,

@@ -13,11 +13,8 @@ PROFILE = {"config.py", "measuring.py", "scheduling/device_profile.py"}
 _CONSTANT = re.compile(r"^(_?[A-Z][A-Z0-9_]*)(?:: [^=]*)? = [-(]?[0-9.][^#\n]*(?:# *(.*))?$", re.MULTILINE)
 _UNIT = re.compile(r"\b(seconds?|streams?|rows?|ms|milliseconds?)\b")
 NO_TUNING = {
-    "_RETRY_AFTER_S": "an answer to clients",
+    "LEAST_RETRY_S": "what HTTP can say",
     "_FADE_S": "a length of audio",
-    "_BEGINNING": "streams an item: a count of first chunks, whatever the machine",
-    "_PREFILL_POSITIONS": "a bound in positions",
-    "_INCREASE": "a share of capacity",
     **dict.fromkeys(("URGENT", "LOW_WATER", "_CHUNK_LEADS", "_FRESH"), "in frames"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from engines.config import EngineConfig
 from engines.families.common.slot_calls import groups
 from engines.scheduling.device_profile import Curve, DeviceProfile
 from engines.scheduling.policy import NO_AUDIO, View
@@ -75,8 +76,7 @@ def view(*streams: PlainStream, machine: Machine | None = None, **changes: Any) 
         "profile": (machine or Machine()).profile,
         "chunk_frames": (1, 2, 4, 8),
         "first_chunk": 2,
-        "max_batch": 64,
-        "job_frames": 32,
         "groups": groups,
     }
-    return View(**values | changes)
+    sizes = {name: changes.pop(name) for name in ("max_batch", "job_frames", "verify_rows") if name in changes}
+    return View(**values | changes, config=EngineConfig(**sizes))

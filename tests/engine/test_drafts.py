@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -196,15 +197,8 @@ def test_one_call_verifies_several_rows(bundle: Bundle, front_end: FrontEnd, sam
 def test_rows_are_switched_by_powers_of_two() -> None:
     """1, 2, 3 to 4, 5 to 8, ...: what is measured of one number holds for its neighbours."""
     clock = FakeClock()
-    speculation = Speculation(
-        None,
-        NgramDrafter(),
-        Counters(),
-        clock,
-        mode=DraftMode.AUTO,
-        rows=12,
-        verify_rows=12,  # type: ignore[arg-type]
-    )
+    talker: Any = SimpleNamespace(draft_frames=NgramDrafter().frames)
+    speculation = Speculation(talker, NgramDrafter(), EngineConfig(draft_rows=12, verify_rows=12), Counters(), clock)
     ways = list[bool]()
     for _ in range(2_000):
         ways.append(speculation.pays[4 - 1])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.families.common.slot_calls import ranges
-from engines.scheduling.policy import NO_AUDIO, URGENT, Prefill, Step, Vocode, calls, plan, vocode
+from engines.scheduling.policy import NO_AUDIO, URGENT, Prefill, Step, Vocode, calls, vocode
 from tests.engine.streams import FRAME_S, Machine, PlainStream, view
 
 SLICE_S, URGENT_S = 0.5 * FRAME_S, URGENT * FRAME_S
@@ -60,9 +60,11 @@ def test_streams_that_stand_back_come_behind_all_others() -> None:
 
 
 def test_first_chunks_are_made_together_and_at_once() -> None:
-    """Of five new streams the four oldest in one item, which makes all of their first chunks."""
+    """Of five new streams four in one item, half an efficient batch, which makes all of their first chunks."""
+    machine = Machine(step_s=(0.2e-3, 0.1e-3))
+    assert machine.profile.efficient_rows(64) == 8
     new = [PlainStream(slot, NO_AUDIO, arrived_s=float(-slot)) for slot in range(5)]
-    found = calls(view(*new, PlainStream(9, 3.0), first_chunk=4), 0.0)
+    found = calls(view(*new, PlainStream(9, 3.0), first_chunk=4, machine=machine), 0.0)
     assert [[one.slot for one in item.streams] for item in found] == [[4, 3, 2, 1], [0]]
     assert all(isinstance(item, Step) and item.first_chunk == 4 for item in found)
 
@@ -221,8 +223,3 @@ def test_without_room_only_urgent_streams_are_looked_at() -> None:
     assert job(calm, has_room=False) is None
     assert job(calm, urgent, has_room=False).streams == [urgent]  # type: ignore[union-attr]
     assert job(urgent, has_room=False, has_urgent_room=False) is None
-
-
-def test_a_whole_plan_vocodes_before_it_steps() -> None:
-    found = plan(view(PlainStream(0, 0.5, made=8), PlainStream(1, NO_AUDIO)), 0.0)
-    assert [type(item) for item in found] == [Vocode, Step]
