@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from engines.assemble import load_engine
+from engines.engine import Engine, EngineConfig
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.text import FrontEnd
+from tests.engine.driving import Make
+from tests.families.toy_engine import TOYS, toy_engine
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +22,33 @@ def bundle() -> Bundle:
 @pytest.fixture(scope="session")
 def front_end() -> FrontEnd:
     return FrontEnd.load()
+
+
+@pytest.fixture(params=["shipped", *TOYS])
+def make(request: pytest.FixtureRequest, bundle: Bundle, front_end: FrontEnd) -> Make:
+    """Makes engines of one family."""
+
+    def engine(**settings: object) -> Engine:
+        defaults: dict[str, object] = {"slots": 12, "workers": False}
+        config = EngineConfig(**(defaults | settings))  # type: ignore[arg-type]
+        if request.param == "shipped":
+            return load_engine(bundle, config, front_end=front_end)
+        return toy_engine(request.param, config)
+
+    return engine
+
+
+@pytest.fixture
+def engine(make: Make) -> Iterator[Engine]:
+    one = make()
+    yield one
+    one.check_integrity()
+    one.close()
+
+
+@pytest.fixture
+def shipped(bundle: Bundle, front_end: FrontEnd) -> Iterator[Engine]:
+    one = load_engine(bundle, EngineConfig(slots=12, workers=False), front_end=front_end)
+    yield one
+    one.check_integrity()
+    one.close()

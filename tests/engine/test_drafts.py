@@ -26,7 +26,7 @@ from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Sequence
 from engines.speculation import DraftSwitch, Speculation
 from engines.text import FrontEnd
-from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
+from tests.engine.driving import OTHERS, TEXT, pcm_of, settle
 from tests.engine.toys import FakeClock, NgramDrafter, ToyVocoder
 
 LISTS = Path(__file__).parents[2] / "models" / "judge" / "lists"

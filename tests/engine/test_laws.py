@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from engines.assemble import load_engine, spectrum_model
+from engines.assemble import spectrum_model
 from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
 from engines.families.common.randomness import noise
@@ -22,76 +22,14 @@ from engines.messages import (
     Chunk,
     EndText,
     Event,
-    Failed,
     Finished,
-    Flush,
-    LeadingSilence,
-    Started,
-    Submit,
-    WaitingForText,
-    options,
 )
 from engines.runtime.base import IntArray
 from engines.sequence import Sequence
 from engines.synth import speak
-from engines.text import FrontEnd
 from engines.vocoding import to_s16
-from tests.engine.driving import pcm_of, settle
-from tests.families.toy_engine import TOYS, toy_engine
-
-TEXT = "Hello there, this is a test. Would you like 3 cups of tea, or nothing at all?"
-OTHERS = (
-    "The quick brown fox jumps over the lazy dog.",
-    "Yes.",
-    "One, two, three, four, five, six, seven, eight, nine, ten!",
-    "It was a bright cold day in April, and the clocks were striking thirteen.",
-)
-
-
-Make = Callable[..., Engine]
-
-
-@pytest.fixture(params=["shipped", *TOYS])
-def make(request: pytest.FixtureRequest, bundle: Bundle, front_end: FrontEnd) -> Make:
-    """Makes engines of one family."""
-
-    def engine(**settings: object) -> Engine:
-        defaults: dict[str, object] = {"slots": 12, "workers": False}
-        config = EngineConfig(**(defaults | settings))  # type: ignore[arg-type]
-        if request.param == "shipped":
-            return load_engine(bundle, config, front_end=front_end)
-        return toy_engine(request.param, config)
-
-    return engine
-
-
-@pytest.fixture
-def engine(make: Make) -> Iterator[Engine]:
-    one = make()
-    yield one
-    one.check_integrity()
-    one.close()
-
-
-@pytest.fixture
-def shipped(bundle: Bundle, front_end: FrontEnd) -> Iterator[Engine]:
-    one = load_engine(bundle, EngineConfig(slots=12, workers=False), front_end=front_end)
-    yield one
-    one.check_integrity()
-    one.close()
-
-
-def submit(engine: Engine, name: str, seed: int = 3, voice: int = 0) -> Submit:
-    return Submit(request_id=name, voice=engine.spec.voices[voice].id, seed=seed)
-
-
-def whole(engine: Engine, text: str = TEXT, seed: int = 3, voice: int = 0) -> bytes:
-    engine.submit(submit(engine, "whole", seed, voice))
-    engine.submit(Append(request_id="whole", text=text))
-    engine.submit(EndText(request_id="whole"))
-    events = settle(engine)
-    assert any(isinstance(event, Finished) for event in events)
-    return pcm_of(events, "whole")
+from tests.engine.driving import OTHERS, TEXT, Make, pcm_of, settle, submit, whole
+from tests.families.toy_engine import toy_engine
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
@@ -120,41 +58,6 @@ def test_streamed_equals_one_shot(bundle: Bundle, rate_hz: int, chunks: list[int
             yield chunks[0] if chunks else chooser.randint(1, 9)
 
     assert run(sizes()) == run(iter([40]))
-
-
-def test_a_row_that_the_model_fails_with_ends_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = make()
-    expected = [whole(engine, text, seed) for seed, text in enumerate(OTHERS)]
-    talker = engine.model.talker
-    step = talker.step
-
-    def fails_with_slot_1(slots: IntArray, *rest: Any) -> Any:
-        if 1 in slots and engine.counters.frames > before + 20:
-            raise RuntimeError("index out of range")
-        return step(slots, *rest)
-
-    before = engine.counters.frames
-    monkeypatch.setattr(talker, "step", fails_with_slot_1)
-    for seed, text in enumerate(OTHERS):
-        engine.submit(submit(engine, str(seed), seed))
-        engine.submit(Append(request_id=str(seed), text=text))
-        engine.submit(EndText(request_id=str(seed)))
-    events = settle(engine)
-    failed = [event.request_id for event in events if isinstance(event, Failed)]
-    assert len(failed) == 1
-    for seed in range(len(OTHERS)):
-        if str(seed) not in failed:
-            assert pcm_of(events, str(seed)) == expected[seed]
-    engine.check_integrity()
-    engine.close()
-
-
-def test_every_frame_gives_its_samples(shipped: Engine, bundle: Bundle) -> None:
-    for rate_hz in RATES_HZ:
-        spoken = speak(shipped, "Good day.", sample_rate_hz=rate_hz, leading_silence=LeadingSilence.KEEP)
-        silence = bundle.durations.closing_hops * rate_hz // 100
-        assert len(spoken.pcm) // 2 == spoken.timings.lm_steps * rate_hz // 25 + silence
-        assert not any(spoken.pcm[-2 * silence :])
 
 
 def test_feeding_does_not_matter(engine: Engine) -> None:
@@ -276,84 +179,6 @@ def test_cancel_at_any_step_leaks_nothing(make: Make, workers: bool) -> None:
         steps += 1
     assert steps > 10
     engine.close()
-
-
-def test_flush_speaks_without_an_end(engine: Engine) -> None:
-    engine.submit(submit(engine, "f"))
-    engine.submit(Append(request_id="f", text="Hello there my friend"))
-    settle(engine)
-    engine.submit(Flush(request_id="f"))
-    spoken = len(pcm_of(settle(engine), "f"))
-    assert spoken > 0
-    engine.submit(Append(request_id="f", text=" and more"))
-    engine.submit(EndText(request_id="f"))
-    events = settle(engine)
-    assert any(isinstance(event, Finished) for event in events)
-
-
-def test_a_pause_in_the_text_is_told_and_is_no_end(engine: Engine) -> None:
-    expected = whole(engine)
-    engine.submit(submit(engine, "p"))
-    engine.submit(Append(request_id="p", text=TEXT[:40]))
-    events = settle(engine)
-    assert [type(event) for event in events if not isinstance(event, Chunk)] == [Started, WaitingForText]
-    assert expected.startswith(pcm_of(events, "p"))
-    engine.submit(Append(request_id="p", text=TEXT[40:]))
-    engine.submit(EndText(request_id="p"))
-    events += settle(engine)
-    assert pcm_of(events, "p") == expected
-
-
-def test_what_comes_behind_the_end_is_not_spoken(engine: Engine) -> None:
-    """Sent at once, and while the text is still spoken; such an utterance once ran dry and never ended."""
-    expected = whole(engine, OTHERS[0])
-    for steps in (0, 3):
-        engine.submit(submit(engine, "late"))
-        engine.submit(Append(request_id="late", text=OTHERS[0]))
-        engine.submit(EndText(request_id="late"))
-        events = [event for _ in range(steps) for event in engine.step()]
-        for command in (Append(request_id="late", text="And on"), Flush(request_id="late"), EndText(request_id="late")):
-            engine.submit(command)
-        engine.submit(Append(request_id="late", text=OTHERS[3]))
-        events += settle(engine)
-        assert pcm_of(events, "late") == expected
-        assert engine.empty
-
-
-def test_refusals_name_the_value(shipped: Engine) -> None:
-    cases = {
-        "voice": Submit(request_id="voice", voice="nobody", seed=0),
-        "speed": Submit(request_id="speed", voice=shipped.spec.voices[0].id, seed=0, options=options(speed=9.0)),
-        "rate": Submit(request_id="rate", voice=shipped.spec.voices[0].id, seed=0, sample_rate_hz=12_345),
-    }
-    wanted = {"voice": "nobody", "speed": "9.0", "rate": "12345"}
-    for name, command in cases.items():
-        shipped.submit(command)
-        failed = [event for event in settle(shipped) if isinstance(event, Failed)]
-        assert [event.request_id for event in failed] == [name]
-        assert wanted[name] in failed[0].message
-
-
-def test_a_full_engine_refuses_at_once(make: Make) -> None:
-    engine = make(slots=1)
-    engine.submit(submit(engine, "first"))
-    engine.submit(submit(engine, "second"))
-    failed = [event for event in engine.step() if isinstance(event, Failed)]
-    assert [(event.request_id, event.code) for event in failed] == [("second", "overloaded")]
-    assert failed[0].retry_after_s
-    engine.submit(Cancel(request_id="first"))
-    engine.step()
-    engine.submit(submit(engine, "third"))
-    assert not [event for event in engine.step() if isinstance(event, Failed)]
-    engine.close()
-
-
-def test_word_times_rise_and_point_into_the_text(engine: Engine) -> None:
-    spoken = speak(engine, TEXT)
-    assert [TEXT[word.start_char : word.end_char] for word in spoken.words] == TEXT.split()
-    starts = [word.start_s for word in spoken.words]
-    assert starts == sorted(starts)
-    assert all(word.start_s <= word.end_s <= spoken.timings.audio_s for word in spoken.words)
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.4, 1.0])

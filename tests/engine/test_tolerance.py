@@ -25,7 +25,7 @@ from engines.runtime.base import IntArray
 from engines.sequence import Sequence
 from engines.synth import speak
 from engines.text import FrontEnd
-from tests.engine.test_laws import OTHERS, TEXT, pcm_of, settle
+from tests.engine.driving import OTHERS, TEXT, pcm_of, settle
 from tests.engine.toys import FakeClock, ToyTalker
 
 SLOTS = 6
