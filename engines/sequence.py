@@ -15,7 +15,7 @@ from enum import Enum, auto
 
 import numpy as np
 
-from engines.families.base import Controls, Frames, ModelSpec, Script, ScriptState, Steps, Verdict
+from engines.families.base import Controls, FloatArray, Frames, ModelSpec, Script, ScriptState, Verdict
 from engines.leading_quiet import LeadingQuiet
 from engines.messages import Append, EndText, Flush, LeadingSilence, Submit, Timings, WordTime
 from engines.playout import Playout
@@ -180,10 +180,9 @@ class Sequence:
         assert self.length is not None, "a prompt goes into a slot that has begun"
         self.length += positions
 
-    def commit(self, frame: Frames, steps: Steps, row: int, step: int) -> bool:
-        """frame [W], which stands; `steps` has what else came with it. Returns whether its segment goes on."""
-        probe = None if steps.probes is None else steps.probes[row, step]
-        verdict = self.script.commit(frame, float(steps.end_scores[row, step]), probe)
+    def commit(self, frame: Frames, end_score: float, probe: FloatArray | None) -> bool:
+        """frame [W], which stands, and what else came with it. Returns whether its segment goes on."""
+        verdict = self.script.commit(frame, end_score, probe)
         self.lm_steps += 1
         self.told_waiting = False
         if verdict is not Verdict.END_MARKER:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from engines.config import EngineConfig
 from engines.counters import Counters
 from engines.errors import EngineFault, ParlandoError
-from engines.families.base import Frames, Row, Rows, ScriptState, Steps, Talker
+from engines.families.base import FloatArray, Frames, Row, Rows, ScriptState, Steps, Talker
 from engines.runtime.base import IntArray
 from engines.scheduling.device_profile import DeviceProfile
 from engines.scheduling.policy import Prefill, Step
@@ -141,8 +142,8 @@ class StepRunner:
         spread = int(slots.max() - slots.min()) + 1
         counters.lm_idle_rows += spread - len(batch)
         counters.predicted_s += self._profile.step_s(spread)
-        for row, sequence in enumerate(batch):
-            self._commit(sequence, steps.frames[row, 0], steps, row, 0)
+        for sequence, *made in zip(batch, *_by_row(steps), strict=True):
+            self._commit(sequence, *made)
 
     def _begin(self, sequence: Sequence) -> None:
         if sequence.length is None:
@@ -175,11 +176,13 @@ class StepRunner:
         sequence, drafted, steps, row = verified
         slot = sequence.slot
         for step in range(len(drafted) + 1):
-            sampled = steps.frames[row, step]
-            stands = step < len(drafted) and bool(steps.is_finite[row, step])
+            sampled, is_finite = steps.frames[row, step], bool(steps.is_finite[row, step])
+            probe = None if steps.probes is None else steps.probes[row, step]
+            stands = step < len(drafted) and is_finite
             stands = stands and self._speculation.stands(drafted[step], sampled)
             frame = drafted[step] if stands else sampled
-            if not self._commit(sequence, frame, steps, row, step) or not stands:
+            score = float(steps.end_scores[row, step])
+            if not self._commit(sequence, frame, score, is_finite, probe) or not stands:
                 break
             if sequence.script.state is not ScriptState.READY:
                 break
@@ -187,13 +190,15 @@ class StepRunner:
             self._counters.drafts_tolerated += bool((frame != sampled).any())
         return sequence.length is not None and sequence.slot == slot
 
-    def _commit(self, sequence: Sequence, frame: Frames, steps: Steps, row: int, step: int) -> bool:
+    def _commit(
+        self, sequence: Sequence, frame: Frames, end_score: float, is_finite: bool, probe: FloatArray | None
+    ) -> bool:
         """Whether the frame stands and its segment goes on."""
-        if not steps.is_finite[row, step]:
+        if not is_finite:
             self._made.failed.append((sequence, _not_finite()))
             return False
         try:
-            goes_on = sequence.commit(frame, steps, row, step)
+            goes_on = sequence.commit(frame, end_score, probe)
         except Exception as error:  # its next rows are planned there
             self._made.failed.append((sequence, EngineFault(f"what follows could not be planned: {error}")))
             return False
@@ -206,6 +211,12 @@ def _goes_on(sequence: Sequence, item: Step) -> bool:
     """Whether it has begun and its first chunk is not whole."""
     begun = 0 < sequence.made < sequence.quiet_frames + item.first_chunk
     return begun and not sequence.sounds and not sequence.stands_back
+
+
+def _by_row(steps: Steps) -> tuple[Any, ...]:
+    """Of a single step: frames, end scores, whether they are finite, probes."""
+    probes = [None] * len(steps.frames) if steps.probes is None else steps.probes[:, 0]
+    return steps.frames[:, 0], steps.end_scores[:, 0].tolist(), steps.is_finite[:, 0].tolist(), probes
 
 
 def _not_finite() -> EngineFault:

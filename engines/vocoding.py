@@ -124,5 +124,7 @@ class Vocoding:
 
 def to_s16(samples: FloatArray) -> NDArray[np.int16]:
     """Clipped before rounding: without it 1.2 would wrap to a loud click."""
-    whole: NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * np.float32(32767)).astype("<i2")
+    scaled = np.minimum(np.maximum(samples, np.float32(-1)), np.float32(1))
+    scaled *= np.float32(32767)
+    whole: NDArray[np.int16] = np.rint(scaled, out=scaled).astype("<i2")
     return whole

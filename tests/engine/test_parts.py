@@ -14,7 +14,8 @@ import pytest
 from engines.assemble import speech_model
 from engines.errors import BundleError
 from engines.families.phone_pointer.bundle import Bundle, default_bundle, load_bundle
-from engines.families.phone_pointer.durations import Planner, place_at
+from engines.families.phone_pointer.durations import Planner
+from engines.families.phone_pointer.inputs import StepInputs
 from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
 from engines.runtime.onnx_cpu import OnnxCpu
@@ -123,14 +124,12 @@ class TestPlan:
             planner.extend(segment, 0, 1.0)
             assert segment.ends[: len(before)] == before
             assert segment.ends == [bundle.durations.opening_hops + 8 * at for at in range(len(segment.phones))]
-            places, place = [], place_at(bundle, segment, 0, 0)
-            while place is not None:
-                places.append(place)
-                place = place_at(bundle, segment, place.step + 1, place.pointer)
-            assert [one.step for one in places] == list(range(len(places)))
+            StepInputs(bundle).extend(segment, 0)
+            assert len(segment.rows) == len(segment.pointers)
             opening = int(bundle.durations.opening_hops <= bundle.frames_per_code // 2)  # too short for a step's middle
-            assert sorted({one.pointer for one in places}) == list(range(opening, len(segment.phones)))
-            middle = len(places) * bundle.frames_per_code + bundle.frames_per_code // 2
+            assert sorted(set(segment.pointers)) == list(range(opening, len(segment.phones)))
+            assert segment.pointers == sorted(segment.pointers)
+            middle = len(segment.rows) * bundle.frames_per_code + bundle.frames_per_code // 2
             assert segment.ends[-1] <= middle < segment.ends[-1] + bundle.frames_per_code
 
     def test_planned_as_far_as_asked_it_is_the_same_plan(self, bundle: Bundle, front_end: FrontEnd) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engines.families.base import Sampling
-from engines.families.common.randomness import gumbel
+from engines.families.common.randomness import gumbel, gumbel_places, noise, noise_places, tables
 from engines.families.common.sampling import sample
 from engines.runtime.base import FloatArray
 
@@ -124,3 +124,18 @@ def test_values_that_are_not_finite_are_found_in_their_row(bad: float) -> None:
     logits[1, 4] = bad
     _, is_finite = sample(logits, [Sampling(temperature=1.0)] * 3, np.zeros((3, 2), np.int64))
     assert is_finite.tolist() == [True, False, True]
+
+
+def test_a_device_reads_noise_where_the_host_does() -> None:
+    """It is told the places of many rows at once."""
+    rng, (normal, drawn) = np.random.default_rng(3), tables()
+    keys = np.stack([rng.integers(0, 2**63 - 1, 200), rng.integers(0, 4000, 200)], axis=1)
+    keys[:2, 0] = 0, 2**63 - 1
+    for (seed, position), places in zip(keys.tolist(), gumbel_places(keys, 3).tolist(), strict=True):
+        for step, place in enumerate(places):
+            assert np.array_equal(drawn[place : place + 5], gumbel(seed, position + step, 5))
+    firsts = keys[:, 1] * 640
+    for seed, first, place in zip(
+        keys[:, 0].tolist(), firsts.tolist(), noise_places(keys[:, 0], firsts).tolist(), strict=True
+    ):
+        assert np.array_equal(normal[place : place + 5], noise(seed, first, 5))

@@ -181,8 +181,7 @@ def test_vocoder_streams_in_torch_too() -> None:
 
 def test_training_and_serving_see_the_same() -> None:
     """What the LM is shown in serving is what it was shown in training, for the same phones and pointer."""
-    from engines.families.phone_pointer.durations import place_at
-    from engines.families.phone_pointer.inputs import next_pause, row_of
+    from engines.families.phone_pointer.inputs import StepInputs
     from engines.families.phone_pointer.segmenter import Segment
     from engines.text import PauseType, Phone
     from models.lm_data import pause_types, phone_ids
@@ -199,15 +198,19 @@ def test_training_and_serving_see_the_same() -> None:
             segment.add(Phone(int(identity), "", None, 0, 0, PauseType(kind) if kind else None))
         segment.closed = True
         segment.ends = trained.ends.tolist()
-        place, previous = place_at(bundle, segment, 0, 0), bundle.codes.begin
-        made = 0
-        while place is not None and made < len(codes):
-            served = [bundle.adapter.offsets["code"] + previous, *row_of(bundle, segment, 0, place)]
-            assert served == rows[place.step].tolist()
-            place, previous = place_at(bundle, segment, place.step + 1, place.pointer), int(codes[made])
-            made += 1
-        assert len(codes) - made in (0, 1), "the fixture is padded to whole codes, by less than one"
-        assert next_pause(bundle.adapter, segment, 0) == (0, int(PauseType.PLAIN))
+        inputs, ends = StepInputs(bundle), segment.ends
+        for known in range(1, len(ends) + 1):  # phone by phone, as a plan grows
+            segment.ends = ends[:known]
+            inputs.extend(segment, 0)
+        previous = [bundle.codes.begin, *codes.tolist()]
+        for step, row in enumerate(segment.rows[: len(codes)]):
+            assert [bundle.adapter.offsets["code"] + previous[step], *row] == rows[step].tolist()
+        assert len(codes) - len(segment.rows) in (0, 1), "the fixture is padded to whole codes, by less than one"
+        at_once = Segment()
+        at_once.phones, at_once.ids, at_once.kinds = segment.phones, segment.ids, segment.kinds
+        at_once.pauses, at_once.ends, at_once.closed = segment.pauses, ends, True
+        inputs.extend(at_once, 0)
+        assert at_once.rows == segment.rows
 
 
 def test_planning_sees_in_serving_what_it_saw_in_training() -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-from engines.runtime.base import FloatArray
+from engines.runtime.base import FloatArray, IntArray
 
 _SIZE = 1 << 20
 _MASK = (1 << 64) - 1
@@ -39,31 +40,43 @@ def _gumbel_table() -> FloatArray:
 
 def noise(seed: int, first_sample: int, count: int) -> FloatArray:
     """Unit normal excitation for samples [first_sample, first_sample + count) of an utterance, count <= 2^20."""
-    start = noise_at(seed, first_sample)
+    start = (_mix(seed) + first_sample) % _SIZE
     return _normal_table()[start : start + count]
 
 
 def gumbel(seed: int, position: int, count: int) -> FloatArray:
     """Gumbel noise for the code at `position`: argmax(logits / T + gumbel) samples softmax(logits / T)."""
-    start = gumbel_at(seed, position)
+    start = _mix(_mix(seed) ^ position) % _SIZE
     return _gumbel_table()[start : start + count]
 
 
 def normals(seed: int, position: int, count: int) -> FloatArray:
     """Unit normal numbers for the frame at `position`, of `count` values."""
-    start = gumbel_at(seed, position)
+    start = _mix(_mix(seed) ^ position) % _SIZE
     return _normal_table()[start : start + count]
 
 
 # -- for a device that holds the tables itself: where to read in them
 
 
-def noise_at(seed: int, first_sample: int) -> int:
-    return (_mix(seed) + first_sample) % _SIZE
+def gumbel_places(keys: IntArray, steps: int) -> IntArray:
+    """keys [B, 2] = (seed, position) -> [B, S]: where `gumbel` begins, for so many positions of each row."""
+    seeds, positions = keys.astype(np.uint64).T
+    mixed = _mix_all(_mix_all(seeds)[:, None] ^ (positions[:, None] + np.arange(steps, dtype=np.uint64)))
+    return (mixed % np.uint64(_SIZE)).astype(np.int64)
 
 
-def gumbel_at(seed: int, position: int) -> int:
-    return _mix(_mix(seed) ^ position) % _SIZE
+def noise_places(seeds: IntArray, first_samples: IntArray) -> IntArray:
+    """[B], [B] -> [B]: where `noise` begins."""
+    return ((_mix_all(seeds.astype(np.uint64)) + first_samples.astype(np.uint64)) % np.uint64(_SIZE)).astype(np.int64)
+
+
+def _mix_all(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """`_mix` of each."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
 
 
 def tables() -> tuple[FloatArray, FloatArray]:

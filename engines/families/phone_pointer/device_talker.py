@@ -17,7 +17,7 @@ from engines.errors import EngineFault
 from engines.families.base import BoolArray, Frames, Pending, Prefix, Rows, Sampling, Steps
 from engines.families.common.device_calls import InFlight, buckets, one_call, prepare, spread
 from engines.families.common.device_form import DeviceForm
-from engines.families.common.randomness import gumbel_at
+from engines.families.common.randomness import gumbel_places
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_buffers import LmBuffers
 from engines.runtime.base import Call, IntArray
@@ -81,38 +81,30 @@ class DeviceTalker:
         covered = next(rows for rows in self._buckets if rows >= last)
         self._lengths[slots] = lengths
         self._buffers.values["lengths"].write(self._lengths[:covered])
-        temperatures = np.ones(covered, np.float32)
-        temperatures[slots] = [one.temperature if one.temperature >= _LEAST_TEMPERATURE else 1.0 for one in sampling]
-        self._buffers.values["temperature"].write(temperatures)
+        temperature = np.array([one.temperature for one in sampling], np.float32)
+        is_drawn = temperature >= _LEAST_TEMPERATURE
+        self._buffers.values["temperature"].write(spread(covered, slots, np.where(is_drawn, temperature, 1), 1))
+        noise_at = np.where(is_drawn[:, None], gumbel_places(keys, steps), self._buffers.silent_at)
         if steps == 1:
-            return self._decode(covered, slots, rows[:, 0], sampling, keys)
+            return self._decode(covered, slots, rows[:, 0], noise_at[:, 0])
         ahead = np.zeros((len(slots), steps - 1), np.int64)
         if drafted is not None:
             ahead[:, : drafted.shape[1]] = drafted[:, :, 0]
-        verified = self._verify(covered, slots, rows, counts, sampling, keys, ahead)
+        verified = self._verify(covered, slots, rows, counts, noise_at, ahead)
         return verified if drafted is not None else _First(verified, self, slots, lengths)
 
-    def _decode(
-        self, covered: int, slots: IntArray, rows: Rows, sampling: Sequence[Sampling], keys: IntArray
-    ) -> Pending[Steps]:
+    def _decode(self, covered: int, slots: IntArray, rows: Rows, noise_at: IntArray) -> Pending[Steps]:
         values = self._buffers.values
         active = np.zeros(covered, np.bool_)
         active[slots] = True
         values["is_active"].write(active)
         values["context"].write(spread(covered, slots, rows))
-        values["noise_at"].write(spread(covered, slots, self._noise_at(sampling, keys, 1)[:, 0]))
+        values["noise_at"].write(spread(covered, slots, noise_at))
         self._lengths[slots] += 1
         return self._launched(self._calls[1, covered], slots, values)
 
     def _verify(
-        self,
-        covered: int,
-        slots: IntArray,
-        rows: Rows,
-        counts: IntArray,
-        sampling: Sequence[Sampling],
-        keys: IntArray,
-        drafted: IntArray,
+        self, covered: int, slots: IntArray, rows: Rows, counts: IntArray, noise_at: IntArray, drafted: IntArray
     ) -> Pending[Steps]:
         """Rows with fewer steps repeat their last one: what that gives is not committed."""
         steps = drafted.shape[1] + 1
@@ -121,7 +113,7 @@ class DeviceTalker:
         ahead = self._buffers.ahead[steps]
         ahead["context"].write(spread(covered, slots, rows))
         ahead["drafted"].write(spread(covered, slots, drafted))
-        ahead["noise_at"].write(spread(covered, slots, self._noise_at(sampling, keys, steps)))
+        ahead["noise_at"].write(spread(covered, slots, noise_at))
         return self._launched(self._calls[steps, covered], slots, ahead)
 
     def _launched(self, call: Call, slots: IntArray, values: dict[str, Any]) -> Pending[Steps]:
@@ -134,13 +126,6 @@ class DeviceTalker:
             return Steps(frames.reshape(*shape, 1), np.zeros(is_finite.shape, np.float32), is_finite)
 
         return InFlight(call, read)
-
-    def _noise_at(self, sampling: Sequence[Sampling], keys: IntArray, steps: int) -> IntArray:
-        places = np.full((len(sampling), steps), self._buffers.silent_at, np.int64)
-        for row, (one, (seed, made)) in enumerate(zip(sampling, keys.tolist(), strict=True)):
-            if one.temperature >= _LEAST_TEMPERATURE:
-                places[row] = [gumbel_at(seed, made + step) for step in range(steps)]
-        return places
 
     def keep(self, slots: IntArray, lengths: IntArray, frames: Frames) -> None:
         self._lengths[slots] = lengths

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
 from engines.families.common.device_calls import buckets, prepare
 from engines.families.common.device_form import DeviceForm
-from engines.families.common.randomness import noise_at
+from engines.families.common.randomness import noise_places
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_buffers import VocoderBuffers
 from engines.families.phone_pointer.overlap_add import OverlapAdd
-from engines.runtime.base import Array, Call, FloatArray, IntArray
+from engines.runtime.base import Call, FloatArray, IntArray
 from engines.runtime.device_backend import DeviceBackend
 
 _SIZES = (8, 4, 2, 1)  # codes of a piece
@@ -35,6 +35,15 @@ class _Result:
         return self._future.result()
 
 
+class _Group(NamedTuple):
+    """Rows of a job that have one rate."""
+
+    rate: OverlapAdd
+    sums: FloatArray  # [slots, look_back]: what sounds if no frame comes any more
+    rows: IntArray  # of the job
+    slots: IntArray
+
+
 class DeviceVocoder:
     def __init__(self, bundle: Bundle, form: DeviceForm, backend: DeviceBackend, slots: int) -> None:
         (graph,) = backend.graphs(form.graph("vocoder"))
@@ -46,8 +55,7 @@ class DeviceVocoder:
         self._calls: dict[tuple[int, int], Call] = {
             (rows, size): graph.bind(self._buffers.job(rows, size)) for rows in self._buckets for size in self._sizes
         }
-        self._rates: dict[int, OverlapAdd] = {}
-        self._sums: dict[int, FloatArray] = {}  # of each slot: what sounds if no frame comes any more
+        self._rates: dict[int, tuple[OverlapAdd, FloatArray]] = {}  # and of each slot [slots, look_back]: see _Group
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vocoder-device")
 
     def warm_up(self) -> None:
@@ -77,26 +85,42 @@ class DeviceVocoder:
         controls: Sequence[Any],
         is_last: BoolArray,
     ) -> Sound:
-        begins, rates = first_frames == 0, [self._rate(one.rate_hz) for one in controls]
-        for row in np.flatnonzero(begins).tolist():
-            self._sums[int(slots[row])] = rates[row].start()
+        count, total = frames.shape[:2]
+        begins, groups = first_frames == 0, self._by_rate(slots, begins=first_frames == 0, controls=controls)
+        made = [
+            np.empty((len(one.rows), total * self._bundle.frames_per_code * one.rate.hop), np.float32) for one in groups
+        ]
         self._write_rows(slots, controls)
-        pieces: list[list[FloatArray]] = [[] for _ in slots]
-        is_finite, done = np.ones(len(slots), np.bool_), 0
-        while done < frames.shape[1]:
-            size = next(size for size in self._sizes if size <= frames.shape[1] - done)
-            firsts = first_frames + done
-            finite = self._piece(size, slots, frames[:, done : done + size, 0], firsts, seeds, rates, pieces)
-            is_finite, done = is_finite & finite, done + size
-        sent = []
-        for row, slot in enumerate(slots.tolist()):
-            samples = np.concatenate([*pieces[row], np.zeros(0, np.float32)])
-            samples = samples[rates[row].look_back if begins[row] else 0 :]
-            if is_last[row]:
-                closing = np.zeros(self._bundle.durations.closing_hops * rates[row].hop, np.float32)
-                samples = np.concatenate([samples, self._sums[slot], closing])
-            sent.append(samples)
+        is_finite, done = np.ones(count, np.bool_), 0
+        while done < total:
+            size = next(size for size in self._sizes if size <= total - done)
+            is_finite &= self._call(size, frames[:, done : done + size, 0], first_frames + done, seeds)
+            for one, into in zip(groups, made, strict=True):
+                hop = self._bundle.frames_per_code * one.rate.hop
+                into[:, done * hop : (done + size) * hop] = self._sounding(size, count, one)
+            done += size
+        sent: list[FloatArray] = [np.zeros(0, np.float32)] * count
+        for one, into in zip(groups, made, strict=True):
+            for row, slot, samples in zip(one.rows.tolist(), one.slots.tolist(), into, strict=True):
+                samples = samples[one.rate.look_back if begins[row] else 0 :]
+                if is_last[row]:
+                    closing = np.zeros(self._bundle.durations.closing_hops * one.rate.hop, np.float32)
+                    samples = np.concatenate([samples, one.sums[slot], closing])
+                sent[row] = samples
         return Sound(sent, is_finite)
+
+    def _by_rate(self, slots: IntArray, *, begins: BoolArray, controls: Sequence[Any]) -> list[_Group]:
+        rates = np.array([one.rate_hz for one in controls])
+        groups = list[_Group]()
+        for rate_hz in np.unique(rates).tolist():
+            if rate_hz not in self._rates:
+                rate = OverlapAdd(self._bundle, rate_hz)
+                self._rates[rate_hz] = rate, np.zeros((self._buffers.spare_slot, rate.look_back), np.float32)
+            rate, sums = self._rates[rate_hz]
+            rows = np.flatnonzero(rates == rate_hz)
+            sums[slots[rows[begins[rows]]]] = 0
+            groups.append(_Group(rate, sums, rows, slots[rows]))
+        return groups
 
     def _write_rows(self, slots: IntArray, controls: Sequence[Any]) -> None:
         """What does not change from piece to piece; rows behind write to spare slots."""
@@ -107,51 +131,28 @@ class DeviceVocoder:
         values["voices"].write(np.array([one.weights for one in controls], np.float32))
         values["pitch"].write(np.array([one.pitch for one in controls], np.float32))
 
-    def _piece(
-        self,
-        size: int,
-        slots: IntArray,
-        codes: IntArray,
-        firsts: IntArray,
-        seeds: IntArray,
-        rates: list[OverlapAdd],
-        pieces: list[list[FloatArray]],
-    ) -> BoolArray:
-        """Appends each row's samples. -> is_finite [B]"""
-        values, rows = self._buffers.values, len(slots)
+    def _call(self, size: int, codes: IntArray, firsts: IntArray, seeds: IntArray) -> BoolArray:
+        """The next codes of all rows, [B, size]. -> is_finite [B]"""
+        values, rows = self._buffers.values, len(codes)
         covered = next(bucket for bucket in self._buckets if bucket >= rows)
-        starts = [
-            noise_at(seed, first * self._bundle.samples_per_code)
-            for seed, first in zip(seeds.tolist(), firsts.tolist(), strict=True)
-        ]
-        values["noise_at"].write(np.array(starts, np.int64))
+        values["noise_at"].write(noise_places(seeds, firsts * self._bundle.samples_per_code))
         values["begins"].write(firsts == 0)
         self._buffers.codes[size].write(codes)
         call = self._calls[covered, size]
         call.launch()
         call.wait()
-        is_finite = np.isfinite(values["scores"].read(0, rows))
-        samples = self._buffers.samples[size].read(0, rows).reshape(rows, -1)
-        native, new = self._bundle.sample_rate_hz, size * self._bundle.samples_per_code
-        spectra = self._spectra(size, rows, rates)
-        for row, slot in enumerate(slots.tolist()):
-            rate = rates[row]
-            if rate.rate_hz == native:
-                pieces[row].append(samples[row, :new].copy())
-                self._sums[slot] = samples[row, new : new + rate.look_back].copy()
-            else:
-                made, sums = rate.run(spectra[row : row + 1], self._sums[slot][None])
-                pieces[row].append(made[0])
-                self._sums[slot] = sums[0]
+        is_finite: BoolArray = np.isfinite(values["scores"].read(0, rows))
         return is_finite
 
-    def _spectra(self, size: int, rows: int, rates: list[OverlapAdd]) -> Array:
-        """Fetched only where a row has another rate."""
-        if all(rate.rate_hz == self._bundle.sample_rate_hz for rate in rates):
-            return np.zeros((rows, 0), np.float32)
-        return self._buffers.spectra[size].read(0, rows)
-
-    def _rate(self, rate_hz: int) -> OverlapAdd:
-        if rate_hz not in self._rates:
-            self._rates[rate_hz] = OverlapAdd(self._bundle, rate_hz)
-        return self._rates[rate_hz]
+    def _sounding(self, size: int, rows: int, group: _Group) -> FloatArray:
+        """What the last call made of the rows of one rate, [R, n]; samples of the voice's own rate lie there ready."""
+        rate, sums = group.rate, group.sums
+        if rate.rate_hz != self._bundle.sample_rate_hz:
+            spectra = self._buffers.spectra[size].read(0, rows)[group.rows]
+            made, sums[group.slots] = rate.run(spectra, sums[group.slots])
+            return made
+        samples = self._buffers.samples[size].read(0, rows).reshape(rows, -1)
+        new = size * self._bundle.samples_per_code
+        sums[group.slots] = samples[group.rows, new : new + rate.look_back]
+        sounding: FloatArray = samples[group.rows, :new] if len(group.rows) < rows else samples[:, :new]
+        return sounding

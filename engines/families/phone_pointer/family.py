@@ -8,6 +8,7 @@ from engines.families.common.options import check_options
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.drafter import ForecastDrafter
 from engines.families.phone_pointer.durations import Planner
+from engines.families.phone_pointer.inputs import StepInputs
 from engines.families.phone_pointer.networks import Durations, Forecast, SpectrumModel, SpeechModel
 from engines.families.phone_pointer.overlap_add import RATES_HZ, check_rate, has_rate
 from engines.families.phone_pointer.script import PointerScript
@@ -47,6 +48,7 @@ class PointerFamily:
         self._bundle, self._max_expanded = bundle, max_expanded
         self._front_end = front_end or FrontEnd.load()
         self._planner = Planner(bundle, durations or Durations(bundle, host))
+        self._inputs = StepInputs(bundle)
 
     def spec(self, backend: Backend) -> ModelSpec:
         return spec_of(self._bundle)
@@ -61,7 +63,8 @@ class PointerFamily:
         text = self._front_end.open(
             submit.option("pronunciations", ()), self._max_expanded, submit.option("text_settings", FOR_THE_EAR)
         )
-        return PointerScript(submit, self._bundle.voice(submit.voice), self._bundle, text, self._planner)
+        voice = self._bundle.voice(submit.voice)
+        return PointerScript(submit, voice, self._bundle, text, self._planner, self._inputs)
 
     def talker(self, backend: Backend, slots: int) -> Talker:
         return PointerTalker(self._bundle, SpeechModel(self._bundle, backend, slots))

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from engines.errors import UnspeakableText
 from engines.families.base import Frames, Row, Sampling, ScriptState, Verdict, WordTimes
 from engines.families.phone_pointer.bundle import Bundle, Voice
-from engines.families.phone_pointer.durations import Place, Planner, place_at
+from engines.families.phone_pointer.durations import Planner
 from engines.families.phone_pointer.held_silence import HeldSilence
-from engines.families.phone_pointer.inputs import row_of
+from engines.families.phone_pointer.inputs import StepInputs
 from engines.families.phone_pointer.segmenter import Segment, Segmenter
 from engines.families.phone_pointer.word_times import WordClock
 from engines.messages import Submit
@@ -39,8 +40,11 @@ class VoiceControls(NamedTuple):
 class PointerScript:
     prefix = None
 
-    def __init__(self, submit: Submit, voice: Voice, bundle: Bundle, text: TextStream, planner: Planner) -> None:
-        self._bundle, self._voice, self._text, self._planner = bundle, voice, text, planner
+    def __init__(
+        self, submit: Submit, voice: Voice, bundle: Bundle, text: TextStream, planner: Planner, inputs: StepInputs
+    ) -> None:
+        self._voice, self._text, self._planner, self._inputs = voice, text, planner, inputs
+        self._frame_hops, self._max_steps = bundle.frames_per_code, bundle.adapter.max_steps
         self.sampling = Sampling(temperature=submit.option("temperature", bundle.temperature))
         self.controls = VoiceControls(
             bundle.weights(submit.voice, submit.option("timbre", ())),
@@ -54,8 +58,9 @@ class PointerScript:
         self._ended = False
         self._segments = deque[Segment]()
         self._steps_planned = 2 + (bundle.drafts.length if bundle.drafts else 0)
-        self._past = self._pointer = 0  # of this segment: steps made, phone of the last known place
-        self._place: Place | None = None  # of the next step, once it is known
+        self._past = 0  # steps made of this segment
+        self._known = 0  # and those whose inputs are known
+        self._phones = 0  # of all segments here
         self._words, self._held = WordClock(bundle), HeldSilence(submit.sample_rate_hz)
 
     @property
@@ -78,7 +83,7 @@ class PointerScript:
     def readable(self) -> bool:
         if not self._unread:
             return False
-        return sum(len(one.phones) for one in self._segments) - self._pointer < PHONES_AHEAD
+        return self._phones - self._pointer < PHONES_AHEAD
 
     @property
     def has_text(self) -> bool:
@@ -123,13 +128,14 @@ class PointerScript:
 
     def _take(self, phones: list[Phone]) -> None:
         self._segments.extend(self._segmenter.feed(phones))
+        self._phones = sum(len(one.phones) for one in self._segments)
         self._plan()
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> ScriptState:
-        if self._place is not None or self._find_place() is not None:
+        if self._past < self._known:
             return ScriptState.READY
         if self._unread and not self._text.prepared:
             return ScriptState.PREPARING
@@ -139,40 +145,26 @@ class PointerScript:
         raise AssertionError("nothing is prefilled")
 
     def row(self) -> Row:
-        place = self._find_place()
-        assert place is not None, "only where the next step's inputs are known"
-        return row_of(self._bundle, self._segments[0], self._voice.index, place)
+        return self._segments[0].rows[self._past]
 
-    def peek(self, most: int) -> list[Row]:
-        place, rows = self._find_place(), list[Row]()
-        while place is not None and len(rows) < most:
-            rows.append(row_of(self._bundle, self._segments[0], self._voice.index, place))
-            place = place_at(self._bundle, self._segments[0], place.step + 1, place.pointer)
-        return rows
-
-    def _find_place(self) -> Place | None:
-        """Of the next step; None until its look-ahead is there, or where the segment ends before."""
-        if self._place is None and self._segments:
-            self._place = place_at(self._bundle, self._segments[0], self._past, self._pointer)
-            if self._place is not None:
-                self._pointer = self._place.pointer
-        return self._place
+    def peek(self, most: int) -> Sequence[Row]:
+        return self._segments[0].rows[self._past : self._past + most] if self._segments else ()
 
     def commit(self, frame: Frames, end_score: float, probe: FloatArray | None) -> Verdict:
         segment = self._segments[0]
         self._past += 1
-        self._place = None
-        self._plan()
+        if self._past + self._steps_planned > self._known:
+            self._plan()
         self._words.step_made(segment, self._past)
-        if self._past >= self._bundle.adapter.max_steps:
+        if self._past >= self._max_steps:
             self.guards.add("segment_too_long")
             self._plan(math.inf)
-        elif not segment.closed or self._find_place() is not None:
+        elif self._past < self._known or not segment.closed:
             return Verdict.GOES_ON
         self._words.segment_ends(segment)
         self._segments.popleft()
-        self._past = self._pointer = 0
-        self._place = None
+        self._phones -= len(segment.phones)
+        self._past = self._known = 0
         self._plan()
         return Verdict.SEGMENT_ENDS
 
@@ -185,7 +177,17 @@ class PointerScript:
         return self._held.feed(pcm)
 
     def _plan(self, hop: float | None = None) -> None:
-        """Durations of the open segment, as far as the next steps and the guesses behind them see, or until `hop`."""
+        """Durations of the open segment and its steps' inputs, as far as the next steps and the guesses behind them
+        see, or until `hop`."""
         if self._segments:
-            ahead = (self._past + self._steps_planned) * self._bundle.frames_per_code
-            self._planner.extend(self._segments[0], self._voice.index, self._stretch, ahead if hop is None else hop)
+            segment, speaker = self._segments[0], self._voice.index
+            ahead = (self._past + self._steps_planned) * self._frame_hops if hop is None else hop
+            self._planner.extend(segment, speaker, self._stretch, ahead)
+            self._inputs.extend(segment, speaker)
+            self._known = len(segment.rows)
+
+    @property
+    def _pointer(self) -> int:
+        """The phone that the next step speaks, or the last one whose step is known."""
+        pointers = self._segments[0].pointers if self._segments else ()
+        return pointers[min(self._past, len(pointers) - 1)] if pointers else 0

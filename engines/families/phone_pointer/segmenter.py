@@ -6,6 +6,9 @@ is longer, at a word when it must. Every segment begins and ends with a pause, a
 
 from __future__ import annotations
 
+import numpy as np
+
+from engines.runtime.base import IntArray
 from engines.text import PauseType, Phone, pause
 
 SENTENCE_PHONES = 60  # from here on a sentence's end closes the segment
@@ -14,25 +17,32 @@ LONGEST_PHONES = 250  # at speed 1: some 25 s
 FIRST_HOLD_S, HOLD_S = 0.2, 0.5  # parts of a longer pause
 
 
-Around = tuple[list[int], int, int, list[int]]  # what the LM sees of a phone at all of its steps
-
-
 class Segment:
     """Phones known so far. `closed` says that no more will come."""
 
-    __slots__ = ("around", "closed", "ends", "pauses", "phones")
+    __slots__ = ("closed", "ends", "ids", "kinds", "pauses", "phones", "pointers", "rows")
 
     def __init__(self) -> None:
         self.phones: list[Phone] = []
+        self.ids: list[int] = []  # of the phones
+        self.kinds: list[int] = []  # the type of the pause that a phone is, or 0
         self.pauses: list[int] = []  # positions of pauses, rising
         self.ends: list[int] = []  # when each phone ends, in hops from the segment's beginning; see durations.py
-        self.around: dict[int, Around] = {}  # by phone, once its look-ahead is known; see inputs.py
+        self.rows: list[list[int]] = []  # what the LM sees at each step; see inputs.py
+        self.pointers: list[int] = []  # the phone being spoken at each of them
         self.closed = False
 
     def add(self, phone: Phone) -> None:
         if phone.pause is not None:
             self.pauses.append(len(self.phones))
         self.phones.append(phone)
+        self.ids.append(phone.id)
+        self.kinds.append(0 if phone.pause is None else int(phone.pause))
+
+    def padded(self, values: list[int], first: int, last: int) -> IntArray:
+        """Of phones first to last, 0 outside the segment."""
+        inside = values[max(0, first) : max(0, last)]
+        return np.array([*[0] * min(-first, last - first), *inside, *[0] * (last - max(0, first) - len(inside))])
 
 
 class Segmenter:

@@ -31,21 +31,25 @@ class WordClock:
         self.held = deque[HeldPause]()  # pauses of a given length, once they begin
         self._met = 0  # phones of this segment that have begun, but the first
         self._first_hop = self._made_hops = 0  # of this segment; of the utterance, in the steps made
+        self._next_hop = 0  # of this segment: before it no other phone begins
 
     def step_made(self, segment: Segment, steps: int) -> None:
         """`steps` of this segment have been made."""
         hop = steps * self._frame_hops
         self._made_hops = self._first_hop + hop
+        if hop < self._next_hop:
+            return
         while self._met + 1 < len(segment.phones) and self._met < len(segment.ends) and segment.ends[self._met] <= hop:
             self._met += 1
             self._meet(segment, self._met)
+        self._next_hop = segment.ends[self._met] if self._met < len(segment.ends) else 0
 
     def segment_ends(self, segment: Segment) -> None:
         while self._met + 1 < len(segment.phones):
             self._met += 1
             self._meet(segment, self._met)
         self._end_word(self._first_hop + segment.ends[-1])
-        self._met, self._first_hop = 0, self._made_hops
+        self._met, self._first_hop, self._next_hop = 0, self._made_hops, 0
 
     def until(self, frames: int) -> tuple[WordTime, ...]:
         """Words that have ended within the first `frames` frames and were not taken before."""

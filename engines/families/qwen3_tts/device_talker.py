@@ -18,7 +18,7 @@ from engines.families.base import BoolArray, Frames, Pending, Prefix, Sampling, 
 from engines.families.common.device_calls import InFlight, buckets, one_call, prepare, spread
 from engines.families.common.device_form import DeviceForm
 from engines.families.common.done import Done
-from engines.families.common.randomness import gumbel_at
+from engines.families.common.randomness import gumbel_places
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.device_buffers import TalkerBuffers
 from engines.families.qwen3_tts.prompt import VoicePrefix
@@ -194,7 +194,7 @@ class DeviceTalker:
             "codes": codes,
             "follows": follows,
             "is_active": np.ones(count, np.bool_),
-            "noise_at": np.array([gumbel_at(seed, made) for seed, made in keys.tolist()]),
+            "noise_at": gumbel_places(keys, 1)[:, 0],
             "temperature": temperature,
             "top_k": top_k,
             "damping": np.stack([penalty, 1 / penalty], axis=1),
