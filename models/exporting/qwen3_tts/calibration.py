@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from engines.families.qwen3_tts.section import TalkerPart
-from models.checkpoints.qwen3_tts.talker import Talker
+from models.checkpoints.qwen3_tts.reader import Checkpoint
 from models.exporting.qwen3_tts.parity import greedy, lengths, opened
 from models.exporting.qwen3_tts.talker_graphs import watched_graph
 from models.exporting.weights import WeightFile
@@ -17,12 +17,12 @@ FRAMES = 24
 _MARGIN = 1.1  # speech that was not seen may be louder
 
 
-def int8_steps(folder: Path, network: Talker, part: TalkerPart) -> dict[str, float]:
+def int8_steps(folder: Path, checkpoint: Checkpoint, part: TalkerPart) -> dict[str, float]:
     """Two rows of different text, 24 positions each. The float32 graph that is watched lies in `folder` meanwhile."""
     path, file = folder / "watched.onnx", folder / "watched.weights"
-    positions, config = part.positions + part.spare_positions, network.config
-    with WeightFile(file) as weights:
-        model, watched = watched_graph(network, weights, positions, part.most_likely)
+    positions, config = part.positions + part.spare_positions, checkpoint.config.talker_config
+    with WeightFile(file) as weights:  # the network is gone before the runtime holds it once more
+        model, watched = watched_graph(checkpoint.talker(), weights, positions, part.most_likely)
     onnx.save(model, path)
     session = opened(path)
     names = [one.name for one in session.get_outputs()]

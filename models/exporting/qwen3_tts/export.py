@@ -17,6 +17,7 @@ from engines.bundle import FORMAT
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from models.checkpoints.qwen3_tts.reader import Checkpoint, read
+from models.checkpoints.qwen3_tts.talker import Talker
 from models.exporting.errors import ExportError
 from models.exporting.parts import Parts, check_room
 from models.exporting.qwen3_tts import manifest as named
@@ -48,7 +49,7 @@ def export(
     figures: dict[str, Any] = {}
     steps = None
     if dtype == "int8":
-        steps = parts.do("calibration", lambda: int8_steps(parts.folder, checkpoint.talker(), section.talker))
+        steps = parts.do("calibration", lambda: int8_steps(parts.folder, checkpoint, section.talker))
     figures |= parts.do("talker", lambda: _talker(checkpoint, parts.folder, section, steps))
     figures["vocoder"] = parts.do("vocoder parity", lambda: _vocoder_parity(checkpoint, parts.folder, states))
     if checkpoint.clones:
@@ -108,12 +109,18 @@ def _digest(checkpoint: Checkpoint, options: list[Any]) -> str:
 def _talker(
     checkpoint: Checkpoint, folder: Path, section: Qwen3TtsSection, steps: dict[str, float] | None
 ) -> dict[str, float]:
-    network, part = checkpoint.talker(), section.talker
+    expected = _written(checkpoint.talker(), folder, section, steps)
+    return parity.talker(folder, expected, section.talker, named.STEP, named.PREFILL, exact=steps is None)
+
+
+def _written(network: Talker, folder: Path, section: Qwen3TtsSection, steps: dict[str, float] | None) -> parity.Spoken:
+    """Both graphs, and what they must say. The caller holds no network: the runtime needs its memory."""
+    part = section.talker
     positions = part.positions + part.spare_positions
     with WeightFile(folder / "talker.weights") as weights:
         onnx.save(step_graph(network, weights, positions, part.most_likely, steps), folder / named.STEP)
         onnx.save(prefill_graph(network, weights, positions, steps), folder / named.PREFILL)
-    return parity.talker(folder, network, part, named.STEP, named.PREFILL, exact=steps is None)
+    return parity.spoken(network, part)
 
 
 def _vocoder(checkpoint: Checkpoint, folder: Path) -> list[tuple[str, tuple[int, ...]]]:

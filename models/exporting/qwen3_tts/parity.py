@@ -1,10 +1,12 @@
 """Exported graphs beside the networks that they came from: figures for the manifest, and an error above the tolerance.
 
-Sessions are opened one at a time and closed: each holds its network once more in float32.
+Sessions are opened one at a time and closed: each holds its network once more in float32. So what the talker says is
+kept, and the talker itself is gone before its graphs are opened.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from engines.families.base import FloatArray, IntArray
 from engines.families.qwen3_tts.section import TalkerPart
 from engines.runtime.ort import ort
 from models.checkpoints.qwen3_tts.codec_decoder import CodecDecoder
@@ -23,49 +26,78 @@ TOLERANCE = 1e-4  # of the largest value
 _PROMPT, _STEPS = 8, 6
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoken:
+    """Greedy frames of the network behind a prompt: what its graphs are fed, and what they must say."""
+
+    text: IntArray  # [1, prompt + steps]
+    codes: IntArray  # [1, prompt, Q], rows of the frame table
+    speaker: FloatArray  # [1, prompt, width]
+    rows: IntArray  # [steps, Q]: of the frame table, that enter each step
+    logits: FloatArray  # [steps, V]
+    frames: IntArray  # [steps, Q]
+
+
 @torch.no_grad()
-def talker(
-    folder: Path, network: Talker, part: TalkerPart, step: str, prefill: str, *, exact: bool = True
-) -> dict[str, float]:
-    """Logits of greedy frames behind a prefilled prompt; their codes must be equal. Of an int8 graph, which is not
-    `exact`, the difference and the share of codes that differ are only told."""
+def spoken(network: Talker, part: TalkerPart) -> Spoken:
     config, rng = network.config, np.random.default_rng(1)
     text = rng.integers(0, config.text_vocab_size // 2, (1, _PROMPT + _STEPS))
     codes = np.full((1, _PROMPT + 1, config.num_code_groups), part.nothing)
     codes[0, 1:, 0] = rng.integers(0, config.vocab_size, _PROMPT)
     speaker = np.zeros((1, _PROMPT, config.hidden_size), np.float32)
     speaker[0, 2] = rng.standard_normal(config.hidden_size) * 0.3
-    shape = (1, config.num_key_value_heads, part.positions + part.spare_positions, config.head_dim)
+    table = frame_table(network.state_dict(), config)
+
+    def embedded(ids: IntArray, rows: IntArray) -> torch.Tensor:
+        return network.text(torch.from_numpy(ids)) + table[torch.from_numpy(rows)].sum(2)
+
+    _, _, past = network(embedded(text[:, :_PROMPT], codes[:, :_PROMPT]) + torch.from_numpy(speaker))
+    row, rows, every, frames = codes[:, _PROMPT:], [], [], []
+    allowed = np.arange(config.vocab_size) < config.codes
+    for number in range(_PROMPT, _PROMPT + _STEPS):
+        hidden, logits, past = network(embedded(text[:, number : number + 1], row), past)
+        first = torch.tensor([int(np.where(allowed, logits[0, -1].numpy(), -np.inf).argmax())])
+        rest = network.code_predictor.greedy(hidden[:, -1], network.model.codec_embedding(first))
+        rows.append(row[0, 0])
+        every.append(logits[0, -1].numpy())
+        frames.append(torch.cat([first, rest[0]]).numpy())
+        row = (frames[-1] + part.starts)[None, None]
+    return Spoken(
+        text=text,
+        codes=codes[:, :_PROMPT],
+        speaker=speaker,
+        rows=np.array(rows),
+        logits=np.array(every),
+        frames=np.array(frames),
+    )
+
+
+def talker(
+    folder: Path, expected: Spoken, part: TalkerPart, step: str, prefill: str, *, exact: bool = True
+) -> dict[str, float]:
+    """Logits of the frames, each behind the expected ones; codes must be equal. Of an int8 graph, which is not
+    `exact`, the difference and the share of codes that differ are only told."""
+    shape = (1, part.kv_heads, part.positions + part.spare_positions, part.head_dim)
     cache = {f"past_{kind}{layer}": np.zeros(shape, np.float32) for layer in range(part.layers) for kind in "kv"}
-    feeds = {"text": text[:, :_PROMPT], "codes": codes[:, :_PROMPT], "speaker": speaker}
+    feeds = {"text": expected.text[:, :_PROMPT], "codes": expected.codes, "speaker": expected.speaker}
     found = _run(folder / prefill, [feeds | lengths(_PROMPT) | cache])[0]
     cache = {name: found[name.replace("past", "present")] for name in cache}
-
-    table = frame_table(network.state_dict(), config)
-    prompt = network.text(torch.from_numpy(text[:, :_PROMPT])) + table[torch.from_numpy(codes[:, :_PROMPT])].sum(2)
-    _, _, past = network(prompt + torch.from_numpy(speaker))
-    session, row, worst, differing = opened(folder / step), codes[:, _PROMPT:], 0.0, 0
+    session, worst, differing = opened(folder / step), 0.0, 0
     names = [one.name for one in session.get_outputs()]
-    for number in range(_STEPS):
-        ids = text[:, _PROMPT + number : _PROMPT + number + 1]
-        feeds = {"text": ids, "codes": row} | lengths(_PROMPT + number + 1) | greedy(part) | cache
+    for number, (row, logits, frame) in enumerate(zip(expected.rows, expected.logits, expected.frames, strict=True)):
+        ids = expected.text[:, _PROMPT + number : _PROMPT + number + 1]
+        feeds = {"text": ids, "codes": row[None, None]} | lengths(_PROMPT + number + 1) | greedy(part) | cache
         found = dict(zip(names, session.run(names, feeds), strict=True))
         cache = {name: found[name.replace("past", "present")] for name in cache}
-        x = network.text(torch.from_numpy(ids)) + table[torch.from_numpy(row)].sum(2)
-        hidden, logits, past = network(x, past)
-        expected = logits[0, -1].numpy()
-        worst = max(worst, float(np.abs(found["logits"][0] - expected).max() / np.abs(expected).max()))
-        first = torch.from_numpy(found["frames"][:, 0])
-        rest = network.code_predictor.greedy(hidden[:, -1], network.model.codec_embedding(first))
-        differing += int((found["frames"][0, 1:] != rest[0].numpy()).sum())
+        worst = max(worst, float(np.abs(found["logits"][0] - logits).max() / np.abs(logits).max()))
+        differing += int((found["frames"][0] != frame).sum())
         if exact and differing:
-            raise ParityError(f"frame {number}: torch predicts codes {rest[0].tolist()}, ONNX {found['frames'][0, 1:]}")
-        row = (found["frames"] + part.starts)[:, None]
+            raise ParityError(f"frame {number}: torch says {frame.tolist()}, ONNX {found['frames'][0].tolist()}")
     if exact:
         return {"talker_logits": checked("talker", worst)}
     if not np.isfinite(worst):
         raise ParityError("talker: the int8 graph gives values that are no numbers")
-    return {"talker_logits_int8": worst, "codes_that_differ_int8": differing / (_STEPS * (part.codebooks - 1))}
+    return {"talker_logits_int8": worst, "codes_that_differ_int8": differing / expected.frames.size}
 
 
 def greedy(part: TalkerPart) -> dict[str, np.ndarray]:
