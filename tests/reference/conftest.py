@@ -8,15 +8,20 @@ import json
 import os
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from models.checkpoints.qwen3_tts.reader import CODEC_FOLDER, Checkpoint, read
 from models.checkpoints.qwen3_tts.sizes import SIZES
 from models.checkpoints.qwen3_tts.writer import write_checkpoint
-from models.checkpoints.safetensors import Tensors
+from models.checkpoints.safetensors import Entry, Tensors
 
 _WANTED = {"transformers": "4.57.3", "qwen_tts": "0.1.1"}
 
@@ -81,36 +86,66 @@ def reference() -> types.SimpleNamespace:
     )
 
 
-SIZE = os.environ.get("REFERENCE_SIZE", "tiny")  # or a published one, which takes minutes and 16 GB
+SIZE = os.environ.get("REFERENCE_SIZE", "tiny")  # or a published one, which takes minutes and 12 GB
+GIVEN = os.environ.get("REFERENCE_CHECKPOINT")  # a folder with a checkpoint, in place of random ones
 
 
-@pytest.fixture(scope="package", params=["base", "custom_voice", "voice_design"])
+@pytest.fixture(scope="package", params=[GIVEN] if GIVEN else ["base", "custom_voice", "voice_design"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if GIVEN:
+        return Path(GIVEN)
     folder = tmp_path_factory.mktemp(request.param)
     write_checkpoint(folder, SIZES[SIZE], request.param, shard_bytes=1 << 30)
     return folder
 
 
+class _Shared(Tensors):
+    """Each tensor is in memory once, for their network and ours: the largest one does not fit twice."""
+
+    def __init__(self, entries: dict[str, Entry]) -> None:
+        super().__init__(entries)
+        self._values: dict[str, torch.Tensor] = {}
+
+    def read(self, name: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        if name not in self._values:
+            self._values[name] = super().read(name, dtype)
+        return self._values[name]
+
+
 @pytest.fixture(scope="package")
 def checkpoint(folder: Path) -> Checkpoint:
-    return read(folder)
+    return replace(read(folder), tensors=_Shared.open(folder), codec_tensors=_Shared.open(folder / CODEC_FOLDER))
 
 
 @pytest.fixture(scope="package")
-def theirs(folder: Path, reference: types.SimpleNamespace) -> Any:
+def theirs(folder: Path, reference: types.SimpleNamespace, checkpoint: Checkpoint) -> Any:
     config = reference.config(**json.loads((folder / "config.json").read_text()))
     config._attn_implementation = "eager"
-    return _filled(reference.model(config), folder)
+    return _filled(reference.model, config, checkpoint.tensors)
 
 
 @pytest.fixture(scope="package")
-def their_codec(folder: Path, reference: types.SimpleNamespace) -> Any:
+def their_codec(folder: Path, reference: types.SimpleNamespace, checkpoint: Checkpoint) -> Any:
     config = reference.codec_config(**json.loads((folder / CODEC_FOLDER / "config.json").read_text()))
     config._attn_implementation = "eager"
-    return _filled(reference.codec(config), folder / CODEC_FOLDER)
+    return _filled(reference.codec, config, checkpoint.codec_tensors)
 
 
-def _filled(module: Any, folder: Path) -> Any:
-    tensors = Tensors.open(folder)
-    module.load_state_dict({name: tensors.read(name) for name in tensors.names()}, strict=True)
-    return module.float().eval()
+def _filled(kind: Any, config: Any, tensors: Tensors) -> Any:
+    with _parameters_without_values():
+        module = kind(config)
+    module.load_state_dict({name: tensors.read(name) for name in tensors.names()}, strict=True, assign=True)
+    return module.eval()
+
+
+@contextmanager
+def _parameters_without_values() -> Iterator[None]:
+    """Of modules that are made meanwhile; their buffers have values."""
+    register = nn.Module.register_parameter
+
+    def without(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
+        register(module, name, None if value is None else nn.Parameter(value.to("meta"), requires_grad=False))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nn.Module, "register_parameter", without)
+        yield
