@@ -201,13 +201,14 @@ class RealtimeSocket(UtteranceSocket):
 
 
 def _truncated(message: ItemTruncate, utterance: ResponseUtterance, ends_s: float) -> Event:
-    """`transcript` is ours: what was heard of the item."""
+    """`transcript` is ours: what was heard of the item, and how exactly that is known."""
     return {
         "type": "conversation.item.truncated",
         "item_id": message.item_id,
         "content_index": message.content_index,
         "audio_end_ms": message.audio_end_ms,
         "transcript": utterance.speech.heard_by(ends_s),
+        "text_accuracy": utterance.speech.position.text_accuracy,
     }
 
 
