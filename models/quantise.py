@@ -62,10 +62,14 @@ def scales(model: onnx.ModelProto, calls: Iterable[Feeds], least: int = MIN_WEIG
 
 
 def scales_in(model: onnx.ModelProto) -> dict[str, np.float32]:
-    """Those of a graph that `quantised` made; empty for one in float."""
-    chosen = {node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear"}
-    constants = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name in chosen}
-    return {name.removesuffix(".scale"): np.float32(numpy_helper.to_array(one)) for name, one in constants.items()}
+    """Those of a graph that `quantised` made, folded since or not; empty for one in float.
+
+    What enters a product has one scale, a weight has one for each column.
+    """
+    names = {one.name for one in model.graph.initializer}
+    single = [one for one in model.graph.initializer if one.name.endswith(".scale") and not one.dims]
+    found = {one.name.removesuffix(".scale"): np.float32(numpy_helper.to_array(one)) for one in single}
+    return {name: scale for name, scale in found.items() if f"{name}.zero" in names}
 
 
 def quantised(
