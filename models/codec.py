@@ -171,14 +171,20 @@ class Decoder(nn.Module):
         fine: Tensor,
         phase: Tensor,
         tail: Tensor,
+        seen: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """The serving form, one chunk of N codes.
 
         codes [B, N], voices [B, V] (weights, see `mixed`), pitch [B] (a ratio to the F0 that the decoder chooses),
         noise [B, LOOK_BACK + N * 640] (the same samples whatever the chunk), coarse [B, 6, 6, 256],
-        fine [B, 3, 6, 192], phase [B] int64, tail [B, LOOK_BACK] -> spectrum [B, 4N, 2, BINS] and the four new states.
+        fine [B, 3, 6, 192], phase [B] int64, tail [B, LOOK_BACK], seen [B, N, K] where the decoder sees the text
+        -> spectrum [B, 4N, 2, BINS] and the four new states.
         """
         h = self.enter(self.quantiser.values(codes)) + self.mixed(voices)[:, None]
+        if self.seen is not None:
+            assert seen is not None, "this decoder sees the text"
+            # A product with ones, as in `models.graph.Graph.rows_added_up`: its order is that of a row alone.
+            h = h + (torch.ones(1, seen.shape[2]) @ self.seen(seen)).squeeze(2)
         coarse_states, fine_states = [], []
         for index, block in enumerate(self.coarse):
             h, state = block(h, coarse[:, index])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,20 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from engines.bundle import FORMAT
 from engines.families.phone_pointer.bundle import Bundle
-from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, SAMPLES_PER_CODE, Decoder
+from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, Decoder
 from models.durations import CLOSING_HOPS, OPENING_HOPS, PAUSE_TYPES, DurationNet
 from models.durations import WINDOW as DURATION_WINDOW
 from models.durations import feature_offsets as duration_offsets
-from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
+from models.excitation import HOP, SAMPLE_RATE_HZ
 from models.excitation import WINDOW as WINDOW_SAMPLES
 from models.export_durations import DURATION_ROWS, duration_graph
 from models.export_forecast import FIRST_PRODUCT, declare_forecast, forecast_logits, forecast_scores
+from models.export_vocoder import export_vocoder, sees_text, vocoder_states
 from models.graph import MICROSOFT, Graph
 from models.speech_lm import (
     BEGIN_CODE,
@@ -183,79 +183,6 @@ def _add_and_norm(graph: Graph, name: str, x: str, residual: str, scale: NDArray
     return graph.norm(summed, graph.weight(name, scale), f"{name}_out"), summed
 
 
-def vocoder_states(decoder: Decoder) -> list[dict[str, Any]]:
-    coarse, fine = decoder.coarse_state, decoder.fine_state
-    return [
-        {"name": "coarse", "shape": list(coarse), "dtype": "float32"},
-        {"name": "fine", "shape": list(fine), "dtype": "float32"},
-        {"name": "phase", "shape": [], "dtype": "int64"},
-        {"name": "tail", "shape": [LOOK_BACK], "dtype": "float32"},
-    ]
-
-
-def vocoder_inputs(decoder: Decoder, rows: int, codes: int) -> dict[str, torch.Tensor]:
-    """Zero inputs of the serving form, of the first voice, by name."""
-    inputs = {
-        "codes": torch.zeros(rows, codes, dtype=torch.long),
-        "voices": torch.eye(decoder.voice.num_embeddings)[:1].expand(rows, -1),
-        "pitch": torch.ones(rows),
-        "noise": torch.zeros(rows, LOOK_BACK + codes * SAMPLES_PER_CODE),
-    }
-    for state in vocoder_states(decoder):
-        inputs[state["name"]] = torch.zeros(rows, *state["shape"], dtype=getattr(torch, state["dtype"]))
-    return inputs
-
-
-def export_vocoder(decoder: Decoder, path: Path) -> None:
-    inputs = vocoder_inputs(decoder, 2, 3)
-    batch, codes = torch.export.Dim("batch", min=1, max=256), torch.export.Dim("steps", min=1, max=2048)
-    shapes: dict[str, dict[int, Any]] = {name: {0: batch} for name in inputs}
-    shapes["codes"][1] = codes
-    shapes["noise"] = {0: batch, 1: SAMPLES_PER_CODE * codes + LOOK_BACK}
-    states = [state["name"] for state in vocoder_states(decoder)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of changes inside torch itself
-        program = torch.onnx.export(
-            decoder.eval(),
-            tuple(inputs.values()),
-            input_names=list(inputs),
-            output_names=["spectrum", *[f"{name}_out" for name in states]],
-            dynamic_shapes=tuple(shapes.values()),
-            dynamo=True,
-            opset_version=20,
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model_proto
-    without_origin(model)
-    store_in_half(model)
-    onnx.save(model, path)
-
-
-def without_origin(model: onnx.ModelProto) -> None:
-    """Drops what the exporter notes about where each node came from: stack traces with the paths of this machine."""
-    for item in [model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info]:
-        item.ClearField("doc_string")
-        del item.metadata_props[:]
-    for end in [*model.graph.input, *model.graph.output]:
-        del end.metadata_props[:]
-
-
-def store_in_half(model: onnx.ModelProto) -> None:
-    """Large float32 weights become float16 with a cast in front; small ones and the DFT matrix stay exact."""
-    casts = []
-    for tensor in model.graph.initializer:
-        value = numpy_helper.to_array(tensor)
-        if value.dtype != np.float32 or value.size < 4096 or "analysis" in tensor.name:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
-    kept = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(casts + kept)
-
-
 def save_sharing(models: dict[Path, onnx.ModelProto], weights: Path) -> None:
     """Graphs of one folder that keep their large constants in one file, those of equal name and bytes once."""
     places: dict[tuple[str, bytes], tuple[int, int]] = {}
@@ -336,7 +263,7 @@ def write_bundle(
             "head_dim": config.head_dim,
             "width": config.width,
         },
-        "vocoder": {"file": "vocoder.onnx", "states": vocoder_states(decoder)},
+        "vocoder": {"file": "vocoder.onnx", "states": vocoder_states(decoder), **sees_text(decoder)},
         "voices": voices,
         "defaults": extra["defaults"],
         "files": {name: _sha256(folder / name) for name in ("durations.onnx", "lm.onnx", "vocoder.onnx")},

@@ -14,7 +14,6 @@ from models.encoder_hash import encoder_sha256
 from models.export import round_to_half, write_bundle
 from models.forecast import Forecast, ForecastConfig
 from models.parity import TOLERANCE, check
-from models.recordings.errors import Refused
 from models.speech_lm import LmConfig, SpeechLm
 
 VOICES = {
@@ -23,10 +22,6 @@ VOICES = {
     "awb": ("Flite awb", "Scottish-accented English, male; imitates CMU Flite's awb"),
     "kal16": ("Flite kal16", "US English, male; imitates CMU Flite's kal16"),
 }
-
-
-class SeeingDecoderError(Refused):
-    """No vocoder graph shows its decoder the text yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +108,6 @@ def finish(
     """
     origin = origin or imitating_flite(voices)
     codec, trained = load_codec(codec_path), torch.load(codec_path, weights_only=False)
-    if codec.decoder.seen is not None:
-        raise SeeingDecoderError(
-            f"{codec_path} was trained with --sees-text; only a codec without it can be exported yet"
-        )
     network, saved = load_lm(lm_path)
     network.forecast = forecast
     round_to_half(codec.decoder)

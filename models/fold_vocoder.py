@@ -21,7 +21,7 @@ _TAPS = 7
 
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model with a node for each block and one for the frames. Raises ValueError where it has not the form
-    that `models.export.export_vocoder` and `models.quantise` give it."""
+    that `models.export_vocoder.export_vocoder` and `models.quantise` give it."""
     if model.functions:
         return model  # folded already
     return fold(model, lambda graph: [*((BLOCK, one) for one in _blocks(graph)), (FRAMES, _frames(graph))])

@@ -12,8 +12,8 @@ from models.codec import FRAMES_PER_CODE, NUM_CODES, Decoder
 from models.durations import PAUSE_TYPES, DurationNet, TimedPhones, expected_log_hops
 from models.durations import WINDOW as DURATION_WINDOW
 from models.durations import feature_rows as duration_rows
-from models.export import vocoder_inputs
 from models.export_durations import DURATION_ROWS
+from models.export_vocoder import vocoder_inputs
 from models.speech_lm import BEYOND, FOLLOWING, LEFT, SINCE, LmInputs, SpeechLm, feature_rows, input_table
 
 TOLERANCE = 1e-4
@@ -105,6 +105,8 @@ def vocoder_difference(folder: Path, decoder: Decoder) -> float:
     voices = decoder.voice.num_embeddings
     inputs["voices"] = torch.stack([torch.eye(voices)[voices - 1], torch.full((voices,), 1 / voices)])
     inputs["pitch"] = torch.tensor([1.0, 1.25])
+    if decoder.seen is not None:
+        inputs["seen"] = torch.randint(0, decoder.seen.num_embeddings, inputs["seen"].shape, generator=generator)
     expected = [value.numpy() for value in decoder(*inputs.values())]
     session = ort.InferenceSession(folder / "vocoder.onnx", providers=["CPUExecutionProvider"])
     found = session.run(None, {name: value.numpy() for name, value in inputs.items()})

@@ -23,6 +23,7 @@ from models import fold_lm, fold_vocoder
 from models.export import update_manifest
 from models.lm_data import Example, collate
 from models.quantise import Feeds, products, quantised, scales
+from models.seen_phones import PhoneTimes, served_frames
 from models.speech_lm import feature_rows
 
 CALIBRATION_UTTERANCES = 96
@@ -74,7 +75,8 @@ def vocoder_calls(bundle: Bundle, examples: list[Example]) -> Iterator[Feeds]:
     for seed, one in enumerate(examples):
         samples = bundle.look_back + len(one.codes) * bundle.samples_per_code
         speaker = {"voices": pure(len(bundle.voices), one.speaker), "pitch": np.ones(1, np.float32)}
-        yield {"codes": one.codes[None].astype(np.int64), **speaker, "noise": noise(seed, 0, samples)[None], **state}
+        frames = served_frames(bundle, one.codes, PhoneTimes(phones=one.phones, ends=one.ends))[None]
+        yield bundle.vocoder.feeds(frames) | speaker | {"noise": noise(seed, 0, samples)[None]} | state
 
 
 def main() -> None:

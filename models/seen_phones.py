@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engines.families.phone_pointer.bundle import Bundle
 from engines.text import NUM_PHONE_IDS
 from models.codec import FRAMES_PER_CODE
 from models.excitation import HOP, SAMPLE_RATE_HZ
@@ -42,6 +43,15 @@ class PhoneTimes:
         since = np.clip(begin - began, *SINCE) - SINCE[0] + _SINCE_ROW
         left = np.clip(ends[pointer] - begin, *LEFT) - LEFT[0] + _LEFT_ROW
         return np.concatenate([around, since[:, None], left[:, None]], axis=1)
+
+
+def served_frames(bundle: Bundle, codes: np.ndarray, times: PhoneTimes | None) -> np.ndarray:
+    """codes [N] of an utterance from its start -> frames [N, W], as its bundle's vocoder takes them."""
+    if not bundle.vocoder.sees_text:
+        return codes[:, None].astype(np.int64)
+    if times is None:
+        raise ValueError(f"the vocoder of {bundle.name!r} sees the text, and these codes came without phone times")
+    return np.concatenate([codes[:, None], times.seen(0, len(codes))], axis=1)
 
 
 def phone_times(utterance: Utterance) -> PhoneTimes:

@@ -127,6 +127,8 @@ def codec(plan: Plan) -> None:
         arguments += ["--disturbed", "--agreement", "0.5"]
     elif not plan.smoke:
         arguments += ["--pairs", str(plan.work / "pairs"), "--agreement", "0.5"]
+    if plan.teacher == "kokoro":  # its voices say more than codes alone hold
+        arguments += ["--sees-text"]
     _train("models.train_codec", arguments, plan, "codec", plan.codec_minutes)
     (plan.work / "codec.done").touch()
 

@@ -25,13 +25,14 @@ CALLS = 25  # in a round
 def turn_s(bundle: Bundle, vocoder: SpectrumModel, rows: int, codes: int) -> float:
     """Median seconds of a call with `codes` codes in each of `rows` rows."""
     rng = np.random.default_rng([rows, codes])
-    given_codes = rng.integers(0, bundle.codes.count, (rows, codes))
+    frames = np.zeros((rows, codes, bundle.frame_width), np.int64)
+    frames[..., 0] = rng.integers(0, bundle.codes.count, (rows, codes))
     drawn = np.stack([noise(row, 0, bundle.look_back + codes * bundle.samples_per_code) for row in range(rows)])
     voices, pitch = np.repeat(pure(len(bundle.voices), 0), rows, 0), np.ones(rows, np.float32)
     state, times = vocoder.initial_state(rows), []
     for _ in range(CALLS):
         started_s = time.thread_time()
-        _, state = vocoder.run(given_codes, voices, pitch, drawn, state)
+        _, state = vocoder.run(frames, voices, pitch, drawn, state)
         times.append(time.thread_time() - started_s)
     return median(times)
 

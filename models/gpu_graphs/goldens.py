@@ -68,10 +68,13 @@ def _of_lm(bundle: Bundle, lm: LmWeights) -> Arrays:
 
 def _of_vocoder(bundle: Bundle, sound: VocoderWeights) -> Arrays:
     rng, frames = np.random.default_rng(21), CODES * bundle.frames_per_code
-    codes = rng.integers(0, bundle.codes.count, (ROWS, CODES))
+    made = np.zeros((ROWS, CODES, bundle.frame_width), np.int64)
+    made[..., 0] = rng.integers(0, bundle.codes.count, (ROWS, CODES))
+    if sound.seen is not None:
+        made[..., 1:] = rng.integers(0, len(sound.seen), made[..., 1:].shape)
     sizes = sum(int(np.prod(shape)) for shape in state_shapes(sound))
     feeds: Arrays = {
-        "codes": codes,
+        **bundle.vocoder.feeds(made),
         "voices": np.eye(ROWS, len(sound.voices), dtype=np.float32),
         "pitch": np.ones(ROWS, np.float32),
         "slots": np.arange(ROWS),
@@ -83,4 +86,4 @@ def _of_vocoder(bundle: Bundle, sound: VocoderWeights) -> Arrays:
         "state": np.zeros((ROWS, sizes), np.float32),
         "phase": np.zeros(ROWS, np.int64),
     }
-    return {"vocoder_codes": codes, "vocoder_samples": _run(vocoder(sound, "float32"), feeds)["samples"]}
+    return {"vocoder_frames": made, "vocoder_samples": _run(vocoder(sound, "float32"), feeds)["samples"]}

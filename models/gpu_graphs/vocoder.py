@@ -17,6 +17,7 @@ from onnx import TensorProto
 from models.gpu_graphs.building import MICROSOFT, DeviceGraph
 from models.gpu_graphs.synthesis import BINS, HOP, HOPS, LOOK_BACK, Synthesis
 from models.gpu_graphs.weights import Array, Block, VocoderWeights
+from models.seen_phones import SEEN_COLUMNS
 
 
 def state_shapes(weights: VocoderWeights) -> list[tuple[int, ...]]:
@@ -32,6 +33,13 @@ def vocoder(weights: VocoderWeights, dtype: str) -> onnx.ModelProto:
     slots = graph.input("slots", TensorProto.INT64, ["R"])
     states, phase = _gathered(graph, weights, slots)
     x = graph.node("Gather", [graph.constant("code_table", weights.codes), codes], "entered")
+    if weights.seen is not None:
+        seen = graph.input("seen", TensorProto.INT64, ["R", "F", SEEN_COLUMNS])
+        vectors = graph.node("Gather", [graph.constant("seen_table", weights.seen), seen], "seen_vectors")
+        seen_axis = graph.constant("seen_axis", np.array([2]))
+        x = graph.node(
+            "Add", [x, graph.node("ReduceSum", [vectors, seen_axis], "seen_sum", keepdims=0)], "entered_seen"
+        )
     voice = graph.node("MatMul", [voices, graph.constant("voice_table", weights.voices)], "voice")
     x = graph.node("Add", [x, graph.reshape(voice, [-1, 1, weights.voices.shape[1]], "voice_rows")], "voiced_codes")
     x = graph.to_own_type(x, "coarse_in")

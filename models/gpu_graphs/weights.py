@@ -161,6 +161,7 @@ class Block:
 class VocoderWeights:
     codes: Array  # what each code enters as [codes, channels]
     voices: Array  # [voices, channels]
+    seen: Array | None  # [rows, channels]: what of the text enters beside a code, where the decoder sees it
     coarse: tuple[Block, ...]
     fine: tuple[Block, ...]
     up: Array
@@ -179,6 +180,7 @@ class VocoderWeights:
         return cls(
             codes=_entering(stored, bundle.codes.count),
             voices=_voices(stored),
+            seen=stored.plain("seen.weight") if bundle.vocoder.sees_text else None,
             coarse=tuple(blocks[:coarse]),
             fine=tuple(blocks[coarse:]),
             up=stored.before_bias("up.bias"),

@@ -19,6 +19,7 @@ from models.judge.resynthesis import distances, served
 from models.lm_data import Example, example
 from models.mel import LogMel
 from models.own_samples import own_samples
+from models.seen_phones import PhoneTimes
 from models.teacher.prepare import Utterance, trim
 
 
@@ -46,7 +47,8 @@ def forced(bundle: Bundle, program: Path, voice: str, texts: list[str]) -> dict[
     rows = []
     for own in own_samples(bundle, given, rows=8):
         cut = theirs[own.ends.tobytes() + own.phones.tobytes()]
+        spoken = PhoneTimes(phones=own.phones, ends=own.ends)
         true = torch.from_numpy(cut.astype(np.float32) / 32768)[None]
-        rows.append(distances(LogMel(), served(bundle, own.codes, speaker), true))
+        rows.append(distances(LogMel(), served(bundle, own.codes, speaker, spoken), true))
     log_mel_l1, stoi, pesq = np.mean(rows, axis=0)
     return {"log_mel_l1": float(log_mel_l1), "stoi": float(stoi), "pesq_wb": float(pesq)}

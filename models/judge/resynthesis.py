@@ -17,7 +17,7 @@ from engines.families.phone_pointer.overlap_add import OverlapAdd
 from models.codec import Codec
 from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
 from models.mel import LogMel
-from models.seen_phones import phone_times
+from models.seen_phones import PhoneTimes, phone_times, served_frames
 from models.teacher.prepare import load
 from models.train_codec import held_out
 
@@ -36,7 +36,7 @@ def resynthesis(codec: Codec, folder: Path, voice: str, speaker: int, bundle: Bu
         pitch = torch.tensor(np.array(f0[one.offset // HOP : (one.offset + one.samples) // HOP]))[None]
         values, codes = codec.encode(samples, pitch, torch.tensor([speaker]))
         if bundle is not None:
-            rows.append(distances(mel, served(bundle, codes[0].numpy(), speaker), samples))
+            rows.append(distances(mel, served(bundle, codes[0].numpy(), speaker, phone_times(one)), samples))
             continue
         seen = torch.tensor(phone_times(one).seen(0, values.shape[1]))[None]
         spoken, log_f0, voicing = codec.decoder.speak(values, torch.tensor([speaker]), seen)
@@ -66,12 +66,12 @@ def distances(mel: LogMel, ours: torch.Tensor, theirs: torch.Tensor) -> tuple[fl
     return distance, float(stoi(*pair, SAMPLE_RATE_HZ)), float(pesq(SAMPLE_RATE_HZ, *pair, "wb"))
 
 
-def served(bundle: Bundle, codes: np.ndarray, speaker: int) -> torch.Tensor:
-    """codes [T] -> samples [1, T * 640] as a listener at 16 kHz gets them."""
+def served(bundle: Bundle, codes: np.ndarray, speaker: int, times: PhoneTimes | None = None) -> torch.Tensor:
+    """codes [T] -> samples [1, T * 640] as a listener at 16 kHz gets them. A vocoder that sees the text needs times."""
     vocoder, rate = spectrum_model(bundle), OverlapAdd(bundle, SAMPLE_RATE_HZ)
     excitation = noise(1, 0, bundle.look_back + len(codes) * bundle.samples_per_code)[None]
     state = vocoder.initial_state(1)
     as_it_is = pure(len(bundle.voices), speaker), np.ones(1, np.float32)
-    spectrum, _ = vocoder.run(codes[None].astype(np.int64), *as_it_is, excitation, state)
+    spectrum, _ = vocoder.run(served_frames(bundle, codes, times)[None], *as_it_is, excitation, state)
     samples, tail = rate.run(spectrum, rate.start()[None])
     return torch.from_numpy(np.concatenate([samples, tail], axis=1)[:, rate.look_back :])

@@ -65,9 +65,9 @@ class PoisonedVocoder(SpectrumModel):
     poison: Poison
 
     def run(
-        self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
+        self, frames: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
     ) -> tuple[FloatArray, State]:
-        spectrum, state = super().run(codes, voices, pitch, noise, state)
+        spectrum, state = super().run(frames, voices, pitch, noise, state)
         bad = np.isin(voices.argmax(axis=1), list(self.poison.in_vocoder))
         spectrum = spectrum.copy()
         spectrum[bad] = np.nan

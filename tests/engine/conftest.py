@@ -24,16 +24,17 @@ def front_end() -> FrontEnd:
     return FrontEnd.load()
 
 
-@pytest.fixture(params=["shipped", *TOYS])
-def make(request: pytest.FixtureRequest, bundle: Bundle, front_end: FrontEnd) -> Make:
+@pytest.fixture(params=["shipped", "seeing", *TOYS])
+def make(request: pytest.FixtureRequest, front_end: FrontEnd) -> Make:
     """Makes engines of one family."""
 
     def engine(**settings: object) -> Engine:
         defaults: dict[str, object] = {"slots": 12, "workers": False}
         config = EngineConfig(**(defaults | settings))  # type: ignore[arg-type]
-        if request.param == "shipped":
-            return load_engine(bundle, config, front_end=front_end)
-        return toy_engine(request.param, config)
+        if request.param in TOYS:
+            return toy_engine(request.param, config)
+        bundle = request.getfixturevalue("bundle" if request.param == "shipped" else "seeing")
+        return load_engine(bundle, config, front_end=front_end)
 
     return engine
 

@@ -46,7 +46,7 @@ def test_streamed_equals_one_shot(bundle: Bundle, rate_hz: int, chunks: list[int
             size = min(next(sizes), codes.shape[1] - start)
             samples = bundle.samples_per_code
             excitation = noise(9, start * samples, bundle.look_back + size * samples)[None]
-            spectrum, state = vocoder.run(codes[:, start : start + size], weights, pitch, excitation, state)
+            spectrum, state = vocoder.run(codes[:, start : start + size, None], weights, pitch, excitation, state)
             part, sums = rate.run(spectrum, sums)
             parts.append(part)
             start += size

@@ -99,7 +99,7 @@ def vocoder_feeds(bundle: Bundle, rows: int, codes: int) -> tuple[np.ndarray, Fl
     voices = rng.dirichlet(np.full(len(bundle.voices), 0.5), rows).astype(np.float32)
     pitch = (2 ** rng.uniform(-1, 1, rows)).astype(np.float32)
     excitation = np.stack([noise(row, 0, bundle.look_back + codes * bundle.samples_per_code) for row in range(rows)])
-    return rng.integers(0, bundle.codes.count, (rows, codes)), voices, pitch, excitation
+    return rng.integers(0, bundle.codes.count, (rows, codes, 1)), voices, pitch, excitation
 
 
 def test_a_row_of_the_vocoder_has_its_bits_in_any_batch(bundle: Bundle) -> None:

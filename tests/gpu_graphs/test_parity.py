@@ -33,11 +33,6 @@ def lm(bundle: Bundle) -> LmWeights:
     return LmWeights.of(bundle)
 
 
-@pytest.fixture(scope="module")
-def sound(bundle: Bundle) -> VocoderWeights:
-    return VocoderWeights.of(bundle)
-
-
 def run(made: Any, feeds: Arrays) -> Arrays:
     names = [one.name for one in made.get_outputs()]
     return dict(zip(names, made.run(names, feeds), strict=True))
@@ -177,8 +172,8 @@ def test_a_row_that_is_not_finite_is_told_and_no_other(bundle: Bundle, lm: LmWei
 class Sound:
     """The GPU vocoder over slabs for five slots; the shipped one in float beside it."""
 
-    def __init__(self, bundle: Bundle, sound: VocoderWeights, dtype: str) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: Bundle, dtype: str) -> None:
+        self.bundle, sound = bundle, VocoderWeights.of(bundle)
         self.made = session(vocoder(sound, dtype))
         self.reference = float_session(bundle, bundle.vocoder.file)
         sizes = sum(int(np.prod(shape)) for shape in state_shapes(sound))
@@ -190,13 +185,15 @@ class Sound:
         self.table = rng.normal(size=30_000).astype(np.float32)
         self.states: Arrays = {one.name: np.zeros((2, *one.shape), one.dtype) for one in bundle.vocoder.states}
         self.slots = np.array([3, 1])
-        self.voices = np.array([[1, 0, 0, 0], [0, 0.5, 0.5, 0]], np.float32)
+        self.voices = np.zeros((2, len(bundle.voices)), np.float32)
+        self.voices[0, 0], self.voices[1, :2] = 1, 0.5
         self.pitch = np.array([1.0, 1.3], np.float32)
 
-    def gpu(self, codes: np.ndarray[Any, Any], first: int) -> Arrays:
-        frames = codes.shape[1] * self.bundle.frames_per_code
+    def gpu(self, made: np.ndarray[Any, Any], first: int) -> Arrays:
+        """made [2, N, W]"""
+        frames = made.shape[1] * self.bundle.frames_per_code
         feeds = {
-            "codes": codes, "voices": self.voices, "pitch": self.pitch, "slots": self.slots,
+            **self.bundle.vocoder.feeds(made), "voices": self.voices, "pitch": self.pitch, "slots": self.slots,
             "begins": np.full(2, first == 0), "noise_at": np.array([100, 900]) + first * self.bundle.samples_per_code,
             "noise_table": self.table, "window_at": window_at(frames), "hop_at": hop_at(frames),
         }  # fmt: skip
@@ -204,48 +201,62 @@ class Sound:
         self.slabs = {"state": outputs["state_out"], "phase": outputs["phase_out_slots"]}
         return outputs | {"samples": outputs["samples"].reshape(2, -1)}
 
-    def shipped(self, codes: np.ndarray[Any, Any], first: int) -> Arrays:
-        count = self.bundle.look_back + codes.shape[1] * self.bundle.samples_per_code
+    def shipped(self, made: np.ndarray[Any, Any], first: int) -> Arrays:
+        count = self.bundle.look_back + made.shape[1] * self.bundle.samples_per_code
         starts = np.array([100, 900]) + first * self.bundle.samples_per_code
         noise = np.stack([self.table[start : start + count] for start in starts])
-        feeds = {"codes": codes, "voices": self.voices, "pitch": self.pitch, "noise": noise}
+        feeds = {**self.bundle.vocoder.feeds(made), "voices": self.voices, "pitch": self.pitch, "noise": noise}
         outputs = run(self.reference, feeds | self.states)
         self.states = {name: outputs[f"{name}_out"] for name in self.states}
         return outputs
 
 
+@pytest.fixture(params=["bundle", "seeing"])
+def sounding(request: pytest.FixtureRequest) -> Bundle:
+    """With a vocoder that sees codes alone, and with one that sees the text."""
+    found: Bundle = request.getfixturevalue(request.param)
+    return found
+
+
+def drawn(bundle: Bundle, count: int) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng(2)
+    made = rng.integers(0, 900, (2, count, bundle.frame_width))
+    made[..., 0] = rng.integers(0, bundle.codes.count, (2, count))
+    return made
+
+
 @pytest.mark.parametrize("dtype", list(WITHIN))
-def test_vocoder_equals_the_float_network(bundle: Bundle, sound: VocoderWeights, dtype: str) -> None:
+def test_vocoder_equals_the_float_network(sounding: Bundle, dtype: str) -> None:
     """The phase of the pulses adds up F0's last bits, so that later jobs come apart by a few 1e-5."""
-    both, first = Sound(bundle, sound, dtype), 0
-    codes = np.random.default_rng(2).integers(0, bundle.codes.count, (2, 11))
+    both, first = Sound(sounding, dtype), 0
+    made = drawn(sounding, 11)
     for count in (2, 8, 1):
-        part = codes[:, first : first + count]
-        made, wanted = both.gpu(part, first), both.shipped(part, first)
-        close(made["spectrum"], wanted["spectrum"], WITHIN[dtype] * (1 if first == 0 else 10))
+        part = made[:, first : first + count]
+        found, wanted = both.gpu(part, first), both.shipped(part, first)
+        close(found["spectrum"], wanted["spectrum"], WITHIN[dtype] * (1 if first == 0 else 10))
         first += count
 
 
-def test_samples_are_the_overlapped_spectrum_in_any_chunks(bundle: Bundle, sound: VocoderWeights) -> None:
-    codes, rate = np.random.default_rng(2).integers(0, bundle.codes.count, (2, 12)), OverlapAdd(bundle, 16_000)
-    whole = Sound(bundle, sound, "float32").gpu(codes, 0)
+def test_samples_are_the_overlapped_spectrum_in_any_chunks(sounding: Bundle) -> None:
+    made, rate = drawn(sounding, 12), OverlapAdd(sounding, 16_000)
+    whole = Sound(sounding, "float32").gpu(made, 0)
     wanted, tail = rate.run(whole["spectrum"], np.stack([rate.start()] * 2))
-    done = 12 * bundle.samples_per_code
+    done = 12 * sounding.samples_per_code
     close(whole["samples"][:, :done], wanted, 1e-5)
     close(whole["samples"][:, done : done + rate.look_back], tail, 1e-5)
     for cut in (1, 3, 4):
-        pieces, streamed = [], Sound(bundle, sound, "float32")
+        pieces, streamed = [], Sound(sounding, "float32")
         for first in range(0, 12, cut):
-            made = streamed.gpu(codes[:, first : first + cut], first)["samples"]
-            pieces.append(made[:, : cut * bundle.samples_per_code])
-        pieces.append(made[:, cut * bundle.samples_per_code :])
+            found = streamed.gpu(made[:, first : first + cut], first)["samples"]
+            pieces.append(found[:, : cut * sounding.samples_per_code])
+        pieces.append(found[:, cut * sounding.samples_per_code :])
         assert np.array_equal(np.concatenate(pieces, axis=1), whole["samples"])
 
 
-def test_other_slots_are_left_alone(bundle: Bundle, sound: VocoderWeights) -> None:
-    both = Sound(bundle, sound, "float32")
+def test_other_slots_are_left_alone(bundle: Bundle) -> None:
+    both = Sound(bundle, "float32")
     both.slabs["state"][:] = np.arange(5)[:, None]
-    both.gpu(np.ones((2, 2), np.int64), 0)
+    both.gpu(np.ones((2, 2, 1), np.int64), 0)
     for slot in (0, 2, 4):
         assert (both.slabs["state"][slot] == slot).all()
         assert both.slabs["phase"][slot] == 99

@@ -45,7 +45,7 @@ def inputs(bundle: Bundle, rows: int, codes: int) -> dict[str, Array]:
     drawn = np.stack([noise(row, 0, bundle.look_back + (spoken + codes) * samples) for row in range(rows)])
     weights = voices / voices.sum(1, keepdims=True)
     first = drawn[:, : bundle.look_back + spoken * samples]
-    _, state = vocoder.run(all_codes[:, :spoken], weights, pitch, first, state)
+    _, state = vocoder.run(all_codes[:, :spoken, None], weights, pitch, first, state)
     given = {"codes": all_codes[:, spoken:], "voices": weights, "pitch": pitch, "noise": drawn[:, spoken * samples :]}
     return given | state
 

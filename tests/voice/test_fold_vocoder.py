@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engines.runtime.ort import ort
 from models.codec import Decoder
-from models.export import export_vocoder, vocoder_inputs
+from models.export_vocoder import export_vocoder, vocoder_inputs
 from models.fold_vocoder import BLOCK, FRAMES, folded
 from models.folding import DOMAIN
 from models.quantise import products, quantised, scales

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from models.codec import FRAMES_PER_CODE, SAMPLES_PER_CODE, Codec
-from models.finish import SeeingDecoderError, finish
 from models.lm_data import collate, example
 from models.seen_phones import SEEN_COLUMNS, SEEN_ROWS, phone_times
 from models.speech_lm import LmConfig, SpeechLm, feature_rows, input_table
@@ -55,10 +53,3 @@ def test_a_decoder_that_begins_to_see_speaks_as_before(tmp_path: Path) -> None:
         after.decoder.seen.weight.normal_(0, 0.1)  # type: ignore[union-attr]
         changed = after.decoder.parameters_of_speech(values, voice, seen)
     assert not torch.equal(changed[2], expected[2])
-
-
-def test_a_decoder_that_sees_is_not_exported_without_its_eyes(tmp_path: Path) -> None:
-    path = tmp_path / "codec.pt"
-    torch.save({"network": Codec(1, SEEN_ROWS).state_dict(), "step": 1}, path)
-    with pytest.raises(SeeingDecoderError, match=r"codec\.pt was trained with --sees-text"):
-        finish(path, path, path, ["rms"], tmp_path / "bundle")

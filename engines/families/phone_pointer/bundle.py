@@ -10,7 +10,9 @@ from typing import ClassVar, Literal
 from engines import bundle
 from engines.bundle import Count, Positive, Section
 from engines.errors import ConfigError
+from engines.families.base import Frames
 from engines.families.common.voice_mix import Timbre
+from engines.runtime.base import IntArray
 
 _FEATURES = {"code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker"}
 Range = tuple[int, int]  # least and greatest
@@ -63,6 +65,17 @@ class PointerAdapter(Section, frozen=True, kw_only=True):
         """Rows that one step adds up."""
         return len(self.offsets) - 1 + len(self.window)
 
+    @property
+    def place_features(self) -> int:
+        """The first of them behind the code: the phones around the pointer, and where the step is in its phone."""
+        return len(self.window) + 2
+
+    @property
+    def places_in_a_row(self) -> bool:
+        """Whether the rows of those are one block, in that order."""
+        since = self.offsets["phones"] + len(self.window) * self.num_phone_ids
+        return self.offsets["since"] == since and self.offsets["left"] == since + self.since[1] - self.since[0] + 1
+
 
 class Durations(Section, frozen=True, kw_only=True):
     """The network that plans when phones end. Its features are rows of one table too: a block of ids for each place of
@@ -103,6 +116,11 @@ class StateSlot(Section, frozen=True, kw_only=True):
 class Vocoder(Section, frozen=True, kw_only=True):
     file: str
     states: tuple[StateSlot, ...]
+    sees_text: bool = False  # beside each code, the place features of its step, counted from the first phone's row
+
+    def feeds(self, frames: Frames) -> dict[str, IntArray]:
+        """frames [B, N, W] by name of the graph's inputs."""
+        return {"codes": frames[..., 0]} | ({"seen": frames[..., 1:]} if self.sees_text else {})
 
 
 class Drafts(Section, frozen=True, kw_only=True):
@@ -149,6 +167,10 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
                 f"durations.window {self.durations.window} sees further than look_ahead_phones "
                 f"{self.adapter.look_ahead_phones} allows: its last place may be {allowed}"
             )
+        if self.vocoder.sees_text and not self.adapter.places_in_a_row:
+            raise ValueError(
+                f"vocoder.sees_text needs phones, since and left in a row of the table, got {self.adapter.offsets!r}"
+            )
         numbers = [voice.index for voice in self.voices]
         if sorted(numbers) != list(range(len(numbers))):
             raise ValueError(f"voices are numbered {numbers}, right is 0 to {len(numbers) - 1}")
@@ -180,6 +202,11 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
             shares[self.voice(name).index] += share
         assert abs(sum(shares) - 1) < 1e-6, f"shares {shares} do not sum to 1"
         return tuple(shares)
+
+    @property
+    def frame_width(self) -> int:
+        """The code, and behind it what the vocoder sees of the text."""
+        return 1 + (self.adapter.place_features if self.vocoder.sees_text else 0)
 
     @property
     def temperature(self) -> float:

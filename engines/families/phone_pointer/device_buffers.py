@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.families.base import Frames
 from engines.families.common.randomness import tables
 from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.base import Buffer
@@ -109,7 +110,14 @@ class VocoderBuffers:
         self._hop_at = {
             size: backend.buffer((self._hops, size * self._frames + self._hops - 1), "int64") for size in sizes
         }
-        self.codes = {size: backend.buffer((rows, size), "int64", shared=True) for size in sizes}
+        self._vocoder = bundle.vocoder
+        self._made = {  # by name of the graph's inputs
+            size: {
+                name: backend.buffer(values.shape, "int64", shared=True)
+                for name, values in bundle.vocoder.feeds(np.zeros((rows, size, bundle.frame_width), np.int64)).items()
+            }
+            for size in sizes
+        }
         self.samples = {
             size: backend.buffer((rows, size * self._frames + self._hops - 1, self._hop), "float32", shared=True)
             for size in sizes
@@ -123,9 +131,14 @@ class VocoderBuffers:
         for size, buffer in self._hop_at.items():
             buffer.write(_hop_at(size * self._frames, self._hops))
 
+    def write_frames(self, frames: Frames) -> None:
+        """frames [B, N, W] of a job of that size."""
+        for name, values in self._vocoder.feeds(frames).items():
+            self._made[frames.shape[1]][name].write(values)
+
     def job(self, rows: int, size: int) -> dict[str, Buffer]:
         """By name of the graph's inputs and outputs."""
-        by_row = {**self.values, "codes": self.codes[size]}
+        by_row = self.values | self._made[size]
         made = {"samples": self.samples[size], "spectrum": self.spectra[size]}
         return {
             **{name: buffer.rows(0, rows) for name, buffer in (by_row | made).items()},

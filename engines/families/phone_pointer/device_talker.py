@@ -20,6 +20,7 @@ from engines.families.common.device_form import DeviceForm
 from engines.families.common.randomness import gumbel_places
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_buffers import LmBuffers
+from engines.families.phone_pointer.inputs import frames_of
 from engines.runtime.base import Call, IntArray
 from engines.runtime.device_backend import DeviceBackend
 
@@ -31,7 +32,7 @@ class DeviceTalker:
         decode, *verify = backend.graphs(form.graph("decode"), *(form.graph(f"verify-{n}") for n in form.verify_steps))
         self.kernels, self.device, self.draft_frames = decode.kernels, backend.device, form.draft_frames
         self.arithmetic = backend.arithmetic(self.kernels)
-        self._backend, self._buffers = backend, LmBuffers(bundle, form, backend, slots)
+        self._bundle, self._backend, self._buffers = bundle, backend, LmBuffers(bundle, form, backend, slots)
         self._only_steps = form.draft_frames + 1 if backend.deterministic else None  # S of all calls
         self._buckets, self.cost = buckets(slots, one=backend.deterministic), 1.0
         self._smallest = decode.bind(self._buffers.decode(1)) if backend.deterministic else None
@@ -86,7 +87,7 @@ class DeviceTalker:
         self._buffers.values["temperature"].write(spread(covered, slots, np.where(is_drawn, temperature, 1), 1))
         noise_at = np.where(is_drawn[:, None], gumbel_places(keys, steps), self._buffers.silent_at)
         if steps == 1:
-            return self._decode(covered, slots, rows[:, 0], noise_at[:, 0])
+            return self._decode(covered, slots, rows, noise_at[:, 0])
         ahead = np.zeros((len(slots), steps - 1), np.int64)
         if drafted is not None:
             ahead[:, : drafted.shape[1]] = drafted[:, :, 0]
@@ -98,10 +99,10 @@ class DeviceTalker:
         active = np.zeros(covered, np.bool_)
         active[slots] = True
         values["is_active"].write(active)
-        values["context"].write(spread(covered, slots, rows))
+        values["context"].write(spread(covered, slots, rows[:, 0]))
         values["noise_at"].write(spread(covered, slots, noise_at))
         self._lengths[slots] += 1
-        return self._launched(self._calls[1, covered], slots, values)
+        return self._launched(self._calls[1, covered], slots, rows, values)
 
     def _verify(
         self, covered: int, slots: IntArray, rows: Rows, counts: IntArray, noise_at: IntArray, drafted: IntArray
@@ -114,16 +115,16 @@ class DeviceTalker:
         ahead["context"].write(spread(covered, slots, rows))
         ahead["drafted"].write(spread(covered, slots, drafted))
         ahead["noise_at"].write(spread(covered, slots, noise_at))
-        return self._launched(self._calls[steps, covered], slots, ahead)
+        return self._launched(self._calls[steps, covered], slots, rows, ahead)
 
-    def _launched(self, call: Call, slots: IntArray, values: dict[str, Any]) -> Pending[Steps]:
+    def _launched(self, call: Call, slots: IntArray, rows: Rows, values: dict[str, Any]) -> Pending[Steps]:
         call.launch()
 
         def read() -> Steps:
-            frames, scores = values["frames"].read()[slots], values["scores"].read()[slots]
-            shape = (len(slots), -1)
-            is_finite = np.isfinite(scores).reshape(shape)
-            return Steps(frames.reshape(*shape, 1), np.zeros(is_finite.shape, np.float32), is_finite)
+            codes, scores = values["frames"].read()[slots], values["scores"].read()[slots]
+            shape = rows.shape[:2]
+            frames = frames_of(self._bundle, codes.reshape(shape), rows)
+            return Steps(frames, np.zeros(shape, np.float32), np.isfinite(scores).reshape(shape))
 
         return InFlight(call, read)
 

@@ -94,7 +94,7 @@ class DeviceVocoder:
         is_finite, done = np.ones(count, np.bool_), 0
         while done < total:
             size = next(size for size in self._sizes if size <= total - done)
-            is_finite &= self._call(size, frames[:, done : done + size, 0], first_frames + done, seeds)
+            is_finite &= self._call(size, frames[:, done : done + size], first_frames + done, seeds)
             for one, into in zip(groups, made, strict=True):
                 hop = self._bundle.frames_per_code * one.rate.hop
                 into[:, done * hop : (done + size) * hop] = self._sounding(size, count, one)
@@ -131,13 +131,13 @@ class DeviceVocoder:
         values["voices"].write(np.array([one.weights for one in controls], np.float32))
         values["pitch"].write(np.array([one.pitch for one in controls], np.float32))
 
-    def _call(self, size: int, codes: IntArray, firsts: IntArray, seeds: IntArray) -> BoolArray:
-        """The next codes of all rows, [B, size]. -> is_finite [B]"""
-        values, rows = self._buffers.values, len(codes)
+    def _call(self, size: int, frames: Frames, firsts: IntArray, seeds: IntArray) -> BoolArray:
+        """The next frames of all rows, [B, size, W]. -> is_finite [B]"""
+        values, rows = self._buffers.values, len(frames)
         covered = next(bucket for bucket in self._buckets if bucket >= rows)
         values["noise_at"].write(noise_places(seeds, firsts * self._bundle.samples_per_code))
         values["begins"].write(firsts == 0)
-        self._buffers.codes[size].write(codes)
+        self._buffers.write_frames(frames)
         call = self._calls[covered, size]
         call.launch()
         call.wait()

@@ -15,29 +15,30 @@ from engines.families.base import Frames, Rows, Sampling
 from engines.families.common.randomness import gumbel
 from engines.families.common.sampling import MIN_TEMPERATURE
 from engines.families.phone_pointer.bundle import Bundle
+from engines.families.phone_pointer.inputs import frames_of
 from engines.families.phone_pointer.networks import Forecast
 from engines.runtime.base import IntArray
 
 
 class ForecastDrafter:
     def __init__(self, bundle: Bundle, network: Forecast, tolerance: int) -> None:
-        self._network, self._codes = network, bundle.codes.count
+        self._bundle, self._network, self._codes = bundle, network, bundle.codes.count
         self._levels, self._tolerance = bundle.codes.levels, tolerance
         self.frames = network.length
 
     def propose(
         self, rows: Rows, counts: IntArray, sampling: Sequence[Sampling], keys: IntArray, made: Sequence[Frames]
     ) -> Frames:
-        drafted = np.zeros((len(rows), self.frames, 1), np.int64)
+        drafted = np.zeros((len(rows), self.frames), np.int64)
         for row, (count, how) in enumerate(zip(counts.tolist(), sampling, strict=True)):
             code, ahead = int(made[row][-1, 0]), rows[row, :count]
             if how.temperature < MIN_TEMPERATURE:
-                drafted[row, :, 0] = self._network.propose(code, ahead)
+                drafted[row] = self._network.propose(code, ahead)
                 continue
             seed, first = keys[row].tolist()
             noise = np.stack([gumbel(seed, first + step, self._codes) for step in range(self.frames)])
-            drafted[row, :, 0] = self._network.propose(code, ahead, 1.0 / how.temperature, noise)
-        return drafted
+            drafted[row] = self._network.propose(code, ahead, 1.0 / how.temperature, noise)
+        return frames_of(self._bundle, drafted[:, : rows.shape[1]], rows)
 
     def stands(self, drafted: Frames, sampled: Frames) -> bool:
         return stands(self._levels, int(drafted[0]), int(sampled[0]), self._tolerance)

@@ -87,7 +87,7 @@ def spec_of(bundle: Bundle) -> ModelSpec:
         version=bundle.version,
         digest=bundle.digest,
         frame_s=bundle.code_s,
-        frame_width=1,
+        frame_width=bundle.frame_width,
         frame_dtype="int64",
         row_width=bundle.adapter.features - 1,
         prompt_width=0,

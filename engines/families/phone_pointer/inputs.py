@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.families.base import Frames, Rows
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.segmenter import Segment
 from engines.runtime.base import IntArray
@@ -83,3 +84,12 @@ class StepInputs:
 
 
 _BEHIND_THE_PHONES = ("since", "left", "following", "to_pause", "pause_type", "speaker")
+
+
+def frames_of(bundle: Bundle, codes: IntArray, rows: Rows) -> Frames:
+    """codes [...], rows [..., F - 1] of the steps that made them -> [..., W]: each code, and what a vocoder that sees
+    the text sees beside it. A row of zeros, of no text, counts as the first row of its table."""
+    frames = np.empty((*codes.shape, bundle.frame_width), np.int64)
+    frames[..., 0] = codes
+    np.maximum(rows[..., : bundle.frame_width - 1] - bundle.adapter.offsets["phones"], 0, out=frames[..., 1:])
+    return frames

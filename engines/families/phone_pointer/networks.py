@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.families.base import Frames
 from engines.families.common.slot_calls import KvSlabs, SlotCalls, expect_names
 from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.base import Backend, FloatArray, IntArray
@@ -172,13 +173,14 @@ class Durations:
 
 
 class SpectrumModel:
-    """Codes to complex frames; the state goes in and comes out."""
+    """Frames of the speech model to complex ones; the state goes in and comes out."""
 
     def __init__(self, bundle: Bundle, backend: Backend) -> None:
         (self._graph,) = backend.graphs(bundle.folder / bundle.vocoder.file)
         self.kernels = self._graph.kernels
-        self._states = bundle.vocoder.states
-        wanted = ["codes", "voices", "pitch", "noise", *(slot.name for slot in self._states)]
+        self._vocoder, self._states = bundle.vocoder, bundle.vocoder.states
+        nothing = self._vocoder.feeds(np.zeros((1, 0, bundle.frame_width), np.int64))
+        wanted = [*nothing, "voices", "pitch", "noise", *(slot.name for slot in self._states)]
         expect_names(bundle.vocoder.file, self._graph, wanted)
 
     def initial_state(self, rows: int) -> State:
@@ -186,12 +188,13 @@ class SpectrumModel:
         return {slot.name: np.full((rows, *slot.shape), 0, slot.dtype) for slot in self._states}
 
     def run(
-        self, codes: IntArray, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
+        self, frames: Frames, voices: FloatArray, pitch: FloatArray, noise: FloatArray, state: State
     ) -> tuple[FloatArray, State]:
-        """codes [B, N], voices [B, V] (weights that sum to 1), pitch [B] (times the F0 that the network chooses),
+        """frames [B, N, W], voices [B, V] (weights that sum to 1), pitch [B] (times the F0 that the network chooses),
         noise [B, look_back + N * samples_per_code], state [B, ...] -> spectrum [B, F, 2, bins] (real and imaginary),
         new state. The given state is not changed."""
-        found = self._graph.run({"codes": codes, "voices": voices, "pitch": pitch, "noise": noise, **state})
+        feeds: State = {**self._vocoder.feeds(frames), "voices": voices, "pitch": pitch, "noise": noise, **state}
+        found = self._graph.run(feeds)
         return found["spectrum"], {slot.name: found[f"{slot.name}_out"] for slot in self._states}
 
 

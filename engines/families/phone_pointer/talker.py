@@ -11,6 +11,7 @@ from engines.families.common.done import Done
 from engines.families.common.sampling import sample
 from engines.families.common.slot_calls import groups
 from engines.families.phone_pointer.bundle import Bundle
+from engines.families.phone_pointer.inputs import frames_of
 from engines.families.phone_pointer.networks import SpeechModel
 from engines.runtime.base import IntArray
 
@@ -20,7 +21,7 @@ class PointerTalker:
     step writes again, so each slot's length is kept here too."""
 
     def __init__(self, bundle: Bundle, model: SpeechModel) -> None:
-        self._model = model
+        self._bundle, self._model = bundle, model
         self.kernels, self.device = model.kernels, model.device
         self.draft_frames = model.most_steps - 1
         self._code_row, self._begin = bundle.adapter.offsets["code"], bundle.codes.begin
@@ -69,7 +70,8 @@ class PointerTalker:
         codes, is_finite = sample(logits, sampling, keys)
         self._last[slots] = codes
         model.past[slots] = lengths + 1
-        return Steps(codes[:, None, None], np.zeros((len(slots), 1), np.float32), is_finite[:, None])
+        frames = frames_of(self._bundle, codes[:, None], rows)
+        return Steps(frames, np.zeros((len(slots), 1), np.float32), is_finite[:, None])
 
     def _verify(
         self,
@@ -83,7 +85,7 @@ class PointerTalker:
     ) -> Steps:
         """One call a row: the graph takes the steps of one slot."""
         batch, steps = len(slots), self._model.most_steps
-        frames, is_finite = np.zeros((batch, steps, 1), np.int64), np.zeros((batch, steps), np.bool_)
+        made, is_finite = np.zeros((batch, steps), np.int64), np.zeros((batch, steps), np.bool_)
         features = np.zeros((steps, rows.shape[2] + 1), np.int64)
         for row, (slot, count) in enumerate(zip(slots.tolist(), counts.tolist(), strict=True)):
             features[:count, 1:] = rows[row, :count]
@@ -94,8 +96,9 @@ class PointerTalker:
             logits = self._model.verify(slot, features)[:count]
             places = [(int(keys[row, 0]), int(keys[row, 1]) + step) for step in range(count)]
             codes, is_finite[row, :count] = sample(logits, [sampling[row]] * count, np.array(places, np.int64))
-            frames[row, :count, 0] = codes
-        return Steps(frames, np.zeros((batch, steps), np.float32), is_finite)
+            made[row, :count] = codes
+        frames = frames_of(self._bundle, made[:, : rows.shape[1]], rows)
+        return Steps(frames, np.zeros(frames.shape[:2], np.float32), is_finite[:, : rows.shape[1]])
 
     def keep(self, slots: IntArray, lengths: IntArray, frames: Frames) -> None:
         self._model.past[slots], self._last[slots] = lengths, frames[:, 0]

@@ -31,7 +31,8 @@ class PointerVocoder:
         weights = tuple(float(voice.index == 0) for voice in self._bundle.voices)
         controls = VoiceControls(weights, 1.0, self._bundle.sample_rate_hz)
         one = np.zeros(1, np.int64)
-        self.run(one, np.zeros((1, 2, 1), np.int64), one, one, [controls], np.zeros(1, np.bool_))
+        silent = np.zeros((1, 2, self._bundle.frame_width), np.int64)
+        self.run(one, silent, one, one, [controls], np.zeros(1, np.bool_))
 
     def run(
         self,
@@ -48,7 +49,7 @@ class PointerVocoder:
         pieces = [np.zeros(0, np.float32) for _ in rows]
         is_finite = np.ones(len(slots), np.bool_)
         if frames.shape[1]:
-            spectrum = self._spectrum(slots, frames[:, :, 0], first_frames, seeds.tolist(), how)
+            spectrum = self._spectrum(slots, frames, first_frames, seeds.tolist(), how)
             is_finite = np.array([bool(np.isfinite(one).all()) for one in spectrum])
             for rate_hz in {how[row].rate_hz for row in rows if is_finite[row]}:
                 found = [row for row in rows if is_finite[row] and how[row].rate_hz == rate_hz]
@@ -66,19 +67,19 @@ class PointerVocoder:
         )
 
     def _spectrum(
-        self, slots: IntArray, codes: IntArray, firsts: IntArray, seeds: list[int], how: list[VoiceControls]
+        self, slots: IntArray, frames: Frames, firsts: IntArray, seeds: list[int], how: list[VoiceControls]
     ) -> FloatArray:
-        """codes [B, N] -> [B, F, 2, bins]"""
+        """frames [B, N, W] -> [B, F, 2, bins]"""
         samples = self._bundle.samples_per_code
         # Source samples reach back before the first new one; before sample 0 they are drawn the same way.
-        count = self._bundle.look_back + codes.shape[1] * samples
+        count = self._bundle.look_back + frames.shape[1] * samples
         excitation = np.stack(
             [noise(seed, first * samples, count) for seed, first in zip(seeds, firsts.tolist(), strict=True)]
         )
         voices = np.array([one.weights for one in how], np.float32)
         pitch = np.array([one.pitch for one in how], np.float32)
         state = {name: array[slots] for name, array in self._state.items()}
-        spectrum, state = self._model.run(codes, voices, pitch, excitation, state)
+        spectrum, state = self._model.run(frames, voices, pitch, excitation, state)
         for name, array in state.items():
             self._state[name][slots] = array
         return spectrum

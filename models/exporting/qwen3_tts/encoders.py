@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.checkpoints.qwen3_tts.codec_encoder import CodecEncoder
 from models.checkpoints.qwen3_tts.speaker_encoder import SpeakerEncoder
-from models.export import without_origin
+from models.export_vocoder import without_origin
 
 
 class _WithCount(nn.Module):
