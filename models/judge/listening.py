@@ -77,6 +77,24 @@ def spectrograms(rows: dict[str, Samples], path: Path) -> None:
     pyplot.close(figure)
 
 
+def section(out: Path, title: str, text: str, rows: dict[str, Samples], files: dict[str, str]) -> str:
+    """Players and spectrograms of renderings side by side, `files` by name of the rendering."""
+    picture, players = f"{title.replace(' ', '-')}.jpg", []
+    spectrograms(rows, out / picture)
+    for name, samples in rows.items():
+        (out / files[name]).write_bytes(opus(samples))
+        players.append(f'<p>{html.escape(name)}<br><audio controls src="{files[name]}"></audio></p>')
+    head = f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>"
+    return head + "".join(players) + f'<img src="{picture}" alt="spectrograms of {html.escape(title)}">'
+
+
+def page(out: Path, title: str, text: str, sections: list[str]) -> None:
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>parlando: {html.escape(title.lower())}</title>'
+    style = "<style>body{font:16px sans-serif;max-width:50rem;margin:2rem auto}img{max-width:100%}</style>"
+    body = f"<h1>{html.escape(title)}</h1><p>{html.escape(text)}</p>{''.join(sections)}"
+    (out / "index.html").write_text(f"{head}{style}{body}</html>\n")
+
+
 def write(bundle: Bundle, codec: Codec, program: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     engine, sections, lines = load_engine(bundle, EngineConfig(workers=False)), [], []
@@ -88,22 +106,13 @@ def write(bundle: Bundle, codec: Codec, program: Path, out: Path) -> None:
             "the teacher, CMU Flite": theirs,
             "the teacher through our codes": resynthesised(codec, bundle, theirs, voice.index),
         }
-        spectrograms(rows, out / f"{voice.id}.jpg")
-        players = []
-        for name, part in zip(rows, ("ours", "teacher", "codes"), strict=True):
-            file = f"{voice.id}-{part}.ogg"
-            (out / file).write_bytes(opus(rows[name]))
-            players.append(f'<p>{html.escape(name)}<br><audio controls src="{file}"></audio></p>')
-            lines.append(f"| {voice.id} | {name} | [{file}]({file}) |")
-        title = f"<h2>{html.escape(voice.id)}</h2><p>{html.escape(voice.description)}</p>"
-        sections.append(title + "".join(players) + f'<img src="{voice.id}.jpg" alt="spectrograms of {voice.id}">')
+        files = {name: f"{voice.id}-{part}.ogg" for name, part in zip(rows, ("ours", "teacher", "codes"), strict=True)}
+        sections.append(section(out, voice.id, voice.description, rows, files))
+        lines += [f"| {voice.id} | {name} | [{file}]({file}) |" for name, file in files.items()]
     engine.close()
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>parlando: the shipped voice</title>'
-    style = "<style>body{font:16px sans-serif;max-width:50rem;margin:2rem auto}img{max-width:100%}</style>"
-    body = f"<h1>The shipped voice</h1><p>{html.escape(TEXT)}</p>{''.join(sections)}"
-    (out / "index.html").write_text(f"{head}{style}{body}</html>\n")
+    page(out, "The shipped voice", TEXT, sections)
     pictures = [f"![spectrograms of {voice.id}]({voice.id}.jpg)" for voice in bundle.voices]
-    page = [
+    written = [
         "# The shipped voice, to listen to",
         "",
         f"Made by `python -m models.judge.listening`. The sentence: *{TEXT}*",
@@ -116,7 +125,7 @@ def write(bundle: Bundle, codec: Codec, program: Path, out: Path) -> None:
         "",
         *pictures,
     ]
-    (out / "README.md").write_text("\n".join(page) + "\n")
+    (out / "README.md").write_text("\n".join(written) + "\n")
 
 
 def main() -> None:
