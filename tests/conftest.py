@@ -4,13 +4,15 @@ libraries that bring ONNX Runtime with them, as clients do."""
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import pytest
 from hypothesis import settings
 
-from engines.families.phone_pointer.bundle import Bundle
+if TYPE_CHECKING:
+    from engines.families.phone_pointer.bundle import Bundle
 
 settings.register_profile("parlando", deadline=None)
 settings.load_profile("parlando")

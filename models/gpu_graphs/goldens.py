@@ -86,4 +86,5 @@ def _of_vocoder(bundle: Bundle, sound: VocoderWeights) -> Arrays:
         "state": np.zeros((ROWS, sizes), np.float32),
         "phase": np.zeros(ROWS, np.int64),
     }
-    return {"vocoder_frames": made, "vocoder_samples": _run(vocoder(sound, "float32"), feeds)["samples"]}
+    given = {f"vocoder_{name}": values for name, values in bundle.vocoder.feeds(made).items()}
+    return given | {"vocoder_samples": _run(vocoder(sound, "float32"), feeds)["samples"]}

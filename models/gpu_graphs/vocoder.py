@@ -17,7 +17,6 @@ from onnx import TensorProto
 from models.gpu_graphs.building import MICROSOFT, DeviceGraph
 from models.gpu_graphs.synthesis import BINS, HOP, HOPS, LOOK_BACK, Synthesis
 from models.gpu_graphs.weights import Array, Block, VocoderWeights
-from models.seen_phones import SEEN_COLUMNS
 
 
 def state_shapes(weights: VocoderWeights) -> list[tuple[int, ...]]:
@@ -34,7 +33,7 @@ def vocoder(weights: VocoderWeights, dtype: str) -> onnx.ModelProto:
     states, phase = _gathered(graph, weights, slots)
     x = graph.node("Gather", [graph.constant("code_table", weights.codes), codes], "entered")
     if weights.seen is not None:
-        seen = graph.input("seen", TensorProto.INT64, ["R", "F", SEEN_COLUMNS])
+        seen = graph.input("seen", TensorProto.INT64, ["R", "F", weights.seen_columns])
         vectors = graph.node("Gather", [graph.constant("seen_table", weights.seen), seen], "seen_vectors")
         seen_axis = graph.constant("seen_axis", np.array([2]))
         x = graph.node(

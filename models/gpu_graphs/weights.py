@@ -162,6 +162,7 @@ class VocoderWeights:
     codes: Array  # what each code enters as [codes, channels]
     voices: Array  # [voices, channels]
     seen: Array | None  # [rows, channels]: what of the text enters beside a code, where the decoder sees it
+    seen_columns: int  # rows of it that a code adds up
     coarse: tuple[Block, ...]
     fine: tuple[Block, ...]
     up: Array
@@ -181,6 +182,7 @@ class VocoderWeights:
             codes=_entering(stored, bundle.codes.count),
             voices=_voices(stored),
             seen=stored.plain("seen.weight") if bundle.vocoder.sees_text else None,
+            seen_columns=bundle.frame_width - 1,
             coarse=tuple(blocks[:coarse]),
             fine=tuple(blocks[coarse:]),
             up=stored.before_bias("up.bias"),

@@ -78,7 +78,8 @@ def _compile() -> None:
 
 def _exporters() -> list[Path]:
     folders = [ROOT / "models/exporting", ROOT / "models/checkpoints", ROOT / "tests/gpu_graphs"]
-    return [HERE / "bundles.py", *sorted(path for folder in folders for path in folder.rglob("*.py"))]
+    seeing = ROOT / "tests/engine/seeing.py"
+    return [HERE / "bundles.py", seeing, *sorted(path for folder in folders for path in folder.rglob("*.py"))]
 
 
 def _export() -> None:

@@ -35,6 +35,8 @@ def write_seeing(folder: Path) -> Bundle:
     assert decoder.seen is not None
     with torch.no_grad():
         decoder.seen.weight.normal_(0, 0.3)
+        decoder.source.weight.mul_(0.02)  # voiced at about 120 Hz: where F0 leaps, last bits add up in the phase
+        decoder.source.bias[1] = 1.0
         for parameter in decoder.parameters():
             if parameter.dim() == 1:  # zeros would be kept once for several, in a graph of another form
                 parameter.add_(0.02 * torch.randn_like(parameter))
@@ -42,8 +44,8 @@ def write_seeing(folder: Path) -> Bundle:
     for network in (decoder, lm, durations):
         round_to_half(network)
     voices = [{"id": name, "name": name, "index": at, "description": ""} for at, name in enumerate(VOICES)]
-    said = {"name": "seeing", "version": "0", "defaults": {"temperature": 0.0}}
-    write_bundle(folder, decoder, lm, durations, voices, said | {"licences": [], "provenance": {}, "quality": {}})
+    about = {"name": "seeing", "version": "0", "defaults": {"temperature": 0.0}}
+    write_bundle(folder, decoder, lm, durations, voices, about | {"licences": [], "provenance": {}, "quality": {}})
     check(folder, decoder, lm, durations, tolerance=1e-3)
     quantise_bundle(folder, _speech())
     export_drafts(folder, lm)

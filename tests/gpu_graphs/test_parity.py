@@ -226,15 +226,24 @@ def drawn(bundle: Bundle, count: int) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("dtype", list(WITHIN))
-def test_vocoder_equals_the_float_network(sounding: Bundle, dtype: str) -> None:
+def test_vocoder_equals_the_float_network(bundle: Bundle, dtype: str) -> None:
     """The phase of the pulses adds up F0's last bits, so that later jobs come apart by a few 1e-5."""
-    both, first = Sound(sounding, dtype), 0
-    made = drawn(sounding, 11)
+    both, first = Sound(bundle, dtype), 0
+    made = drawn(bundle, 11)
     for count in (2, 8, 1):
         part = made[:, first : first + count]
         found, wanted = both.gpu(part, first), both.shipped(part, first)
         close(found["spectrum"], wanted["spectrum"], WITHIN[dtype] * (1 if first == 0 else 10))
         first += count
+
+
+def test_a_vocoder_that_sees_equals_the_float_network(seeing: Bundle) -> None:
+    """The first job: an untrained F0 leaps, and its last bits add up in the phase."""
+    made = drawn(seeing, 2)
+    wanted = Sound(seeing, "float32").shipped(made, 0)["spectrum"]
+    close(Sound(seeing, "float32").gpu(made, 0)["spectrum"], wanted, WITHIN["float32"])
+    blind = made * np.eye(1, seeing.frame_width, dtype=np.int64)
+    assert not np.allclose(Sound(seeing, "float32").gpu(blind, 0)["spectrum"], wanted, atol=0.01)
 
 
 def test_samples_are_the_overlapped_spectrum_in_any_chunks(sounding: Bundle) -> None:

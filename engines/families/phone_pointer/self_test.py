@@ -61,13 +61,14 @@ def _write(buffers: LmBuffers, goldens: Goldens, start: int, steps: int) -> None
 
 
 def _test_vocoder(form: DeviceForm, bundle: Bundle, backend: DeviceBackend, goldens: Goldens) -> str | None:
-    rows, codes, _ = goldens["vocoder_frames"].shape
+    rows, codes = goldens["vocoder_codes"].shape
+    seen = [goldens["vocoder_seen"]] if bundle.vocoder.sees_text else []
     (graph,) = backend.graphs(form.graph("vocoder"))
     buffers = VocoderBuffers(bundle, form, backend, slots=rows, rows=rows, sizes=(codes,))
     call = graph.bind(buffers.job(rows, codes))
     backend.prepare(call)
     buffers.fill_tables(silent=True)
-    buffers.write_frames(goldens["vocoder_frames"])
+    buffers.write_frames(np.concatenate([goldens["vocoder_codes"][..., None], *seen], axis=2))
     buffers.values["voices"].write(np.eye(rows, len(bundle.voices), dtype=np.float32))
     buffers.values["pitch"].write(np.ones(rows, np.float32))
     buffers.values["slots"].write(np.arange(rows))
