@@ -47,6 +47,7 @@ def test_a_voice_from_blocks(tmp_path: Path) -> None:
     assert "codec: there already" in finished.stdout
     bundle = load_bundle(work / "bundle")
     assert [voice.id for voice in bundle.voices] == ["af_heart"]
+    assert bundle.vocoder.sees_text
     engine = load_engine(bundle, EngineConfig(slots=1, workers=False))
     assert len(speak(engine, "Hello there.", voice="af_heart").pcm) > 16_000
     engine.close()
