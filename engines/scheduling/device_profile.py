@@ -29,6 +29,7 @@ class Curve:
     def __init__(self) -> None:
         self._samples: dict[int, list[float]] = {}
         self._points: list[tuple[int, float]] = []  # by size; seconds never fall
+        self._known: dict[int, float] = {}  # what was asked since then: every plan asks for the same few sizes
 
     def add(self, size: int, seconds: float) -> None:
         found = self._samples.setdefault(size, [])
@@ -39,9 +40,15 @@ class Curve:
             samples = sorted(self._samples[at])
             least = min(least, samples[len(samples) // 4])
             points.insert(0, (at, least))
-        self._points = points  # at once: another thread may ask meanwhile
+        self._points, self._known = points, {}  # at once: another thread may ask meanwhile
 
     def __call__(self, size: int) -> float:
+        known = self._known
+        if (seconds := known.get(size)) is None:
+            seconds = known[size] = self._between(size)
+        return seconds
+
+    def _between(self, size: int) -> float:
         points = self._points
         at = min(max(1, bisect_left(points, (size, 0.0))), len(points) - 1)
         (low, low_s), (high, high_s) = points[at - 1], points[at]
