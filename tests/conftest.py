@@ -4,7 +4,9 @@ libraries that bring ONNX Runtime with them, as clients do."""
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -24,3 +26,18 @@ def seeing(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     from tests.engine.seeing import write_seeing
 
     return write_seeing(tmp_path_factory.mktemp("seeing"))
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often a processor's backend has loaded each graph, by its file's name."""
+    from engines.runtime import onnx_cpu  # not where clients are tested, whose environment has no engine
+
+    counts, load = Counter[str](), onnx_cpu._session
+
+    def counted(path: Path, *how: Any) -> Any:
+        counts[path.name] += 1
+        return load(path, *how)
+
+    monkeypatch.setattr(onnx_cpu, "_session", counted)
+    return counts

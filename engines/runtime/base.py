@@ -76,7 +76,7 @@ class Graph(Protocol):
     def bind(self, buffers: Mapping[str, Buffer], *, lane: int | None = None) -> Call:
         """Buffers by name of input and output; one buffer under both names is updated in place. Without a `lane` the
         call has the whole device; calls of different lanes, from 0 on, may run at once. Launch lane 0 last: it may run
-        in the caller's thread."""
+        in the caller's thread. The first lane may load the graph once more: bind it before there is work."""
         ...
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -2,14 +2,16 @@
 
 Each session has its own threads; two spinning pools on the same cores would halve the speed, so the defaults give each
 one thread. With two threads calls of two lanes may run at once, each on one: they meet once a call and not once a
-kernel. A graph runs on kernels of ours (cpu_kernels/) where it has nodes for them, they were compiled and the processor
-has AVX2; else on the runtime's, which the graph brings along.
+kernel. A graph is loaded once, and once more when the first lane is bound. It runs on kernels of ours (cpu_kernels/)
+where it has nodes for them, they were compiled and the processor has AVX2; else on the runtime's, which the graph
+brings along.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +81,20 @@ class _LaneCall(_CpuCall):
 
 class CpuGraph:
     def __init__(
-        self, session: ort.InferenceSession, lone: ort.InferenceSession, lane: ThreadPoolExecutor | None, kernels: str
+        self,
+        session: ort.InferenceSession,
+        lone: Callable[[], ort.InferenceSession] | None,
+        lane: ThreadPoolExecutor | None,
+        kernels: str,
     ) -> None:
-        """`lone` has one thread and may run several calls at once."""
+        """`lone` loads one with one thread, which may run several calls at once; None: this one does."""
         self._session, self._lone, self._lane = session, lone, lane
         self.kernels = kernels
         self.inputs, self.outputs = _specs(session.get_inputs()), _specs(session.get_outputs())
         self._output_names = [one.name for one in self.outputs]
 
     def bind(self, buffers: Mapping[str, Buffer], *, lane: int | None = None) -> Call:
-        session = self._session if lane is None else self._lone
+        session = self._session if lane is None or self._lone is None else self._lone()
         binding, kept = session.io_binding(), list[Any]()
         values: dict[int, Any] = {}
 
@@ -141,7 +147,7 @@ class OnnxCpu:
         found = []
         for path in paths:
             session = _session(path, self._threads, kernels)
-            lone = _session(path, 1, kernels) if self._threads > 1 else session
+            lone = cache(partial(_session, path, 1, kernels)) if self._threads > 1 else None
             ours = kernels.form is None or session.get_modelmeta().custom_metadata_map.get(FOLDED) is not None
             found.append(CpuGraph(session, lone, self._lane, (kernels if ours else _UNFOLDED).name))
         return found

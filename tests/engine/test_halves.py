@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
-from engines.assemble import speech_model
+from engines.assemble import spectrum_model, speech_model
 from engines.families.common.slot_calls import _HALVES_FROM
 from engines.families.phone_pointer.bundle import Bundle
 
@@ -25,3 +27,14 @@ def test_halves_have_the_bits_of_the_whole(bundle: Bundle) -> None:
         assert np.array_equal(*logits)
         past[:rows] += rng.integers(1, 3, rows) > 1  # rows of different length
     assert len(set(past)) > 1
+
+
+def test_two_threads_load_twice_only_what_is_halved(bundle: Bundle, loaded: Counter[str]) -> None:
+    assert bundle.drafts is not None
+    lm = speech_model(bundle, ROWS, threads=2)
+    spectrum_model(bundle, threads=2)
+    wanted = {bundle.lm.file: 2, bundle.drafts.verify: 1, bundle.vocoder.file: 1}
+    assert loaded == wanted
+    for rows in (1, _HALVES_FROM, ROWS):
+        lm.step(0, rows)
+    assert loaded == wanted, "a step loads nothing"

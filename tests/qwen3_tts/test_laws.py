@@ -3,6 +3,8 @@ nothing leaks."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -227,3 +229,10 @@ def test_options_change_the_audio(make_engine: MakeEngine) -> None:
         assert plain != spoken(engine, "Hello.", **options), options
     greedy = spoken(engine, "Hello.", temperature=0)
     assert greedy == spoken(engine, "Hello.", seed=9, temperature=0)
+
+
+def test_two_threads_load_each_graph_once(family: Qwen3TtsFamily, bundle: Bundle, loaded: Counter[str]) -> None:
+    backend, parts = OnnxCpu(2), bundle.qwen3_tts
+    family.talker(backend, 4).warm_up()
+    family.vocoder(backend, 4).warm_up()
+    assert loaded == dict.fromkeys([parts.talker.step, parts.talker.prefill, parts.vocoder.file], 1)

@@ -62,6 +62,8 @@ class SlotCalls:
         """`shared` tensors are the same in every call. With lanes a large range goes as two halves at once."""
         self._graph, self._by_slot, self._shared, self._lanes = graph, by_slot, shared, lanes
         self._calls: OrderedDict[tuple[int, int, int | None], Call] = OrderedDict()  # oldest use first
+        if lanes > 1:
+            self._call(0, 1, 0)  # loads what lanes need now, and not while streams wait
 
     def run(self, first: int, last: int) -> None:
         """Over [first, last), to its end."""
