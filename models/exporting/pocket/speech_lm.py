@@ -50,7 +50,7 @@ def prefill_graph(config: Config, weights: Weights, positions: int, half: bool =
     x = graph.node("Gather", [table, flat], "embedded")
     if config.flow_lm.lookup_table.rank:
         x = graph.linear(x, lm["conditioner.proj.weight"], "projected")
-    transformer(graph, config, lm, x, positions)
+    transformer(graph, config, lm, x, positions, only_cache=True)
     return graph.model("prefill")
 
 
@@ -58,8 +58,8 @@ def part_of(weights: Weights, prefix: str) -> Weights:
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def transformer(graph: Layers, config: Config, lm: Weights, x: str, positions: int) -> str:
-    """x [B * T, width]; `rows` is [B, T]"""
+def transformer(graph: Layers, config: Config, lm: Weights, x: str, positions: int, *, only_cache: bool = False) -> str:
+    """x [B * T, width]; `rows` is [B, T]. With `only_cache` nothing is made of the last layer but keys and values."""
     backbone = config.flow_lm.transformer
     heads, kv_heads, dim = backbone.num_heads, backbone.kv_heads, backbone.head_dim
     graph.input("seqlens_k", TensorProto.INT32, ["B"])
@@ -83,6 +83,8 @@ def transformer(graph: Layers, config: Config, lm: Weights, x: str, positions: i
         outputs = [f"{name}mixed", f"present_k{layer}", f"present_v{layer}"]
         how = {"num_heads": heads, "kv_num_heads": kv_heads, "do_rotary": 1, "scale": 1.0}
         graph.node("GroupQueryAttention", inputs, outputs, MICROSOFT, **how)
+        if only_cache and layer == backbone.num_layers - 1:
+            break
         mixed = graph.node("Reshape", [f"{name}mixed", "mixed_shape"], f"{name}mixed_rows")
         made = graph.linear(mixed, lm[f"{at}self_attn.out_proj.weight"], f"{name}out")
         x = graph.node("Add", [x, made], f"{name}attended")
