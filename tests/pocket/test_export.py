@@ -10,11 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from tokenizers import Tokenizer, models
 
-from engines.errors import BundleError, UnknownVoice
+from engines.errors import BundleError, ConfigError, UnknownVoice
 from engines.families.pocket.bundle import Bundle
+from engines.families.pocket.family import PocketFamily
+from engines.runtime.onnx_cpu import OnnxCpu
 from models.exporting.__main__ import main
 
 NAME = "english_2m_2026-10"
@@ -77,6 +81,36 @@ def test_a_bundle_that_was_edited(
         Bundle.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda folder: (folder / "alba.npy").write_bytes(b"no"), "alba.npy is no readable voice"),
+        (
+            lambda folder: np.save(folder / "alba.npy", np.zeros((2, 3))),
+            r"alba.npy is float64 \[2, 3\], the manifest makes it float32 \[2, 8, 1, 60, 64\]",
+        ),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokenizer.json cannot be read"),
+        (
+            lambda folder: Tokenizer(models.WordLevel({"a": 0}, "a")).save(str(folder / "tokenizer.json")),
+            "tokenizer.json has 1 tokens, the manifest says 4000",
+        ),
+    ],
+)
+def test_files_that_do_not_fit_the_manifest(
+    bundle: Path, tmp_path: Path, edit: Callable[[Path], Any], words: str
+) -> None:
+    folder = shutil.copytree(bundle, tmp_path / "edited")
+    edit(folder)
+    with pytest.raises(BundleError, match=words):
+        PocketFamily(Bundle.load(folder, checks_files=False), OnnxCpu())
+
+
+def test_serving_without_its_library(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ConfigError, match=r"needs tokenizers: pip install 'parlando\[pocket\]'"):
+        PocketFamily(Bundle.load(bundle), OnnxCpu())
+
+
 def test_weights_lie_in_the_bundle_once(bundle: Path) -> None:
     """The graphs of the speech model share theirs, in memory too, where the runtime maps the file."""
     parts = ("step", "prefill", "decoder")
@@ -89,3 +123,11 @@ def test_weights_lie_in_the_bundle_once(bundle: Path) -> None:
     kept = sum(int(length) for _, _, length in step | prefill | decoder)
     assert kept <= (bundle / "weights.bin").stat().st_size < 1.01 * kept
     assert "weights.bin" in json.loads((bundle / "manifest.json").read_text())["files"]
+
+
+def test_prefill_computes_nothing_but_the_cache(bundle: Path) -> None:
+    graph = onnx.load(bundle / "prefill.onnx", load_external_data=False).graph
+    read = {name for node in graph.node for name in node.input} | {one.name for one in graph.output}
+    unread = [node.op_type for node in graph.node if not read & {*node.output}]
+    assert not unread
+    assert not any(name.startswith("layer7.") and "down" in name for name in read), "of the last layer's tail"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,7 @@ def test_what_is_left_out_is_told(engine: Engine) -> None:
             "timbre .*: this model has no mixing of voices",
         ),
         ({"options": options(temperature=3.0)}, "temperature 3.0 is out of range 0 to 2"),
+        ({"options": options(pronunciations=(("front", "b"),))}, "pronunciations: this model .* takes no phones"),
         ({"sample_rate_hz": 16_000}, "sample_rate_hz 16000 is not the model's 24000"),
         ({"options": (("mood", "glad"),)}, "mood"),
     ],
@@ -227,3 +229,10 @@ def test_memory_of_a_slot(family: PocketFamily) -> None:
     spec = family.spec(OnnxCpu())
     assert spec.positions == 352
     assert spec.bytes_per_slot == 352 * 8192 + 4 * 151_872
+
+
+def test_two_threads_load_twice_only_what_is_halved(family: PocketFamily, loaded: Counter[str]) -> None:
+    backend = OnnxCpu(2)
+    family.talker(backend, SLOTS).warm_up()
+    family.vocoder(backend, SLOTS).warm_up()
+    assert loaded == {"step.onnx": 2, "prefill.onnx": 1, "decoder.onnx": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,30 @@ def test_tokenizer_that_reads_words_by_what_follows(copy: Path) -> None:
     Tokenizer(models.Unigram(pieces, 0, False)).save(str(copy / "tokenizer.json"))
     edited(copy, lambda content: content["flow_lm"]["lookup_table"].update(tokenizer="tokenizers"))
     assert "reads words one by one otherwise than together" in refusal(lambda: files.read(str(copy), ["alba"]))
+
+
+def test_tokenizers_of_another_kind(copy: Path) -> None:
+    from sentencepiece import sentencepiece_model_pb2
+
+    path = copy / "tokenizer.model"
+    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())  # type: ignore[attr-defined]
+    model.trainer_spec.treat_whitespace_as_suffix = True
+    path.write_bytes(model.SerializeToString())
+    assert "cannot be rewritten as tokenizer.json: 'The quick" in refusal(lambda: files.read(str(copy), ["alba"]))
+    model.trainer_spec.model_type = model.trainer_spec.BPE
+    path.write_bytes(model.SerializeToString())
+    assert "of type 2, unigram (1) is right" in refusal(lambda: files.read(str(copy), ["alba"]))
+    (copy / "tokenizer.json").write_text("{}")
+    edited(copy, lambda content: content["flow_lm"]["lookup_table"].update(tokenizer="tokenizers"))
+    assert "tokenizer.json is no tokenizer.json: " in refusal(lambda: files.read(str(copy), ["alba"]))
+
+
+def test_libraries_that_are_not_installed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sentencepiece", "huggingface_hub"):
+        monkeypatch.setitem(sys.modules, name, None)
+    install = "pip install 'parlando[export]'"
+    assert f"needs sentencepiece: {install}" in refusal(lambda: files.read(str(copy), ["alba"]))
+    assert f"needs huggingface_hub: {install}" in refusal(lambda: files.read("hf://kyutai/pocket-tts", ["alba"]))
 
 
 def test_sources() -> None:
