@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engines.bundle import Bundle, family_of
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine, Model
 from engines.errors import BundleError
 from engines.families.added_voices import added_voices
 from engines.families.base import Drafter, Family, Talker, Vocoder
+from engines.families.bundle import Bundle, family_of
 from engines.families.on_a_device import CudaParts, cuda_parts
 from engines.families.phone_pointer.bundle import Bundle as PointerBundle
 from engines.families.phone_pointer.bundle import default_bundle

@@ -64,13 +64,10 @@ class Planning:
         """Gives the vocoder its next job, if one is due."""
         if not self._is_due(now):
             return
-        view = self._view()
-        job, self._look_again_s = vocode(view, now)
-        self._changed = False  # with nothing due, nothing will be until something changes
+        job, self._look_again_s = vocode(self._view(), now)
+        self._changed = job is not None  # with nothing due, nothing will be until something changes
         if job is not None:
             self._vocoding.start([one.take(job.frames) for one in job.streams], urgent=job.urgent)
-            lead_s = job.next_lead_s
-            self._changed = lead_s is not None and self._vocoding.room(urgent=view.is_urgent(lead_s))
 
     def wait_s(self, now: float) -> float:
         """For how long there is nothing to do unless something changes. Without room the vocoder wakes the loop."""

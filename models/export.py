@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from onnx.external_data_helper import set_external_data
 
-from engines.bundle import FORMAT
+from engines.families.bundle import FORMAT
 from engines.families.phone_pointer.bundle import Bundle
 from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, Decoder
 from models.durations import CLOSING_HOPS, OPENING_HOPS, PAUSE_TYPES, DurationNet

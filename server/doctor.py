@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from engines.assemble import load_engine, open_bundle, slots_by_memory
-from engines.bundle import Bundle
 from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
+from engines.families.bundle import Bundle
 from engines.runtime.installed import check_one_runtime
 from server.app import VERSION
 from server.doctor_gpu import gpu

@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass
 
 from engines.assemble import load_engine
-from engines.bundle import Bundle
 from engines.config import EngineConfig
 from engines.engine import Engine
 from engines.errors import EngineFault
+from engines.families.bundle import Bundle
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Submit
 
 TEXT = (

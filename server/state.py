@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from engines.bundle import Bundle, Voice
 from engines.errors import BadParameter, ConfigError, UnknownVoice
 from engines.families.base import ModelSpec
+from engines.families.bundle import Bundle, Voice
 from engines.families.common.voice_mix import ChosenVoice, Shares, choose_voice, parse_mix
 from server.access import Access
 from server.engine.pool import EnginePool

@@ -75,7 +75,6 @@ class Vocode:
     streams: list[Sequence]
     frames: int  # of each
     urgent: bool
-    next_lead_s: float | None = None  # the least lead of those that are due and do not come with it
 
 
 # -- the speech model ------------------------------------------------------------------------------------------------
@@ -179,9 +178,7 @@ def vocode(view: View, now: float) -> tuple[Vocode | None, float]:
     (least_s, _, _), frames, _ = due[0]
     urgent = view.is_urgent(least_s)
     fit = [one for (lead_s, *_), count, one in due if count == frames and view.is_urgent(lead_s) == urgent]
-    chosen = fit[: max(1, view.config.job_frames // max(1, frames))]
-    left_s = next((lead_s for (lead_s, *_), _, one in due if one not in chosen), None)
-    return Vocode(chosen, frames, urgent, left_s), look_again_s
+    return Vocode(fit[: max(1, view.config.job_frames // max(1, frames))], frames, urgent), look_again_s
 
 
 def chunk_frames(view: View, stream: Sequence, available: int, lead_s: float, now: float, *, no_more: bool) -> int:

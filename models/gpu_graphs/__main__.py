@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from engines.assemble import open_bundle
-from engines.bundle import Bundle as AnyBundle
 from engines.errors import ParlandoError
+from engines.families.bundle import Bundle as AnyBundle
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.pocket.bundle import Bundle as PocketBundle
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle

@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from engines.bundle import Bundle
 from engines.errors import BadParameter, ConfigError
 from engines.families.added_voices import added_voices, most_voices, voices_folder, why_no_voices
+from engines.families.bundle import Bundle
 from engines.families.common import voice_files
 from engines.messages import Command, SetVoice
 from server.errors import ApiError

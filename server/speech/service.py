@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from engines.bundle import Bundle
 from engines.families.base import ModelSpec
+from engines.families.bundle import Bundle
 from server.engine.pool import EnginePool
 from server.metrics import Metrics
 from server.settings import Settings

@@ -176,8 +176,8 @@ MUTATIONS = (
     Mutation(
         trap="a device's bits depend on the shape of a call",
         file="engines/families/phone_pointer/device_vocoder.py",
-        guard="self._sizes, self._buckets, self.cost = _SIZES[-1:] if one else _SIZES, buckets(slots, one=one), 1.0",
-        without="self._sizes, self._buckets, self.cost = _SIZES, buckets(slots), 1.0",
+        guard="self._sizes, self._buckets = _SIZES[-1:] if one else _SIZES, buckets(slots, one=one)",
+        without="self._sizes, self._buckets = _SIZES, buckets(slots)",
         test="test_engine.py::TestKernelsThatDependOnTheShape::test_deterministic_calls_have_one_shape[phone_pointer]",
     ),
     Mutation(

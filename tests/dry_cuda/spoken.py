@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from engines.assemble import load_engine, open_bundle
-from engines.bundle import Bundle as AnyBundle
 from engines.config import DeviceChoice, DraftMode, EngineConfig
 from engines.engine import Engine
+from engines.families.bundle import Bundle as AnyBundle
 from engines.messages import Append, Chunk, EndText, Event, Failed, Finished, Submit
 from tests.dry_cuda.voice import emulation, form_of
 

@@ -16,7 +16,7 @@ pytest.importorskip("onnx")
 from onnx import ModelProto
 
 from engines.assemble import open_bundle
-from engines.bundle import Bundle as AnyBundle
+from engines.families.bundle import Bundle as AnyBundle
 from models.gpu_graphs import pocket_form, qwen3, qwen3_form
 from models.gpu_graphs.attention import Attend
 from models.gpu_graphs.qwen3_weights import Qwen3Weights

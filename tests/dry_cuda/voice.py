@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.bundle import Bundle as AnyBundle
 from engines.families.base import Sampling
+from engines.families.bundle import Bundle as AnyBundle
 from engines.families.common.device_form import DeviceForm
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.families.phone_pointer.device_talker import DeviceTalker

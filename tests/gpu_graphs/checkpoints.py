@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.assemble import open_bundle
-from engines.bundle import Bundle as AnyBundle
+from engines.families.bundle import Bundle as AnyBundle
 from models.checkpoints.pocket import files, releases
 from models.checkpoints.pocket.random_checkpoint import write_random
 from models.checkpoints.qwen3_tts.sizes import SIZES

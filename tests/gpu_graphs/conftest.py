@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from engines.bundle import Bundle as AnyBundle
+from engines.families.bundle import Bundle as AnyBundle
 from tests.gpu_graphs.checkpoints import write_pocket, write_qwen3_tts
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.bundle import Bundle as AnyBundle
 from engines.families.base import Sampling
+from engines.families.bundle import Bundle as AnyBundle
 from engines.families.common.device_form import DeviceForm
 from engines.families.pocket import device_parts as pocket_parts
 from engines.families.pocket.talker import PocketTalker

@@ -1,7 +1,6 @@
-"""A decoder with its state by slot on a device, one frame of each row a call, behind the Vocoder Protocol.
+"""Vocoders on a device, behind the Vocoder Protocol: their thread, and a decoder that makes a frame of each row a call.
 
-Its calls are made by a thread of its own, since a device's captured calls belong to one thread and jobs come from
-several. Rows that fill up a bucket read and write a slot of their own.
+State is by slot on the device. Rows that fill up a bucket read and write a slot of their own.
 """
 
 from __future__ import annotations
@@ -43,7 +42,45 @@ class _Result:
         return self._future.result()
 
 
-class DeviceVocoder:
+class VocoderThread:
+    """Makes the calls of a vocoder: a device's captured calls belong to one thread, and jobs come from several."""
+
+    cost = 1.0  # of its one shape over the smallest, where all calls have one
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vocoder-device")
+
+    def warm_up(self) -> None:
+        self.cost = self._thread.submit(self._prepare).result()
+
+    def run(
+        self,
+        slots: IntArray,
+        frames: Frames,
+        first_frames: IntArray,
+        seeds: IntArray,
+        controls: Sequence[Controls],
+        is_last: BoolArray,
+    ) -> Pending[Sound]:
+        return _Result(self._thread.submit(self._run, slots, frames, first_frames, seeds, controls, is_last))
+
+    def _prepare(self) -> float:
+        """Captures all calls. -> cost"""
+        raise NotImplementedError
+
+    def _run(
+        self,
+        slots: IntArray,
+        frames: Frames,
+        first_frames: IntArray,
+        seeds: IntArray,
+        controls: Sequence[Any],
+        is_last: BoolArray,
+    ) -> Sound:
+        raise NotImplementedError
+
+
+class DeviceVocoder(VocoderThread):
     def __init__(
         self,
         path: Path,
@@ -58,10 +95,11 @@ class DeviceVocoder:
         finish: Finish,
     ) -> None:
         """`frames`, `place` and `samples` are names of the graph's ends; a frame's place rises by `place_step`."""
+        super().__init__()
         (self._graph,) = backend.graphs(path)
         self.kernels, self.arithmetic = self._graph.kernels, backend.arithmetic(self._graph.kernels)
         self._backend, self._spare, one = backend, slots, backend.deterministic
-        self._buckets, self.cost = buckets(slots, one=one), 1.0
+        self._buckets = buckets(slots, one=one)
         self._finish, self._place_step = finish, place_step
         self._states = {name: backend.buffer((slots + 1, *shape), "float32") for name, shape in states.items()}
         ends = {one.name: one for one in (*self._graph.inputs, *self._graph.outputs)}
@@ -73,14 +111,13 @@ class DeviceVocoder:
         self._frames, self._place, self._samples = self._rows[frames], self._rows[place], self._rows[samples]
         self._calls: dict[int, Call] = {rows: self._graph.bind(self._bound(rows)) for rows in self._buckets}
         self._smallest = self._graph.bind(self._bound(1)) if one else None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vocoder-device")
 
     def _bound(self, rows: int) -> dict[str, Buffer]:
         states = {f"{name}{end}": state for name, state in self._states.items() for end in ("", "_out")}
         return states | {name: buffer.rows(0, rows) for name, buffer in self._rows.items()}
 
-    def warm_up(self) -> None:
-        self.cost = self._thread.submit(prepare, self._backend, self._calls.values(), self._smallest).result()
+    def _prepare(self) -> float:
+        return prepare(self._backend, self._calls.values(), self._smallest)
 
     def swap_out(self, slot: int) -> object:
         return self._thread.submit(self._taken, slot).result()
@@ -96,23 +133,13 @@ class DeviceVocoder:
         for state, values in zip(self._states.values(), states, strict=True):
             state.write(values, slot)
 
-    def run(
-        self,
-        slots: IntArray,
-        frames: Frames,
-        first_frames: IntArray,
-        seeds: IntArray,
-        controls: Sequence[Controls],
-        is_last: BoolArray,
-    ) -> Pending[Sound]:
-        return _Result(self._thread.submit(self._run, slots, frames, first_frames, controls, is_last))
-
     def _run(
         self,
         slots: IntArray,
         frames: Frames,
         first_frames: IntArray,
-        controls: Sequence[Controls],
+        seeds: IntArray,
+        controls: Sequence[Any],
         is_last: BoolArray,
     ) -> Sound:
         for slot, first, control in zip(slots.tolist(), first_frames.tolist(), controls, strict=True):

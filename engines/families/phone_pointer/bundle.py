@@ -7,10 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from engines import bundle
-from engines.bundle import Count, Positive, Section
 from engines.errors import ConfigError
+from engines.families import bundle
 from engines.families.base import Frames
+from engines.families.bundle import Count, Positive, Section
 from engines.families.common.voice_mix import Timbre
 from engines.runtime.base import IntArray
 

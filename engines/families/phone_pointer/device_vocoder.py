@@ -1,22 +1,21 @@
 """The shipped voice's vocoder on a device, behind the Vocoder Protocol.
 
-Its calls are made by a thread of its own, since a device's captured calls belong to one thread and jobs come from
-several. A job goes in pieces of the sizes that were captured; where a piece ends changes no sample, on a deterministic
-backend not in its last bit either, since all are of one code. Samples of the
-voice's own rate come from the device; for another rate the frames do, and are added up here.
+A job goes in pieces of the sizes that were captured; where a piece ends changes no sample, on a deterministic
+backend not in its last bit either, since all are of one code. Samples of the voice's own rate come from the device; for
+another rate the frames do, and are added up here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from engines.families.base import BoolArray, Controls, Frames, Pending, Sound
+from engines.families.base import BoolArray, Frames, Sound
 from engines.families.common.device_calls import buckets, prepare
 from engines.families.common.device_form import DeviceForm
+from engines.families.common.device_vocoder import VocoderThread
 from engines.families.common.randomness import noise_places
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.device_buffers import VocoderBuffers
@@ -25,14 +24,6 @@ from engines.runtime.base import Call, FloatArray, IntArray
 from engines.runtime.device_backend import DeviceBackend
 
 _SIZES = (8, 4, 2, 1)  # codes of a piece
-
-
-class _Result:
-    def __init__(self, future: Future[Sound]) -> None:
-        self._future = future
-
-    def wait(self) -> Sound:
-        return self._future.result()
 
 
 class _Group(NamedTuple):
@@ -44,37 +35,24 @@ class _Group(NamedTuple):
     slots: IntArray
 
 
-class DeviceVocoder:
+class DeviceVocoder(VocoderThread):
     def __init__(self, bundle: Bundle, form: DeviceForm, backend: DeviceBackend, slots: int) -> None:
+        super().__init__()
         (graph,) = backend.graphs(form.graph("vocoder"))
         self.kernels, self.arithmetic = graph.kernels, backend.arithmetic(graph.kernels)
         self._bundle, self._backend, one = bundle, backend, backend.deterministic
-        self._sizes, self._buckets, self.cost = _SIZES[-1:] if one else _SIZES, buckets(slots, one=one), 1.0
+        self._sizes, self._buckets = _SIZES[-1:] if one else _SIZES, buckets(slots, one=one)
         self._buffers = VocoderBuffers(bundle, form, backend, slots=slots, rows=slots, sizes=self._sizes)
         self._smallest = graph.bind(self._buffers.job(1, 1)) if one else None
         self._calls: dict[tuple[int, int], Call] = {
             (rows, size): graph.bind(self._buffers.job(rows, size)) for rows in self._buckets for size in self._sizes
         }
         self._rates: dict[int, tuple[OverlapAdd, FloatArray]] = {}  # and of each slot [slots, look_back]: see _Group
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vocoder-device")
 
-    def warm_up(self) -> None:
-        self._thread.submit(self._prepare).result()
-
-    def _prepare(self) -> None:
-        self.cost = prepare(self._backend, self._calls.values(), self._smallest)
+    def _prepare(self) -> float:
+        cost = prepare(self._backend, self._calls.values(), self._smallest)
         self._buffers.fill_tables()
-
-    def run(
-        self,
-        slots: IntArray,
-        frames: Frames,
-        first_frames: IntArray,
-        seeds: IntArray,
-        controls: Sequence[Controls],
-        is_last: BoolArray,
-    ) -> Pending[Sound]:
-        return _Result(self._thread.submit(self._run, slots, frames, first_frames, seeds, controls, is_last))
+        return cost
 
     def _run(
         self,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from engines import bundle
-from engines.bundle import Count, Positive, Section
+from engines.families import bundle
+from engines.families.bundle import Count, Positive, Section
 
 CLONING_GRAPHS = ("hears.onnx", "follows.onnx", "voice.onnx")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from engines import bundle
-from engines.bundle import Voice
+from engines.families import bundle
+from engines.families.bundle import Voice
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 
 NO_SPEAKER = "default"  # the voice of a checkpoint without named speakers: the model's own choice

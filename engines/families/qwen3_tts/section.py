@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle import Count as Id
-from engines.bundle import Positive
-from engines.bundle import Section as Part
+from engines.families.bundle import Count as Id
+from engines.families.bundle import Positive
+from engines.families.bundle import Section as Part
 
 
 class TalkerPart(Part, frozen=True, kw_only=True):

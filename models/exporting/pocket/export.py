@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engines.bundle import FORMAT
+from engines.families.bundle import FORMAT
 from engines.families.pocket.bundle import Bundle
 from models.checkpoints.errors import CheckpointError
 from models.checkpoints.pocket.files import Checkpoint

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import onnx
 
-from engines.bundle import FORMAT
+from engines.families.bundle import FORMAT
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from models.checkpoints.qwen3_tts.reader import Checkpoint, read
