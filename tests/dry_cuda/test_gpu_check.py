@@ -4,11 +4,13 @@ crashes or hangs costs its own table alone."""
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +18,13 @@ import pytest
 pytest.importorskip("onnx")
 
 from tests.dry_cuda.mutations import MUTATIONS
-from tests.gpu_check import runner
+from tests.gpu_check import peer, runner
 from tests.gpu_check.__main__ import main, table_folder, wanted_parts
 from tests.gpu_check.parts import PARTS, Part, Step
-from tests.gpu_check.report import Report
+from tests.gpu_check.report import Report, Table
 from tests.gpu_check.runner import Options, run_parts
+from tests.gpu_check.setting import Setting
+from tests.gpu_check.shapes import TINY
 from tests.gpu_check.traps import GUARDS, KNOWN, PROBES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +58,38 @@ def test_the_other_parts_run_as_a_rehearsal(pretended: None, tmp_path: Path) -> 
     tables = checked(tmp_path, "4,5,7-9", GPU_CHECK_REHEARSAL="1")
     assert {tables[name]["state"] for name in ("buckets", "engine", "qwen")} == {"done"}
     assert not [row for name in ("buckets", "engine", "qwen") for row in tables[name]["rows"] if "problem" in row]
-    assert {tables[name]["reason"] for name in ("torch", "peer")} == {"torch is not installed"}
+    assert {tables[name]["reason"] for name in ("torch", "peer")} <= {"", "torch is not installed"}
+
+
+def test_the_servers_part_runs_as_a_rehearsal(pretended: None, tmp_path: Path) -> None:
+    """Its load test over WebSocket, against an engine that the CPU emulates."""
+    for package in ("hdrh", "matplotlib", "psutil"):
+        pytest.importorskip(package)
+    (row,) = checked(tmp_path, "6", GPU_CHECK_REHEARSAL="1")["server"]["rows"]
+    assert row["failed"] == 0 < row["streams"], row
+
+
+def test_torchs_frames_run_as_a_rehearsal(tmp_path: Path) -> None:
+    """On the CPU, where torch is at hand."""
+    pytest.importorskip("torch")
+    command = [sys.executable, "-m", "tests.gpu_check", "--step", "torch", "--out", str(tmp_path)]
+    environment = os.environ | {"GPU_CHECK_REHEARSAL": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    (table,) = json.loads(next(tmp_path.glob("*.json")).read_text())["tables"].values()
+    assert (table["state"], done.returncode) == ("done", 0), done.stderr[-2000:]
+    assert [row["codes"] for row in table["rows"]] == [16, 16]
+
+
+def test_a_peer_whose_threads_die_measures_nothing(tmp_path: Path) -> None:
+    """Its faults go to its log, and what it returns is empty."""
+    torch = pytest.importorskip("torch")
+    report = Report(tmp_path / "peer.json", "peer")
+    report.begin("peer", "peer", {})
+    model = SimpleNamespace(generate_batch=lambda **_: {})
+    transformers = SimpleNamespace(GenerationConfig=lambda **_: None)
+    peer._measure(Setting(math.inf), Table(report, "peer"), torch, transformers, model, TINY, 2)
+    (row,) = Report(tmp_path / "peer.json", "peer").tables["peer"]["rows"]
+    assert row["note"] == f"refused: 0 of {2 * peer.NEW_TOKENS} tokens came"
 
 
 def test_a_pretended_device_has_no_times(pretended: None, tmp_path: Path) -> None:

@@ -92,12 +92,12 @@ PARTS = (
         number=7,
         name="qwen",
         title="Qwen3-TTS shapes on ONNX Runtime",
-        steps=(_step("qwen", "Captured decoder layers, random weights", 120, "qwen", "run_qwen"),),
+        steps=(_step("qwen", "Captured frames and prompts", 120, "qwen", "run_qwen"),),
     ),
     Part(
         number=8,
         name="torch",
-        title="The same layers in torch, a yardstick",
+        title="The same frames in torch, a yardstick",
         steps=(_step("torch", "Captured frames", 120, "torch_frames", "run_frames"),),
     ),
     Part(

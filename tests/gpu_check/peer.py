@@ -22,12 +22,12 @@ BATCHES = (64, 1, 128, 16)  # the telling ones first
 
 
 def run_peer(setting: Setting, table: Table) -> None:
-    setting.timed_device()
     try:
         import torch
         import transformers
     except ModuleNotFoundError as error:
         raise Skipped(f"{error.name} is not installed") from error
+    setting.timed_device()
     if not torch.cuda.is_available():
         raise Skipped(f"torch {torch.__version__} sees no CUDA device")
     if not hasattr(transformers.Qwen3ForCausalLM, "generate_batch"):
@@ -84,11 +84,13 @@ def _measure(
             seconds, done = generate()
         except Exception as error:
             note = f"second run: {type(error).__name__}: {short(error)}"
-    gaps_ms = _gaps_ms(done)
+    gaps_ms, new_tokens = _gaps_ms(done), sum(len(output.generated_tokens) for output in done.values())
+    if new_tokens < rows * NEW_TOKENS:  # its threads tell their faults to the log alone
+        note = f"refused: {new_tokens} of {rows * NEW_TOKENS} tokens came"
     table.row(
         model=shape.name,
         batch=rows,
-        new_tokens=sum(len(output.generated_tokens) for output in done.values()),
+        new_tokens=new_tokens,
         first_run_s=first_s,
         seconds=seconds,
         gap_median_ms=statistics.median(gaps_ms) if gaps_ms else None,

@@ -1,7 +1,7 @@
-"""Part 7: decoder layers of Qwen3-TTS on ONNX Runtime, captured: what a frame would cost there. Random weights.
+"""Part 7: Qwen3-TTS at its published sizes: the very graphs that serving captures, on weights without values.
 
-A frame is one step of the talker's layers and fifteen of the predictor's; each is captured as a graph of its own here,
-so the sum is an upper bound of what one graph for all takes.
+A frame is the talker's step, the fifteen dependent steps of the predictor and the sampling of sixteen codes, in one
+captured graph; a prompt's block is another.
 """
 
 from __future__ import annotations
@@ -10,102 +10,72 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto
 
+from engines.runtime.base import Buffer, Graph
 from engines.runtime.onnx_cuda import OnnxCuda
-from models.gpu_graphs.building import MICROSOFT, TYPES, DeviceGraph
+from models.gpu_graphs import qwen3
+from models.gpu_graphs.building import TYPES
+from models.gpu_graphs.qwen3_weights import Qwen3Weights
+from models.gpu_graphs.writing import save
+from tests.dry_cuda.shapes import published
 from tests.gpu_check.buckets import replay_times
 from tests.gpu_check.report import Table, short
 from tests.gpu_check.setting import PRETENDED, Setting
-from tests.gpu_check.shapes import PREDICTOR, TALKERS, TINY, DecoderShape
+from tests.gpu_check.shapes import PREDICTOR, PREDICTOR_STEPS, TALKERS, DecoderShape
 
 BATCHES = (1,) if PRETENDED else (1, 4, 16, 64, 128)
-POSITIONS = 64 if PRETENDED else 512
+POSITIONS, HELD, BLOCK = 512, 384, 32
+_NOISE = 1 << 20
+_GIVEN = {"is_active": 1, "follows": 1, "lengths": HELD, "top_k": 50, "may_end": 1, "top_p": 1, "damping": 1,
+          "temperature": 0.9, "sharpness": 1 / 0.9}  # fmt: skip
 
 
 def run_qwen(setting: Setting, table: Table) -> None:
     setting.timed_device()
-    for shape in (TINY,) if PRETENDED else (PREDICTOR, *TALKERS):
+    for shape in TALKERS[:1] if PRETENDED else TALKERS:
+        weights = published(layers=1, codebooks=3) if PRETENDED else published(shape.width, shape.inner)
         for dtype in sorted(set(TYPES) - {"float32"}):
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, "layers.onnx")
-                onnx.save(layers(shape, dtype), path, save_as_external_data=not PRETENDED)
-                try:
-                    _measure(setting, table, shape, dtype, path)
-                except Exception as error:  # a form that a provider refuses is a result
-                    table.row(model=shape.name, dtype=dtype, problem=short(error))
+            try:
+                _measure(setting, table, shape, weights, dtype)
+            except Exception as error:  # a form that a provider refuses is a result
+                table.row(model=shape.name, dtype=dtype, problem=short(error))
 
 
-def _measure(setting: Setting, table: Table, shape: DecoderShape, dtype: str, path: Path) -> None:
+def _measure(setting: Setting, table: Table, shape: DecoderShape, weights: Qwen3Weights, dtype: str) -> None:
+    if not setting.has_time(25):
+        table.note(f"out of time before {shape.name} {dtype}")
+        return
+    graphs = {
+        "frame": qwen3.frame(weights, dtype, POSITIONS),
+        "prompt": qwen3.prefill(weights, dtype, POSITIONS, BLOCK),
+    }
     backend = OnnxCuda(setting.device)
-    (graph,) = backend.graphs(path)
-    for rows in BATCHES:
-        if not setting.has_time(10):
-            table.note(f"out of time before {shape.name} {dtype}, {rows} rows")
-            return
-        buffers = {}
-        for one in (*graph.inputs, *graph.outputs):
-            name = one.name.replace("present", "past")
-            lengths = [rows if isinstance(length, str) else length for length in one.shape]
-            if name not in buffers:
-                buffers[name] = backend.buffer(tuple(lengths), one.dtype)
-            buffers[one.name] = buffers[name]
-        buffers["lengths"].write(np.full(rows, POSITIONS * 3 // 4, np.int32))
-        call = graph.bind(buffers)
-        backend.prepare(call)
-        floor_ms = 1e3 * shape.bytes_per_step(rows, POSITIONS * 3 // 4) / 4.3e12
-        table.row(model=shape.name, dtype=dtype, rows=rows, **replay_times(call), floor_ms=floor_ms)
+    with tempfile.TemporaryDirectory() as folder:
+        save(graphs, Path(folder))
+        frame, prompt = backend.graphs(*(Path(folder, f"{name}.onnx") for name in graphs))
+    for graph, name, batches in ((frame, "frame", BATCHES), (prompt, "prompt", (1,))):
+        for rows in batches:
+            if not setting.has_time(10):
+                table.note(f"out of time before {shape.name} {dtype}, {name}, {rows} rows")
+                return
+            call = graph.bind(_buffers(backend, graph, rows))
+            backend.prepare(call)
+            steps_bytes = [shape.bytes_per_step(rows, HELD), PREDICTOR_STEPS * PREDICTOR.bytes_per_step(rows, 8)]
+            floor_ms = 1e3 * sum(steps_bytes[: 2 if name == "frame" else 1]) / 4.3e12
+            table.row(model=shape.name, dtype=dtype, graph=name, rows=rows, **replay_times(call), floor_ms=floor_ms)
 
 
-def layers(shape: DecoderShape, dtype: str) -> onnx.ModelProto:
-    """x [B, 1, width] -> out of the same shape, over slabs."""
-    graph, rng = DeviceGraph(dtype), np.random.default_rng(0)
-    x = graph.input("x", graph.type, ["B", 1, shape.width])
-    lengths = graph.input("lengths", TensorProto.INT32, ["B"])
-    total = graph.constant("total", np.array([POSITIONS], np.int32))
-    angles = np.arange(POSITIONS)[:, None] * 1e6 ** -(np.arange(shape.head_dim // 2) / (shape.head_dim // 2))
-    cosine, sine = graph.weight("cosine", np.cos(angles)), graph.weight("sine", np.sin(angles))
-
-    def product(value: str, name: str, inputs: int, outputs: int) -> str:
-        weight = graph.weight(f"{name}.weight", rng.standard_normal((inputs, outputs), np.float32) / inputs**0.5)
-        return graph.node("MatMul", [value, weight], name)
-
-    ones, head_ones = graph.weight("ones", np.ones(shape.width)), graph.weight("head_ones", np.ones(shape.head_dim))
-    h = graph.node("SimplifiedLayerNormalization", [x, ones], "h", axis=-1, epsilon=1e-6, stash_type=1)
-    slab: list[str | int] = ["B", shape.kv_heads, POSITIONS, shape.head_dim]
-    queries = shape.heads * shape.head_dim
-    for at in range(shape.layers):
-        name = f"layer.{at}"
-        past = [graph.input(f"past_{kind}{at}", graph.type, slab) for kind in "kv"]
-        present = [graph.output(f"present_{kind}{at}", graph.type, slab) for kind in "kv"]
-        packed = product(h, f"{name}.packed", shape.width, queries + 2 * shape.kv_heads * shape.head_dim)
-        mixed = graph.node(
-            "GroupQueryAttention",
-            [packed, "", "", *past, lengths, total, cosine, sine, "", "", "", "", "", head_ones, head_ones],
-            [f"{name}.mixed", *present],
-            domain=MICROSOFT,
-            num_heads=shape.heads,
-            kv_num_heads=shape.kv_heads,
-            do_rotary=1,
-            qk_norm_epsilon=1e-6,
-        )
-        x, h = _added(graph, product(mixed, f"{name}.out", queries, shape.width), x, ones, f"{name}.attended")
-        both = product(h, f"{name}.both", shape.width, 2 * shape.inner)
-        graph.node("Split", [both], [f"{name}.gate", f"{name}.up"], axis=-1, num_outputs=2)
-        silu = graph.node("QuickGelu", [f"{name}.gate"], f"{name}.silu", domain=MICROSOFT, alpha=1.0)
-        inner = graph.node("Mul", [silu, f"{name}.up"], f"{name}.inner")
-        x, h = _added(graph, product(inner, f"{name}.down", shape.inner, shape.width), x, ones, f"{name}.closed")
-    graph.node("Add", [x, h], graph.output("out", graph.type, ["B", 1, shape.width]))
-    return graph.model(f"{shape.name} {dtype}")
-
-
-def _added(graph: DeviceGraph, added: str, x: str, ones: str, name: str) -> tuple[str, str]:
-    normed = graph.node(
-        "SkipSimplifiedLayerNormalization",
-        [added, x, ones],
-        [f"{name}.normed", "", "", f"{name}.sum"],
-        domain=MICROSOFT,
-        epsilon=1e-6,
-    )
-    return f"{name}.sum", normed
+def _buffers(backend: OnnxCuda, graph: Graph, rows: int) -> dict[str, Buffer]:
+    """By name of the graph's ends; what it updates in place is one buffer under both names."""
+    lengths = {"B": rows, "N": _NOISE}
+    found: dict[str, Buffer] = {}
+    for one in (*graph.inputs, *graph.outputs):
+        name = one.name.removesuffix("_out").replace("present_", "past_")
+        if name not in found:
+            shape = tuple(lengths[length] if isinstance(length, str) else length for length in one.shape)
+            found[name] = backend.buffer(shape, one.dtype)
+            value = int(name.removeprefix("inner_at")) if name.startswith("inner_at") else _GIVEN.get(name, 0)
+            if value:
+                found[name].write(np.full(shape, value, found[name].dtype))
+        found[one.name] = found[name]
+    return found

@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from engines.errors import ParlandoError
 from engines.runtime.device import CudaDevice
@@ -40,6 +41,15 @@ class Setting:
         if PRETENDED and not IS_REHEARSAL:
             raise Skipped("the device is pretended: it has no times")
         return self.device
+
+    def torch_device(self, torch: Any) -> str:
+        """Of the parts that torch runs. A rehearsal takes the CPU, without capture and on small shapes."""
+        if IS_REHEARSAL and not torch.cuda.is_available():
+            return "cpu"
+        self.timed_device()
+        if not torch.cuda.is_available():
+            raise Skipped(f"torch {torch.__version__} sees no CUDA device")
+        return "cuda"
 
     def has_time(self, seconds: float) -> bool:
         """Whether a row that takes this long still fits: rows are dropped in order, not the step."""

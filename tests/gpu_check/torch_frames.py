@@ -8,34 +8,37 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tests.gpu_check.report import Table
 from tests.gpu_check.setting import Setting, Skipped
-from tests.gpu_check.shapes import PREDICTOR, PREDICTOR_STEPS, TALKERS, DecoderShape
+from tests.gpu_check.shapes import PREDICTOR, PREDICTOR_STEPS, TALKERS, TINY, DecoderShape
 
 BATCHES = (1, 4, 16, 64, 128)
 COLUMNS = 512
 
 
 def run_frames(setting: Setting, table: Table) -> None:
-    setting.timed_device()
     try:
         import torch
     except ModuleNotFoundError as error:
         raise Skipped("torch is not installed") from error
-    if not torch.cuda.is_available():
-        raise Skipped(f"torch {torch.__version__} sees no CUDA device")
-    for talker in TALKERS:
-        for rows in BATCHES:
+    device = setting.torch_device(torch)
+    talkers, batches, predictor = (TALKERS, BATCHES, PREDICTOR) if device == "cuda" else ((TINY,), (1, 2), TINY)
+    for talker in talkers:
+        for rows in batches:
             if not setting.has_time(20):
                 table.note(f"out of time before {talker.name}, {rows} rows")
                 return
-            frame = Frame(torch, talker, PREDICTOR, rows, COLUMNS, "cuda", torch.bfloat16)
-            table.row(model=talker.name, rows=rows, **_replayed(torch, frame.run))
+            frame = Frame(torch, talker, predictor, rows, COLUMNS, device, torch.bfloat16)
+            frame.run()  # a fault here says more than one in a capture
+            call = _captured(torch, frame.run) if device == "cuda" else frame.run
+            wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+            table.row(model=talker.name, rows=rows, **_times(call, wait), codes=len(frame.codes[0].tolist()))
 
 
-def _replayed(torch: Any, call: Any) -> dict[str, float]:
+def _captured(torch: Any, call: Callable[[], None]) -> Callable[[], None]:
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         for _ in range(2):
@@ -44,13 +47,17 @@ def _replayed(torch: Any, call: Any) -> dict[str, float]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         call()
+    return graph.replay  # type: ignore[no-any-return]
+
+
+def _times(call: Callable[[], None], wait: Callable[[], None]) -> dict[str, float]:
     alone, host = [], []
     for _ in range(20):
-        torch.cuda.synchronize()
+        wait()
         started = time.perf_counter()
-        graph.replay()
+        call()
         host.append(time.perf_counter() - started)
-        torch.cuda.synchronize()
+        wait()
         alone.append(time.perf_counter() - started)
     return {
         "ms": 1e3 * statistics.median(alone), "worst_ms": 1e3 * max(alone), "host_us": 1e6 * statistics.median(host)
