@@ -46,7 +46,9 @@ class Measuring:
                 self._measurements.append((self._profile.steps, size))
             if size > 1:
                 self._measurements.append((self._profile.jobs, size))
-        self._left, self._rehearsals_left = deque(self._measurements * _IDLE_ROUNDS), _IDLE_ROUNDS
+        calls = self._measurements * _IDLE_ROUNDS
+        self._left = deque((*call, counts) for call in calls for counts in (False, True))
+        self._rehearsals_left = _IDLE_ROUNDS
 
     def before_ready(self) -> None:
         if self._profile.measured:  # by an earlier start
@@ -61,7 +63,9 @@ class Measuring:
             for curve, size in self._measurements:
                 takes_s = 2 * _takes_s(curve, size)
                 if self._clock() + takes_s < calls_until_s or not curve.measured:
-                    self._time(curve, size, cold=round_ == 0)
+                    if round_ == 0:
+                        self._run(curve, size)
+                    curve.add(size, self._run(curve, size))
         until_s = max(until_s, self._clock() + BUDGET_S / 3)  # on the slowest machines
         self._learn_own(self._rehearse(until_s, lambda: False))
 
@@ -69,24 +73,24 @@ class Measuring:
         """The next of what is left, if any is: a call, or a rehearsal, which ends early when the engine is `wanted`.
         None: other threads submit at any time, and a rehearsal would swallow their events.
 
-        A call longer than a frame is left out, since a request that comes meanwhile waits for it: the curve goes on
-        straight."""
-        while self._left and _takes_s(*self._left[0]) > self._model.spec.frame_s:
+        A request that comes meanwhile waits for it, so one call is made at a time, and one longer than a frame is left
+        out: the curve goes on straight."""
+        while self._left and _takes_s(*self._left[0][:2]) > self._model.spec.frame_s:
             self._left.popleft()
         if self._left:
-            self._time(*self._left.popleft(), cold=True)
+            curve, size, counts = self._left.popleft()
+            seconds = self._run(curve, size)
+            if counts:
+                curve.add(size, seconds)
         elif self._rehearsals_left and wanted is not None:
             self._rehearsals_left -= 1
             self._learn_own(self._rehearse(self._clock() + BUDGET_S, wanted))
 
-    def _time(self, curve: Curve, size: int, *, cold: bool) -> None:
-        """`cold`: the first call of a size pays for memory and bindings, and is not counted."""
-        run = self._step if curve is self._profile.steps else self._job
-        if cold:
-            run(size)
+    def _run(self, curve: Curve, size: int) -> float:
+        """-> seconds. The first call of a size pays for memory and bindings."""
         began_s = self._clock()
-        run(size)
-        curve.add(size, self._clock() - began_s)
+        (self._step if curve is self._profile.steps else self._job)(size)
+        return self._clock() - began_s
 
     def _step(self, rows: int) -> None:
         rows = min(rows, self._slots)

@@ -67,6 +67,19 @@ def test_an_idle_engine_makes_no_call_longer_than_a_frame(bundle: Bundle, machin
     assert 1 in rows
 
 
+def test_an_idle_engine_is_never_away_for_longer_than_a_frame(bundle: Bundle) -> None:
+    """The largest call takes four fifths of one, and the first of a size is made twice."""
+    base_s, row_s = FAST.step_s
+    frame_s = simulated(bundle, FAST).engine.spec.frame_s
+    simulator = simulated(bundle, FAST.times(0.8 * frame_s / (base_s + 64 * row_s)))
+    away_s = []
+    for _ in range(20):
+        began_s = simulator.clock.now_s
+        simulator.engine.wait(0.0)
+        away_s.append(simulator.clock.now_s - began_s)
+    assert 0.5 * frame_s < max(away_s) < frame_s
+
+
 def test_capacity_does_not_change_with_a_full_load(bundle: Bundle) -> None:
     simulator = simulated(bundle, THREE)
     fresh, left = simulator.capacity, simulator.stats.streams_left
