@@ -10,6 +10,7 @@ from functools import partial
 
 from engines.families.common.voice_mix import ChosenVoice
 from engines.messages import Cancelled, Failed, Finished, LeadingSilence, WaitingForText, WordTime
+from engines.text import script_counts
 from server.audio.formats import AudioFormat, Encoder
 from server.audio.workers import off_loop
 from server.metrics import Protocol
@@ -108,7 +109,16 @@ class EncodedSpeech:
     @property
     def headers(self) -> dict[str, str]:
         """For an HTTP answer whose text is complete."""
-        return self._utterance.headers
+        spoken = self._utterance
+        named = {
+            "x-request-id": spoken.id,
+            "x-utterance-id": spoken.utterance_id,
+            "x-seed": str(spoken.seed),
+            "x-sample-rate": str(spoken.rate_hz),
+        }
+        if left_out := script_counts(self.text):  # characters that cannot be spoken, by script
+            named["x-left-out"] = ", ".join(f"{script}={count}" for script, count in left_out.items())
+        return named
 
     @property
     def is_resumed(self) -> bool:

@@ -26,7 +26,7 @@ from engines.messages import (
     WaitingForText,
     WordTime,
 )
-from engines.text import FOR_THE_EAR, TextSettings, script_counts
+from engines.text import FOR_THE_EAR, TextSettings
 from server.access import current_caller
 from server.audio import Resampler, spoken_rate_hz
 from server.audio.stretch import TimeStretch, split_speed
@@ -175,23 +175,6 @@ class Utterance:
             draft_tolerance=self._state.settings.draft_tolerance,
             voice_digest=self._voice_digest,
         )
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """For an HTTP answer whose text is complete."""
-        return {
-            "x-request-id": self.id,
-            "x-utterance-id": self.utterance_id,
-            "x-seed": str(self.seed),
-            "x-sample-rate": str(self.rate_hz),
-            **self._left_out,
-        }
-
-    @property
-    def _left_out(self) -> dict[str, str]:
-        """Characters of the text that cannot be spoken, by script."""
-        counts = script_counts(self.transcript.text)
-        return {"x-left-out": ", ".join(f"{script}={count}" for script, count in counts.items())} if counts else {}
 
     @property
     def position(self) -> Position:

@@ -9,8 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 350  # of a file
 APART = ("families", "runtime", "text", "bundles")  # rooms of their own beside the core
-MOST_CORE_LINES = 3120  # the design asks for 2,500: lower it with every simplification
-LONGER = {"server/speech/utterance.py": 370}  # to be split; none may join
+MOST_CORE_LINES = 2950  # the design asks for 2,500: lower it with every simplification
 
 
 def lines_of(path: Path) -> int:
@@ -20,7 +19,7 @@ def lines_of(path: Path) -> int:
 @pytest.mark.parametrize("room", ["engines", "server"])
 def test_no_file_is_too_long(room: str) -> None:
     found = {str(path.relative_to(ROOT)): lines_of(path) for path in (ROOT / room).rglob("*.py")}
-    assert not {name: lines for name, lines in found.items() if lines > LONGER.get(name, MOST_LINES)}
+    assert not {name: lines for name, lines in found.items() if lines > MOST_LINES}
 
 
 def test_the_core_stays_small() -> None:
