@@ -5,33 +5,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.edge.conftest import RunningServer
 from tests.edge.test_doors import CARTESIA, dial_path, realtime_say
 from tests.edge.test_ws import dial, hear, say
-from tests.gpu_graphs.checkpoints import write_pocket, write_qwen3_tts
+from tests.families.served import SEED, TEXT, FamilyServer
 
-TEXT = "Well, this is said. Then we go on, word by word, to the end."
-SEED = 5
 ELEVEN = "/v1/text-to-speech/rms"
 
 
-@pytest.fixture(scope="module", params=["pocket", "qwen3_tts"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    folder: Path = tmp_path_factory.mktemp("word_times")
-    bundle = (write_pocket if request.param == "pocket" else write_qwen3_tts)(folder)
-    settings = {"slots": "4", "seed": str(SEED), "voice_aliases": f"rms={bundle.voices[0].id}"}
-    with RunningServer(bundle=str(bundle.folder), **settings) as running:
-        yield running
-
-
-def test_no_word_has_a_time_over_http(server: RunningServer) -> None:
+def test_no_word_has_a_time_over_http(server: FamilyServer) -> None:
     with httpx.Client(base_url=server.url, timeout=60) as client:
         body = {"text": TEXT, "seed": SEED}
         whole = client.post(f"{ELEVEN}/with-timestamps?output_format=pcm_24000", json=body).json()
