@@ -55,7 +55,7 @@ test-tensorrt:
 	$(PYTHON) tests/plans/run.py $(TENSORRT_ARGS)
 
 # Our networks beside the makers' own implementation, which wants an environment of its pins. With REFERENCE_SIZE=0.6B or
-# 1.7B at the published sizes: minutes, and 12 GB. REFERENCE_CHECKPOINT=FOLDER takes weights of yours.
+# 1.7B at the published sizes: minutes, and 18 GB. REFERENCE_CHECKPOINT=FOLDER takes weights of yours.
 .venv-reference/ready: tests/reference/requirements.txt
 	$(PYTHON) -m venv .venv-reference
 	.venv-reference/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) $(SETUPTOOLS) torch==2.13.0

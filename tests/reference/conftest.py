@@ -41,7 +41,9 @@ def _missing() -> list[str]:
 
 
 MISSING = _missing()
-collect_ignore_glob = ["test_*.py"] if MISSING else []
+collect_ignore_glob = ["test_qwen3_tts*.py"] if MISSING else []
+if importlib.util.find_spec("transformers") is None:
+    collect_ignore_glob = ["test_*.py"]
 
 
 def pytest_report_header() -> list[str]:
@@ -86,7 +88,7 @@ def reference() -> types.SimpleNamespace:
     )
 
 
-SIZE = os.environ.get("REFERENCE_SIZE", "tiny")  # or a published one, which takes minutes and 12 GB
+SIZE = os.environ.get("REFERENCE_SIZE", "tiny")  # or a published one, which takes minutes and 18 GB
 GIVEN = os.environ.get("REFERENCE_CHECKPOINT")  # a folder with a checkpoint, in place of random ones
 
 

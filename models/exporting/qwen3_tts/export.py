@@ -81,11 +81,11 @@ def export(
 
 
 def _sizes(checkpoint: Checkpoint) -> tuple[int, int]:
-    """Bytes of the bundle, and of memory: the talker in torch and once more in the runtime."""
-    values = {name: _count(checkpoint.tensors.shape(name)) for name in checkpoint.tensors.names()}
+    """Bytes of the bundle, and of memory: the talker in float32, the pages of its file, and its largest table being
+    compared with what is stored."""
+    counts = [_count(checkpoint.tensors.shape(name)) for name in checkpoint.tensors.names()]
     codec = sum(_count(checkpoint.codec_tensors.shape(name)) for name in checkpoint.codec_tensors.names())
-    whole, tables = sum(values.values()), sum(count for name, count in values.items() if "embedding" in name)
-    return 2 * whole + 4 * codec, 4 * whole + 4 * (whole - tables) + 4 * tables
+    return 2 * sum(counts) + 4 * codec, 6 * (sum(counts) + max(counts))
 
 
 def _count(shape: tuple[int, ...]) -> int:
