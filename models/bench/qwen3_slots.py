@@ -10,9 +10,8 @@ import argparse
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
@@ -33,14 +32,27 @@ _FRAMES = 12  # of a stream that is measured
 _TEXT = "The quick brown fox speaks in a clear voice, and good morning everyone. " * 4
 
 
-def seconds(call: Callable[[], object], calls: int) -> float:
-    """Median, without the first call."""
-    found = []
-    for _ in range(calls + 1):
-        began_s = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - began_s)
-    return median(found[1:])
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What other processes do adds to the first, hardly to the second; a call on two threads costs more of it."""
+
+    wall_s: float
+    cpu_s: float
+
+    def __str__(self) -> str:
+        return f"{1000 * self.wall_s:.2f} ms ({1000 * self.cpu_s:.2f} of CPU)"
+
+
+class Watch:
+    def __init__(self) -> None:
+        self._wall_s, self._cpu_s = time.perf_counter(), time.process_time()
+
+    def took(self) -> Took:
+        return Took(time.perf_counter() - self._wall_s, time.process_time() - self._cpu_s)
+
+
+def middle(found: Sequence[Took]) -> Took:
+    return Took(median(one.wall_s for one in found), median(one.cpu_s for one in found))
 
 
 def slot_memory(engine: Engine) -> None:
@@ -58,34 +70,37 @@ def slot_memory(engine: Engine) -> None:
 def prefixes(talker: Qwen3TtsTalker, width: int, calls: int) -> None:
     for count in _PROMPTS:
         rows = np.zeros((count, width), np.int64)
-        computed_s, kept_s = (
-            seconds(partial(_begin, talker, VoicePrefix(key=key, rows=rows)), calls) for key in (None, f"{count} rows")
+        computed, kept = (
+            middle([_begin(talker, VoicePrefix(key=key, rows=rows)) for _ in range(calls + 1)][1:])
+            for key in (None, f"{count} rows")
         )
-        print(f"prefix of {count} positions: computed {1000 * computed_s:.0f} ms, kept {1000 * kept_s:.2f} ms")
+        print(f"prefix of {count} positions: computed {computed}, kept {kept}")
 
 
-def _begin(talker: Qwen3TtsTalker, prefix: VoicePrefix) -> None:
+def _begin(talker: Qwen3TtsTalker, prefix: VoicePrefix) -> Took:
+    watch = Watch()
     talker.begin(0, prefix)
+    took = watch.took()
     talker.release(0)
+    return took
 
 
 def swaps(engine: Engine, calls: int) -> None:
     talker, width = cast(Qwen3TtsTalker, engine.model.talker), engine.spec.row_width
+    zero, one, key = np.zeros(1, np.int64), np.ones(1, np.int64), np.zeros((1, 2), np.int64)
     for held in _HELD:
-        zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
         talker.begin(0, VoicePrefix(key=None, rows=np.zeros((0, width), np.int64)))
-        key = np.zeros((1, 2), np.int64)
         talker.step(zero, np.zeros((1, 1, width), np.int64), one, zero + held - 1, [Sampling()], key, None).wait()
-        took = []
+        out, back = list[Took](), list[Took]()
         for _ in range(calls + 1):
-            began_s = time.perf_counter()
+            watch = Watch()
             kept: Any = talker.swap_out(0)
-            out_s = time.perf_counter() - began_s
+            out.append(watch.took())
+            watch = Watch()
             talker.swap_in(0, kept)
-            took.append((out_s, time.perf_counter() - began_s - out_s))
+            back.append(watch.took())
         taken = sum(array.nbytes for arrays in kept for array in arrays)
-        out_s, in_s = np.median(np.array(took[1:]), axis=0)
-        print(f"swap of {held} positions: {taken / 1e6:.1f} MB, out {1000 * out_s:.1f} ms, in {1000 * in_s:.1f} ms")
+        print(f"swap of {held} positions, {taken / 1e6:.1f} MB: out {middle(out[1:])}, in {middle(back[1:])}")
         talker.release(0)
 
 
@@ -108,17 +123,17 @@ class Driven:
                 self.pcm[event.request_id] += event.pcm
         return [event for event in events if isinstance(event, Failed)]
 
-    def until(self, name: str, count: int) -> float:
-        """Seconds until so many bytes of the request have come."""
-        began_s = time.perf_counter()
+    def until(self, name: str, count: int) -> Took:
+        """Until so many bytes of the request have come."""
+        watch = Watch()
         while len(self.pcm[name]) < count:
             for failed in self.step():
                 raise RuntimeError(f"{failed.request_id}: {failed.message}")
             if not self.engine.has_work:
                 self.engine.wait(1.0)
-        return time.perf_counter() - began_s
+        return watch.took()
 
-    def first_audio_s(self, name: str) -> float:
+    def first_audio(self, name: str) -> Took:
         self.submit(name)
         return self.until(name, 1)
 
@@ -127,8 +142,8 @@ class Driven:
         self.engine.submit(SetPaused(request_id=name, paused=True))
         self._rest()
 
-    def resume_s(self, name: str) -> float:
-        """Seconds until the next sound."""
+    def resume(self, name: str) -> Took:
+        """Until the next sound."""
         self.engine.submit(SetPaused(request_id=name, paused=False))
         return self.until(name, len(self.pcm[name]) + 1)
 
@@ -149,8 +164,8 @@ class Driven:
 def admission(engine: Engine) -> None:
     driven, stats = Driven(engine), engine.stats()
     print(f"measured: one stream takes {stats.lone_rtf:.2f} s for a second of audio; capacity {stats.capacity}")
-    first_s = driven.first_audio_s("first")
-    print(f"a first stream: predicted TTFA {1000 * stats.predicted_ttfa_s:.0f} ms, first audio {1000 * first_s:.0f} ms")
+    first = driven.first_audio("first")
+    print(f"a first stream: predicted TTFA {1000 * stats.predicted_ttfa_s:.0f} ms, first audio {first}")
     driven.submit("second")
     for failed in driven.step():
         print(f"a second stream is rejected: {failed.message}")
@@ -160,16 +175,18 @@ def admission(engine: Engine) -> None:
 
 def parts(engine: Engine) -> bytes:
     """-> the stream's first samples"""
-    driven, before, cpu_s = Driven(engine), engine.counters.copy(), time.process_time()
+    driven, before = Driven(engine), engine.counters.copy()
     driven.submit("one")
-    took_s = driven.until("one", round(2 * _FRAMES * engine.spec.frame_s * engine.spec.native_rate_hz))
-    cpu_s, after = time.process_time() - cpu_s, engine.counters
+    took, after = (
+        driven.until("one", round(2 * _FRAMES * engine.spec.frame_s * engine.spec.native_rate_hz)),
+        engine.counters,
+    )
     made = after.frames - before.frames
     busy = [getattr(after, name) - getattr(before, name) for name in ("lm_busy_s", "vocoder_busy_s")]
-    each = [f"{1000 * one / made:.0f}" for one in (*busy, cpu_s, took_s)]
+    each = [f"{1000 * one / made:.0f}" for one in (*busy, took.wall_s, took.cpu_s)]
     print(
         f"{made} frames of one stream, ms a frame: talker and predictor {each[0]}, vocoder beside it {each[1]}, "
-        f"CPU time of all {each[2]}, from frame to frame {each[3]}"
+        f"from frame to frame {each[2]}, CPU of all {each[3]}"
     )
     driven.cancel("one")
     return driven.pcm["one"]
@@ -178,21 +195,21 @@ def parts(engine: Engine) -> bytes:
 def preemption(engine: Engine, whole: bytes) -> None:
     """With one slot. `whole`: what the stream says when it is left alone."""
     driven = Driven(engine)
-    free_s = driven.first_audio_s("other")
+    free = driven.first_audio("other")
     driven.cancel("other")
     driven.submit("one")
     driven.until("one", len(whole) // 3)
     driven.pause("one")
-    kept_s = driven.resume_s("one")
+    kept = driven.resume("one")
     driven.pause("one")
-    taken_s = driven.first_audio_s("other")
+    taken = driven.first_audio("other")
     driven.cancel("other")
-    back_s = driven.resume_s("one")
+    back = driven.resume("one")
     driven.until("one", len(whole))
     driven.cancel("one")
     equal = "equal" if driven.pcm["one"].startswith(whole) else "DIFFER"
-    print(f"first audio, ms: {1000 * free_s:.0f} in a free slot, {1000 * taken_s:.0f} in a paused stream's")
-    print(f"a paused stream's next sound, ms: {1000 * kept_s:.0f} from its slot, {1000 * back_s:.0f} after a swap")
+    print(f"first audio of a request: {free} in a free slot, {taken} in a paused stream's")
+    print(f"a paused stream's next sound: {kept} from its slot, {back} after a swap")
     print(f"{engine.counters.swapped} swapped; samples {equal} to those of a stream that was left alone")
 
 
