@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engines.bundle import Bundle
+
 from tests.edge.conftest import RunningServer, free_port
 
 TEXT = "Well, this is said. Then we go on, word by word, to the end."
