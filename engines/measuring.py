@@ -46,8 +46,7 @@ class Measuring:
                 self._measurements.append((self._profile.steps, size))
             if size > 1:
                 self._measurements.append((self._profile.jobs, size))
-        calls = self._measurements * _IDLE_ROUNDS
-        self._left = deque((*call, counts) for call in calls for counts in (False, True))
+        self._left = deque((*one, counts) for one in self._measurements * _IDLE_ROUNDS for counts in (False, True))
         self._rehearsals_left = _IDLE_ROUNDS
 
     def before_ready(self) -> None:
@@ -61,8 +60,7 @@ class Measuring:
         calls_until_s, until_s = began_s + _CALLS_SHARE * BUDGET_S, began_s + BUDGET_S
         for round_ in range(3):
             for curve, size in self._measurements:
-                takes_s = 2 * _takes_s(curve, size)
-                if self._clock() + takes_s < calls_until_s or not curve.measured:
+                if self._clock() + 2 * _takes_s(curve, size) < calls_until_s or not curve.measured:
                     if round_ == 0:
                         self._run(curve, size)
                     curve.add(size, self._run(curve, size))
