@@ -164,12 +164,11 @@ def vocode(view: View, now: float) -> tuple[Vocode | None, float]:
         lead_s = stream.spare_s(now, stream.vocoded)
         if not view.has_room and not (view.is_urgent(lead_s) and view.is_urgent(stream.plays_for_s(now))):
             continue
-        count = chunk_frames(view, stream, available, lead_s, now, no_more=stream.closes)
-        if not count and available and not (stream.can_step or stream.can_prefill):
-            if (expected_s := stream.words_expected_s(now)) > 0:
-                look_again_s = min(look_again_s, now + expected_s)
-            else:
-                count = chunk_frames(view, stream, available, lead_s, now, no_more=True)
+        goes_on = stream.can_step or stream.can_prefill or not available or stream.closes
+        expected_s = math.inf if goes_on else stream.words_expected_s(now)
+        count = chunk_frames(view, stream, available, lead_s, now, no_more=stream.closes or expected_s <= 0)
+        if not count and expected_s > 0:
+            look_again_s = min(look_again_s, now + expected_s)
         if count or not available:
             due.append(((lead_s, stream.arrived_s, stream.slot or 0), count, stream))
     if not due:
