@@ -44,6 +44,8 @@ class WsProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         await super().send(message)
+        if message["type"] == "websocket.http.response.body":  # refused with an answer: uvicorn logs an error for it
+            self.handshake_complete = True
         if self.close_sent and not self.transport.is_closing():
             self._idle_connections.enter(self, self.connections)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import httpx
@@ -93,6 +94,18 @@ def test_a_preflight_that_is_refused_says_what_to_set(origins: str, origin: str,
         assert origin in message
         assert "PARLANDO_ALLOWED_ORIGINS" in message
         assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_websocket_that_is_refused_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """The client caused it, and can as often as it likes."""
+    logger = logging.getLogger("uvicorn.error")
+    with ToyServer() as server:
+        logger.addHandler(caplog.handler)
+        try:
+            assert server.ask(b"GET /v1/nowhere HTTP/1.1\r\nHost: localhost\r\n" + HANDSHAKE + b"\r\n")
+        finally:
+            logger.removeHandler(caplog.handler)
+    assert not caplog.messages
 
 
 def test_unknown_paths_name_those_that_there_are() -> None:
