@@ -17,7 +17,7 @@ class Playout:
         """The first `heard_samples` are not sent to the listener, who has them: they give no lead."""
         self._rate_hz, self._heard_samples = rate_hz, heard_samples
         self.sent_samples = 0
-        self._ends_s: float | None = None  # when the listener runs dry
+        self.ends_s: float | None = None  # when the listener runs dry
         self.is_excused = False  # since the last audio: there was no text, or the listener did not read
         self.first_s: float | None = None
         self.last_s: float | None = None
@@ -35,15 +35,15 @@ class Playout:
         self.sent_samples += samples
         if samples and not new:
             return now
-        if self._ends_s is None:
-            self.first_s = self._ends_s = now
-        if now > self._ends_s:
-            self._dry(now - self._ends_s)
-            self._ends_s = now
+        if self.ends_s is None:
+            self.first_s = self.ends_s = now
+        if now > self.ends_s:
+            self._dry(now - self.ends_s)
+            self.ends_s = now
         self.is_excused = False
         self.last_s = now
-        begins_s = self._ends_s
-        self._ends_s += new / self._rate_hz
+        begins_s = self.ends_s
+        self.ends_s += new / self._rate_hz
         return begins_s
 
     def _dry(self, gap_s: float) -> None:
@@ -55,17 +55,17 @@ class Playout:
 
     @property
     def has_begun(self) -> bool:
-        return self._ends_s is not None
+        return self.ends_s is not None
 
     def waiting_for_text(self) -> None:
         self.is_excused = True
 
     def is_late(self, now: float) -> bool:
         """Whether audio sent now finds the listener dry, for want of speed and not of text."""
-        return self._ends_s is not None and now > self._ends_s and not self.is_excused
+        return self.ends_s is not None and now > self.ends_s and not self.is_excused
 
     def lead_s(self, now: float) -> float:
-        return 0.0 if self._ends_s is None else self._ends_s - now
+        return 0.0 if self.ends_s is None else self.ends_s - now
 
     def played_s(self, now: float) -> float:
         """What a listener who started at the first byte has heard by now: never more than was sent."""

@@ -68,6 +68,7 @@ class Sequence:
         self._playout = Playout(submit.sample_rate_hz, submit.heard_samples)
         trims = submit.leading_silence is LeadingSilence.TRIM
         self._quiet = LeadingQuiet(submit.sample_rate_hz) if trims else None
+        self._withheld_s = 0.0  # that is never sent
         self.quiet_frames = spec.opening_frames if trims else 0  # at the start, without an audible window; later more
         self.told_started = self.told_waiting = False
         self.arrived_s = self.started_s = self._last_text_s = now
@@ -255,13 +256,11 @@ class Sequence:
         if self._quiet is None:
             return pcm
         sent = self._quiet.feed(pcm, last=last)
-        if not self._quiet.is_over:
+        if self._quiet.is_over:
+            self._withheld_s, self._quiet = self._quiet.withheld / self.request.sample_rate_hz, None
+        else:
             self.quiet_frames = max(self.quiet_frames, self.vocoded)
         return sent
-
-    @property
-    def _withheld_s(self) -> float:
-        return 0.0 if self._quiet is None else self._quiet.withheld / self.request.sample_rate_hz
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -288,11 +287,11 @@ class Sequence:
 
         Time in which there was no text to speak is not owed: a listener cannot be more than dry.
         """
-        playout = self._playout
-        if not playout.has_begun:
+        playout, spec = self._playout, self.spec
+        if (ends_s := playout.ends_s) is None:
             return NO_AUDIO
-        sounding = frames if self._ended else frames - self.spec.lookahead_frames
-        return max(0.0, playout.lead_s(now)) + sounding * self.spec.frame_s - self._withheld_s - playout.sent_s
+        ahead_s = (frames if self._ended else frames - spec.lookahead_frames) * spec.frame_s
+        return (ends_s - now if ends_s > now else 0.0) + ahead_s - self._withheld_s - playout.sent_s
 
     def plays_for_s(self, now: float) -> float:
         """Seconds that its listener can play from now on; 0 or less when it is dry, or has heard nothing yet."""

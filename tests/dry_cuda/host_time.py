@@ -2,8 +2,9 @@
 
     python -m tests.dry_cuda.host_time OUT.json [--rows 256] [--profile]
 
-in the environment of `make test-gpu-dry`. CPU time of threads, so that other processes do not count: inputs, replay,
-the commit of each row, the plan, chunks. The thread that makes the vocoder's calls comes on top.
+in the environment of `make test-gpu-dry`. The engine's clock is the CPU time of its own thread, so that neither other
+processes nor waiting count: inputs, replay, the commit of each row, the plan, chunks. The thread that makes the
+vocoder's calls comes on top.
 """
 
 from __future__ import annotations
@@ -29,11 +30,21 @@ from engines.runtime.onnx_cuda import OnnxCuda
 from tests.dry_cuda.voice import BUNDLE, form
 
 TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved. " * 8
-ROUNDS, SKIPPED = 80, 40  # timed, behind those in which text is read and first chunks go out
+FRAMES, SKIPPED = 60, 30  # of each stream: timed, behind those of its start
 TOP = 25
 
 
-def engine_of(rows: int) -> Engine:
+class OwnTime:
+    """Where there is nothing to do it jumps."""
+
+    def __init__(self) -> None:
+        self.idle_s = 0.0
+
+    def __call__(self) -> float:
+        return time.thread_time() + self.idle_s
+
+
+def engine_of(rows: int, clock: OwnTime) -> Engine:
     """Without a self-test: here nothing is computed."""
     talker, vocoder = (make(BUNDLE, form(), OnnxCuda(), rows) for make in (DeviceTalker, DeviceVocoder))
     talker.warm_up()
@@ -50,7 +61,7 @@ def engine_of(rows: int) -> Engine:
         sheds=False,
         workers=False,
     )
-    engine = load_engine(BUNDLE, config, talker=talker, vocoder=vocoder)
+    engine = load_engine(BUNDLE, config, clock, talker=talker, vocoder=vocoder)
     engine.measure()
     for seed in range(rows):
         name, voice = f"row-{seed}", BUNDLE.voices[seed % len(BUNDLE.voices)].id
@@ -60,12 +71,14 @@ def engine_of(rows: int) -> Engine:
     return engine
 
 
-def spent(engine: Engine, rounds: int) -> dict[str, float]:
-    """CPU of the loop's thread and of the others, and what was made with it."""
+def spent(engine: Engine, clock: OwnTime, frames: int) -> dict[str, float]:
+    """CPU of the loop's thread and of the others until so many frames of all streams are made."""
     counters = engine.counters
     began = time.thread_time(), time.process_time(), counters.lm_steps, counters.frames, counters.vocoder_rows
-    for _ in range(rounds):
+    while counters.frames - began[3] < frames:
         engine.step()
+        if not engine.has_work:
+            clock.idle_s += 1e-3
     loop_s, all_s = time.thread_time() - began[0], time.process_time() - began[1]
     calls, frames = counters.lm_steps - began[2], counters.frames - began[3]
     return {
@@ -85,15 +98,16 @@ def main() -> None:
     load_libraries()
     table = list[dict[str, Any]]()
     for rows in given.rows:
-        engine = engine_of(rows)
-        spent(engine, SKIPPED)
-        row: dict[str, Any] = {"streams": rows} | spent(engine, ROUNDS)
+        clock = OwnTime()
+        engine = engine_of(rows, clock)
+        spent(engine, clock, SKIPPED * rows)
+        row: dict[str, Any] = {"streams": rows} | spent(engine, clock, FRAMES * rows)
         row["loop_ms_of_256_rows"] = round(256 * row["loop_us_a_row"] / 1e3, 2)
         table.append(row)
         print(row, flush=True)
         if given.profile and rows == given.rows[-1]:
             profiled = cProfile.Profile()
-            profiled.runcall(spent, engine, ROUNDS)
+            profiled.runcall(spent, engine, clock, FRAMES * rows)
             pstats.Stats(profiled).sort_stats("tottime").print_stats(TOP)
             pstats.Stats(profiled).sort_stats("cumtime").print_stats(2 * TOP)
         engine.close()

@@ -18,7 +18,7 @@ from tests.engine.toys import ToyTalker
 
 TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved. "
 TEXT_S = 4.6
-BASE_S, ROW_S, HOST_ROW_S = 0.4e-3, 1e-6, 54e-6
+BASE_S, ROW_S, HOST_ROW_S = 0.4e-3, 1e-6, 43e-6
 USABLE = 0.9  # of the time, as `DeviceProfile` has it
 
 

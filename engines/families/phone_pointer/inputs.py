@@ -64,7 +64,7 @@ class StepInputs:
         seen[:, 3:5] = self._to_pause(segment, phones)[at]
         seen[:, 5] = speaker
         seen += self._columns
-        segment.rows += rows.tolist()
+        segment.rows.extend(rows)  # views: a batch of them is copied three times as fast as lists
         segment.pointers += phones[at].tolist()
 
     def _around(self, segment: Segment, first: int, last: int) -> IntArray:

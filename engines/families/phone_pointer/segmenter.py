@@ -28,7 +28,7 @@ class Segment:
         self.kinds: list[int] = []  # the type of the pause that a phone is, or 0
         self.pauses: list[int] = []  # positions of pauses, rising
         self.ends: list[int] = []  # when each phone ends, in hops from the segment's beginning; see durations.py
-        self.rows: list[list[int]] = []  # what the LM sees at each step; see inputs.py
+        self.rows: list[IntArray] = []  # what the LM sees at each step; see inputs.py
         self.pointers: list[int] = []  # the phone being spoken at each of them
         self.closed = False
 
