@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import ExitStack
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import indent
@@ -42,6 +43,10 @@ app.add_typer(bench, name="bench")
 app.add_typer(voice_commands.app, name="voices")
 out, err = Console(markup=False, highlight=False), Console(stderr=True, markup=False, highlight=False)
 BundlePath = Annotated[Path | None, typer.Option(help="A model folder; without it the shipped voice.")]
+
+
+class ExportDevice(StrEnum):
+    CPU, CUDA, TENSORRT = "cpu", "cuda", "tensorrt"
 
 
 def _version(wanted: bool) -> None:
@@ -157,6 +162,7 @@ def export(
     name: Annotated[str | None, typer.Option(help="Of the model, as clients see it [the source's last part].")] = None,
     positions: Annotated[int, typer.Option(help="Of a slot: text and frames of a segment.")] = 1024,
     dtype: Annotated[str, typer.Option(help="Qwen3-TTS: float32, or int8: quicker, near it.")] = "float32",
+    device: Annotated[ExportDevice, typer.Option(help="cuda: its GPU form too, into OUT-gpu.")] = ExportDevice.CPU,
     voice: Annotated[list[str] | None, typer.Option(help="pocket-tts: a voice's name or file; repeatable.")] = None,
     voice_licence: Annotated[str | None, typer.Option(help="pocket-tts: of voices of your own.")] = None,
     model: Annotated[str | None, typer.Option(help="pocket-tts: which of the repository's models [english].")] = None,
@@ -166,13 +172,28 @@ def export(
     missing = [one for one in ("torch", "onnx", "onnxscript", "tokenizers") if find_spec(one) is None]
     if missing:
         _stop(ValueError(f"export needs {', '.join(missing)}: pip install 'parlando[export]'"))
+    if device is ExportDevice.TENSORRT:
+        _stop(
+            ValueError(
+                "device tensorrt: plans are built of the shipped voice alone, by `parlando build-engine`; "
+                "for a published checkpoint use --device cuda"
+            )
+        )
+    if device is ExportDevice.CUDA and out_folder is None:
+        _stop(ValueError("device cuda wants --out FOLDER: the GPU form goes into FOLDER-gpu"))
     options = ["--positions", str(positions), "--dtype", dtype]
     command = [sys.executable, "-m", "models.exporting", source, *options]
     given = {"out": out_folder, "name": name, "voice-licence": voice_licence, "model": model, "config": config}
     for option, value in [*given.items(), *(("voice", one) for one in voice or ())]:
         if value is not None:
             command += [f"--{option}", str(value)]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    done = subprocess.run(command, check=False).returncode
+    if done == 0 and device is ExportDevice.CUDA and out_folder is not None:
+        form = out_folder.with_name(f"{out_folder.name}-gpu")
+        done = subprocess.run(
+            [sys.executable, "-m", "models.gpu_graphs", str(form), "--bundle", str(out_folder)], check=False
+        ).returncode
+    raise typer.Exit(done)
 
 
 @app.command(name="export-gpu")

@@ -53,6 +53,26 @@ def test_export_serve_curl(repository: Path) -> None:
         assert "Alba MacKenna, CC-BY-4.0" in voices.stdout
 
 
+def test_export_for_a_gpu_writes_its_form_too(repository: Path) -> None:
+    done = parlando("export", *export(repository, "--voice", "alba", "--device", "cuda"))
+    assert done.returncode == 0, done.stderr
+    assert (repository.parent / "bundle-gpu" / "gpu.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["--device", "tensorrt", "--out", "x"], "device tensorrt: plans are built of the shipped voice alone"),
+        (["--device", "cuda"], "device cuda wants --out FOLDER"),
+        (["--device", "tpu"], "'tpu' is not one of 'cpu', 'cuda', 'tensorrt'"),
+    ],
+)
+def test_a_device_that_no_export_is_for(asked: list[str], words: str) -> None:
+    done = parlando("export", "nowhere", *asked)
+    assert done.returncode != 0
+    assert words in " ".join(done.stderr.split())
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
