@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.bundle import Bundle
+from engines.families.bundle import Bundle
 
 from tests.edge.conftest import RunningServer, free_port
 
