@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from engines.families.bundle import Bundle
-
 from tests.edge.conftest import RunningServer, free_port
 
 TEXT = "Well, this is said. Then we go on, word by word, to the end."
