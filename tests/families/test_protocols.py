@@ -8,8 +8,7 @@ import httpx
 import pytest
 
 from tests.edge.test_doors import CARTESIA, SPEECHES, Speech, native
-from tests.families.served import TEXT, FamilyServer
-from tests.pocket.test_doors import ELEVEN, OWN
+from tests.families.served import ELEVEN, OWN, TEXT, FamilyServer
 
 
 @pytest.fixture(scope="package")

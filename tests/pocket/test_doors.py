@@ -3,26 +3,24 @@ refused by its name in the protocol's own words."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
 from models.checkpoints.pocket import files, releases
 from models.checkpoints.pocket.random_checkpoint import write_random
 from models.exporting.pocket.export import export
 from tests.edge.conftest import RunningServer, free_port
 from tests.edge.test_doors import CARTESIA, SPEECHES, Speech, dial_path, native, realtime_say
-from tests.edge.test_ws import dial, hear, say
+from tests.edge.test_ws import dial, say
+from tests.families.served import ELEVEN, OWN
 
 NAME = "english_7m_refl_2026-10"
 TEXT = "Well, this is said. Then we go on, word by word, to the end."
-ELEVEN = "/v1/text-to-speech/alba"
 SEED = 5
 
 
@@ -47,40 +45,6 @@ def wanted(server: PocketServer) -> bytes:
     pcm = native(server, TEXT).pcm  # type: ignore[arg-type]
     assert len(pcm) > 48_000
     return pcm
-
-
-def parlando_speech(server: PocketServer, pieces: Sequence[str]) -> bytes:
-    with dial(server) as socket:
-        say(socket, type="start")
-        for piece in pieces:
-            say(socket, type="append", text=piece)
-        say(socket, type="end")
-        return hear(socket, "done")[0]
-
-
-def nari_speech(server: PocketServer, pieces: Sequence[str]) -> bytes:
-    with connect(server.ws_url, subprotocols=["nari.speech.v1"], compression=None) as socket:  # type: ignore[list-item]
-        say(socket, type="request.start", voice="alba", seed=SEED)
-        for number, piece in enumerate(pieces):
-            say(socket, type="input_text.append", sequence=number, text=piece)
-        say(socket, type="input_text.end", sequence=len(pieces))
-        return hear(socket, "response.done")[0]
-
-
-def eleven_speech(server: PocketServer, pieces: Sequence[str]) -> bytes:
-    pcm = b""
-    with dial_path(server, f"{ELEVEN}/stream-input?output_format=pcm_24000&seed={SEED}") as socket:  # type: ignore[arg-type]
-        for piece in (" ", *pieces, ""):
-            socket.send(json.dumps({"text": piece}))
-        for message in socket:
-            told = json.loads(message)
-            pcm += base64.b64decode(told.get("audio") or "")
-            if told.get("isFinal"):
-                break
-    return pcm
-
-
-OWN: list[Any] = [parlando_speech, nari_speech, eleven_speech]
 
 
 @pytest.mark.parametrize("speech", [*SPEECHES, *OWN])
