@@ -107,11 +107,11 @@ def test_what_comes_behind_the_end_is_not_spoken(engine: Engine) -> None:
 
 def test_refusals_name_the_value(shipped: Engine) -> None:
     cases = {
-        "voice": Submit(request_id="voice", voice="nobody", seed=0),
+        "voice": Submit(request_id="voice", voice="missing", seed=0),
         "speed": Submit(request_id="speed", voice=shipped.spec.voices[0].id, seed=0, options=options(speed=9.0)),
         "rate": Submit(request_id="rate", voice=shipped.spec.voices[0].id, seed=0, sample_rate_hz=12_345),
     }
-    wanted = {"voice": "nobody", "speed": "9.0", "rate": "12345"}
+    wanted = {"voice": "missing", "speed": "9.0", "rate": "12345"}
     for name, command in cases.items():
         shipped.submit(command)
         failed = [event for event in settle(shipped) if isinstance(event, Failed)]
