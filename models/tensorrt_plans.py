@@ -1,8 +1,7 @@
-"""Builds TensorRT's plans of the shipped voice on this machine: python -m models.tensorrt_plans OUT [--bundle DIR].
+"""Builds TensorRT's plans of a bundle on this machine: python -m models.tensorrt_plans OUT [--bundle DIR].
 
 OUT is a GPU form, as `parlando export-gpu` writes it; it is written first where it is missing, since its goldens decide
-whether a plan may serve. The plans go into OUT/tensorrt: the speech LM with profiles for decode, verification and
-prefill, the draft heads, the vocoder.
+whether a plan may serve. The plans go into OUT/tensorrt, a plan for each network of the family.
 """
 
 from __future__ import annotations
@@ -11,138 +10,141 @@ import argparse
 import hashlib
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import onnx
 from rich.progress import Progress
 
-from engines.errors import ParlandoError
-from engines.families.common.randomness import tables
-from engines.families.phone_pointer.bundle import Bundle, load_bundle
+from engines.assemble import open_bundle
+from engines.errors import BundleError, ParlandoError
+from engines.families.bundle import Bundle as AnyBundle
+from engines.families.common.device_form import DeviceForm
+from engines.families.phone_pointer.bundle import Bundle as PointerBundle
+from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.runtime.device import CudaDevice
 from engines.runtime.tensorrt import FORMAT, PLANS, Part, Plans, tensorrt
-from engines.runtime.tensorrt_build import Plan, Range, build
-from models.gpu_graphs.__main__ import SPARE_POSITIONS, export
-from models.gpu_graphs.mask_form import speech_lm
-from models.gpu_graphs.standard import in_standard_operators
-from models.gpu_graphs.synthesis import HOPS
-from models.gpu_graphs.vocoder import vocoder
-from models.gpu_graphs.weights import LmWeights, VocoderWeights
+from engines.runtime.tensorrt_build import build
+from models.gpu_graphs import pointer_plans, qwen3_plans
+from models.gpu_graphs.__main__ import export
+from models.gpu_graphs.planned import Planned
+from models.gpu_graphs.writing import save
 
-DTYPE = "float16"  # the mask form has no float32 kernel
-MOST_ROWS, MOST_CODES = 512, 8
+DTYPES = ("float16", "bfloat16")  # attention under a mask has no float32 kernel
 _GOLDENS = "goldens.npz"
+_KINDS: dict[str, Callable[[Any, str], dict[str, Callable[[], Planned]]]] = {
+    PointerBundle.FAMILY: pointer_plans.plans,
+    Qwen3TtsBundle.FAMILY: qwen3_plans.plans,
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A graph in standard operators, the lengths of its free axes by profile, and the parts that its plan plays."""
-
-    model: onnx.ModelProto
-    profiles: tuple[dict[str, Range], ...]
-    parts: dict[str, Part]
-
-    @property
-    def shapes(self) -> dict[str, tuple[int | str, ...]]:
-        """Of inputs and outputs."""
-        ends = (*self.model.graph.input, *self.model.graph.output)
-        return {one.name: tuple(d.dim_param or d.dim_value for d in one.type.tensor_type.shape.dim) for one in ends}
-
-    @property
-    def input_shapes(self) -> dict[str, tuple[int | str, ...]]:
-        return {one.name: self.shapes[one.name] for one in self.model.graph.input}
-
-
-def planned(bundle: Bundle) -> dict[str, Planned]:
-    """By the name of the plan."""
-    found = {"lm": _lm(bundle), "vocoder": _vocoder(bundle)}
-    if bundle.drafts is not None:
-        drafts = in_standard_operators(onnx.load(bundle.folder / bundle.drafts.sampled))
-        found["drafts"] = Planned(model=drafts, profiles=(), parts={"drafts-sampled": Part(plan="drafts.plan")})
-    return found
-
-
-def _lm(bundle: Bundle) -> Planned:
-    drafted = bundle.drafts.length if bundle.drafts else 0
-    noise = len(tables()[1]) + bundle.codes.count
-    whole: dict[str, Range] = {"N": (noise, noise, noise)}
-    profiles: list[dict[str, Range]] = [
-        {"B": (1, 32, MOST_ROWS), "S": (1, 1, 1)},
-        {"B": (1, 8, MOST_ROWS), "S": (2, 2, 2) if drafted < 2 else (2, drafted + 1, drafted + 1)},
-        {"B": (1, 2, 4), "S": (8, 32, 64)},
-    ]
-    common = {"plan": "lm.plan", "counted": ("steps",)}
-    parts = {"decode": Part(**common, lengths={"S": 1}, named={"before": "last"})}
-    for steps in range(2, drafted + 2):
-        parts[f"verify-{steps}"] = Part(
-            **common,
-            profile=1,
-            lengths={"S": steps},
-            joined={"before": ("last", "drafted")},
-            given={"is_active": 1},
-            unread=("last_out",),
+def planned(bundle: AnyBundle, dtype: str = DTYPES[0]) -> dict[str, Callable[[], Planned]]:
+    """By the name of the plan, each made when it is asked for. Raises BundleError."""
+    if bundle.family not in _KINDS:
+        can = ", ".join(sorted(_KINDS))
+        raise BundleError(
+            f"{bundle.name!r} is of family {bundle.family!r}; plans are built of {can}: export-gpu is right"
         )
-    model = speech_lm(LmWeights.of(bundle), DTYPE, bundle.adapter.max_steps + SPARE_POSITIONS)
-    return Planned(model=model, profiles=tuple(one | whole for one in profiles), parts=parts)
+    return _KINDS[bundle.family](bundle, dtype)
 
 
-def _vocoder(bundle: Bundle) -> Planned:
-    each, noise = bundle.frames_per_code, len(tables()[0])
-    most = MOST_CODES * each
-    ranges: dict[str, Range] = {
-        "R": (1, 8, MOST_ROWS),
-        "F": (1, 2, MOST_CODES),
-        "N": (each, 2 * each, most),
-        "M": (each + HOPS - 1, 2 * each + HOPS - 1, most + HOPS - 1),
-        "slots": (2, 2 * 64, 2 * MOST_ROWS),
-        "T": (noise, noise, noise),
-    }
-    model = in_standard_operators(vocoder(VocoderWeights.of(bundle), DTYPE))
-    return Planned(model=model, profiles=(ranges,), parts={"vocoder": Part(plan="vocoder.plan")})
-
-
-def write(bundle: Bundle, out: Path, trt: Any, capability: tuple[int, int], told: Callable[[str, float], None]) -> Path:
-    """Returns the path of the list, which is written last. What an earlier build timed is not timed again."""
+def write(
+    bundle: AnyBundle,
+    out: Path,
+    trt: Any,
+    capability: tuple[int, int],
+    told: Callable[[str, float], None],
+    dtype: str | None = None,
+) -> Path:
+    """Returns the path of the list, which is written last. What an earlier build timed is not timed again. `dtype`: of
+    the GPU form; without one what it has, float16 where it is written here. Raises BundleError."""
+    check(bundle, out, dtype)
     if not (out / "gpu.json").is_file():
-        export(bundle, out, DTYPE)
-    folder, all_planned = out / "tensorrt", planned(bundle)
-    folder.mkdir(exist_ok=True)
-    timed = folder / "timing.cache"
-    cache = timed.read_bytes() if timed.is_file() else b""
-    for name, one in all_planned.items():
-
-        def of_this(phase: str, share: float, name: str = name) -> None:
-            told(f"{name}: {phase}", share)
-
-        content = one.model.SerializeToString()
-        plan: Plan = build(trt, content, one.input_shapes, one.profiles, cache=cache, progress=of_this)
-        cache = plan.cache
-        (folder / f"{name}.plan").write_bytes(plan.content)
-        timed.write_bytes(cache)
-    shutil.copy(out / _GOLDENS, folder / _GOLDENS)
-    names = [*(f"{name}.plan" for name in all_planned), _GOLDENS]
-    plans = Plans(
-        format=FORMAT,
-        tensorrt=trt.__version__,
-        capability=capability,
-        shapes={f"{name}.plan": one.shapes for name, one in all_planned.items()},
-        graphs={stem: part for one in all_planned.values() for stem, part in one.parts.items()},
-        files={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names},
-    )
-    (folder / PLANS).write_bytes(msgspec.json.format(msgspec.json.encode(plans), indent=1))
+        export(bundle, out, dtype or DTYPES[0])
+    all_planned = planned(bundle, DeviceForm.load(out, bundle).dtype)
+    folder = out / "tensorrt"
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / PLANS).unlink(missing_ok=True)
+        shapes, graphs = dict[str, Any](), dict[str, Part]()
+        for name, make in all_planned.items():
+            one = make()
+            _build(one, folder, name, trt, told)
+            shapes[f"{name}.plan"], graphs = one.shapes, graphs | one.parts
+        shutil.copy(out / _GOLDENS, folder / _GOLDENS)
+        names = [*shapes, _GOLDENS]
+        plans = Plans(
+            format=FORMAT,
+            tensorrt=trt.__version__,
+            capability=capability,
+            shapes=shapes,
+            graphs=graphs,
+            files={name: _sha256(folder / name) for name in names},
+        )
+        (folder / PLANS).write_bytes(msgspec.json.format(msgspec.json.encode(plans), indent=1))
+    except OSError as error:
+        raise BundleError(f"plans cannot be written to {folder}: {error}") from error
     return folder / PLANS
+
+
+def check(bundle: AnyBundle, out: Path, dtype: str | None) -> None:
+    """What can be known before hours of work. Raises BundleError."""
+    planned(bundle)
+    valid = " or ".join(DTYPES)
+    if dtype is not None and dtype not in DTYPES:
+        raise BundleError(f"plans are of {valid}, {dtype} was asked for")
+    if not (out / "gpu.json").is_file():
+        return
+    form = DeviceForm.load(out, bundle)
+    if form.dtype not in DTYPES or dtype not in (None, form.dtype):
+        again = f"write it again: parlando export-gpu {out} --bundle {bundle.folder} --dtype {dtype or DTYPES[0]}"
+        raise BundleError(f"the GPU form in {out} is of {form.dtype}, plans are of {dtype or valid}; {again}")
+
+
+def _build(one: Planned, folder: Path, name: str, trt: Any, told: Callable[[str, float], None]) -> None:
+    """A graph as large as these is no message: the builder reads it from a file, which is gone afterwards."""
+    timed, ends = folder / "timing.cache", one.input_shapes
+    size = sum(len(constant.raw_data) for constant in one.model.graph.initializer)
+    _check_disk(folder, f"{name}.plan", 2 * size)
+    with tempfile.TemporaryDirectory(prefix=".graph-", dir=folder) as graphs:
+        save({name: one.model}, Path(graphs))
+        one.model.graph.ClearField("initializer")
+        plan = build(
+            trt,
+            Path(graphs, f"{name}.onnx"),
+            ends,
+            one.profiles,
+            cache=timed.read_bytes() if timed.is_file() else b"",
+            progress=lambda phase, share: told(f"{name}: {phase}", share),
+        )
+    (folder / f"{name}.plan").write_bytes(plan.content)
+    timed.write_bytes(plan.cache)
+
+
+def _check_disk(folder: Path, name: str, size_bytes: int) -> None:
+    """For a graph and the plan of it, which is about as large."""
+    free = shutil.disk_usage(folder).free
+    if free < size_bytes:
+        wanted, left = (f"{count / 1e9:.1f} GB" for count in (size_bytes, free))
+        raise BundleError(f"{name} and its graph take {wanted}, {folder} has {left} free")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models.tensorrt_plans", description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--bundle", type=Path, help="default: the shipped voice")
+    parser.add_argument("--dtype", help="of a GPU form that is written here [float16]")
     chosen = parser.parse_args()
     try:
+        bundle = open_bundle(chosen.bundle)
+        check(bundle, chosen.out, chosen.dtype)
         trt, device = tensorrt(), CudaDevice()
         with Progress() as bars:
             shown: dict[str, Any] = {}
@@ -152,7 +154,7 @@ def main() -> int:
                     shown[phase] = bars.add_task(phase, total=1.0)
                 bars.update(shown[phase], completed=share)
 
-            path = write(load_bundle(chosen.bundle), chosen.out, trt, device.facts().capability, told)
+            path = write(bundle, chosen.out, trt, device.facts().capability, told, chosen.dtype)
         print(path)
     except ParlandoError as error:
         print(f"parlando: {error}", file=sys.stderr)

@@ -1,9 +1,10 @@
 """TensorRT's engines behind `engines.runtime.base.Backend`, over the same memory as ONNX Runtime's CUDA calls.
 
 A folder of plans stands for a folder of graphs: `plans.json` says which plan, profile and tensors play the part of
-`decode.onnx`, `verify-3.onnx` and so on, so a family binds the same buffers. A call has a context of its own, and one
-captured CUDA graph: its addresses and shapes never change. TensorRT updates in place only what it declares so; other
-state is written beside and copied back inside the same capture.
+`decode.onnx`, `verify-3.onnx` and so on, so a family binds the same buffers. A call is one captured CUDA graph: its
+addresses and shapes never change. TensorRT updates in place only what it declares so; other state is written beside and
+copied back inside the same capture. Calls of one backend follow each other, so they share the memory of activations; a
+context that was given it may be captured again over other addresses.
 
 A plan is of one GPU architecture and one TensorRT version. Whether it computes what it should is the self-test's to
 say, never this file's.
@@ -61,9 +62,14 @@ class Plans(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise BundleError(f"the plans have format {found.format}, this version reads {FORMAT}{again}")
         for name, digest in found.files.items():
             path = folder / name
-            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            if not path.is_file() or _sha256(path) != digest:
                 raise BundleError(f"{path} has not the sha256 that {PLANS} gives{again}")
         return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tensorrt() -> Any:
@@ -90,33 +96,18 @@ def logger(trt: Any) -> Any:
 
 
 class PlanCall(CudaCall):
-    """A context of one profile, its shapes and addresses set once, and the capture of all it does."""
+    """A context of a profile and of shapes, the addresses of its tensors, and the capture of all it does."""
 
     graph: PlanGraph
 
     def _open(self) -> None:
-        trt_context = self.graph.engine.create_execution_context()
-        if trt_context is None:
-            raise EngineFault(f"no context for {self.graph.name}: {self.graph.heard()}")
-        self._context = trt_context
         self._joined: list[tuple[CudaBuffer, list[CudaBuffer]]] = []
         self._written_back: list[tuple[CudaBuffer, CudaBuffer]] = []
         self._captured: Captured | None = None
-        if not trt_context.set_optimization_profile_async(self.graph.part.profile, self._queue.stream):
-            raise EngineFault(f"{self.graph.name} has no profile {self.graph.part.profile}: {self.graph.heard()}")
-        self._queue.finish()
         inputs = {name: self._input(name) for name in self.graph.plan_inputs}
-        for name, buffer in inputs.items():
-            shape = self._shape(name, buffer)
-            if not trt_context.set_input_shape(name, shape):
-                raise EngineFault(f"{self.graph.name} takes no {name} of shape {list(shape)}: {self.graph.heard()}")
-            self._address(name, buffer)
-        for name in self.graph.plan_outputs:
-            self._address(name, self._output(name, inputs))
-
-    def _address(self, name: str, buffer: CudaBuffer) -> None:
-        if not self._context.set_tensor_address(name, buffer.address):
-            raise EngineFault(f"{self.graph.name} takes no address for {name}: {self.graph.heard()}")
+        shapes = {name: self._shape(name, buffer) for name, buffer in inputs.items()}
+        self._context, self.workspace_bytes = self.graph.context(shapes)
+        self._ends = inputs | {name: self._output(name, inputs) for name in self.graph.plan_outputs}
 
     def _input(self, name: str) -> CudaBuffer:
         part, rows = self.graph.part, self._rows
@@ -132,7 +123,7 @@ class PlanCall(CudaCall):
             return self.buffers[part.named.get(name, name)]
         parts = [self.buffers[one] for one in part.joined[name]]
         columns = sum(one.size_bytes for one in parts) // rows // parts[0].dtype.itemsize
-        whole = self.graph.buffer((rows, columns), parts[0].dtype.name)
+        whole = self.graph.buffer((rows, columns), parts[0].kind)
         self._joined.append((whole, parts))
         return whole
 
@@ -148,7 +139,7 @@ class PlanCall(CudaCall):
             return buffer
         if all(buffer.memory is not one.memory for one in inputs.values()):
             return buffer
-        beside = self.graph.buffer(buffer.shape, buffer.dtype.name)
+        beside = self.graph.buffer(buffer.shape, buffer.kind)
         self._written_back.append((beside, buffer))
         return beside
 
@@ -167,6 +158,12 @@ class PlanCall(CudaCall):
     def prepare(self) -> None:
         """Once eagerly, since the first run may allocate; then captured."""
         assert self._thread is None, "prepared twice"
+        if self.workspace_bytes:
+            workspace = self.graph.workspace()
+            self._context.set_device_memory(workspace.address, workspace.size_bytes)
+        for name, buffer in self._ends.items():
+            if not self._context.set_tensor_address(name, buffer.address):
+                raise EngineFault(f"{self.graph.name} takes no address for {name}: {self.graph.heard()}")
         self._enqueue()
         self._queue.finish()
         self._captured = self._queue.device.capture(self._queue.stream, self._enqueue)
@@ -195,6 +192,7 @@ class PlanGraph(CudaGraph):
         self.name, self.part, self.kernels = f"{stem} in {part.plan}", part, backend.kernels
         self.engine, self._backend = backend.engine(part.plan), backend
         self.buffer, self.shapes = backend.buffer, backend.plans.shapes[part.plan]
+        self._contexts: dict[tuple[tuple[str, tuple[int, ...]], ...], tuple[Any, int]] = {}
         self._queue, self._numbers = backend.queue, backend.numbers
         trt, engine = backend.trt, self.engine
         names = [engine.get_tensor_name(at) for at in range(engine.num_io_tensors)]
@@ -222,12 +220,34 @@ class PlanGraph(CudaGraph):
     def heard(self) -> str:
         return self._backend.heard()
 
+    def context(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Any, int]:
+        """-> one of these shapes, and the bytes that it works in."""
+        key = tuple(sorted(shapes.items()))
+        if key not in self._contexts:
+            trt_context = self.engine.create_execution_context(
+                self._backend.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            )
+            if trt_context is None:
+                raise EngineFault(f"no context for {self.name}: {self.heard()}")
+            if not trt_context.set_optimization_profile_async(self.part.profile, self._queue.stream):
+                raise EngineFault(f"{self.name} has no profile {self.part.profile}: {self.heard()}")
+            self._queue.finish()
+            for name, shape in shapes.items():
+                if not trt_context.set_input_shape(name, shape):
+                    raise EngineFault(f"{self.name} takes no {name} of shape {list(shape)}: {self.heard()}")
+            self._contexts[key] = trt_context, int(trt_context.update_device_memory_size_for_shapes())
+        return self._contexts[key]
+
+    def workspace(self) -> CudaBuffer:
+        assert self._backend.workspace is not None, "a call is prepared by its backend"
+        return self._backend.workspace
+
     def bind(self, buffers: Mapping[str, Buffer], *, lane: int | None = None) -> Call:
         wanted: dict[str, CudaBuffer] = {}
         for one in (*self.inputs, *self.outputs):
             buffer = buffers[one.name]
             assert isinstance(buffer, CudaBuffer), f"{one.name} is bound to another device's buffer"
-            assert buffer.dtype.name == one.dtype, f"{one.name} is {one.dtype}, its buffer {buffer.dtype.name}"
+            assert buffer.kind == one.dtype, f"{one.name} is {one.dtype}, its buffer {buffer.kind}"
             wanted[one.name] = buffer
         return PlanCall(self._queue, self, next(self._numbers), wanted)
 
@@ -261,6 +281,7 @@ class TensorRt(OnnxCuda):
             )
         self.kernels = f"TensorRT {self.plans.tensorrt}"
         self._logger, self._engines = logger(self.trt), dict[str, Any]()
+        self.workspace: CudaBuffer | None = None
         self._runtime = self.trt.Runtime(self._logger)
 
     def graphs(self, *paths: Path, trial: Mapping[str, Array] | None = None) -> tuple[Graph, ...]:
@@ -268,6 +289,13 @@ class TensorRt(OnnxCuda):
         if missing:
             raise BundleError(f"no plan plays {', '.join(missing)}; {self._folder} has {', '.join(self.plans.graphs)}")
         return tuple(PlanGraph(self, path.stem, self.plans.graphs[path.stem]) for path in paths)
+
+    def prepare(self, *calls: Call) -> None:
+        """Captured calls keep the memory that they were captured with, so one that is too small is left to them."""
+        most = max((call.workspace_bytes for call in calls if isinstance(call, PlanCall)), default=0)
+        if most and (self.workspace is None or self.workspace.size_bytes < most):
+            self.workspace = self.buffer((most,), "uint8")
+        super().prepare(*calls)
 
     def engine(self, plan: str) -> Any:
         if plan not in self._engines:

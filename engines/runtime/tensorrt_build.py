@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engines.errors import BundleError
@@ -18,27 +19,28 @@ Progress = Callable[[str, float], None]  # of a build: the phase, and how much o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    content: bytes
+    content: memoryview
     layers: Counter[str]  # as parsed, by kind
     cache: bytes  # what was timed, for the next build
 
 
 def build(
     trt: Any,
-    model: bytes,
+    model: Path,
     shapes: Mapping[str, tuple[int | str, ...]],
     profiles: Sequence[Mapping[str, Range]],
     *,
     cache: bytes = b"",
     progress: Progress = lambda phase, share: None,
 ) -> Plan:
-    """`shapes`: of the inputs, a name standing for an axis that `profiles` bound. Raises BundleError in TensorRT's
-    own words, also where it would leave an input unread: it then builds what is not meant."""
+    """`model`: a file, large weights beside it. `shapes`: of the inputs, a name standing for an axis that `profiles`
+    bound. Raises BundleError in TensorRT's own words, also where it would leave an input unread: it then builds what is
+    not meant."""
     log = logger(trt)
     builder = trt.Builder(log)
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, log)
-    if not parser.parse(model):
+    if not parser.parse_from_file(str(model)):
         raise BundleError("; ".join(parser.get_error(at).desc() for at in range(parser.num_errors)))
     _check(log)
     kinds = (str(network.get_layer(at).type).rsplit(".", 1)[-1] for at in range(network.num_layers))
@@ -56,7 +58,7 @@ def build(
     _check(log)
     if content is None:
         raise BundleError(f"TensorRT builds no plan: {'; '.join(log.heard[-3:]) or 'it does not say why'}")
-    return Plan(content=bytes(content), layers=layers, cache=bytes(timings.serialize()))
+    return Plan(content=memoryview(content), layers=layers, cache=bytes(timings.serialize()))
 
 
 def _check(log: Any) -> None:

@@ -18,11 +18,10 @@ from models.gpu_graphs import pocket_form, qwen3_form
 from models.gpu_graphs.building import TYPES
 from models.gpu_graphs.goldens import goldens
 from models.gpu_graphs.lm import Attend, decode, verify
+from models.gpu_graphs.pointer_plans import SPARE_POSITIONS
 from models.gpu_graphs.vocoder import state_shapes, vocoder
 from models.gpu_graphs.weights import LmWeights, VocoderWeights
 from models.gpu_graphs.writing import Form, write
-
-SPARE_POSITIONS = 10  # beyond the longest segment, for steps that are computed and taken back
 
 
 def export(bundle: AnyBundle, out: Path, dtype: str) -> Path:

@@ -1,7 +1,8 @@
-"""Attention over slabs of keys and values, in the two forms that a device takes. Queries, keys and values come packed.
+"""Attention over slabs of keys and values, in the forms that devices take. Queries, keys and values come packed.
 
 GROUPED normalises, rotates, appends and attends in one operator; it has no float32 kernel on CUDA, takes several steps
-for one row only, and with norms inside it has no kernel on a CPU. CAUSAL is written out, and runs everywhere.
+for one row only, and with norms inside it has no kernel on a CPU. CAUSAL is written out, and runs everywhere. MASKED is
+TensorRT's: a mask says what a step sees, since lengths and causal flags are dropped there without a word.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from models.gpu_graphs.building import MICROSOFT, DeviceGraph
 class Attend(Enum):
     GROUPED = "GroupQueryAttention"
     CAUSAL = "Attention"
+    MASKED = "Attention under a mask"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,25 +36,54 @@ class Heads:
 
 class Places:
     """Where the steps of each row lie: `lengths` [B] int32 are held before, `steps` come, then a row holds at most
-    `most`."""
+    `most`. Where `grows`, all rows hold the same and memory is as long as what is held, for MASKED alone."""
 
     def __init__(
-        self, graph: DeviceGraph, name: str, lengths: str, steps: int, most: int, rotary: tuple[str, str]
+        self,
+        graph: DeviceGraph,
+        name: str,
+        lengths: str,
+        steps: int,
+        most: int,
+        rotary: tuple[str, str],
+        *,
+        grows: bool = False,
     ) -> None:
         self.graph, self.name, self.lengths = graph, name, lengths
-        self.steps, self.most, self.rotary = steps, most, rotary
-        self._written: tuple[str, str, str] | None = None
+        self.steps, self.most, self.rotary, self.grows = steps, most, rotary, grows
+        self._written: tuple[str, str] | None = None
+        self._held: str | None = None
+        self._mask: str | None = None
 
-    def written(self) -> tuple[str, str, str]:
-        """For CAUSAL: where a row's first step is written [B], its steps' positions [B, S], what it holds then [B]."""
+    def written(self) -> tuple[str, str]:
+        """Written out: where a row's first step is written [B], its steps' positions [B, S]."""
         if self._written is None:
             graph, name = self.graph, self.name
             at = graph.cast(self.lengths, TensorProto.INT64, f"{name}.write_at")
             ramp = graph.constant(f"steps.{self.steps}", np.arange(self.steps))
             positions = graph.node("Add", [graph.reshape(at, [-1, 1], f"{name}.rows"), ramp], f"{name}.positions")
-            count = graph.constant(f"count.{self.steps}", np.array([self.steps]))
-            self._written = at, positions, graph.node("Add", [at, count], f"{name}.held")
+            self._written = at, positions
         return self._written
+
+    def held(self) -> str:
+        """For CAUSAL: what a row holds with its steps [B]."""
+        if self._held is None:
+            count = self.graph.constant(f"count.{self.steps}", np.array([self.steps]))
+            self._held = self.graph.node("Add", [self.written()[0], count], f"{self.name}.held")
+        return self._held
+
+    def mask(self) -> str:
+        """For MASKED: what a step sees, [B, 1, S, most], or the same for every row; "" is all of it."""
+        if self._mask is None:
+            graph, columns = self.graph, np.arange(self.most)
+            if self.grows:
+                seen = columns <= columns[self.most - self.steps :, None]
+                self._mask = "" if seen.all() else graph.constant(f"mask.{self.steps}.{self.most}", seen[None, None])
+            else:
+                rows = graph.reshape(self.written()[1], [-1, 1, self.steps, 1], f"{self.name}.position_rows")
+                every = graph.constant(f"columns.{self.most}", columns)
+                self._mask = graph.node("LessOrEqual", [every, rows], f"{self.name}.mask")
+        return self._mask
 
 
 def attention(
@@ -83,7 +114,7 @@ def attention(
             qk_norm_epsilon=heads.epsilon,
         )
         return graph.reshape(mixed, [-1, width], f"{at}.mixed_rows")
-    write_at, positions, held = places.written()
+    write_at, positions = places.written()
     parts = [f"{at}.{kind}" for kind in "qkv"]
     graph.node("Split", [packed, graph.constant(f"sizes.{at}", np.array(heads.sizes))], parts, axis=-1)
     by_head = []
@@ -96,7 +127,16 @@ def attention(
             turned = graph.node("RotaryEmbedding", [turned, *places.rotary, positions], f"{part}.rotated")
         by_head.append(turned)
     for old, new, added in zip(past, present, by_head[1:], strict=True):
-        graph.node("TensorScatter", [old, added, write_at], new, axis=-2, mode="linear")
-    mixed = graph.node("Attention", [by_head[0], *present, "", "", "", held], f"{at}.mixed_heads", is_causal=1)
+        if places.grows:
+            graph.node("Concat", [old, added] if old else [added], new, axis=2)
+        else:
+            graph.node("TensorScatter", [old, added, write_at], new, axis=-2, mode="linear")
+    if form is Attend.MASKED:
+        seen = [places.mask()] if places.mask() else []
+        mixed = graph.node("Attention", [by_head[0], *present, *seen], f"{at}.mixed_heads")
+    else:
+        mixed = graph.node(
+            "Attention", [by_head[0], *present, "", "", "", places.held()], f"{at}.mixed_heads", is_causal=1
+        )
     along = graph.node("Transpose", [mixed], f"{at}.mixed", perm=[0, 2, 1, 3])
     return graph.reshape(along, [-1, width], f"{at}.mixed_rows")

@@ -13,6 +13,7 @@ that its seed and frame give: what a row draws depends on nothing else. Temperat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -70,19 +71,25 @@ class _Frame:
 
     def prompt(self, steps: int) -> onnx.ModelProto:
         graph, weights = self.graph, self.weights
-        text = graph.input("text", TensorProto.INT64, [1, steps])
-        codes = graph.input("codes", TensorProto.INT64, [1, steps, weights.codebooks])
+        rows: str | int = "B" if self.form is Attend.MASKED else 1  # TensorRT's builder is known to fail for one row
+        text = graph.input("text", TensorProto.INT64, [rows, steps])
+        codes = graph.input("codes", TensorProto.INT64, [rows, steps, weights.codebooks])
         width = int(weights.text_table.shape[1])
-        speaker = graph.input("speaker", TensorProto.FLOAT, [1, steps, width])
-        lengths = graph.input("lengths", TensorProto.INT32, [1])
-        graph.node("Add", [lengths, graph.constant("newest", np.array([steps - 1], np.int32))], "talker.newest")
+        speaker = graph.input("speaker", TensorProto.FLOAT, [rows, steps, width])
+        lengths = graph.input("lengths", TensorProto.INT32, [rows])
+        if self.form is Attend.GROUPED:
+            graph.node("Add", [lengths, graph.constant("newest", np.array([steps - 1], np.int32))], "talker.newest")
         places = Places(graph, "talker", lengths, steps, self.positions, self._rotary())
         x = self._read(graph.reshape(text, [-1], "ids"), graph.reshape(codes, [-1, weights.codebooks], "rows"))
         spoken = graph.to_own_type(graph.reshape(speaker, [-1, width], "speaker_rows"), "spoken_for")
         x = graph.node("Add", [x, spoken], "spoken_prompt")
         h = self._blocks(weights.talker, "talker", x, places, self._slabs("past", "present"))
-        total = graph.node("ReduceSum", [graph.to_float32(h, "last_rows")], "summed_rows", keepdims=0)
-        graph.reshape(total, [1, 1], graph.output("checksum", TensorProto.FLOAT, [1, 1]))
+        last, checksum = graph.to_float32(h, "last_rows"), graph.output("checksum", TensorProto.FLOAT, [rows, 1])
+        if self.form is Attend.MASKED:
+            by_row = graph.reshape(last, [-1, steps * width], "last_by_row")
+            graph.node("ReduceSum", [by_row, graph.constant("row_axis", np.array([1]))], checksum, keepdims=1)
+        else:
+            graph.reshape(graph.node("ReduceSum", [last], "summed_rows", keepdims=0), [1, 1], checksum)
         return graph.model(f"qwen3_tts prefill {graph.dtype} {self.form.value}")
 
     def _rotary(self) -> tuple[str, str]:
@@ -163,7 +170,7 @@ class _Frame:
         """up * silu(gate). Beside an epsilon that outweighs the mean of squares a norm divides by a constant, which its
         scale takes back: one kernel for two. It is the same to 1e-5 while the mean is below 20,000."""
         graph = self.graph
-        if self.form is Attend.CAUSAL:
+        if self.form is not Attend.GROUPED:
             silu = graph.node("QuickGelu", [gate], f"{output}.silu", domain=MICROSOFT, alpha=1.0)
             return graph.node("Mul", [silu, up], output)
         scale = graph.weight(f"unscaled.{width}", np.full(width, 2.0**15, np.float32))
@@ -287,7 +294,7 @@ class _Frame:
         graph, name = self.graph, f"inner{q}"
         before = 0 if steps == 2 else q
         lengths = graph.input(f"inner_at{before}", TensorProto.INT32, ["B"])
-        places = Places(graph, name, lengths, steps, before + steps, rotary)
+        places = Places(graph, name, lengths, steps, before + steps, rotary, grows=self.form is Attend.MASKED)
         if steps == 2 and self.form is Attend.GROUPED:
             graph.input("inner_at1", TensorProto.INT32, ["B"])
             graph.node("Identity", ["inner_at1"], f"{name}.newest")
@@ -295,12 +302,20 @@ class _Frame:
 
     def _inner_slabs(self) -> list[list[tuple[tuple[str, str], tuple[str, str]]]]:
         """By call and layer: each call reads what the one before wrote. The first ones are cut from memory that need
-        not hold anything: an operator updates in place what the graph made, not what it was given."""
+        not hold anything: an operator updates in place what the graph made, not what it was given. Under a mask there
+        is none, and each call makes its own."""
         graph, blocks, count = self.graph, self.weights.predictor, self.weights.codebooks
         layers = range(len(blocks.layers))
         names = [[(f"inner{call}_k{layer}", f"inner{call}_v{layer}") for layer in layers] for call in range(count)]
+        if self.form is Attend.MASKED:
+            names[0] = [("", "")] * len(layers)
+            return self._pairs(names)
         shape: list[str | int] = ["B", 2 * len(layers) * blocks.heads.kv_heads, count, blocks.heads.head_dim]
         scratch = graph.input("inner_slabs", graph.type, shape)
         parts = [name for pair in names[0] for name in pair]
         graph.node("Split", [scratch], parts, axis=1, num_outputs=len(parts))
-        return [[(names[call][layer], names[call + 1][layer]) for layer in layers] for call in range(count - 1)]
+        return self._pairs(names)
+
+    @staticmethod
+    def _pairs(names: list[list[tuple[str, str]]]) -> list[list[tuple[tuple[str, str], tuple[str, str]]]]:
+        return [[*zip(old, new, strict=True)] for old, new in pairwise(names)]

@@ -17,26 +17,30 @@ PREFILL = 32  # positions of a call
 
 
 def form(bundle: Bundle, dtype: str) -> Form:
-    weights = Qwen3Weights.of(bundle)
-    positions = bundle.qwen3_tts.talker.positions + PREFILL
+    weights, held = Qwen3Weights.of(bundle), positions(bundle)
     heads = weights.predictor.heads
     slab = (2 * len(weights.predictor.layers) * heads.kv_heads, weights.codebooks, heads.head_dim)
-    numbers = {"positions": positions, "prefill": PREFILL, "inner_slab": slab}
-    exact = _graphs(bundle, weights, "float32", positions)
+    numbers = {"positions": held, "prefill": PREFILL, "inner_slab": slab}
+    exact = _graphs(bundle, weights, "float32", held)
     return Form(
-        graphs=exact if dtype == "float32" else _graphs(bundle, weights, dtype, positions),
+        graphs=exact if dtype == "float32" else _graphs(bundle, weights, dtype, held),
         goldens=goldens(exact, lambda form, host: spoken(form, bundle, host), **numbers),
         dtype=dtype,
-        positions=positions,
+        positions=held,
         numbers={"prefill": PREFILL, "inner_slab": slab},
     )
 
 
-def _graphs(bundle: Bundle, weights: Qwen3Weights, dtype: str, positions: int) -> dict[str, onnx.ModelProto]:
+def positions(bundle: Bundle) -> int:
+    """Of a slot, the filling of a prompt's last block included."""
+    return bundle.qwen3_tts.talker.positions + PREFILL
+
+
+def _graphs(bundle: Bundle, weights: Qwen3Weights, dtype: str, held: int) -> dict[str, onnx.ModelProto]:
     attend = Attend.CAUSAL if dtype == "float32" else Attend.GROUPED
     return {
-        "frame": frame(weights, dtype, positions, attend),
-        "prefill": prefill(weights, dtype, positions, PREFILL, attend),
+        "frame": frame(weights, dtype, held, attend),
+        "prefill": prefill(weights, dtype, held, PREFILL, attend),
         "vocoder": vocoder(bundle),
     }
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from engines.families.common.device_form import FORMAT, Goldens, HasDigest
+from engines.runtime.tensorrt import PLANS
 
 _LARGE = 1 << 28  # bytes of constants: above it they lie in a file of their own
 
@@ -37,6 +38,7 @@ def write(bundle: HasDigest, form: Form, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     for old in (*out.glob("*.onnx"), *out.glob("*.weights")):
         old.unlink()
+    (out / "tensorrt" / PLANS).unlink(missing_ok=True)  # they are of the graphs that go
     save(form.graphs, out)
     np.savez(out / "goldens.npz", **form.goldens)  # type: ignore[arg-type]
     written = sorted((*out.glob("*.onnx"), *out.glob("*.weights"), out / "goldens.npz"))

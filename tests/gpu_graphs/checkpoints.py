@@ -1,7 +1,11 @@
-"""Bundles with random weights of the families that `models.gpu_graphs` has a form for, exported as a user would."""
+"""Bundles with random weights of the families that `models.gpu_graphs` has a form for, exported as a user would.
+
+`python -m tests.gpu_graphs.checkpoints OUT` writes the one of Qwen3-TTS, for an environment without torch.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from engines.assemble import open_bundle
@@ -26,3 +30,8 @@ def write_pocket(folder: Path) -> AnyBundle:
     write_random(folder / "checkpoint", releases.release(_POCKET), ("alba", "marius"))
     export_pocket(files.read(str(folder / "checkpoint"), ["alba", "marius"], _POCKET), folder / "bundle")
     return open_bundle(folder / "bundle")
+
+
+if __name__ == "__main__":
+    (Path(sys.argv[1]) / "qwen3_tts").mkdir(parents=True)
+    write_qwen3_tts(Path(sys.argv[1]) / "qwen3_tts")

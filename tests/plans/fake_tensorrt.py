@@ -2,12 +2,15 @@
 
 A plan is the ONNX graph itself; a context computes it by the CPU provider over its addresses, when its stream runs.
 
-Inputs outside a profile are refused, only caches are updated in place, and every tensor needs an address.
+Inputs outside a profile are refused, only caches are updated in place, and every tensor needs an address. A context
+works in memory that it is given, and leaves it spoilt.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,6 +45,7 @@ class FakeTensorRt:
 
     __version__ = "11.4.0.106"
     ILogger, IProgressMonitor = ILogger, IProgressMonitor
+    ExecutionContextAllocationStrategy = SimpleNamespace(USER_MANAGED="user managed")
     TensorIOMode = SimpleNamespace(INPUT="input", OUTPUT="output")
     float32, float16, int64, int32, bool, bfloat16 = "float32", "float16", "int64", "int32", "bool", "bfloat16"
 
@@ -63,7 +67,7 @@ class Builder:
         self._log = log
 
     def create_network(self, flags: int) -> SimpleNamespace:
-        return SimpleNamespace(model=b"", num_layers=0)
+        return SimpleNamespace(model=None, num_layers=0)
 
     def create_builder_config(self) -> Config:
         return Config()
@@ -76,7 +80,7 @@ class Builder:
         for step in range(2):
             assert config.progress_monitor.step_complete("Building", step)
         config.progress_monitor.phase_finish("Building")
-        return bytes(network.model) + _MARK + json.dumps(config.profiles).encode()
+        return bytes(network.model.SerializeToString()) + _MARK + json.dumps(config.profiles).encode()
 
 
 class Profile(dict[str, Any]):
@@ -107,8 +111,8 @@ class Parser:
     def __init__(self, network: Any) -> None:
         self._network = network
 
-    def parse(self, model: bytes) -> bool:
-        self._network.model = model
+    def parse_from_file(self, path: str) -> bool:
+        self._network.model = onnx.load(Path(path))
         return True
 
 
@@ -148,7 +152,8 @@ class Engine:
     def get_aliased_input_tensor(self, name: str) -> str | None:
         return name.replace("present", "past") if name.startswith("present") else None
 
-    def create_execution_context(self) -> Context:
+    def create_execution_context(self, strategy: str) -> Context:
+        assert strategy == "user managed"
         return Context(self)
 
 
@@ -157,6 +162,7 @@ class Context:
         self._engine, self._profile = engine, 0
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
+        self._memory: tuple[int, int] | None = None
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
         self._profile = profile
@@ -175,6 +181,13 @@ class Context:
             self._engine.log.log(Severity.ERROR, f"{name}: {list(shape)} is not within {least} and {most}")
         return fits
 
+    def update_device_memory_size_for_shapes(self) -> int:
+        return 256 * max(shape[0] for shape in self._shapes.values() if shape)
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert size >= self.update_device_memory_size_for_shapes()
+        self._memory = address, size
+
     def set_tensor_address(self, name: str, address: int) -> bool:
         self._addresses[name] = address
         return True
@@ -190,13 +203,17 @@ class Context:
         }
         for name in engine.inputs:  # what is read and written without being declared so is undefined
             assert aliased.get(addresses[name], name) == name, f"{name} is written by another tensor"
-        engine.trt.device.enqueue(stream, lambda: self._run(addresses))
+        if self._memory is None:
+            engine.log.log(Severity.ERROR, "no device memory was set")
+            return False
+        shapes, memory = dict(self._shapes), self._memory
+        engine.trt.device.enqueue(stream, lambda: self._run(addresses, shapes, memory))
         return True
 
-    def _run(self, addresses: dict[str, int]) -> None:
+    def _run(self, addresses: dict[str, int], shapes: dict[str, tuple[int, ...]], memory: tuple[int, int]) -> None:
         """Outputs' lengths follow from the inputs'; the CPU provider is told where inputs and outputs lie."""
         engine, binding = self._engine, self._engine.session.io_binding()
-        shapes = dict(self._shapes)
+        ctypes.memset(memory[0], 0xFF, memory[1])
         for name in engine.inputs:
             binding.bind_input(name, "cpu", 0, _ELEMENTS[engine.types[name]], list(shapes[name]), addresses[name])
         lengths: dict[str, int] = {}

@@ -5,27 +5,32 @@ from __future__ import annotations
 
 import ast
 import ctypes
+import os
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
 
-from onnx import ModelProto, TensorProto
+from onnx import TensorProto
 
+from engines.assemble import open_bundle
 from engines.errors import BundleError
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.runtime import tensorrt, tensorrt_build
-from engines.runtime.tensorrt_build import Plan, Range, build
+from engines.runtime.tensorrt_build import Plan, build
+from models.gpu_graphs import qwen3_plans
 from models.gpu_graphs.building import DeviceGraph
-from models.gpu_graphs.mask_form import MaskLayer, MaskLayers, MaskShape
-from models.gpu_graphs.standard import in_standard_operators
-from models.tensorrt_plans import Planned, planned
+from models.gpu_graphs.planned import Planned
+from models.gpu_graphs.qwen3_weights import Qwen3Weights
+from models.gpu_graphs.writing import save
+from models.tensorrt_plans import DTYPES, planned
+from tests.dry_cuda.shapes import published
 
 BUNDLE = load_bundle()
 # Its timing cache is there and times nothing.
@@ -40,11 +45,13 @@ def rtx() -> Any:
 
 @cache
 def all_planned() -> dict[str, Planned]:
-    return planned(BUNDLE)
+    return {name: make() for name, make in planned(BUNDLE).items()}
 
 
-def of(rtx: Any, one: Planned) -> Plan:
-    return build(rtx, one.model.SerializeToString(), one.input_shapes, one.profiles)
+def of(rtx: Any, one: Planned, **how: Any) -> Plan:
+    with TemporaryDirectory() as folder:
+        save({"graph": one.model}, Path(folder))
+        return build(rtx, Path(folder, "graph.onnx"), one.input_shapes, one.profiles, **how)
 
 
 def attention(layers: int) -> dict[str, int]:
@@ -55,13 +62,7 @@ def test_the_speech_lm_builds_with_three_profiles(rtx: Any) -> None:
     lm = all_planned()["lm"]
     assert len(lm.profiles) == 3
     seen: list[tuple[str, float]] = []
-    plan = build(
-        rtx,
-        lm.model.SerializeToString(),
-        lm.input_shapes,
-        lm.profiles,
-        progress=lambda phase, share: seen.append((phase, share)),
-    )
+    plan = of(rtx, lm, progress=lambda phase, share: seen.append((phase, share)))
     assert {kind: plan.layers[kind] for kind in attention(6)} == attention(BUNDLE.lm.layers)
     assert len(plan.content) > 1_000_000
     assert seen[-1][1] == 1.0
@@ -74,10 +75,50 @@ def test_draft_heads_and_vocoder_build(rtx: Any, name: str) -> None:
     assert plan.layers["CONVOLUTION"] == (0 if name == "drafts" else 9)
 
 
+# A frame of Qwen3-TTS has 15 dependent steps of 5 layers: here three of them, at the published widths.
+LAYERS, CODEBOOKS, INNER_LAYERS = 2, 4, 5
+POSITIONS = 512
+
+
+@cache
+def qwen3() -> Qwen3Weights:
+    return published(layers=LAYERS, codebooks=CODEBOOKS)
+
+
 @pytest.mark.timeout(600)
-def test_qwen3_shapes_build_with_three_profiles(rtx: Any) -> None:
-    plan = of(rtx, qwen3(layers=2, width=1024, inner=3072, heads=16, kv_heads=8, head_dim=128, positions=512))
-    assert {kind: plan.layers[kind] for kind in attention(2)} == attention(2)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_frame_of_qwen3_tts_builds(rtx: Any, dtype: str) -> None:
+    """Talker, predictor and sampling in one plan; only the talker's cache is one, since a frame forgets the other."""
+    plan = of(rtx, qwen3_plans.frame_plan(qwen3(), dtype, POSITIONS))
+    attends = LAYERS + (CODEBOOKS - 1) * INNER_LAYERS
+    assert plan.layers["KV_CACHE_UPDATE"] == 2 * LAYERS
+    assert plan.layers["ATTENTION_OUTPUT"] == attends
+    assert plan.layers["ROTARY_EMBEDDING"] == 2 * attends
+    assert plan.layers["TOPK"] == 2 * CODEBOOKS  # the likeliest, and the one that noise makes first
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_prompt_of_qwen3_tts_builds(rtx: Any, dtype: str) -> None:
+    plan = of(rtx, qwen3_plans.prefill_plan(qwen3(), dtype, POSITIONS))
+    assert {kind: plan.layers[kind] for kind in attention(LAYERS)} == attention(LAYERS)
+
+
+@pytest.mark.timeout(600)
+def test_the_vocoder_of_qwen3_tts_builds(rtx: Any) -> None:
+    folder = Path(os.environ.get("PLANS_BUNDLES", "/nowhere"), "qwen3_tts/bundle")
+    if not folder.is_dir():
+        pytest.skip("no bundle of qwen3_tts at hand: it needs torch, see tests/plans/run.py")
+    bundle: Any = open_bundle(folder)
+    plan = of(rtx, qwen3_plans.vocoder_plan(bundle))
+    assert plan.layers["SCATTER"] == len(bundle.qwen3_tts.vocoder.states)
+    assert plan.layers["SOFTMAX"] == 2  # the tiny checkpoint's layers of attention
+
+
+def test_attention_in_float32_has_no_kernel(rtx: Any) -> None:
+    """Why a GPU form in float32 is refused."""
+    with pytest.raises(BundleError, match=r"TensorRT builds no plan: .*[Aa]ttention"):
+        of(rtx, qwen3_plans.prefill_plan(qwen3(), "float32", POSITIONS))
 
 
 def test_an_input_that_the_parser_drops_is_refused(rtx: Any) -> None:
@@ -88,53 +129,14 @@ def test_an_input_that_the_parser_drops_is_refused(rtx: Any) -> None:
     graph.node(
         "Attention", [*ends, "", "", "", lengths], graph.output("mixed", graph.type, ["B", 2, 1, 64]), is_causal=1
     )
-    model = graph.model("lengths")
-    shapes = {one.name: _shape(one) for one in model.graph.input}
     with pytest.raises(BundleError, match=r"would leave an input unread: .*lengths"):
-        build(rtx, model.SerializeToString(), shapes, [{"B": (1, 4, 8)}])
+        of(rtx, Planned(model=graph.model("lengths"), profiles=({"B": (1, 4, 8)},), parts={}))
 
 
-def test_what_cannot_be_parsed_is_told_in_the_parsers_words(rtx: Any) -> None:
+def test_what_cannot_be_parsed_is_told_in_the_parsers_words(rtx: Any, tmp_path: Path) -> None:
+    (tmp_path / "no graph").write_bytes(b"no graph")
     with pytest.raises(BundleError, match=r".{10}"):
-        build(rtx, b"no graph", {}, [])
-
-
-def _shape(one: Any) -> tuple[int | str, ...]:
-    return tuple(axis.dim_param or axis.dim_value for axis in one.type.tensor_type.shape.dim)
-
-
-def qwen3(layers: int, width: int, inner: int, heads: int, kv_heads: int, head_dim: int, positions: int) -> Planned:
-    """Decoder layers of these sizes with random weights, x [B, S, width] -> [B, S, width]."""
-    graph, rng = DeviceGraph("float16"), np.random.default_rng(0)
-    x = graph.input("x", graph.type, ["B", "S", width])
-    shape = MaskShape(
-        heads=heads, kv_heads=kv_heads, head_dim=head_dim, positions=positions, scale=head_dim**-0.5, epsilon=1e-6
-    )
-    angles = np.arange(positions)[:, None] * 1e6 ** -(np.arange(head_dim // 2) / (head_dim // 2))
-    made, h = MaskLayers(graph, shape, np.cos(angles), np.sin(angles)), x
-
-    def matrix(inputs: int, outputs: int) -> Any:
-        return rng.standard_normal((inputs, outputs), np.float32) / inputs**0.5
-
-    for at in range(layers):
-        layer = MaskLayer(
-            packed=matrix(width, (heads + 2 * kv_heads) * head_dim),
-            out=matrix(heads * head_dim, width),
-            mlp_norm=np.ones(width),
-            gate_up=matrix(width, 2 * inner),
-            down=matrix(inner, width),
-            next_norm=np.ones(width),
-            head_norms=(np.ones(head_dim), np.ones(head_dim)),
-        )
-        x, h = made.run(at, layer, x, h)
-    graph.node("Add", [x, h], graph.output("out", graph.type, ["B", "S", width]))
-    profiles: tuple[dict[str, Range], ...] = (
-        {"B": (1, 8, 64), "S": (1, 1, 1)},
-        {"B": (1, 8, 16), "S": (2, 5, 8)},
-        {"B": (1, 2, 4), "S": (8, 32, 64)},
-    )
-    model: ModelProto = in_standard_operators(graph.model("qwen3 layers"))
-    return Planned(model=model, profiles=profiles, parts={})
+        build(rtx, tmp_path / "no graph", {}, [])
 
 
 # -- each call of ours exists in TensorRT 11

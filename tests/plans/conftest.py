@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import pytest
+
+from engines.families.bundle import Bundle as AnyBundle
+
+
+@pytest.fixture(scope="session")
+def qwen3_tts(tmp_path_factory: pytest.TempPathFactory) -> AnyBundle:
+    pytest.importorskip("torch", reason="a bundle of Qwen3-TTS is exported by torch")
+    from tests.gpu_graphs.checkpoints import write_qwen3_tts
+
+    return write_qwen3_tts(tmp_path_factory.mktemp("qwen3_tts"))
