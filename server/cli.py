@@ -162,7 +162,9 @@ def export(
     name: Annotated[str | None, typer.Option(help="Of the model, as clients see it [the source's last part].")] = None,
     positions: Annotated[int, typer.Option(help="Of a slot: text and frames of a segment.")] = 1024,
     dtype: Annotated[str, typer.Option(help="Qwen3-TTS: float32, or int8: quicker, near it.")] = "float32",
-    device: Annotated[ExportDevice, typer.Option(help="cuda: its GPU form too, into OUT-gpu.")] = ExportDevice.CPU,
+    device: Annotated[
+        ExportDevice, typer.Option(help="cuda: its GPU form too, into OUT-gpu. tensorrt: with plans for this GPU.")
+    ] = ExportDevice.CPU,
     voice: Annotated[list[str] | None, typer.Option(help="pocket-tts: a voice's name or file; repeatable.")] = None,
     voice_licence: Annotated[str | None, typer.Option(help="pocket-tts: of voices of your own.")] = None,
     model: Annotated[str | None, typer.Option(help="pocket-tts: which of the repository's models [english].")] = None,
@@ -173,14 +175,9 @@ def export(
     if missing:
         _stop(ValueError(f"export needs {', '.join(missing)}: pip install 'parlando[export]'"))
     if device is ExportDevice.TENSORRT:
-        _stop(
-            ValueError(
-                "device tensorrt: plans are built of the shipped voice alone, by `parlando build-engine`; "
-                "for a published checkpoint use --device cuda"
-            )
-        )
-    if device is ExportDevice.CUDA and out_folder is None:
-        _stop(ValueError("device cuda wants --out FOLDER: the GPU form goes into FOLDER-gpu"))
+        _wants_builder("device tensorrt")
+    if device is not ExportDevice.CPU and out_folder is None:
+        _stop(ValueError(f"device {device} wants --out FOLDER: the GPU form goes into FOLDER-gpu"))
     options = ["--positions", str(positions), "--dtype", dtype]
     command = [sys.executable, "-m", "models.exporting", source, *options]
     given = {"out": out_folder, "name": name, "voice-licence": voice_licence, "model": model, "config": config}
@@ -188,11 +185,16 @@ def export(
         if value is not None:
             command += [f"--{option}", str(value)]
     done = subprocess.run(command, check=False).returncode
-    if done == 0 and device is ExportDevice.CUDA and out_folder is not None:
+    if done == 0 and device is not ExportDevice.CPU and out_folder is not None:
         form = out_folder.with_name(f"{out_folder.name}-gpu")
-        done = subprocess.run(
-            [sys.executable, "-m", "models.gpu_graphs", str(form), "--bundle", str(out_folder)], check=False
-        ).returncode
+        module = "models.gpu_graphs" if device is ExportDevice.CUDA else "models.tensorrt_plans"
+        command = [sys.executable, "-m", module, str(form), "--bundle", str(out_folder)]
+        done = subprocess.run(command, check=False).returncode
+        if done:
+            again = f"export-gpu {form} --bundle {out_folder}"
+            if device is ExportDevice.TENSORRT:
+                again = f"build-engine {out_folder} --out {form}"
+            err.print(f"{out_folder} is whole; for the rest, again: parlando {again}", soft_wrap=True)
     raise typer.Exit(done)
 
 
@@ -216,17 +218,11 @@ def build_engine(
     out_folder: Annotated[
         Path, typer.Option("--out", help="The GPU form, as export-gpu writes it; made first where it is missing.")
     ] = Path("gpu-form"),
+    dtype: Annotated[str | None, typer.Option(help="Of a form that is made: float16 or bfloat16 [float16].")] = None,
 ) -> None:
     """Builds TensorRT's plans for the GPU of this machine into a GPU form, in a process of its own."""
-    missing = [one for one in ("tensorrt", "onnx") if find_spec(one) is None]
-    if missing:
-        wanted = {"tensorrt": "'tensorrt-cu13>=11.4,<11.5'", "onnx": "'onnx>=1.17,<1.24'"}
-        _stop(
-            ValueError(
-                f"build-engine needs {' and '.join(missing)}: pip install {' '.join(wanted[m] for m in missing)}"
-            )
-        )
-    options = ["--bundle", str(bundle)] if bundle else []
+    _wants_builder("build-engine")
+    options = [*(["--bundle", str(bundle)] if bundle else []), *(["--dtype", dtype] if dtype else [])]
     command = [sys.executable, "-m", "models.tensorrt_plans", str(out_folder), *options]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
@@ -243,6 +239,14 @@ def doctor(bundle: BundlePath = None) -> None:
         if finding.remedy is not None:
             out.print(indent(finding.remedy, " " * 6), soft_wrap=True)
     raise typer.Exit(0 if sound else 1)
+
+
+def _wants_builder(what: str) -> None:
+    missing = [one for one in ("tensorrt", "onnx") if find_spec(one) is None]
+    if missing:
+        wanted = {"tensorrt": "'tensorrt-cu13>=11.4,<11.5'", "onnx": "'onnx>=1.17,<1.24'"}
+        packages = " ".join(wanted[one] for one in missing)
+        _stop(ValueError(f"{what} needs {' and '.join(missing)}: pip install {packages}"))
 
 
 def _stop(error: Exception) -> None:

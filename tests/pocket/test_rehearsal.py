@@ -62,7 +62,7 @@ def test_export_for_a_gpu_writes_its_form_too(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (["--device", "tensorrt", "--out", "x"], "device tensorrt: plans are built of the shipped voice alone"),
+        (["--device", "tensorrt", "--out", "x"], "device tensorrt needs tensorrt: pip install 'tensorrt-cu13"),
         (["--device", "cuda"], "device cuda wants --out FOLDER"),
         (["--device", "tpu"], "'tpu' is not one of 'cpu', 'cuda', 'tensorrt'"),
     ],
