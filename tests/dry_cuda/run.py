@@ -57,9 +57,9 @@ def prepare() -> None:
 
 
 def _requirements() -> str:
-    """The pins of requirements/cuda.txt without the gigabytes of CUDA libraries that its extras bring."""
+    """What `make gpu-check` installs without the gigabytes of CUDA libraries, and what the tests want besides."""
     serving = (ROOT / "requirements/cuda.txt").read_text().replace("[cuda,cudnn]", "")
-    return serving + (HERE / "requirements.txt").read_text()
+    return serving + (ROOT / "tests/gpu_check/requirements.txt").read_text() + (HERE / "requirements.txt").read_text()
 
 
 def _install(requirements: str) -> None:
