@@ -16,7 +16,7 @@ from engines.errors import ParlandoError
 from engines.families.bundle import Bundle
 from engines.runtime.installed import check_one_runtime
 from server.app import VERSION
-from server.doctor_gpu import gpu
+from server.doctor_gpu import gpu, weights_bytes
 from server.serving import listen
 from server.settings import Settings, unknown_variables
 
@@ -112,7 +112,7 @@ def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
     ttfa_ms, each = 1000 * (timings.first_chunk_s - timings.first_text_s), engine.spec.bytes_per_slot
     held = slots_by_memory(wanted, each)
     yield Finding(what="slots", found=f"memory holds {held} of the {wanted} asked for, {each / 1e6:.1f} MB each")
-    for what, found, remedy in gpu(device is DeviceChoice.CUDA, each):
+    for what, found, remedy in gpu(device is DeviceChoice.CUDA, each, weights_bytes(settings.gpu_form)):
         yield Finding(what=what, found=found, remedy=remedy)
     reason, passed_over = engine.model.why_no_gpu, engine.model.passed_over
     why = f", since {reason}" if reason else f", passed over: {passed_over}" if passed_over else ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from engines.errors import ParlandoError
 from engines.runtime.device import CudaDevice, DeviceFacts
+from engines.runtime.device_weights import HELD
 from engines.runtime.onnx_cuda import has_provider
 
 # Compute capabilities that the wheels hold code for, and no code that a driver could compile for others.
@@ -15,8 +17,15 @@ _SHARE_OF_MEMORY = 0.85  # for slots; the rest is for weights and workspaces
 _NEEDS_DRIVER = 13000  # of CUDA
 
 
-def gpu(wanted: bool, bytes_per_slot: int) -> Iterator[tuple[str, str, str | None]]:
-    """(what, found, remedy). `wanted`: by the settings; else a GPU that cannot serve is no fault."""
+def weights_bytes(form: Path | None) -> int:
+    """That a GPU form takes of a device's memory beside its slots; 0 where there is none."""
+    held = None if form is None else form / HELD
+    return held.stat().st_size if held is not None and held.is_file() else 0
+
+
+def gpu(wanted: bool, bytes_per_slot: int, weights: int = 0) -> Iterator[tuple[str, str, str | None]]:
+    """(what, found, remedy). `wanted`: by the settings; else a GPU that cannot serve is no fault. `weights`: bytes of
+    the form that is set."""
     if not has_provider():
         remedy = "pip install -r requirements/cuda.txt in a fresh environment" if wanted else None
         yield "GPU", "not looked for: this onnxruntime has no CUDA provider", remedy
@@ -35,7 +44,8 @@ def gpu(wanted: bool, bytes_per_slot: int) -> Iterator[tuple[str, str, str | Non
     yield "GPU", f"compute capability {capability}, {driver}, {memory}", None if facts.driver >= _NEEDS_DRIVER else old
     yield _kernels(facts)
     slots = int(_SHARE_OF_MEMORY * facts.free_bytes / bytes_per_slot)
-    yield "GPU slots", f"its memory holds at least {slots}", None
+    beside = f", {bytes_per_slot / 1e6:.1f} MB each, beside {weights / 1e6:.1f} MB of weights" if weights else ""
+    yield "GPU slots", f"its memory holds at least {slots}{beside}", None
     yield "TensorRT", _tensorrt(), None
 
 

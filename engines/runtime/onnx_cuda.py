@@ -19,6 +19,7 @@ import numpy as np
 from engines.errors import BundleError, EngineFault
 from engines.runtime.base import Array, Buffer, Call, Graph, TensorSpec
 from engines.runtime.device import CudaDevice, Device, Pinned, Stream
+from engines.runtime.device_weights import DeviceWeights
 from engines.runtime.ort import ort
 
 CUDA = "CUDAExecutionProvider"
@@ -26,6 +27,7 @@ _EAGER = -1  # as a graph id: neither captured nor replayed
 _DTYPES = {"float": "float32", "double": "float64"}
 _ELEMENTS = {"float32": 1, "float16": 10, "bfloat16": 16, "int64": 7, "int32": 6, "bool": 9}  # ONNX's numbers
 _BRAIN = "bfloat16"  # no NumPy type: the host sees its bits, and reads and writes float32
+_MOST_STAGED = 1 << 24  # bytes of pinned memory on the way to the device
 
 
 _capturing = threading.Lock()
@@ -51,6 +53,15 @@ class _Queue:
         """Waits for all that was queued on this stream."""
         self.device.record(self._finished, self.stream)
         self.device.wait(self._finished)
+
+    def write(self, to: int, content: Array) -> None:
+        """Bytes [n], which are there when it returns."""
+        for first in range(0, len(content), _MOST_STAGED):
+            part = content[first : first + _MOST_STAGED]
+            staged = self.staging(len(part))
+            staged.array[: len(part)] = part
+            self.device.copy(to + first, staged.address, len(part), self.stream)
+            self.finish()
 
     def staging(self, size_bytes: int) -> Pinned:
         """Memory for one copy, which is finished before the next one asks."""
@@ -99,11 +110,7 @@ class CudaBuffer:
             self._array[first : first + len(values)] = values
             return
         plain = _narrowed(values) if self.kind == _BRAIN else np.ascontiguousarray(values, self.dtype)
-        staged = self._queue.staging(plain.nbytes)
-        staged.array[: plain.nbytes] = plain.reshape(-1).view(np.uint8)
-        at = self.address + first * self._row_bytes
-        self._queue.device.copy(at, staged.address, plain.nbytes, self._queue.stream)
-        self._queue.finish()
+        self._queue.write(self.address + first * self._row_bytes, plain.reshape(-1).view(np.uint8))
 
     def read(self, first: int = 0, last: int | None = None) -> Array:
         last = self.shape[0] if last is None else last
@@ -202,9 +209,10 @@ class CudaCall:
 class CudaGraph:
     kernels = "ONNX Runtime's, CUDA"
 
-    def __init__(self, queue: _Queue, path: Path, numbers: itertools.count[int]) -> None:
+    def __init__(self, queue: _Queue, path: Path, numbers: itertools.count[int], weights: DeviceWeights) -> None:
         self.name, self.path = path.name, path
-        self.session = _session(path, queue.stream)
+        self._weights = weights.of(path)  # which the session does not keep
+        self.session = _session(path, queue.stream, self._weights)
         self._queue, self._numbers = queue, numbers
         self.inputs, self.outputs = _specs(self.session.get_inputs()), _specs(self.session.get_outputs())
 
@@ -229,11 +237,12 @@ class OnnxCuda:
         self.device, self.deterministic = f"cuda:{index}", deterministic
         self._device = device or CudaDevice(index)
         self._queue = _Queue(self._device)
+        self.weights = DeviceWeights(self._device, self._queue.write)
         self._buffers: list[CudaBuffer] = []
         self._numbers = itertools.count(1)
 
     def graphs(self, *paths: Path, trial: Mapping[str, Array] | None = None) -> tuple[Graph, ...]:
-        return tuple(CudaGraph(self._queue, path, self._numbers) for path in paths)
+        return tuple(CudaGraph(self._queue, path, self._numbers, self.weights) for path in paths)
 
     def buffer(self, shape: tuple[int, ...], dtype: str, *, shared: bool = False) -> CudaBuffer:
         """`shared` is pinned memory, read and written by the device where it lies."""
@@ -288,11 +297,15 @@ def has_provider() -> bool:
     return CUDA in ort.get_available_providers()
 
 
-def _session(path: Path, stream: Stream) -> Any:
-    """Fails where a node would run on the host, since such a session cannot be captured."""
+def _session(path: Path, stream: Stream, weights: Mapping[str, Any]) -> Any:
+    """Fails where a node would run on the host, since such a session cannot be captured. `weights` outlive it."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    # Of the weights that are its own: allocations of their size, where its arena would take up to twice as much.
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    for name, value in weights.items():
+        options.add_initializer(name, value)
     provider = {"enable_cuda_graph": "1", "user_compute_stream": str(stream), "use_tf32": "0"}
     try:
         return ort.InferenceSession(str(path), options, providers=[(CUDA, provider)], enable_fallback=0)

@@ -1,4 +1,4 @@
-"""Writes a GPU form: its graphs, what they must give, and the manifest, which is written last."""
+"""Writes a GPU form: its graphs beside one file of weights, what they must give, and the manifest, which is last."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import numpy as np
 import onnx
 
 from engines.families.common.device_form import FORMAT, Goldens, HasDigest
+from engines.runtime.device_weights import HELD, LISTED
 from engines.runtime.tensorrt import PLANS
+from models.gpu_graphs.building import TYPES
+from models.sharing import save_sharing
 
-_LARGE = 1 << 28  # bytes of constants: above it they lie in a file of their own
+_FLOATS = {number: name for name, number in TYPES.items()}  # what no kernel reads on the host, where it is large
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +30,15 @@ class Form:
 
 
 def save(graphs: dict[str, onnx.ModelProto], folder: Path) -> None:
-    for name, graph in graphs.items():
-        size = sum(len(one.raw_data) for one in graph.graph.initializer)
-        apart = {"save_as_external_data": True, "location": f"{name}.weights"} if size > _LARGE else {}
-        onnx.save(graph, folder / f"{name}.onnx", **apart)
+    listed = {
+        name: {
+            one.name: {"dtype": _FLOATS[one.data_type], "shape": list(one.dims), "at": at}
+            for one, at in weights
+            if one.data_type in _FLOATS
+        }
+        for name, weights in save_sharing(graphs, folder, HELD).items()
+    }
+    (folder / LISTED).write_text(json.dumps(listed, indent=1) + "\n")
 
 
 def write(bundle: HasDigest, form: Form, out: Path) -> Path:
@@ -41,7 +49,7 @@ def write(bundle: HasDigest, form: Form, out: Path) -> Path:
     (out / "tensorrt" / PLANS).unlink(missing_ok=True)  # they are of the graphs that go
     save(form.graphs, out)
     np.savez(out / "goldens.npz", **form.goldens)  # type: ignore[arg-type]
-    written = sorted((*out.glob("*.onnx"), *out.glob("*.weights"), out / "goldens.npz"))
+    written = sorted((*out.glob("*.onnx"), out / HELD, out / LISTED, out / "goldens.npz"))
     manifest = {
         "format": FORMAT,
         "bundle": bundle.digest,

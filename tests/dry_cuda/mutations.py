@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CUDA, DEVICE = "engines/runtime/onnx_cuda.py", "engines/runtime/device.py"
+WEIGHTS = "engines/runtime/device_weights.py"
 TALKER, FORM = "engines/families/phone_pointer/device_talker.py", "engines/families/common/device_form.py"
 
 
@@ -14,7 +15,7 @@ class Mutation:
     file: str
     guard: str  # text of the file
     without: str
-    test: str  # fails then
+    test: str  # fails then; of this folder, or of the one of tests/ that is named
     hangs: bool = False  # which counts as failing
 
 
@@ -90,6 +91,20 @@ MUTATIONS = (
         test="test_onnx_cuda.py::test_a_buffer_begins_as_zeros",
     ),
     Mutation(
+        trap="a session has the addresses of weights that it is given, and does not keep them",
+        file=WEIGHTS,
+        guard="self._values[file, one] for name",
+        without="self._values.pop((file, one)) for name",
+        test="test_device_weights.py::test_a_graph_that_shares_its_weights_allocates_none",
+    ),
+    Mutation(
+        trap="the provider's arena takes up to twice the weights' size",
+        file=CUDA,
+        guard='    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")\n',
+        without="",
+        test="test_device_weights.py::test_a_form_without_a_list_has_its_own_weights",
+    ),
+    Mutation(
         trap="a replay reads shared memory when it runs",
         file=CUDA,
         guard="            if self.memory.calls_in_flight:",
@@ -139,6 +154,34 @@ MUTATIONS = (
         guard='Attend.GROUPED if dtype != "float32" else Attend.CAUSAL',
         without="Attend.GROUPED",
         test="test_device_voice.py::test_the_device_passes_its_self_test",
+    ),
+    Mutation(
+        trap="grouped attention takes several steps of one row only",
+        file="models/gpu_graphs/lm.py",
+        guard="Attend.CAUSAL, steps).run(",
+        without="Attend.GROUPED, steps).run(",
+        test="test_gpu_graphs.py::test_a_capture_is_whole_and_within_its_budget[verify-2]",
+    ),
+    Mutation(
+        trap="TensorRT drops the lengths of an attention, and begins a causal mask at the first column",
+        file="models/gpu_graphs/standard.py",
+        guard='    if any(node.input[4:]) or _attributes(node).get("is_causal"):\n',
+        without="    if False:\n",
+        test="gpu_graphs/test_standard.py::test_what_tensorrt_would_take_otherwise_is_refused",
+    ),
+    Mutation(
+        trap="TensorRT builds a plan that leaves an input unread, with a warning",
+        file="engines/runtime/tensorrt_build.py",
+        guard="    _check(log)\n    if content is None:\n",
+        without="    if content is None:\n",
+        test="plans/test_plans.py::test_a_graph_whose_lengths_tensorrt_drops_is_not_built",
+    ),
+    Mutation(
+        trap="a plan of another device or another TensorRT computes something else",
+        file="engines/runtime/tensorrt.py",
+        guard="        if self.plans.capability != here:\n",
+        without="        if False:\n",
+        test="plans/test_plans.py::test_plans_of_elsewhere_are_refused_by_name",
     ),
     Mutation(
         trap="a wrong index into the cache is clamped silently",

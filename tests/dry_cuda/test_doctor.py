@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("onnx")
@@ -47,6 +49,15 @@ def test_a_device_without_kernels_is_told_before_anything_runs(
     assert "has none for" in text
     assert "7.5, 8.0, 8.6, 8.9, 9.0, 12.0" in text
     assert remedy is not None
+
+
+def test_the_weights_of_a_form_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "shared.weights").write_bytes(bytes(3_200_000))
+    monkeypatch.setattr(doctor_gpu, "has_provider", lambda: True)
+    monkeypatch.setattr(doctor_gpu, "CudaDevice", Told((9, 0)))
+    told = {what: text for what, text, _ in doctor_gpu.gpu(True, 2_000_000, doctor_gpu.weights_bytes(tmp_path))}
+    assert told["GPU slots"] == "its memory holds at least 3400, 2.0 MB each, beside 3.2 MB of weights"
+    assert (doctor_gpu.weights_bytes(None), doctor_gpu.weights_bytes(tmp_path / "none")) == (0, 0)
 
 
 def test_an_old_driver_is_told_with_the_one_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

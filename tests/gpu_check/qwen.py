@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.runtime.base import Buffer, Graph
+from engines.runtime.device import CudaDevice
 from engines.runtime.onnx_cuda import OnnxCuda
 from models.gpu_graphs import qwen3
 from models.gpu_graphs.building import TYPES
@@ -35,13 +36,18 @@ def run_qwen(setting: Setting, table: Table) -> None:
     for shape in TALKERS[:1] if PRETENDED else TALKERS:
         weights = published(layers=1, codebooks=3) if PRETENDED else published(shape.width, shape.inner)
         for dtype in sorted(set(TYPES) - {"float32"}):
+            device = CudaDevice()
             try:
-                _measure(setting, table, shape, weights, dtype)
+                _measure(setting, table, device, shape, weights, dtype)
             except Exception as error:  # a form that a provider refuses is a result
                 table.row(model=shape.name, dtype=dtype, problem=short(error))
+            finally:
+                device.close()
 
 
-def _measure(setting: Setting, table: Table, shape: DecoderShape, weights: Qwen3Weights, dtype: str) -> None:
+def _measure(
+    setting: Setting, table: Table, device: CudaDevice, shape: DecoderShape, weights: Qwen3Weights, dtype: str
+) -> None:
     if not setting.has_time(25):
         table.note(f"out of time before {shape.name} {dtype}")
         return
@@ -49,7 +55,7 @@ def _measure(setting: Setting, table: Table, shape: DecoderShape, weights: Qwen3
         "frame": qwen3.frame(weights, dtype, POSITIONS),
         "prompt": qwen3.prefill(weights, dtype, POSITIONS, BLOCK),
     }
-    backend = OnnxCuda(setting.device)
+    backend = OnnxCuda(device)
     with tempfile.TemporaryDirectory() as folder:
         save(graphs, Path(folder))
         frame, prompt = backend.graphs(*(Path(folder, f"{name}.onnx") for name in graphs))

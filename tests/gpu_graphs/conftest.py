@@ -1,16 +1,21 @@
+"""Bundles of other families, written with torch: only where a test asks for them."""
+
 from __future__ import annotations
 
 import pytest
 
 from engines.families.bundle import Bundle as AnyBundle
-from tests.gpu_graphs.checkpoints import write_pocket, write_qwen3_tts
 
 
 @pytest.fixture(scope="session")
 def qwen3_tts(tmp_path_factory: pytest.TempPathFactory) -> AnyBundle:
+    from tests.gpu_graphs.checkpoints import write_qwen3_tts
+
     return write_qwen3_tts(tmp_path_factory.mktemp("qwen3_tts"))
 
 
 @pytest.fixture(scope="session")
 def pocket(tmp_path_factory: pytest.TempPathFactory) -> AnyBundle:
+    from tests.gpu_graphs.checkpoints import write_pocket
+
     return write_pocket(tmp_path_factory.mktemp("pocket"))

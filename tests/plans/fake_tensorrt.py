@@ -3,7 +3,8 @@
 A plan is the ONNX graph itself; a context computes it by the CPU provider over its addresses, when its stream runs.
 
 Inputs outside a profile are refused, only caches are updated in place, and every tensor needs an address. A context
-works in memory that it is given, and leaves it spoilt.
+works in memory that it is given, and leaves it spoilt. Lengths of an attention are dropped with a warning while a plan
+is built, as NVIDIA's parser does.
 """
 
 from __future__ import annotations
@@ -76,6 +77,9 @@ class Builder:
         return Profile()
 
     def build_serialized_network(self, network: Any, config: Any) -> bytes:
+        for node in network.model.graph.node:
+            if node.op_type == "Attention" and any(node.input[6:]):
+                self._log.log(Severity.WARNING, f"Unused Input: {node.input[6]}")
         config.progress_monitor.phase_start("Building", None, 2)
         for step in range(2):
             assert config.progress_monitor.step_complete("Building", step)

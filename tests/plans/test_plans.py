@@ -23,7 +23,9 @@ from engines.families.phone_pointer.device_vocoder import DeviceVocoder
 from engines.families.phone_pointer.self_test import self_test
 from engines.runtime.ort import ort
 from engines.runtime.tensorrt import PLANS, TensorRt
+from engines.runtime.tensorrt_build import build
 from models import tensorrt_plans
+from models.gpu_graphs.building import DeviceGraph
 from tests.dry_cuda.fake_device import FakeDevice
 from tests.plans.fake_tensorrt import FakeTensorRt
 
@@ -63,6 +65,17 @@ def copy(tmp_path: Path) -> Path:
 
 def test_the_plans_pass_the_self_test() -> None:
     assert self_test(form(), BUNDLE, backend()) is None
+
+
+def test_a_graph_whose_lengths_tensorrt_drops_is_not_built(tmp_path: Path) -> None:
+    """It warns while it builds, not while it parses, and what it builds is wrong."""
+    graph = DeviceGraph("float16")
+    ends = [graph.input(name, graph.type, ["B", 2, size, 64]) for name, size in (("q", 1), ("k", 64), ("v", 64))]
+    lengths = graph.input("lengths", onnx.TensorProto.INT64, ["B"])
+    graph.node("Attention", [*ends, "", "", "", lengths], graph.output("mixed", graph.type, ["B", 2, 1, 64]))
+    onnx.save(graph.model("lengths"), tmp_path / "lengths.onnx")
+    with pytest.raises(BundleError, match=r"would leave an input unread: Unused Input: lengths"):
+        build(FakeTensorRt(FakeDevice()), tmp_path / "lengths.onnx", {}, [])
 
 
 def test_goldens_lie_beside_the_plans_and_what_was_timed_is_kept() -> None:

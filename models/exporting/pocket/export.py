@@ -24,9 +24,9 @@ from models.exporting.pocket import int8
 from models.exporting.pocket.cloning import cloning_of
 from models.exporting.pocket.decoder import decoder_graph, states
 from models.exporting.pocket.layers import Float, halves
-from models.exporting.pocket.sharing import save_sharing
 from models.exporting.pocket.speech_lm import prefill_graph, step_graph
 from models.exporting.pocket.voice_graphs import most_positions, voice_graphs
+from models.sharing import save_sharing
 
 CHUNK_TOKENS = 50  # the model was trained on sentences; longer ones lose words
 TOKENS_PER_S, SPARE_S = 3.0, 2.0  # the longest that so many tokens may last

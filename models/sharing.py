@@ -17,12 +17,16 @@ _LEAST_BYTES = 1024  # shape constants must lie in the graph, where the runtime 
 _ALIGNED = 64
 
 
-def save_sharing(graphs: Mapping[str, onnx.ModelProto], folder: Path, weights: str = WEIGHTS) -> None:
-    """Writes NAME.onnx of each and one file of weights. The graphs given are not changed."""
+def save_sharing(
+    graphs: Mapping[str, onnx.ModelProto], folder: Path, weights: str = WEIGHTS
+) -> dict[str, list[tuple[TensorProto, int]]]:
+    """Writes NAME.onnx of each and one file of weights. The graphs given are not changed. -> what lies in the file, by
+    graph: each tensor without its values, and its first byte there."""
     places: dict[bytes, tuple[int, int]] = {}
+    listed: dict[str, list[tuple[TensorProto, int]]] = {}
     with (folder / weights).open("wb") as file:
         for name, given in graphs.items():
-            graph = onnx.ModelProto()
+            graph, listed[name] = onnx.ModelProto(), []
             graph.CopyFrom(given)
             for tensor in graph.graph.initializer:
                 raw = tensor.raw_data
@@ -34,7 +38,9 @@ def save_sharing(graphs: Mapping[str, onnx.ModelProto], folder: Path, weights: s
                     places[digest] = file.tell(), len(raw)
                     file.write(raw)
                 _point(tensor, weights, *places[digest])
+                listed[name].append((tensor, places[digest][0]))
             onnx.save(graph, folder / f"{name}.onnx")
+    return listed
 
 
 def _point(tensor: TensorProto, weights: str, offset: int, length: int) -> None:
