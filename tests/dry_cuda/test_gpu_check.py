@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,15 +18,20 @@ import pytest
 
 pytest.importorskip("onnx")
 
+from engines.families.common.device_form import DeviceForm
+from engines.runtime import tensorrt as runtime_tensorrt
+from tests.dry_cuda import voice
+from tests.dry_cuda.fake_device import FakeDevice
 from tests.dry_cuda.mutations import MUTATIONS
-from tests.gpu_check import peer, runner
+from tests.gpu_check import buckets, peer, plans, runner
 from tests.gpu_check.__main__ import main, table_folder, wanted_parts
 from tests.gpu_check.parts import PARTS, Part, Step
 from tests.gpu_check.report import Report, Table
 from tests.gpu_check.runner import Options, run_parts
 from tests.gpu_check.setting import Setting
-from tests.gpu_check.shapes import TINY
+from tests.gpu_check.shapes import TALKERS, TINY
 from tests.gpu_check.traps import GUARDS, KNOWN, PROBES
+from tests.plans.fake_tensorrt import FakeTensorRt
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,10 +69,42 @@ def test_the_other_parts_run_as_a_rehearsal(pretended: None, tmp_path: Path) -> 
 
 def test_the_servers_part_runs_as_a_rehearsal(pretended: None, tmp_path: Path) -> None:
     """Its load test over WebSocket, against an engine that the CPU emulates."""
-    for package in ("hdrh", "matplotlib", "psutil"):
-        pytest.importorskip(package)
     (row,) = checked(tmp_path, "6", GPU_CHECK_REHEARSAL="1")["server"]["rows"]
     assert row["failed"] == 0 < row["streams"], row
+
+
+def test_the_peers_part_runs_as_a_rehearsal(pretended: None, tmp_path: Path) -> None:
+    """With modules that take the names of torch and transformers: their own process, box, rows and table."""
+    modules = os.pathsep.join([str(Path(__file__).with_name("pretended_peer")), str(ROOT)])
+    table = checked(tmp_path, "9", GPU_CHECK_REHEARSAL="1", PYTHONPATH=modules)["peer"]
+    assert (table["state"], table["reason"]) == ("done", "")
+    rows = {(row["model"], row["batch"]): row for row in table["rows"]}
+    assert set(rows) == {(shape.name, batch) for shape in TALKERS for batch in peer.BATCHES}
+    for (_, batch), row in rows.items():
+        if batch == 128:
+            assert row["note"] == "refused: RuntimeError: no memory for so many"
+        else:
+            assert (row["new_tokens"], row["gap_median_ms"]) == (batch * peer.NEW_TOKENS, 1.0)
+
+
+def test_the_plans_part_runs_as_a_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a device and a TensorRT in plain Python."""
+    device = FakeDevice()
+    copied = Path(shutil.copytree(voice.form().folder, tmp_path / "form"))
+    for module in (plans, runtime_tensorrt):
+        monkeypatch.setattr(module, "tensorrt", lambda: FakeTensorRt(device))
+    monkeypatch.setattr(plans, "form", lambda: DeviceForm.load(copied, voice.BUNDLE))
+    monkeypatch.setattr(Setting, "timed_device", lambda _: device)
+    monkeypatch.setattr(plans, "MOST_ROWS", 2)
+    for name in ("ALONE", "IN_A_ROW"):
+        monkeypatch.setattr(buckets, name, 2)
+    step = next(step for part in PARTS for step in part.steps if step.name == "tensorrt")
+    report = Report(tmp_path / "tensorrt.json", "plans")
+    report.begin("tensorrt", "plans", {})
+    step.load()(Setting(math.inf), Table(report, "tensorrt"))
+    table = Report(tmp_path / "tensorrt.json", "plans").tables["tensorrt"]
+    assert [(row["graph"], row["rows"]) for row in table["rows"]] == [("decode", 1), ("decode", 2)]
+    assert table["notes"][1] == "goldens: passed"
 
 
 def test_torchs_frames_run_as_a_rehearsal(tmp_path: Path) -> None:
