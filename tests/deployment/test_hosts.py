@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server import cli
 from server.settings import PREFIX, Settings
 from tests.deployment.tools import DEPLOY, program, succeed
 
@@ -38,6 +40,19 @@ def test_images_copy_what_exists_and_is_not_ignored(name: str) -> None:
         for source in line.split()[:-1]:
             assert (ROOT / source).exists(), source
             assert source.split("/")[0] in kept, source
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_images_set_what_is_a_setting_and_start_what_exists(name: str) -> None:
+    text = (DEPLOY / "docker" / name).read_text()
+    for variable in re.findall(rf"\b{PREFIX}(\w+)=", text):
+        assert variable.lower() in Settings.model_fields, f"{PREFIX}{variable} is no setting"
+    for module in re.findall(r"python -m ([\w.]+)", text):
+        assert find_spec(f"{module}.__main__") or find_spec(module), f"{module} cannot be started"
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert "parlando" in scripts
+    assert 'CMD ["serve"]' in text
+    assert "serve" in {one.name or one.callback.__name__ for one in cli.app.registered_commands if one.callback}
 
 
 @pytest.mark.parametrize("lock", LOCKS)

@@ -15,6 +15,7 @@ import pytest
 from tests.install.checkout import ROOT, copied
 
 CUDA = ROOT / "requirements/cuda.txt"
+IMAGE = (ROOT / "deploy/docker/Dockerfile.cuda").read_text()
 TRIES = """
 from engines.runtime.ort import ort
 assert "CUDAExecutionProvider" in ort.get_available_providers()
@@ -63,3 +64,10 @@ def test_it_resolves_and_speaks(tmp_path: Path) -> None:
     done = [str(tmp_path / "venv/bin/parlando"), "doctor"]
     for command in ([str(tmp_path / "venv/bin/python"), "-c", TRIES], done):
         subprocess.run(command, cwd=tmp_path, env=alone | {"PARLANDO_PORT": "0"}, check=True)
+    writes = re.findall(r"(?:\S+pip .*gpu-form|PYTHONPATH=/tmp/onnx).*(?= \\$)", IMAGE, re.MULTILINE)
+    assert len(writes) == 2
+    for line in writes:  # the image's own, in this environment: what it installs suffices
+        moved = line.replace("/opt/parlando", str(tmp_path / "venv")).replace("/tmp/onnx", str(tmp_path / "onnx"))
+        moved = moved.replace("requirements/", f"{ROOT}/requirements/").removeprefix(" && ")
+        subprocess.run(["sh", "-c", moved], cwd=tmp_path, env=alone, check=True)
+    assert (tmp_path / "venv/gpu-form/gpu.json").is_file()
