@@ -100,9 +100,8 @@ def kokoro_times(plan: Plan) -> None:
     from models.teachers.kokoro.texts import Texts
     from models.teachers.kokoro.times import times
 
-    speaker, texts = Speaker(cache_folder() / "packages", plan.threads), Texts()
-    for number, voice in enumerate(plan.voices):
-        times(plan.work / "times", voice, number, plan.hours[voice] * MORE_TIMES, speaker, texts)
+    hours = {voice: some * MORE_TIMES for voice, some in plan.hours.items()}
+    times(plan.work / "times", hours, Speaker(cache_folder() / "packages", plan.threads), Texts())
     (plan.work / "times" / "done").touch()
 
 

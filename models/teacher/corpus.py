@@ -13,7 +13,7 @@ import random
 import re
 import string
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _ALLOWED = re.compile(r"[A-Za-z0-9 ,.;:!?'\"()-]+")
@@ -85,6 +85,7 @@ _RELATIONS = ["near", "by", "under", "over", "beside"]
 _ROOMS = ["window", "door", "garden", "river", "kitchen", "school"]
 _MINUTES = ["fifteen", "thirty", "forty five"]
 _WHEN = ["again", "now", "soon", "please", "today"]
+ENDS = ["", "", ".", ".", "!", "?", ","]  # of a short answer
 
 
 def sentences(seed: int = 0) -> list[str]:
@@ -126,8 +127,21 @@ def jobs(voice: str, seconds: float, seed: int, twice: bool = False) -> Iterator
 def short_jobs(voice: str, count: int, seed: int) -> Iterator[tuple[str, float, str]]:
     """As `jobs`, but letters, words and a few words that stand alone, `count` of them."""
     rng = random.Random(f"{voice}-{seed}-short")
-    common = [word for line in sentences(seed)[:20_000] for word in line.lower().strip(".,;:!?").split()]
-    rare, letters = words(), ["ay", *string.ascii_lowercase[1:]]  # "a" alone would be read as the article
+    draw = short_answers(rng, common_words(sentences(seed)), words())
+    for _ in range(count):
+        text = draw()
+        stretch = round(rng.uniform(0.75, 1.35), 3) if rng.random() < 0.2 else 1.0
+        yield voice, stretch, text + rng.choice(ENDS)
+
+
+def common_words(pool: list[str]) -> list[str]:
+    """Words as often as sentences have them."""
+    return [word for line in pool[:20_000] for word in line.lower().strip(".,;:!?").split()]
+
+
+def short_answers(rng: random.Random, common: list[str], rare: list[str]) -> Callable[[], str]:
+    """Draws letters, words and a few words, without a mark at their end."""
+    letters = ["ay", *string.ascii_lowercase[1:]]  # "a" alone would be read as the article
     kinds = {
         lambda: rng.choice(letters): 0.15,
         lambda: rng.choice(common): 0.3,
@@ -137,10 +151,7 @@ def short_jobs(voice: str, count: int, seed: int) -> Iterator[tuple[str, float, 
         lambda: f"{rng.choice(common)} and {rng.choice(common)}": 0.15,
     }
     draws, shares = list(kinds), list(kinds.values())
-    for _ in range(count):
-        text = rng.choices(draws, shares)[0]().strip(".,;:!?") or "so"
-        stretch = round(rng.uniform(0.75, 1.35), 3) if rng.random() < 0.2 else 1.0
-        yield voice, stretch, text + rng.choice(["", "", ".", ".", "!", "?", ","])
+    return lambda: rng.choices(draws, shares)[0]().strip(".,;:!?") or "so"
 
 
 class Mix:

@@ -57,6 +57,7 @@ def test_each_phone_has_tokens_and_each_token_its_phone() -> None:
     ("text", "symbols"),
     [
         ("The sun is up.", "ðə sˈʌn ɪz ˈʌp."),  # function words unstressed
+        ("A.", "ˈA."),  # unless one is the whole answer: unstressed, it is not heard
         ("It's hers?", "ɪts hɜɹz?"),  # a clitic belongs to its word
         ("No, no!", "nˈO, nˈO!"),
     ],
@@ -69,6 +70,8 @@ def test_texts_are_a_function_of_the_block() -> None:
     texts = Texts(POOL, ["alpha", "beta", "gamma", "delta", *"abcdefghij"])
     assert list(texts.block(3, 30)) == list(texts.block(3, 30))
     assert list(texts.block(3, 30)) != list(texts.block(4, 30))
+    assert list(texts.short(3, 30)) == list(texts.short(3, 30)) != list(texts.short(4, 30))
+    assert max(len(job.text.split()) for job in texts.short(3, 100)) <= 8
     with pytest.raises(EmptyCorpusError, match="wordnet-base"):
         Texts([], ["a"])
 

@@ -24,6 +24,7 @@ from models.teacher.timed import timed_examples
 from models.teachers.kokoro import prepare, times
 from models.teachers.kokoro.speaker import Prosody, Speaker
 from models.teachers.kokoro.texts import Texts
+from models.train_durations import SHORT_PHONES
 from models.voice_plan import STEPS
 
 FIXTURE = Path(__file__).parent / "fixture" / "kokoro"
@@ -113,6 +114,17 @@ def test_silence_belongs_to_the_pause() -> None:
     assert ends[3] == pytest.approx(1.0)
 
 
+def test_each_phone_lasts_a_hop() -> None:
+    """Frames are two and a half hops, so ends lie between hops."""
+    for opening in range(1, 40):
+        record = made_up(["pau", "t", "iy", "pau"], [1, 2, 3], [opening, 1, 1, 1, 1])
+        record["frames"][1:] = [0.4 * one for one in record["frames"][1:]]
+        record["samples"] = round(600 * sum(record["frames"]))
+        found = prepare.read(record, np.ones(200, bool))
+        ends = np.round(np.array([end_s for _, end_s, _, _, _ in found["segments"]]) * 100).astype(int)
+        assert np.diff(ends, prepend=0).min() >= 1
+
+
 def test_pitch_keeps_voicing_apart() -> None:
     f0 = np.array([0, 0, 100, 102, 104, 0, 0, 0], np.float32)
     found = prepare.pitch(f0, 0, 10)
@@ -140,14 +152,16 @@ def test_times_of_text_that_is_not_spoken_survive_a_kill(tmp_path: Path) -> None
         ),
         cast(Speaker, Planner()),
     )
-    times.times(tmp_path / "whole", "af_heart", 0, 0.05, planner, texts)
-    times.times(tmp_path / "killed", "af_heart", 0, 0.05, planner, texts)
+    hours = {"af_heart": 0.05, "am_michael": 0.03}
+    times.times(tmp_path / "whole", hours, planner, texts)
+    times.times(tmp_path / "killed", hours, planner, texts)
     whole, killed = (tmp_path / name / "af_heart.jsonl" for name in ("whole", "killed"))
     killed.write_text(whole.read_text()[:-300])
-    times.times(tmp_path / "killed", "af_heart", 0, 0.05, planner, texts)
+    times.times(tmp_path / "killed", hours, planner, texts)
     assert killed.read_text() == whole.read_text()
-    examples = timed_examples(tmp_path / "whole", ["af_heart"])
-    assert examples
+    examples = timed_examples(tmp_path / "whole", list(hours))
+    assert {one.speaker for one in examples} == {0, 1}
+    assert sum(len(one.phones) <= SHORT_PHONES for one in examples) >= 5 * times.SHORT * 0.9, "five blocks"
     assert all((np.diff(one.ends) > 0).all() for one in examples), "each phone lasts"
     assert examples[0].phones.tolist() == [
         phone.id for phone in FrontEnd.load().phones(json.loads(whole.read_text().splitlines()[0])["text"])

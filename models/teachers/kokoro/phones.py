@@ -42,6 +42,7 @@ class Spelling:
 def spell(front_end: FrontEnd, text: str) -> Spelling:
     """Raises UnspeakableText when nothing in it can be spoken."""
     phones = front_end.phones(text)
+    lone = sum(phone.starts_word for phone in phones) == 1  # "A." is an answer, and an unstressed one is not heard
     symbols: list[str] = []
     owner: list[int | None] = []
     for index, phone in enumerate(phones):
@@ -56,7 +57,7 @@ def spell(front_end: FrontEnd, text: str) -> Spelling:
         if phone.starts_word and symbols and not clitic:
             symbols.append(" ")
             owner.append(None)
-        spelt = _spelt(phone, weak=token.strip(".,;:!?\"()'-").lower() in _UNSTRESSED)
+        spelt = _spelt(phone, weak=not lone and token.strip(".,;:!?\"()'-").lower() in _UNSTRESSED)
         symbols.extend(spelt)
         owner.extend([index] * len(spelt))
     return Spelling(phones=phones, symbols="".join(symbols), owner=owner)

@@ -31,6 +31,7 @@ LAG_S = 0.045
 MIN_VOICED_HZ = 50.0
 QUIET = 10 ** (-32 / 20)  # of the loudest 10 ms of the utterance
 QUIET_ENERGY = 2.0  # of the graph's: it says of 96 % of the hops what the samples say, for af_heart and am_michael
+HOP_S = HOP / SAMPLE_RATE_HZ
 SHORTEST_S = 0.01  # of a phone
 Utterance = tuple[dict[str, Any], NDArray[np.int16], NDArray[np.float32]]  # record, samples at 24 kHz, F0 at 80 Hz
 _MARKS = {PauseType.PERIOD: ".", PauseType.QUESTION: "?", PauseType.EXCLAIM: "!"}
@@ -68,18 +69,17 @@ def audible_by_energy(energy: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def cut_silence(ends_s: NDArray[np.float64], is_pause: NDArray[np.bool_], audible: NDArray[np.bool_]) -> None:
     """Moves the borders of pauses, in place, to the last and first audible hop beside them."""
-    hop_s = HOP / SAMPLE_RATE_HZ
     for pause in np.flatnonzero(is_pause):
         before = ends_s[pause - 2] if pause > 1 else 0.0  # where the phone before it begins
         behind = ends_s[pause + 1] if pause + 1 < len(ends_s) else ends_s[-1]
-        first, last = round((before + SHORTEST_S) / hop_s), round((behind - SHORTEST_S) / hop_s)
+        first, last = round((before + SHORTEST_S) / HOP_S), round((behind - SHORTEST_S) / HOP_S)
         run = _longest_quiet(audible[first:last])
         if run is None:
             continue
         if pause > 0:
-            ends_s[pause - 1] = (first + run[0]) * hop_s
+            ends_s[pause - 1] = (first + run[0]) * HOP_S
         if pause + 1 < len(ends_s):
-            ends_s[pause] = (first + run[1]) * hop_s
+            ends_s[pause] = (first + run[1]) * HOP_S
 
 
 def _longest_quiet(audible: NDArray[np.bool_]) -> tuple[int, int] | None:
@@ -100,8 +100,8 @@ def read(record: dict[str, Any], audible: NDArray[np.bool_]) -> dict[str, Any]:
     ends_s = np.clip(phone_ends(record), 0.0, length_s)
     cut_silence(ends_s, is_pause, audible)
     ends_s[-1] = length_s
-    least_s = SHORTEST_S * np.arange(len(ends_s))
-    ends_s = np.maximum.accumulate(ends_s - least_s) + least_s  # each phone lasts
+    least = np.arange(len(ends_s))  # each phone lasts a hop
+    ends_s = (np.maximum.accumulate(np.maximum(np.round(ends_s / HOP_S), 1) - least) + least) * HOP_S
     segments: list[Segment] = []
     words: list[list[str]] = []
     for (symbol, stress, starts_word, pause), end_s in zip(phones, ends_s, strict=True):

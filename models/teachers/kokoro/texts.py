@@ -30,6 +30,7 @@ _OPENERS = (
     "Well", "Oh", "Right", "Hm, let me think", "Good morning", "I see", "Sorry", "Of course", "Not really", "Actually",
     "To be honest", "Wait", "Really", "Thank you", "No problem", "Never mind", "Exactly", "Maybe", "Hello there",
 )  # fmt: skip
+_LONE = 0.6  # of the short answers: words and letters; the others are what an agent or its caller says
 _NAMES = ("Tom", "Sarah", "Mister Lee", "Doctor Brown", "Kate", "Ben", "Alice", "my friend")
 
 
@@ -54,6 +55,7 @@ class Texts:
                 "the corpus is empty: install Debian's wordnet-base, fortunes, debian-handbook, bible-kjv and wamerican"
             )
         self._questions = [one for one in self.pool if one.endswith("?")] or self.pool
+        self._common = corpus.common_words(self.pool)
         self._exclamations = [one for one in self.pool if one.endswith("!")] or self.pool
 
     def block(self, number: int, seconds: float) -> Iterator[Job]:
@@ -67,6 +69,15 @@ class Texts:
             stretch = 1.0 if rng.random() < _OWN_TEMPO else round(rng.uniform(_FASTEST, _SLOWEST), 3)
             made_s += (len(text) / CHARS_PER_S + 0.3) * stretch
             yield Job(text=text, stretch=stretch)
+
+    def short(self, number: int, count: int) -> Iterator[Job]:
+        """Answers of a few words, of which sentences have too few to learn how long a word by itself lasts."""
+        rng = random.Random(f"kokoro short {number}")
+        draw = corpus.short_answers(rng, self._common, self.words)
+        for _ in range(count):
+            text = draw() + rng.choice(corpus.ENDS) if rng.random() < _LONE else self._opener(rng)
+            stretch = 1.0 if rng.random() < _OWN_TEMPO else round(rng.uniform(_FASTEST, _SLOWEST), 3)
+            yield Job(text=text[0].upper() + text[1:] if rng.random() < 0.5 else text, stretch=stretch)
 
     def _text(self, rng: random.Random, mix: corpus.Mix) -> str:
         draw = rng.random()
@@ -86,11 +97,14 @@ class Texts:
             return re.sub(r"[^a-z0-9' ]", "", text.lower())
         return text
 
-    def _dialogue(self, rng: random.Random) -> str:
+    def _opener(self, rng: random.Random) -> str:
         opener = rng.choice(_OPENERS)
         if rng.random() < 0.4:
             opener += f", {rng.choice(_NAMES)}"
-        opener += rng.choice([".", ",", "!", "?", "..."])
+        return opener + rng.choice([".", ",", "!", "?", "..."])
+
+    def _dialogue(self, rng: random.Random) -> str:
+        opener = self._opener(rng)
         if rng.random() < 0.25:
             return opener
         rest = rng.choice(self._questions if rng.random() < 0.3 else self.pool)

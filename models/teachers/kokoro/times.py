@@ -1,7 +1,8 @@
 """Phone times of text that is not spoken: python -m models.teachers.kokoro.times --out DIR
 
 Durations learn from phones and times alone, and the graph cut before its vocoder gives them at a tenth of the cost of
-speech. Lines come in blocks; a kill loses the open block, and the same command goes on.
+speech. Lines come in blocks, each with short answers beside its minute of text; a kill loses the open block, and the same
+command goes on. Voices alternate, so that whatever exists is balanced.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from engines.errors import UnspeakableText
 from engines.text import FrontEnd
 from models.packages import cache_folder
-from models.teachers.kokoro.generate import HOURS, blocks_of, parse_hours, record
+from models.teachers.kokoro.generate import HOURS, blocks_of, parse_hours, plan, record
 from models.teachers.kokoro.phones import MAX_TOKENS, spell
 from models.teachers.kokoro.prepare import audible_by_energy, read
 from models.teachers.kokoro.speaker import Speaker
@@ -24,6 +25,7 @@ from models.teachers.kokoro.texts import Texts
 FIRST_BLOCK = 100_000  # none of these is spoken
 VOICE_BLOCKS = 10_000  # between the first blocks of two voices
 BLOCK_S = 60.0
+SHORT = 12  # answers of a few words in each block
 
 
 def timed(front_end: FrontEnd, speaker: Speaker, text: str, stretch: float, voice: str) -> dict[str, Any] | None:
@@ -48,20 +50,26 @@ def whole_blocks(path: Path) -> int:
     return len(ends)
 
 
-def times(folder: Path, voice: str, number: int, hours: float, speaker: Speaker, texts: Texts) -> None:
-    """Writes `folder`/voice.jsonl."""
+def times(folder: Path, hours: dict[str, float], speaker: Speaker, texts: Texts) -> None:
+    """Writes `folder`/voice.jsonl of each voice."""
     folder.mkdir(parents=True, exist_ok=True)
-    path, front_end = folder / f"{voice}.jsonl", FrontEnd.load()
-    for block in range(whole_blocks(path), blocks_of(hours)):
+    front_end, numbers = FrontEnd.load(), {voice: number for number, voice in enumerate(hours)}
+    made = {voice: whole_blocks(folder / f"{voice}.jsonl") for voice in hours}
+    passed = dict.fromkeys(hours, 0)
+    for voice in (block.voice for block in plan(hours, folder)):
+        place, passed[voice] = passed[voice], passed[voice] + 1
+        if place < made[voice]:
+            continue
         started_s = time.process_time()
-        jobs = texts.block(FIRST_BLOCK + number * VOICE_BLOCKS + block, BLOCK_S)
-        found = [one for job in jobs if (one := timed(front_end, speaker, job.text, job.stretch, voice)) is not None]
+        number = FIRST_BLOCK + numbers[voice] * VOICE_BLOCKS + place
+        jobs = [*texts.block(number, BLOCK_S), *texts.short(number, SHORT)]
+        found = [one for job in jobs if (one := timed(front_end, speaker, job.text, job.stretch, voice))]
         found[-1]["closes_block"] = True
-        with path.open("a") as file:
+        with (folder / f"{voice}.jsonl").open("a") as file:
             file.writelines(json.dumps(one) + "\n" for one in found)
-        if block % 10 == 0:
+        if place % 10 == 0:
             spent_s = time.process_time() - started_s
-            print(f"{voice}: block {block} of {blocks_of(hours)}, {spent_s:.1f} CPU s", flush=True)
+            print(f"{voice}: block {place} of {blocks_of(hours[voice])}, {spent_s:.1f} CPU s", flush=True)
 
 
 def main() -> None:
@@ -70,9 +78,7 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, default=cache_folder() / "packages")
     parser.add_argument("--hours", default=HOURS, help="hours of each voice")
     arguments = parser.parse_args()
-    speaker, texts = Speaker(arguments.packages), Texts()
-    for number, (voice, hours) in enumerate(parse_hours(arguments.hours).items()):
-        times(arguments.out, voice, number, hours, speaker, texts)
+    times(arguments.out, parse_hours(arguments.hours), Speaker(arguments.packages), Texts())
 
 
 if __name__ == "__main__":
