@@ -50,16 +50,16 @@ class Spoken:
     f0_hz: list[NDArray[np.float32]]
 
 
-def teacher_speech(folder: Path, voice: str, packages: Path) -> Spoken:
-    """Spoken once and kept in `folder`."""
+def teacher_speech(folder: Path, voice: str, packages: Path, stretch: float = 1.0) -> Spoken:
+    """Spoken once and kept in `folder`, which holds one tempo."""
     if not (folder / f"{voice}.done").exists():
         texts = [line for name in GENERAL for line in (LISTS / f"{name}.txt").read_text().splitlines()]
         speaker, front_end = Speaker(packages), FrontEnd.load()
         rendered = []
         for text in texts:
             spelling = spell(front_end, text)
-            spoken = speaker.say(spelling.symbols, voice)
-            rendered.append((record(text, 1.0, spelling, spoken, voice), spoken.samples, spoken.f0_hz))
+            spoken = speaker.say(spelling.symbols, voice, 1 / stretch)
+            rendered.append((record(text, stretch, spelling, spoken, voice), spoken.samples, spoken.f0_hz))
         write(folder, voice, rendered)
         (folder / f"{voice}.done").touch()
     utterances, pcm, f0 = load(folder, voice)
@@ -115,6 +115,14 @@ def _heard_once(meters: Meters, path: Path, texts: list[str], samples: list[Samp
     return heard
 
 
+def of_bundle(meters: Meters, bundle: Path, voice: str, lists: Path, packages: Path) -> dict[str, dict[str, float]]:
+    """Our speech from text beside the teacher's: figures of `ours` and `teacher`."""
+    spoken = teacher_speech(lists, voice, packages)
+    texts = [one.text for one in spoken.utterances]
+    teacher = _heard_once(meters, lists / f"{voice}.heard", texts, spoken.samples)
+    return compare(listen(meters, texts, from_text(bundle, texts, voice), "our voice"), teacher)
+
+
 def passes(ours: dict[str, float], teacher: dict[str, float]) -> bool:
     return ours["wer"] <= teacher["wer"] + WORDS_ABOVE and ours["p808"] >= P808 and ours["stoi"] >= STOI
 
@@ -145,8 +153,8 @@ def main() -> None:
             row["passes"] = float(passes(row, teacher.figures))
             figures[f"{voice} resynthesis"] = row
         if arguments.bundle:
-            ours = from_text(arguments.bundle, texts, voice)
-            figures[f"{voice} from text"] = compare(listen(meters, texts, ours, "our voice"), teacher)["ours"]
+            of_voice = of_bundle(meters, arguments.bundle, voice, arguments.lists, arguments.packages)
+            figures[f"{voice} from text"] = of_voice["ours"]
     columns = list(dict.fromkeys(name for row in figures.values() for name in row))
     table = Table("what", *columns)
     for what, row in figures.items():

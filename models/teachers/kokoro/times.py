@@ -1,8 +1,8 @@
 """Phone times of text that is not spoken: python -m models.teachers.kokoro.times --out DIR
 
 Durations learn from phones and times alone, and the graph cut before its vocoder gives them at a tenth of the cost of
-speech. Lines come in blocks, each with short answers beside its minute of text; a kill loses the open block, and the same
-command goes on. Voices alternate, so that whatever exists is balanced.
+speech. Lines come in blocks, each with short answers beside its minute of text; a kill loses the open block, and
+the same command goes on. Voices alternate, so that whatever exists is balanced.
 """
 
 from __future__ import annotations
