@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from models.code_parts import is_shared, settle, share
 from models.durations import DurationConfig, DurationNet
 from models.encode import load_codec
 from models.encoder_hash import encoder_sha256
@@ -70,7 +71,11 @@ def load_lm(path: Path) -> tuple[SpeechLm, dict[str, Any]]:
     weights = saved["network"]
     config = LmConfig(voices=weights["speaker.weight"].shape[0], num_phone_ids=weights["phone.weight"].shape[0])
     network = SpeechLm(config)
+    if is_shared(weights):
+        share(network)
     network.load_state_dict(weights)
+    if is_shared(weights):
+        settle(network)
     return network.eval(), saved
 
 

@@ -17,6 +17,8 @@ from torch import Tensor
 from engines.text import NUM_PHONE_IDS
 from models.arithmetic import FLOAT32, Arithmetic, quicker
 from models.checkpoint import TrainingState
+from models.code_parts import share
+from models.finish import load_lm
 from models.lm_data import IGNORED, Example, collate
 from models.speech_lm import LmConfig, LmInputs, SpeechLm
 from models.training_loop import train
@@ -73,7 +75,7 @@ def evaluate(network: SpeechLm, examples: list[Example]) -> dict[str, float]:
 
 def start_from(network: SpeechLm, path: Path) -> None:
     """Takes over a model of fewer voices; a new voice starts as the mean of the old ones."""
-    saved = torch.load(path, weights_only=False)["network"]
+    saved = load_lm(path)[0].state_dict()
     old = saved["speaker.weight"]
     more = network.speaker.num_embeddings - len(old)
     saved["speaker.weight"] = torch.cat([old, old.mean(0, keepdim=True).expand(more, -1)])
@@ -105,6 +107,7 @@ def main() -> None:
     network = SpeechLm(config)
     if arguments.start_from:
         start_from(network, arguments.start_from)
+    share(network, **({"spread": 0.0} if arguments.start_from else {}))
     inputs, _ = collate(batches.held_out[:4])
     arithmetic = quicker("the speech model", lambda: network.to_code(network(inputs)))
     optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02)
