@@ -17,7 +17,7 @@ from models.recordings.audio import UnreadableAudioError, cut, levelled, probe
 from models.recordings.collect import GOOD_FIT, TooFewError, TooManyLeftOutError, collect, fit_floor, refuse_few
 from models.recordings.manifest import ManifestError, Recording, read_manifest
 from models.recordings.phone_aligner import PhoneAligner, recogniser_phones, spoken_words
-from models.recordings.timing import MisfitError, loud_pauses_s, timed, with_pauses, words_of
+from models.recordings.timing import MisfitError, loud_pauses_s, refuse_implausible, timed, with_pauses, words_of
 from models.teacher.prepare import Utterance, load, prepare
 from tests.voice.own_recordings import FIXTURE, write_lines, write_recordings, write_wav
 
@@ -257,6 +257,15 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, front_end: FrontEnd, align
     gap = replace(every[0], audio=tmp_path / "gap.wav", text=every[0].text + " " + every[1].text)
     with pytest.raises(MisfitError, match=r"a silence of 4\.\d s between two words"):
         timed(gap, aligner, front_end)
+
+
+def test_a_letter_by_itself_is_slow() -> None:
+    """A voice actor says "a" in 0.5 s, which is two phones a second."""
+    one = [("pau", 0.1, 0, -1, 0), ("ey", 0.6, 1, 0, 0), ("pau", 0.9, 0, -1, 0)]
+    refuse_implausible(one)
+    slow = [("pau", 0.1, 0, -1, 0), *(("ey", 0.1 + 0.5 * count, 1, count, 0) for count in range(1, 5))]
+    with pytest.raises(MisfitError, match="2 phones a second"):
+        refuse_implausible([*slow, ("pau", 2.3, 0, -1, 0)])
 
 
 def test_words_that_the_text_lacks_are_heard(tmp_path: Path, front_end: FrontEnd, aligner: PhoneAligner) -> None:

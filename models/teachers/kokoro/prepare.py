@@ -101,7 +101,8 @@ def read(record: dict[str, Any], audible: NDArray[np.bool_]) -> dict[str, Any]:
     cut_silence(ends_s, is_pause, audible)
     ends_s[-1] = length_s
     least = np.arange(len(ends_s))  # each phone lasts a hop
-    ends_s = (np.maximum.accumulate(np.maximum(np.round(ends_s / HOP_S), 1) - least) + least) * HOP_S
+    hops = np.maximum(np.round(ends_s / HOP_S), 1)
+    ends_s = np.asarray((np.maximum.accumulate(hops - least) + least) * HOP_S, np.float64)
     segments: list[Segment] = []
     words: list[list[str]] = []
     for (symbol, stress, starts_word, pause), end_s in zip(phones, ends_s, strict=True):
