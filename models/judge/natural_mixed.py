@@ -55,7 +55,7 @@ _ASKED = (
     "did you say that {}?", "is it true that {}?", "who told you that {}?", "how do you know that {}?",
     "why do they think that {}?",
 )  # fmt: skip
-_SAID = ('"{}" he said, and left.', 'She asked me twice: "{}"', "- {}\n- Are you sure?", '"No," said Ann, "{}"')
+_QUOTED = ('"{}" he said, and left.', 'She asked me twice: "{}"', "- {}\n- Are you sure?", '"No," said Ann, "{}"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Compared:
 
 
 def texts(count: int = COUNT) -> list[str]:
-    """The same for each call. Sentences of the judge's lists, alone, asked, said and joined to paragraphs; figures;
+    """The same for each call. Sentences of the judge's lists, alone, asked, quoted and joined to paragraphs; figures;
     answers of a word or two; and what hasty writers send."""
     rng = random.Random(_SEED)
     lists = {path.stem: path.read_text().splitlines() for path in sorted(mixed.LISTS.glob("*.txt"))}
@@ -86,7 +86,7 @@ def _made(rng: random.Random, plain: list[str]) -> Iterator[str]:
         line = rng.choice(plain)
         clause = line[0].lower() + line[1:].rstrip(".!?")
         yield rng.choice(_ASKED).format(clause).capitalize()
-        yield rng.choice(_SAID).format(line)
+        yield rng.choice(_QUOTED).format(line)
         paragraph = ""
         for one in rng.sample(plain, 12):
             if len(paragraph) + len(one) < _MAX_CHARS:

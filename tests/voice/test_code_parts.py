@@ -28,7 +28,7 @@ def network() -> SpeechLm:
     return SpeechLm(LmConfig(voices=2, num_phone_ids=40)).eval()
 
 
-def said(network: SpeechLm) -> Tensor:
+def logits(network: SpeechLm) -> Tensor:
     given = inputs(torch.tensor([[BEGIN_CODE, 0, 7, 4095, 512, 63]]))
     with torch.no_grad():
         return network.logits(given, network(given))
@@ -39,14 +39,14 @@ def save(network: SpeechLm, path: Path) -> None:
 
 
 def test_what_is_settled_says_the_same(network: SpeechLm, tmp_path: Path) -> None:
-    plain = said(network)
+    plain = logits(network)
     names = set(network.state_dict())
     share(network)
     assert is_shared(network.state_dict())
-    assert not torch.allclose(said(network), plain)
+    assert not torch.allclose(logits(network), plain)
     save(network, tmp_path / "lm.pt")
     loaded, _ = load_lm(tmp_path / "lm.pt")
-    assert torch.allclose(said(loaded), said(network), atol=1e-5)
+    assert torch.allclose(logits(loaded), logits(network), atol=1e-5)
     settle(network)
     assert set(loaded.state_dict()) == set(network.state_dict()) == names, "serving sees no parts"
 
@@ -72,4 +72,4 @@ def test_a_trained_model_goes_on_as_it_was(network: SpeechLm, tmp_path: Path) ->
     again = SpeechLm(network.config).eval()
     start_from(again, tmp_path / "lm.pt")
     share(again, spread=0.0)
-    assert torch.allclose(said(again), said(network), atol=1e-5)
+    assert torch.allclose(logits(again), logits(network), atol=1e-5)
