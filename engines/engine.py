@@ -77,7 +77,9 @@ class Engine:
             speculation = Speculation(model.talker, model.drafter, config, self.counters, clock)
         steps = StepRunner(model.talker, speculation, config, self.counters, self.profile, clock)
         self._vocoding = Vocoding(model.vocoder, self._wake_up.notify if config.workers else None, clock)
-        self._planning = Planning(model, config, self.profile, self._sequences.values(), steps, self._vocoding)
+        self._planning = Planning(
+            model, config, self.profile, self._sequences.values(), self._slots, steps, self._vocoding
+        )
         self._cpu_clock = time.thread_time if clock is time.monotonic else clock
         self._measuring = Measuring(self, self._vocoding, self._cpu_clock)
 

@@ -11,7 +11,8 @@ from engines.config import EngineConfig
 from engines.engine_model import Model
 from engines.scheduling.device_profile import DeviceProfile
 from engines.scheduling.policy import Prefill, Step, View, calls, vocode
-from engines.sequence import Phase, Sequence
+from engines.sequence import Sequence
+from engines.slot_use import SlotUse
 from engines.steps import Made, StepRunner
 from engines.vocoding import Vocoding
 
@@ -25,12 +26,21 @@ class Planning:
         config: EngineConfig,
         profile: DeviceProfile,
         sequences: Collection[Sequence],
+        slots: SlotUse,
         steps: StepRunner,
         vocoding: Vocoding,
     ) -> None:
         """`sequences`: a live view of all."""
-        self._model, self._config, self._profile = model, config, profile
-        self._sequences, self._steps, self._vocoding = sequences, steps, vocoding
+        self._slots, self._steps, self._vocoding = slots, steps, vocoding
+        self._first_frames = model.spec.first_frames
+        self._view = View(
+            streams=sequences,
+            profile=profile,
+            config=config,
+            chunk_frames=model.spec.chunk_frames,
+            groups=model.talker.groups,
+            first_chunk=self._first_frames[0],
+        )
         self._plan: deque[Call] = deque()
         self._changed = False  # a stream may be due at the vocoder that was not
         self._look_again_s = math.inf  # when one will be, should nothing change
@@ -47,14 +57,14 @@ class Planning:
     def became_ready(self, sequence: Sequence, now: float) -> None:
         """A sequence can run that could not. If it is urgent, drops the rest of the plan so that it goes next."""
         can_run = self._plan and (sequence.can_step or sequence.can_prefill)
-        if can_run and self._view().is_urgent(sequence.spare_s(now, sequence.made)):
+        if can_run and self._view.is_urgent(sequence.spare_s(now, sequence.made)):
             self._plan.clear()
 
     def run_next(self, now: float) -> Made:
         """The plan's next item, or a new plan's first, with something left to do; empty where there is none."""
         for fresh in (False, True):
             if fresh:
-                self._plan.extend(calls(self._view(), now))
+                self._plan.extend(calls(self._look(), now))
             while self._plan:
                 if made := self._steps.run(self._plan.popleft()):
                     return made
@@ -64,7 +74,7 @@ class Planning:
         """Gives the vocoder its next job, if one is due."""
         if not self._is_due(now):
             return
-        job, self._look_again_s = vocode(self._view(), now)
+        job, self._look_again_s = vocode(self._look(), now)
         self._changed = job is not None  # with nothing due, nothing will be until something changes
         if job is not None:
             self._vocoding.start([one.take(job.frames) for one in job.streams], urgent=job.urgent)
@@ -74,22 +84,16 @@ class Planning:
         return self._look_again_s - now if self._vocoding.room(urgent=True) else math.inf
 
     def has_work(self, now: float) -> bool:
-        view = self._view()
+        view = self._look()
         return bool(calls(view, now)) or (self._is_due(now) and vocode(view, now)[0] is not None)
 
     def _is_due(self, now: float) -> bool:
         return self._vocoding.room(urgent=True) and (self._changed or now >= self._look_again_s)
 
-    def _view(self) -> View:
-        running = sum(one.phase is Phase.RUNNING for one in self._sequences)
-        return View(
-            streams=self._sequences,
-            profile=self._profile,
-            chunk_frames=self._model.spec.chunk_frames,
-            first_chunk=self._model.spec.first_frames[self._profile.is_crowded(running)],
-            config=self._config,
-            groups=self._model.talker.groups,
-            drafts=self._steps.drafts,
-            has_room=self._vocoding.room(urgent=False),
-            has_urgent_room=self._vocoding.room(urgent=True),
-        )
+    def _look(self) -> View:
+        """The view as it is now."""
+        view = self._view
+        view.first_chunk = self._first_frames[view.profile.is_crowded(self._slots.in_use)]
+        view.drafts = self._steps.drafts
+        view.has_room, view.has_urgent_room = self._vocoding.room(urgent=False), self._vocoding.room(urgent=True)
+        return view

@@ -67,8 +67,12 @@ class SlotUse:
             raise IntegrityError(f"slots {sorted(self._free)} are free, {leased} leased, of {self._count}")
 
     @property
+    def in_use(self) -> int:
+        return self._count - len(self._free)
+
+    @property
     def _all_have_slots(self) -> bool:
-        return len(self._sequences) == self._count - len(self._free)
+        return len(self._sequences) == self.in_use
 
     def _waiting(self) -> Iterator[Sequence]:
         """Those that want a slot: swapped ones that have work, then new ones."""

@@ -24,7 +24,8 @@ import numpy as np
 from engines.config import DraftMode, EngineConfig
 from engines.counters import Counters
 from engines.errors import ConfigError
-from engines.families.base import Drafter, Frames, Row, Steps, Talker
+from engines.families.base import Drafter, Frames, Row, Sampling, Steps, Talker
+from engines.runtime.base import IntArray
 from engines.sequence import Sequence
 
 _PROBE_EVERY = 400  # frames between two looks at the way not taken; twice as many after each that changed nothing
@@ -112,21 +113,18 @@ class Speculation:
         if drafter.frames > (most := talker.draft_frames):
             raise ConfigError(f"the drafter guesses {drafter.frames} steps, the bundle's graph checks {most}")
         self._talker, self._drafter, self._counters, self._clock = talker, drafter, counters, clock
-        self._always, self._rows = config.drafts is DraftMode.ON, config.draft_rows
-        self._switches = [DraftSwitch() for _ in range(_bucket(self._rows) + 1)]  # 1, 2, 3 to 4, 5 to 8, ... rows
-
-    @property
-    def pays(self) -> tuple[bool, ...]:
-        """For 1, 2, ... rows: the way to run next."""
-        found = [self._always or self._switches[0].on]
-        for bucket, switch in enumerate(self._switches[1:]):
-            found += [self._always or switch.on] * (1 << bucket)
-        return tuple(found[: self._rows])
+        self._always = config.drafts is DraftMode.ON
+        switches = [DraftSwitch() for _ in range(_bucket(config.draft_rows) + 1)]
+        self._switches = [switches[_bucket(rows)] for rows in range(1, config.draft_rows + 1)]
+        self.pays = (True,) * config.draft_rows  # for 1, 2, ... rows: the way to run next
 
     def observe(self, rows: int, *, drafted: bool, frames: int, seconds: float) -> None:
-        switch = self._switches[_bucket(min(rows, self._rows))]
-        if not self._always and switch.on is drafted:
-            switch.observe(frames, seconds)
+        switch = self._switches[rows - 1]
+        if self._always or switch.on is not drafted:
+            return
+        switch.observe(frames, seconds)
+        if switch.on is not drafted:
+            self.pays = tuple(one.on for one in self._switches)
 
     def stands(self, drafted: Frames, sampled: Frames) -> bool:
         return self._drafter.stands(drafted, sampled)
@@ -135,14 +133,11 @@ class Speculation:
         """Drafts of sequences that can step, and what the target samples over them, all in one call. For those left
         out nothing could be guessed and nothing was done: a plain step is due. Where a batch fails, its rows are
         called one by one."""
-        started_s, known = self._clock(), list[Items[Row]]()
-        guessable = list[Sequence]()
+        started_s = self._clock()
+        # A plain step begins the slot, and before it there is no frame to go on from.
+        guessable = [one for one in sequences if one.length and one.made]
         try:
-            for one in sequences:
-                # A plain step begins the slot, and before it there is no frame to go on from.
-                if one.length and one.made and (rows := one.script.peek(self._drafter.frames + 1)):
-                    guessable.append(one)
-                    known.append(rows)
+            known = [one.script.peek(self._drafter.frames + 1) for one in guessable]
             if not any(len(rows) > 1 for rows in known):
                 return []
             drafted, steps = self._call(guessable, known)
@@ -167,14 +162,20 @@ class Speculation:
         most = int(counts.max())
         rows = np.array([[*some, *[some[-1]] * (most - len(some))] for some in known], np.int64)
         rows = rows.reshape(len(known), most, -1)
-        keys = np.array([(one.request.seed, one.made) for one in sequences], np.int64)
-        sampling = [one.script.sampling for one in sequences]
+        slots, lengths, sampling, keys = of_rows(sequences)
         made = [one.frames for one in sequences]
         drafted = self._drafter.propose(rows[:, :-1], counts - 1, sampling, keys, made)[:, : most - 1]
-        slots = np.array([one.slot for one in sequences])
-        lengths = np.array([one.length for one in sequences])
         return drafted, self._talker.step(slots, rows, counts, lengths, sampling, keys, drafted).wait()
 
 
+def of_rows(sequences: list[Sequence]) -> tuple[IntArray, IntArray, list[Sampling], IntArray]:
+    """What `Talker.step` is told of each besides its rows: slot, positions held, sampling, and (seed, frames made),
+    which its noise is keyed by."""
+    told = [(one.slot, one.length, one.request.seed, one.made) for one in sequences]
+    columns = np.array(told, np.int64)
+    return columns[:, 0], columns[:, 1], [one.script.sampling for one in sequences], columns[:, 2:]
+
+
 def _bucket(rows: int) -> int:
+    """1, 2, 3 to 4, 5 to 8, ... share what is measured."""
     return (rows - 1).bit_length()

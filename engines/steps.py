@@ -18,11 +18,10 @@ from engines.config import EngineConfig
 from engines.counters import Counters
 from engines.errors import EngineFault, ParlandoError
 from engines.families.base import FloatArray, Frames, Row, Rows, ScriptState, Steps, Talker
-from engines.runtime.base import IntArray
 from engines.scheduling.device_profile import DeviceProfile
 from engines.scheduling.policy import Prefill, Step
 from engines.sequence import Sequence
-from engines.speculation import Speculation, Verified
+from engines.speculation import Speculation, Verified, of_rows
 
 _PREFILL_BLOCK = 8  # from here on the runtime has the bits of one call, however a prompt is cut
 
@@ -94,7 +93,8 @@ class StepRunner:
         offsets = np.concatenate([[0], np.cumsum(counts)])
         try:
             rows = np.concatenate([_rows(prompt) for prompt in prompts])
-            is_finite = self._talker.prefill(_slots(sequences), rows, offsets, _lengths(sequences)).wait()
+            slots, lengths, *_ = of_rows(sequences)
+            is_finite = self._talker.prefill(slots, rows, offsets, lengths).wait()
         except Exception as error:
             if len(sequences) > 1:
                 for sequence, prompt in zip(sequences, prompts, strict=True):
@@ -120,12 +120,11 @@ class StepRunner:
     def _call(self, batch: list[Sequence]) -> None:
         for one in batch:
             self._begin(one)
-        slots, started_s = _slots(batch), self._clock()
+        (slots, lengths, sampling, keys), started_s = of_rows(batch), self._clock()
         try:
             rows = _rows([one.script.row() for one in batch])[:, None]
-            steps = self._talker.step(
-                slots, rows, _ones(batch), _lengths(batch), [one.script.sampling for one in batch], _keys(batch), None
-            ).wait()
+            counts = np.ones(len(batch), np.int64)
+            steps = self._talker.step(slots, rows, counts, lengths, sampling, keys, None).wait()
         except Exception as error:  # whatever the backend raises belongs to one of these rows, not to the loop
             if len(batch) > 1:
                 for one in batch:
@@ -164,8 +163,8 @@ class StepRunner:
                 self._counters.draft_step_s.observe(self._clock() - started_s)
             kept = [one.sequence for one in verified if self._commit_verified(one)]
             if kept:
-                frames = np.stack([one.frames[-1] for one in kept])
-                self._talker.keep(_slots(kept), _lengths(kept), frames)
+                slots, lengths, *_ = of_rows(kept)
+                self._talker.keep(slots, lengths, np.stack([one.frames[-1] for one in kept]))
             done = {id(one.sequence) for one in verified}
             plain += [one for one in some if id(one) not in done]
         return plain
@@ -174,20 +173,20 @@ class StepRunner:
         """The sampled frames as long as the drafts before them stand. Whether the segment goes on."""
         assert self._speculation is not None
         sequence, drafted, steps, row = verified
-        slot = sequence.slot
+        sampled, probes, slot = steps.frames[row], steps.probes, sequence.slot
+        scores, is_finite = steps.end_scores[row].tolist(), steps.is_finite[row].tolist()
+        equal = (drafted == sampled[: len(drafted)]).all(axis=1).tolist()
         for step in range(len(drafted) + 1):
-            sampled, is_finite = steps.frames[row, step], bool(steps.is_finite[row, step])
-            probe = None if steps.probes is None else steps.probes[row, step]
-            stands = step < len(drafted) and is_finite
-            stands = stands and self._speculation.stands(drafted[step], sampled)
-            frame = drafted[step] if stands else sampled
-            score = float(steps.end_scores[row, step])
-            if not self._commit(sequence, frame, score, is_finite, probe) or not stands:
+            stands = step < len(drafted) and is_finite[step]
+            stands = stands and (equal[step] or self._speculation.stands(drafted[step], sampled[step]))
+            frame = drafted[step] if stands else sampled[step]
+            probe = None if probes is None else probes[row, step]
+            if not self._commit(sequence, frame, scores[step], is_finite[step], probe) or not stands:
                 break
             if sequence.script.state is not ScriptState.READY:
                 break
-            self._counters.drafts_accepted += bool((frame == sampled).all())
-            self._counters.drafts_tolerated += bool((frame != sampled).any())
+            self._counters.drafts_accepted += equal[step]
+            self._counters.drafts_tolerated += not equal[step]
         return sequence.length is not None and sequence.slot == slot
 
     def _commit(
@@ -226,20 +225,3 @@ def _not_finite() -> EngineFault:
 def _rows(rows: Items[Row]) -> Rows:
     """[N, R]; R may be 0."""
     return np.array(rows, np.int64).reshape(len(rows), len(rows[0]))
-
-
-def _slots(sequences: list[Sequence]) -> IntArray:
-    return np.array([one.slot for one in sequences], np.int64)
-
-
-def _lengths(sequences: list[Sequence]) -> IntArray:
-    return np.array([one.length for one in sequences], np.int64)
-
-
-def _ones(sequences: list[Sequence]) -> IntArray:
-    return np.ones(len(sequences), np.int64)
-
-
-def _keys(sequences: list[Sequence]) -> IntArray:
-    """(seed, frames made): what a row's noise is keyed by."""
-    return np.array([(one.request.seed, one.made) for one in sequences], np.int64)

@@ -29,7 +29,8 @@ class Curve:
     def __init__(self) -> None:
         self._samples: dict[int, list[float]] = {}
         self._points: list[tuple[int, float]] = []  # by size; seconds never fall
-        self._known: dict[int, float] = {}  # what was asked since then: every plan asks for the same few sizes
+        self._seconds: dict[int, float] = {}  # what was asked since then: every plan asks for the same few sizes
+        self._efficient: dict[int, int] = {}  # and the same size
 
     def add(self, size: int, seconds: float) -> None:
         found = self._samples.setdefault(size, [])
@@ -40,13 +41,21 @@ class Curve:
             samples = sorted(self._samples[at])
             least = min(least, samples[len(samples) // 4])
             points.insert(0, (at, least))
-        self._points, self._known = points, {}  # at once: another thread may ask meanwhile
+        self._points, self._seconds, self._efficient = points, {}, {}  # at once: another thread may ask meanwhile
 
     def __call__(self, size: int) -> float:
-        known = self._known
-        if (seconds := known.get(size)) is None:
-            seconds = known[size] = self._between(size)
-        return seconds
+        known = self._seconds
+        if size not in known:
+            known[size] = self._between(size)
+        return known[size]
+
+    def efficient(self, most: int) -> int:
+        """The smallest size whose cost of each is near the best up to `most`."""
+        known = self._efficient
+        if most not in known:
+            costs = {size: self(size) / size for size in (1 << power for power in range(most.bit_length()))}
+            known[most] = next(size for size, cost in costs.items() if cost <= _EFFICIENT * min(costs.values()))
+        return known[most]
 
     def _between(self, size: int) -> float:
         points = self._points
@@ -90,10 +99,7 @@ class DeviceProfile:
 
     def efficient_rows(self, most: int) -> int:
         """The smallest batch that costs hardly more a row than the best: a longer call only delays the next."""
-        if not self.steps.measured:
-            return 8
-        costs = {size: self.steps(size) / size for size in (1 << power for power in range(most.bit_length()))}
-        return next(size for size, cost in costs.items() if cost <= _EFFICIENT * min(costs.values()))
+        return self.steps.efficient(most) if self.steps.measured else 8
 
     def few_rows(self, most: int) -> int:
         """Half an efficient batch: the machine is kept busy, and a new stream waits for few others."""

@@ -31,7 +31,7 @@ Urgency = tuple[float, float, int]  # lead, arrival, slot: the most urgent is th
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class View:
     """All that a plan depends on, besides the time."""
 
@@ -44,11 +44,6 @@ class View:
     drafts: tuple[bool, ...] = ()  # whether drafts pay for 1, 2, ... rows; no more are drafted
     has_room: bool = True  # the vocoder takes another job
     has_urgent_room: bool = True  # the vocoder takes an urgent one
-
-    @property
-    def most_pending(self) -> int:
-        """Frames that wait for the vocoder: its next job of a stream, and one behind it."""
-        return 2 * self.chunk_frames[-1]
 
     def is_urgent(self, lead_s: float) -> bool:
         """Without audio yet, or about to run dry."""
@@ -81,13 +76,20 @@ class Vocode:
 
 
 def calls(view: View, now: float) -> list[Prefill | Step]:
-    prompts = sorted((one for one in view.streams if one.can_prefill), key=lambda one: _urgency(view, one, now))
-    able = [(_urgency(view, one, now), one) for one in view.streams if one.can_step and one.pending < view.most_pending]
-    able.sort(key=lambda item: item[0])
+    prompts, able = list[tuple[Urgency, Sequence]](), list[tuple[Urgency, Sequence]]()
+    most_pending = 2 * view.chunk_frames[-1]  # frames: a stream's next job of the vocoder, and one behind it
+    for one in view.streams:
+        if one.can_step:
+            if one.pending < most_pending:
+                able.append((_urgency(view, one, now), one))
+        elif one.can_prefill:
+            prompts.append((_urgency(view, one, now), one))
+    able.sort()
+    prompts.sort()
     limit_s, first, few = _limit_s(view, able), view.first_chunk, view.profile.few_rows(view.config.max_batch)
     new = [one for (lead_s, *_), one in able if lead_s == NO_AUDIO]
     others = [one for (lead_s, *_), one in able if NO_AUDIO < lead_s <= limit_s]
-    found: list[Prefill | Step] = [Prefill(some) for some in _cut(prompts, few)]
+    found: list[Prefill | Step] = [Prefill(some) for some in _cut([one for _, one in prompts], few)]
     if len(new) + len(others) > len(view.drafts):
         found += [Step(some, first) for some in _cut(new, max(few, view.config.verify_rows))]
         return found + [Step(group, first) for group in _groups(view, others, [one for _, one in able])]
@@ -157,12 +159,14 @@ def vocode(view: View, now: float) -> tuple[Vocode | None, float]:
     """
     look_again_s, due = math.inf, list[tuple[Urgency, int, Sequence]]()
     for stream in view.streams if view.has_urgent_room else ():
+        if not view.has_room and not view.is_urgent(stream.plays_for_s(now)):
+            continue
         if not stream.can_vocode or not ((available := stream.available) or stream.closes):
             continue
         if available < view.first_chunk and stream.can_step and not stream.closes:
             continue  # whatever its lead, no chunk is that small
         lead_s = stream.spare_s(now, stream.vocoded)
-        if not view.has_room and not (view.is_urgent(lead_s) and view.is_urgent(stream.plays_for_s(now))):
+        if not view.has_room and not view.is_urgent(lead_s):
             continue
         goes_on = stream.can_step or stream.can_prefill or not available or stream.closes
         expected_s = math.inf if goes_on else stream.words_expected_s(now)
