@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engines.assemble import open_bundle
@@ -27,7 +28,7 @@ from server.http import ops, page
 from server.http.connection_limit import ConnectionLimit
 from server.http.connections import Connections
 from server.http.cross_origin import CrossOrigin
-from server.http.denial import deny, no_such_path
+from server.http.denial import deny, methods_at, no_such_path
 from server.http.guard import HttpGuard
 from server.http.held_bytes import Memory
 from server.http.hosts import Hosts
@@ -125,8 +126,11 @@ def _guarded(scope: Scope, error: ApiError) -> ASGIApp:
 
 
 async def _no_such_path(scope: Scope, receive: Receive, send: Send) -> None:
-    routes = [route for router in _ROUTERS for route in router.routes]
-    await _guarded(scope, no_such_path(scope, routes))(scope, receive, send)
+    await _guarded(scope, no_such_path(scope, _routes()))(scope, receive, send)
+
+
+def _routes() -> list[BaseRoute]:
+    return [route for router in _ROUTERS for route in router.routes]
 
 
 async def _api_error(request: Request, error: ApiError) -> JSONResponse:
@@ -135,9 +139,14 @@ async def _api_error(request: Request, error: ApiError) -> JSONResponse:
 
 async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     """No route, or not with this method."""
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-    described = ApiError(code, f"{request.method} {request.url.path}: {error.detail}")
-    answer = _refused(request, described)
+    place = f"{request.method} {request.url.path}"
+    if error.status_code == 405:
+        allowed = methods_at(request.url.path, _routes())
+        answer = _refused(request, ApiError("method_not_allowed", f"{place}: this path takes {allowed}"))
+        answer.headers["Allow"] = allowed
+        return answer
+    code = {404: "not_found"}.get(error.status_code, "invalid_request")
+    answer = _refused(request, ApiError(code, f"{place}: {error.detail}"))
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
     return answer

@@ -23,6 +23,7 @@ def _encodable(text: str) -> str:
 
 
 # Places in an error are fields and list positions, and names of message types and of a union's branches.
+_NO_OBJECT = ("model_type", "model_attributes_type", "dict_type")  # pydantic's message names Python classes
 _FIELD = re.compile(r"(?!(start|append|flush|end|cancel|str)$)[a-z_]+")
 MAX_SEED = 2**63 - 1
 MIN_SPEED, MAX_SPEED = 0.25, 4.0
@@ -56,10 +57,13 @@ def described(error: ValidationError, code: str) -> ApiError:
     """The first thing wrong: field, value, and what would be right."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or _FIELD.fullmatch(part))
+    if first["type"] == "missing":
+        return ApiError(code, f"{place} is missing", param=place)
     value = first.get("input")
     shown = repr(value) if not isinstance(value, dict | list) else type(value).__name__
     shown = shown if len(shown) <= 60 else shown[:60] + "..."
-    return ApiError(code, f"{place or 'message'}: {first['msg']}, got {shown}", param=place or None)
+    says = "it must be a JSON object" if first["type"] in _NO_OBJECT else first["msg"]
+    return ApiError(code, f"{place or 'message'}: {says}, got {shown}", param=place or None)
 
 
 def read_json(raw: bytes | str) -> Any:

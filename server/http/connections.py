@@ -24,6 +24,8 @@ class Connections:
         self._app, self._refusal = app, refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") == "HEAD":  # the answer to GET, of which the web server leaves the body away
+            scope = {**scope, "method": "GET", "is_head": True}
         if scope["type"] not in ("http", "websocket") or scope["path"] in _ALWAYS:
             await self._app(scope, receive, send)
             return

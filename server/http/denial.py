@@ -27,5 +27,17 @@ def no_such_path(scope: Scope, routes: list[BaseRoute]) -> ApiError:
         return ApiError("not_found", f"there is no WebSocket at {path!r}; there are: {', '.join(sockets)}")
     if any(isinstance(route, APIWebSocketRoute) and route.path_regex.match(path) for route in routes):
         return ApiError("upgrade_required", f"{path!r} is a WebSocket; connect to it with ws:// or wss://")
-    here = [route.path for route in routes if isinstance(route, APIRoute) and route.path.startswith("/v1/")]
-    return ApiError("not_found", f"{scope['method']} {path}: there is no such path; there are: {', '.join(here)}")
+    here = [route.path_format for route in routes if isinstance(route, APIRoute) and route.path.startswith("/v1/")]
+    listed = ", ".join(dict.fromkeys(here))
+    return ApiError("not_found", f"{scope['method']} {path}: there is no such path; there are: {listed}")
+
+
+def methods_at(path: str, routes: list[BaseRoute]) -> str:
+    """What `Allow` lists; the router itself names the methods of the first route alone."""
+    found = {
+        method
+        for route in routes
+        if isinstance(route, APIRoute) and route.path_regex.match(path)
+        for method in route.methods or ()
+    }
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))

@@ -139,3 +139,44 @@ def test_a_full_server_refuses_with_retry_after() -> None:
         await_idle(client)
         assert speech(client).status_code == 200
     assert small.stop() == 0
+
+
+def test_what_is_missing_or_no_object_is_said_plainly(client: httpx.Client) -> None:
+    missing, no_object = (client.post("/v1/audio/speech", json=body) for body in ({"text": "Hi."}, ["Hi."]))
+    assert (missing.json()["error"]["message"], missing.json()["error"]["param"]) == ("input is missing", "input")
+    assert "must be a JSON object, got list" in no_object.json()["error"]["message"]
+
+
+def test_other_methods_and_paths_are_told_what_there_is(client: httpx.Client) -> None:
+    refused = client.put("/v1/audio/speech")
+    assert refused.status_code == 405
+    assert refused.headers["allow"] == "GET, HEAD, POST"
+    assert "takes GET, HEAD, POST" in refused.json()["error"]["message"]
+    paths = client.get("/v1/nowhere").json()["error"]["message"].partition("there are: ")[2].split(", ")
+    assert len(paths) == len(set(paths))
+    assert "/v1/models/{name}" in paths
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/v1/capacity", "/v1/models", "/"])
+def test_head_is_get_without_a_body(client: httpx.Client, path: str) -> None:
+    """Monitors ask so; `wget --spider` does, too."""
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code == 200
+    assert not head.content
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+def test_head_of_audio_speaks_nothing(client: httpx.Client) -> None:
+    before = spoken(client)
+    head = client.head("/v1/audio/speech", params={"input": "A player looks first.", "response_format": "wav"})
+    assert (head.status_code, head.headers["content-type"]) == (200, "audio/wav")
+    assert "content-length" not in head.headers
+    assert client.head("/v1/audio/speech", params={"input": "Hi.", "speed": 9}).status_code == 400
+    assert spoken(client) == before
+    assert client.get("/v1/audio/speech", params={"input": "Then it plays."}).status_code == 200
+    assert spoken(client) == before + 1
+
+
+def spoken(client: httpx.Client) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith('tts_requests_total{outcome="ok"'))

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from engines.messages import Finished
 from server.audio.formats import MEDIA_TYPES
@@ -65,6 +65,8 @@ async def speech_by_url(
     request: Request, state: CurrentState, received_s: ReceivedS, body: Annotated[SpeechBody, Depends(_query)]
 ) -> Response:
     """For players: the fields of the body as parameters. The same URL is the same audio, so ranges of it fit."""
+    if request.scope.get("is_head"):
+        return StreamingResponse(iter(()), media_type=body.form.media_type)  # of no length yet: nothing is spoken
     body.seed = next(seed for seed in (body.seed, state.settings.seed, 0) if seed is not None)
     return await _answer(request, state, body, received_s)
 
