@@ -52,6 +52,8 @@ def capture(model: ModelProto, lengths: dict[str, int], aliases: dict[str, str],
     log.take()
     made.run_with_iobinding(binding, run_options(1))
     entries = log.take()
+    del binding, made
+    device.close()  # thousands of megabytes, of many rows
     return Captured(
         nodes=captured(entries),
         copies=[(one.name, int(one.fields[2])) for one in entries if one.is_captured and one.event == "copy"],
