@@ -141,7 +141,7 @@ def test_a_full_server_refuses_with_retry_after() -> None:
     assert small.stop() == 0
 
 
-def test_what_is_missing_or_no_object_is_said_plainly(client: httpx.Client) -> None:
+def test_what_is_missing_or_no_object_is_named_plainly(client: httpx.Client) -> None:
     missing, no_object = (client.post("/v1/audio/speech", json=body) for body in ({"text": "Hi."}, ["Hi."]))
     assert (missing.json()["error"]["message"], missing.json()["error"]["param"]) == ("input is missing", "input")
     assert "must be a JSON object, got list" in no_object.json()["error"]["message"]
