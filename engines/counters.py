@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
+from functools import partial
 
 from engines.messages import Tally
 
 GUARDS = ("segment_too_long",)  # counted from 0, so that the first one is seen as a rise
 
 
-def _rows() -> Tally:
-    return Tally((1, 2, 4, 8, 16, 32, 64, 128, 256))
-
-
-def _seconds() -> Tally:
-    return Tally((0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5))
+_rows = partial(Tally, (1, 2, 4, 8, 16, 32, 64, 128, 256))
+_seconds = partial(Tally, (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5))
 
 
 @dataclass(slots=True)

@@ -70,7 +70,9 @@ class Engine:
         self._slots = SlotUse(model, config.slots, self._sequences, self.counters)
         self._emission = Emission(self.counters)
         self._reading = Reading(config.text_chars)
-        self.profile = profile or DeviceProfile(frame_s=self.spec.frame_s, cores=cores(), overlaps=config.workers)
+        self.profile = profile or DeviceProfile(
+            frame_s=self.spec.frame_s, cores=cores(), overlaps=config.workers, max_batch=config.max_batch
+        )
         self._admission = Admission(config, self.profile, self.spec.first_frames, self.spec.opening_frames)
         speculation = None
         if model.drafter is not None and config.drafts is not DraftMode.OFF:
@@ -102,7 +104,7 @@ class Engine:
     @property
     def planned(self) -> Collection[Call]:
         """What is left of the plan; to read only."""
-        return self._planning.left
+        return self._planning.plan
 
     @property
     def empty(self) -> bool:
@@ -167,8 +169,7 @@ class Engine:
         if self._measuring.rehearses:
             return
         predicted_s = self.counters.predicted_s - self._predicted_before_s
-        full = self.profile.efficient_rows(self.config.max_batch) / 2
-        if self.counters.frames - self._frames_before >= full and predicted_s > 0:
+        if self.counters.frames - self._frames_before >= self.profile.efficient_rows / 2 and predicted_s > 0:
             self.profile.saw_batch(predicted_s, self._cpu_clock() - self._round_cpu_s)
 
     def stats(self) -> EngineStats:

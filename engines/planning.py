@@ -41,14 +41,9 @@ class Planning:
             groups=model.talker.groups,
             first_chunk=self._first_frames[0],
         )
-        self._plan: deque[Call] = deque()
+        self.plan = deque[Call]()  # what is left of it
         self._changed = False  # a stream may be due at the vocoder that was not
         self._look_again_s = math.inf  # when one will be, should nothing change
-
-    @property
-    def left(self) -> Collection[Call]:
-        """Of the plan; to read only."""
-        return tuple(self._plan)
 
     def changed(self) -> None:
         """Frames were made, audio came back, text was read, a stream paused or ended."""
@@ -56,17 +51,17 @@ class Planning:
 
     def became_ready(self, sequence: Sequence, now: float) -> None:
         """A sequence can run that could not. If it is urgent, drops the rest of the plan so that it goes next."""
-        can_run = self._plan and (sequence.can_step or sequence.can_prefill)
+        can_run = self.plan and (sequence.can_step or sequence.can_prefill)
         if can_run and self._view.is_urgent(sequence.spare_s(now, sequence.made)):
-            self._plan.clear()
+            self.plan.clear()
 
     def run_next(self, now: float) -> Made:
         """The plan's next item, or a new plan's first, with something left to do; empty where there is none."""
         for fresh in (False, True):
             if fresh:
-                self._plan.extend(calls(self._look(), now))
-            while self._plan:
-                if made := self._steps.run(self._plan.popleft()):
+                self.plan.extend(calls(self._look(), now))
+            while self.plan:
+                if made := self._steps.run(self.plan.popleft()):
                     return made
         return Made()
 

@@ -157,12 +157,8 @@ class Sequence:
     # -- frames ----------------------------------------------------------------------------------------------------
 
     @property
-    def can_run(self) -> bool:
-        return self.phase is Phase.RUNNING and not self.paused
-
-    @property
     def can_prefill(self) -> bool:
-        return self.can_run and self.script.state is ScriptState.PREFILL
+        return self.phase is Phase.RUNNING and not self.paused and self.script.state is ScriptState.PREFILL
 
     @property
     def can_step(self) -> bool:

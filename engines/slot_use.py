@@ -36,14 +36,14 @@ class SlotUse:
     @property
     def can_assign(self) -> bool:
         """Whether `assign` would do something."""
-        if self._all_have_slots or next(self._waiting(), None) is None:
+        if len(self._sequences) == self.in_use or next(self._waiting(), None) is None:
             return False
         return bool(self._free) or next(self._idle(), None) is not None
 
     def assign(self, now: float) -> list[Sequence]:
         """Gives slots to those that wait. -> those that have one now."""
         given = list[Sequence]()
-        if self._all_have_slots:
+        if len(self._sequences) == self.in_use:
             return given
         for sequence in [*self._waiting()]:
             if not self._free:
@@ -69,10 +69,6 @@ class SlotUse:
     @property
     def in_use(self) -> int:
         return self._count - len(self._free)
-
-    @property
-    def _all_have_slots(self) -> bool:
-        return len(self._sequences) == self.in_use
 
     def _waiting(self) -> Iterator[Sequence]:
         """Those that want a slot: swapped ones that have work, then new ones."""

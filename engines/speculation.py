@@ -113,7 +113,7 @@ class Speculation:
         if drafter.frames > (most := talker.draft_frames):
             raise ConfigError(f"the drafter guesses {drafter.frames} steps, the bundle's graph checks {most}")
         self._talker, self._drafter, self._counters, self._clock = talker, drafter, counters, clock
-        self._always = config.drafts is DraftMode.ON
+        self.stands, self._always = drafter.stands, config.drafts is DraftMode.ON
         switches = [DraftSwitch() for _ in range(_bucket(config.draft_rows) + 1)]
         self._switches = [switches[_bucket(rows)] for rows in range(1, config.draft_rows + 1)]
         self.pays = (True,) * config.draft_rows  # for 1, 2, ... rows: the way to run next
@@ -125,9 +125,6 @@ class Speculation:
         switch.observe(frames, seconds)
         if switch.on is not drafted:
             self.pays = tuple(one.on for one in self._switches)
-
-    def stands(self, drafted: Frames, sampled: Frames) -> bool:
-        return self._drafter.stands(drafted, sampled)
 
     def verify(self, sequences: list[Sequence]) -> list[Verified]:
         """Drafts of sequences that can step, and what the target samples over them, all in one call. For those left

@@ -43,10 +43,7 @@ class Admission:
     @property
     def _sustained(self) -> float:
         """By the machine, however many slots there are."""
-        config = self._config
-        if not self._profile.measured:
-            return config.slots
-        return self._profile.capacity(max_batch=config.max_batch, job_frames=config.job_frames)
+        return self._profile.capacity(self._config.job_frames) if self._profile.measured else self._config.slots
 
     def streams_left(self, load: Load) -> int:
         capacity = self.capacity
@@ -58,7 +55,7 @@ class Admission:
         frames = self._first_frames[profile.is_crowded(load.running + 1)]
         rows, busy, under_way_s = max(1, config.job_frames // frames), load.busy - load.first_pending, 0.0
         if busy > 0:
-            step_s = profile.step_s(min(busy, profile.efficient_rows(config.max_batch)))
+            step_s = profile.step_s(min(busy, profile.efficient_rows))
             under_way_s = step_s + profile.job_s(min(config.job_frames, busy * frames))
         batches, jobs = -(-waiting // config.max_batch), -(-waiting // rows)
         steps_s = frames * batches * profile.step_s(min(waiting, config.max_batch))
@@ -93,7 +90,7 @@ class Admission:
     def _most_busy(self, capacity: int) -> int:
         if not self._profile.measured:
             return capacity
-        fewest = self._profile.few_rows(self._config.max_batch)
+        fewest = self._profile.few_rows
         return min(capacity, max(fewest, round(self._share * self._sustained)))
 
     def _rejected(self, reason: str) -> str:
@@ -101,5 +98,5 @@ class Admission:
         return reason
 
     def _lower(self) -> None:
-        fewest = self._profile.few_rows(self._config.max_batch)
+        fewest = self._profile.few_rows
         self._share = max(fewest / self._sustained, _DECREASE * self._share)

@@ -50,7 +50,7 @@ class Curve:
         return known[size]
 
     def efficient(self, most: int) -> int:
-        """The smallest size whose cost of each is near the best up to `most`."""
+        """The smallest size up to `most` with which each costs hardly more than with the best."""
         known = self._efficient
         if most not in known:
             costs = {size: self(size) / size for size in (1 << power for power in range(most.bit_length()))}
@@ -73,6 +73,7 @@ class DeviceProfile:
     frame_s: float
     cores: int
     overlaps: bool  # the vocoder has a thread of its own
+    max_batch: int = 64  # rows of a step
     steps: Curve = field(default_factory=Curve)  # by rows
     jobs: Curve = field(default_factory=Curve)  # by frames, of all rows together
     loop_row_s: float | None = None  # the loop's own time for one frame of one row; None until it was rehearsed
@@ -93,17 +94,19 @@ class DeviceProfile:
             return self.frame_s / 100 * (1 + frames / 3)
         return self.correction * self.jobs(frames)
 
-    def rows_within(self, seconds: float, most: int) -> int:
-        """Rows that one round may hold to stay within `seconds`; at least 1, at most `most`."""
-        return max(1, bisect_right(range(1, most + 1), seconds, key=self.step_s))
+    def rows_within(self, seconds: float) -> int:
+        """Rows that one round may hold to stay within `seconds`; at least 1."""
+        return max(1, bisect_right(range(1, self.max_batch + 1), seconds, key=self.step_s))
 
-    def efficient_rows(self, most: int) -> int:
-        """The smallest batch that costs hardly more a row than the best: a longer call only delays the next."""
-        return self.steps.efficient(most) if self.steps.measured else 8
+    @property
+    def efficient_rows(self) -> int:
+        """Of a batch: a longer call only delays the next."""
+        return self.steps.efficient(self.max_batch) if self.steps.measured else 8
 
-    def few_rows(self, most: int) -> int:
+    @property
+    def few_rows(self) -> int:
         """Half an efficient batch: the machine is kept busy, and a new stream waits for few others."""
-        return max(1, self.efficient_rows(most) // 2)
+        return max(1, self.efficient_rows // 2)
 
     def rows_of_a_call(self) -> int:
         """Rows that cost as much as another call does before its first row."""
@@ -116,9 +119,9 @@ class DeviceProfile:
         """Whether a step of so many streams takes a good part of the time that the frame lasts."""
         return self.step_s(running) > self.frame_s / 3
 
-    def capacity(self, *, max_batch: int, job_frames: int) -> float:
+    def capacity(self, job_frames: int) -> float:
         """Streams at real time. The busiest worker decides, or the cores that all share."""
-        rows = self.efficient_rows(max_batch)
+        rows = self.efficient_rows
         loop_s = self.step_s(rows) / rows
         frames = max(1, job_frames // 2)  # first chunks are small, and jobs half full
         vocoder_s = self.job_s(frames) / frames

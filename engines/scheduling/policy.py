@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
 
 from engines.config import EngineConfig
 from engines.scheduling.device_profile import DeviceProfile
@@ -28,7 +27,6 @@ _CHUNK_LEADS = (3, 8, 20)  # below which a chunk has the first, second or third 
 _SLICE = 0.5  # of a frame's time: of calls that are planned at once
 
 Urgency = tuple[float, float, int]  # lead, arrival, slot: the most urgent is the least
-Item = TypeVar("Item")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,17 +74,10 @@ class Vocode:
 
 
 def calls(view: View, now: float) -> list[Prefill | Step]:
-    prompts, able = list[tuple[Urgency, Sequence]](), list[tuple[Urgency, Sequence]]()
-    most_pending = 2 * view.chunk_frames[-1]  # frames: a stream's next job of the vocoder, and one behind it
-    for one in view.streams:
-        if one.can_step:
-            if one.pending < most_pending:
-                able.append((_urgency(view, one, now), one))
-        elif one.can_prefill:
-            prompts.append((_urgency(view, one, now), one))
-    able.sort()
-    prompts.sort()
-    limit_s, first, few = _limit_s(view, able), view.first_chunk, view.profile.few_rows(view.config.max_batch)
+    most = 2 * view.chunk_frames[-1]  # frames of a stream that wait: its next job of the vocoder, and one behind it
+    able = sorted((_urgency(view, one, now), one) for one in view.streams if one.can_step and one.pending < most)
+    prompts = sorted((_urgency(view, one, now), one) for one in view.streams if one.can_prefill)
+    limit_s, first, few = _limit_s(view, able), view.first_chunk, view.profile.few_rows
     new = [one for (lead_s, *_), one in able if lead_s == NO_AUDIO]
     others = [one for (lead_s, *_), one in able if NO_AUDIO < lead_s <= limit_s]
     found: list[Prefill | Step] = [Prefill(some) for some in _cut([one for _, one in prompts], few)]
@@ -116,8 +107,8 @@ def _limit_s(view: View, able: list[tuple[Urgency, Sequence]]) -> float:
     return (FAR_AHEAD if least_s < LOW_WATER * view.profile.frame_s else math.inf) * view.profile.frame_s
 
 
-def _cut(items: list[Item], most: int) -> list[list[Item]]:
-    return [items[at : at + most] for at in range(0, len(items), most)]
+def _cut(streams: list[Sequence], most: int) -> list[list[Sequence]]:
+    return [streams[at : at + most] for at in range(0, len(streams), most)]
 
 
 def _groups(view: View, wanted: list[Sequence], able: list[Sequence]) -> list[list[Sequence]]:
@@ -128,8 +119,8 @@ def _groups(view: View, wanted: list[Sequence], able: list[Sequence]) -> list[li
     """
     if not wanted:
         return []
-    most = view.profile.rows_within(_SLICE * view.profile.frame_s, view.config.max_batch)
-    enough = min(most, view.profile.efficient_rows(view.config.max_batch))
+    most = view.profile.rows_within(_SLICE * view.profile.frame_s)
+    enough = min(most, view.profile.efficient_rows)
     by_slot = {one.slot: one for one in able if one.slot is not None}
     rank = {one.slot: place for place, one in enumerate(wanted)}
     slots = list(by_slot) if len(wanted) > enough else [one.slot for one in wanted if one.slot is not None]
@@ -163,16 +154,17 @@ def vocode(view: View, now: float) -> tuple[Vocode | None, float]:
             continue
         if not stream.can_vocode or not ((available := stream.available) or stream.closes):
             continue
-        if available < view.first_chunk and stream.can_step and not stream.closes:
+        if available < view.first_chunk and not stream.closes and stream.can_step:
             continue  # whatever its lead, no chunk is that small
         lead_s = stream.spare_s(now, stream.vocoded)
         if not view.has_room and not view.is_urgent(lead_s):
             continue
-        goes_on = stream.can_step or stream.can_prefill or not available or stream.closes
-        expected_s = math.inf if goes_on else stream.words_expected_s(now)
-        count = chunk_frames(view, stream, available, lead_s, now, no_more=stream.closes or expected_s <= 0)
-        if not count and expected_s > 0:
-            look_again_s = min(look_again_s, now + expected_s)
+        count = chunk_frames(view, stream, available, lead_s, now, no_more=stream.closes)
+        if available and not (count or stream.can_step or stream.can_prefill):
+            if (expected_s := stream.words_expected_s(now)) > 0:
+                look_again_s = min(look_again_s, now + expected_s)
+            else:
+                count = chunk_frames(view, stream, available, lead_s, now, no_more=True)
         if count or not available:
             due.append(((lead_s, stream.arrived_s, stream.slot or 0), count, stream))
     if not due:

@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 350  # of a file
 APART = ("families", "runtime", "text", "bundles")  # rooms of their own beside the core
-MOST_CORE_LINES = 2950  # the design asks for 2,500: lower it with every simplification
+MOST_CORE_LINES = 2925  # the design asks for 2,500: lower it with every simplification
+MOST_SCHEDULER_LINES = 445  # of them; the design asks for 400
 
 
 def lines_of(path: Path) -> int:
@@ -29,3 +30,7 @@ def test_the_core_stays_small() -> None:
         if path.parent.relative_to(ROOT / "engines").parts[:1] not in {(room,) for room in APART}
     ]
     assert sum(map(lines_of, core)) <= MOST_CORE_LINES
+
+
+def test_the_scheduler_stays_small() -> None:
+    assert sum(map(lines_of, (ROOT / "engines" / "scheduling").rglob("*.py"))) <= MOST_SCHEDULER_LINES

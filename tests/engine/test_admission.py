@@ -35,9 +35,9 @@ def test_a_curve_is_straight_between_and_beyond_what_was_measured() -> None:
 
 def test_rows_within_a_time() -> None:
     made = profile()
-    rows = made.rows_within(3e-3, 64)
+    rows = made.rows_within(3e-3)
     assert made.step_s(rows) <= 3e-3 < made.step_s(rows + 1)
-    assert (made.rows_within(1e-9, 64), made.rows_within(1.0, 64)) == (1, 64)
+    assert (made.rows_within(1e-9), made.rows_within(1.0)) == (1, 64)
 
 
 def test_capacity_follows_the_busiest_worker_and_the_cores() -> None:

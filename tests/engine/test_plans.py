@@ -62,7 +62,7 @@ def test_streams_that_stand_back_come_behind_all_others() -> None:
 def test_first_chunks_are_made_together_and_at_once() -> None:
     """Of five new streams four in one item, half an efficient batch, which makes all of their first chunks."""
     machine = Machine(step_s=(0.2e-3, 0.1e-3))
-    assert machine.profile.efficient_rows(64) == 8
+    assert machine.profile.efficient_rows == 8
     new = [PlainStream(slot, NO_AUDIO, arrived_s=float(-slot)) for slot in range(5)]
     found = calls(view(*new, PlainStream(9, 3.0), first_chunk=4, machine=machine), 0.0)
     assert [[one.slot for one in item.streams] for item in found] == [[4, 3, 2, 1], [0]]
@@ -81,8 +81,8 @@ def test_a_plan_fits_its_slice_of_time_and_is_made_in_efficient_parts() -> None:
     found = stepped(*streams, machine=machine)
     rows = [len(slots) for slots in found]
     assert machine.profile.step_s(sum(rows)) <= SLICE_S
-    efficient = machine.profile.efficient_rows(64)
-    assert sum(rows) > machine.profile.rows_within(SLICE_S, 64) - 2 * efficient
+    efficient = machine.profile.efficient_rows
+    assert sum(rows) > machine.profile.rows_within(SLICE_S) - 2 * efficient
     assert max(rows) <= 2 * efficient
     assert [slot for slots in found for slot in slots] == list(range(sum(rows)))
     assert len(stepped(*streams, machine=Machine(step_s=(3e-3, 1e-3)))) == 1, "on a slow machine one call is enough"
