@@ -23,11 +23,12 @@ from engines.errors import BundleError, ParlandoError
 from engines.families.bundle import Bundle as AnyBundle
 from engines.families.common.device_form import DeviceForm
 from engines.families.phone_pointer.bundle import Bundle as PointerBundle
+from engines.families.pocket.bundle import Bundle as PocketBundle
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.runtime.device import CudaDevice
 from engines.runtime.tensorrt import FORMAT, PLANS, Part, Plans, tensorrt
 from engines.runtime.tensorrt_build import build
-from models.gpu_graphs import pointer_plans, qwen3_plans
+from models.gpu_graphs import pocket_plans, pointer_plans, qwen3_plans
 from models.gpu_graphs.__main__ import export
 from models.gpu_graphs.planned import Planned
 from models.gpu_graphs.writing import save
@@ -36,6 +37,7 @@ DTYPES = ("float16", "bfloat16")  # attention under a mask has no float32 kernel
 _GOLDENS = "goldens.npz"
 _KINDS: dict[str, Callable[[Any, str], dict[str, Callable[[], Planned]]]] = {
     PointerBundle.FAMILY: pointer_plans.plans,
+    PocketBundle.FAMILY: pocket_plans.plans,
     Qwen3TtsBundle.FAMILY: qwen3_plans.plans,
 }
 
@@ -44,9 +46,7 @@ def planned(bundle: AnyBundle, dtype: str = DTYPES[0]) -> dict[str, Callable[[],
     """By the name of the plan, each made when it is asked for. Raises BundleError."""
     if bundle.family not in _KINDS:
         can = ", ".join(sorted(_KINDS))
-        raise BundleError(
-            f"{bundle.name!r} is of family {bundle.family!r}; plans are built of {can}: export-gpu is right"
-        )
+        raise BundleError(f"{bundle.name!r} is of family {bundle.family!r}; plans are built of {can}")
     return _KINDS[bundle.family](bundle, dtype)
 
 
@@ -117,6 +117,7 @@ def _build(one: Planned, folder: Path, name: str, trt: Any, told: Callable[[str,
             ends,
             one.profiles,
             cache=timed.read_bytes() if timed.is_file() else b"",
+            decomposable=one.decomposable,
             progress=lambda phase, share: told(f"{name}: {phase}", share),
         )
     (folder / f"{name}.plan").write_bytes(plan.content)

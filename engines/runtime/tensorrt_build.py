@@ -30,12 +30,13 @@ def build(
     shapes: Mapping[str, tuple[int | str, ...]],
     profiles: Sequence[Mapping[str, Range]],
     *,
+    decomposable: bool = False,
     cache: bytes = b"",
     progress: Progress = lambda phase, share: None,
 ) -> Plan:
     """`model`: a file, large weights beside it. `shapes`: of the inputs, a name standing for an axis that `profiles`
-    bound. Raises BundleError in TensorRT's own words, also where it would leave an input unread: it then builds what is
-    not meant."""
+    bound. `decomposable`: attention without a kernel of its own becomes several. Raises BundleError in TensorRT's own
+    words, also where it would leave an input unread: it then builds what is not meant."""
     log = logger(trt)
     builder = trt.Builder(log)
     network = builder.create_network(0)
@@ -45,6 +46,11 @@ def build(
     _check(log)
     kinds = (str(network.get_layer(at).type).rsplit(".", 1)[-1] for at in range(network.num_layers))
     layers, config = Counter(kinds), builder.create_builder_config()
+    for at in range(network.num_layers if decomposable else 0):
+        layer = network.get_layer(at)
+        if layer.type == trt.LayerType.ATTENTION_OUTPUT:
+            layer.__class__ = trt.IAttentionOutputLayer
+            layer.attention.decomposable = True
     for ranges in profiles:
         profile = builder.create_optimization_profile()
         for name, shape in shapes.items():

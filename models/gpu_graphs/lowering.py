@@ -173,12 +173,12 @@ class Lowered:
         behind = self.constant(f"behind.{steps}", np.array([steps - 1], np.int32))
         self.nodes.insert(0, helper.make_node("Add", ["lengths", behind], ["seqlens_k"]))
 
-    def write_out_attention(self, steps: int) -> None:
-        """For float32, of which grouped attention has no kernel on a device."""
+    def write_out_attention(self, steps: int, *, masked: bool = False) -> None:
+        """For float32, of which grouped attention has no kernel on a device. `masked`: for TensorRT, see `Attend`."""
         found: list[onnx.NodeProto] = []
         self._opset = OPSET
         for node in self.nodes:
-            found += _causal(self, node, steps) if node.op_type == "GroupQueryAttention" else [node]
+            found += _written_out(self, node, steps, masked) if node.op_type == "GroupQueryAttention" else [node]
         self.nodes = found
         self._drop_unused()
 
@@ -272,12 +272,13 @@ def _zeros(one: onnx.ValueInfoProto, rows: int) -> Array:
     )
 
 
-def _causal(graph: Lowered, node: onnx.NodeProto, steps: int) -> list[onnx.NodeProto]:
+def _written_out(graph: Lowered, node: onnx.NodeProto, steps: int, masked: bool) -> list[onnx.NodeProto]:
     """Rotate, append and attend one by one. Queries, keys and values are packed or apart, [B, S, ...]."""
     query, key, value, past_k, past_v, newest, _, cosine, sine = list(node.input)[:9]
     how = {one.name: helper.get_attribute_value(one) for one in node.attribute}
     heads, kv_heads, at = how["num_heads"], how["kv_num_heads"], node.output[0]
-    dim = next(one for one in graph.inputs if one.name == past_k).type.tensor_type.shape.dim[3].dim_value
+    slab = [axis.dim_value for axis in next(i for i in graph.inputs if i.name == past_k).type.tensor_type.shape.dim]
+    dim = slab[3]
     made: list[onnx.NodeProto] = []
 
     def add(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
@@ -298,7 +299,6 @@ def _causal(graph: Lowered, node: onnx.NodeProto, steps: int) -> list[onnx.NodeP
     rows = add("Reshape", [write_at, shape(-1, 1)], f"{at}.write_rows")
     ramp = graph.constant(f"steps.{steps}", np.arange(steps))
     places = add("Add", [rows, ramp], f"{at}.places")
-    held = add("Add", [f"{at}.newest", graph.constant("one", np.array([1]))], f"{at}.held")
     turned = []
     for kind, name, count in zip("qkv", ends, (heads, kv_heads, kv_heads), strict=True):
         split = add("Reshape", [name, shape(-1, steps, count, dim)], f"{at}.{kind}.steps")
@@ -309,8 +309,15 @@ def _causal(graph: Lowered, node: onnx.NodeProto, steps: int) -> list[onnx.NodeP
     for old, added, new in zip((past_k, past_v), turned[1:], node.output[1:3], strict=True):
         add("TensorScatter", [old, added, write_at], new, axis=-2, mode="linear")
     scale = {"scale": how["scale"]} if "scale" in how else {}
-    inputs = [turned[0], *node.output[1:3], "", "", "", held]
-    mixed = add("Attention", inputs, f"{at}.by_head", is_causal=1, **scale)
+    inputs = [turned[0], *node.output[1:3]]
+    if masked:
+        by_step = add("Reshape", [places, shape(-1, 1, steps, 1)], f"{at}.places_by_step")
+        columns = graph.constant(f"columns.{slab[2]}", np.arange(slab[2]))
+        inputs.append(add("LessOrEqual", [columns, by_step], f"{at}.mask"))
+        mixed = add("Attention", inputs, f"{at}.by_head", **scale)
+    else:
+        held = add("Add", [f"{at}.newest", graph.constant("one", np.array([1]))], f"{at}.held")
+        mixed = add("Attention", [*inputs, "", "", "", held], f"{at}.by_head", is_causal=1, **scale)
     along = add("Transpose", [mixed], f"{at}.along", perm=[0, 2, 1, 3])
     add("Reshape", [along, shape(-1, steps, heads * dim)], at)
     return made

@@ -19,6 +19,7 @@ class Planned:
     model: onnx.ModelProto
     profiles: tuple[dict[str, Range], ...]
     parts: dict[str, Part]
+    decomposable: bool = False  # attention may become several kernels where TensorRT has none for it
 
     @property
     def shapes(self) -> dict[str, tuple[int | str, ...]]:

@@ -14,50 +14,55 @@ PREFILL = 32  # positions of a call
 
 
 def form(bundle: Bundle, dtype: str) -> Form:
-    positions = bundle.lm.positions + PREFILL
-    exact = _graphs(bundle, "float32", positions)
+    held = positions(bundle)
+    exact = _graphs(bundle, "float32", held)
     return Form(
-        graphs=exact if dtype == "float32" else _graphs(bundle, dtype, positions),
-        goldens=goldens(exact, lambda form, host: spoken(form, bundle, host), positions=positions, prefill=PREFILL),
+        graphs=exact if dtype == "float32" else _graphs(bundle, dtype, held),
+        goldens=goldens(exact, lambda form, host: spoken(form, bundle, host), positions=held, prefill=PREFILL),
         dtype=dtype,
-        positions=positions,
+        positions=held,
         numbers={"prefill": PREFILL},
     )
 
 
-def _graphs(bundle: Bundle, dtype: str, positions: int) -> dict[str, onnx.ModelProto]:
+def positions(bundle: Bundle) -> int:
+    """Of a slot, the filling of a text's last block included."""
+    return bundle.lm.positions + PREFILL
+
+
+def _graphs(bundle: Bundle, dtype: str, held: int) -> dict[str, onnx.ModelProto]:
     return {
-        "step": step(bundle, dtype, positions),
-        "prefill": prefill(bundle, dtype, positions),
+        "step": step(bundle, dtype, held),
+        "prefill": prefill(bundle, dtype, held),
         "decoder": decoder(bundle),
     }
 
 
-def step(bundle: Bundle, dtype: str, positions: int) -> onnx.ModelProto:
-    """The last frame of a row that is not active stays."""
-    graph = Lowered(bundle.folder / "step.onnx", {"positions": positions})
-    _attend(graph, dtype, positions, 1)
+def step(bundle: Bundle, dtype: str, held: int, *, masked: bool = False) -> onnx.ModelProto:
+    """The last frame of a row that is not active stays. `masked`: as TensorRT takes it."""
+    graph = Lowered(bundle.folder / "step.onnx", {"positions": held})
+    _attend(graph, dtype, held, 1, masked)
     graph.keep_by_row("latent", "frames")
     return graph.model(f"pocket step {dtype}")
 
 
-def prefill(bundle: Bundle, dtype: str, positions: int) -> onnx.ModelProto:
+def prefill(bundle: Bundle, dtype: str, held: int, *, masked: bool = False) -> onnx.ModelProto:
     """A block of one row."""
-    graph = Lowered(bundle.folder / "prefill.onnx", {"B": 1, "T": PREFILL, "positions": positions})
-    _attend(graph, dtype, positions, PREFILL)
+    graph = Lowered(bundle.folder / "prefill.onnx", {"B": 1, "T": PREFILL, "positions": held})
+    _attend(graph, dtype, held, PREFILL, masked)
     return graph.model(f"pocket prefill {dtype}")
 
 
-def _attend(graph: Lowered, dtype: str, positions: int, steps: int) -> None:
-    graph.fix_total(positions)
+def _attend(graph: Lowered, dtype: str, held: int, steps: int, masked: bool) -> None:
+    graph.fix_total(held)
     graph.count_from_lengths(steps)
-    if dtype == "float32":
-        graph.write_out_attention(steps)
+    if dtype == "float32" or masked:
+        graph.write_out_attention(steps, masked=masked)
     graph.narrow(dtype)
 
 
 def decoder(bundle: Bundle) -> onnx.ModelProto:
-    graph = Lowered(bundle.folder / "decoder.onnx", {"F": 1})
+    graph = Lowered(bundle.folder / "decoder.onnx", {"F": 1, "samples": bundle.hop_length})
     graph.state_by_slot([one.name for one in bundle.decoder.states])
     graph.sum_of("pcm", "scores")
     return graph.model("pocket decoder")

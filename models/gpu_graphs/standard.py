@@ -71,6 +71,14 @@ def _bias_gelu(node: Node, constants: dict[str, onnx.TensorProto]) -> Iterator[N
     yield helper.make_node("Gelu", [biased], node.output, f"gelu:{node.output[0]}")
 
 
+def _fast_gelu(node: Node, constants: dict[str, onnx.TensorProto]) -> Iterator[Node]:
+    value = node.input[0]
+    if len(node.input) > 1:
+        value = f"{node.output[0]}.biased"
+        yield helper.make_node("Add", node.input, [value], f"add:{value}")
+    yield helper.make_node("Gelu", [value], node.output, f"gelu:{node.output[0]}", approximate="tanh")
+
+
 def _causal_convolution(node: Node, constants: dict[str, onnx.TensorProto]) -> Iterator[Node]:
     """x [R, C, F] behind its state [R, C, taps - 1]; the new state is the last taps - 1 columns of both."""
     x, taps, bias, state = node.input
@@ -107,6 +115,7 @@ _FORMS: dict[tuple[str, str], Callable[[Node, dict[str, onnx.TensorProto]], Iter
     (MICROSOFT, "SkipSimplifiedLayerNormalization"): _add_and_norm,
     (MICROSOFT, "QuickGelu"): _silu,
     (MICROSOFT, "BiasGelu"): _bias_gelu,
+    (MICROSOFT, "FastGelu"): _fast_gelu,
     (MICROSOFT, "CausalConvWithState"): _causal_convolution,
     ("", "Attention"): _attention,
     (DOMAIN, "Product"): _product,

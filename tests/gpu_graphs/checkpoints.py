@@ -1,6 +1,6 @@
 """Bundles with random weights of the families that `models.gpu_graphs` has a form for, exported as a user would.
 
-`python -m tests.gpu_graphs.checkpoints OUT` writes the one of Qwen3-TTS, for an environment without torch.
+`python -m tests.gpu_graphs.checkpoints OUT` writes them for an environment without torch.
 """
 
 from __future__ import annotations
@@ -33,5 +33,6 @@ def write_pocket(folder: Path) -> AnyBundle:
 
 
 if __name__ == "__main__":
-    (Path(sys.argv[1]) / "qwen3_tts").mkdir(parents=True)
-    write_qwen3_tts(Path(sys.argv[1]) / "qwen3_tts")
+    for name, write in (("qwen3_tts", write_qwen3_tts), ("pocket", write_pocket)):
+        (Path(sys.argv[1]) / name).mkdir(parents=True)
+        write(Path(sys.argv[1]) / name)

@@ -32,9 +32,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _export(folder: Path) -> None:
-    """By an interpreter that has torch; without one a vocoder of Qwen3-TTS is not built."""
+    """By an interpreter that has torch; without one neither pocket-tts nor a vocoder of Qwen3-TTS is built."""
     for python in (sys.executable, str(ROOT / ".venv-dev/bin/python")):
-        probe = [python, "-c", "import torch, tokenizers"]
+        probe = [python, "-c", "import torch, tokenizers, sentencepiece"]
         if Path(python).exists() and subprocess.run(probe, capture_output=True, check=False).returncode == 0:
             subprocess.run([python, "-m", "tests.gpu_graphs.checkpoints", str(folder)], cwd=ROOT, check=True)
             return

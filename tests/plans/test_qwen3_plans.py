@@ -265,5 +265,7 @@ def test_a_disk_that_fills_up_is_told(monkeypatch: pytest.MonkeyPatch, qwen3_tts
 
 def test_a_family_without_plans_is_refused_by_name(tmp_path: Path) -> None:
     bundle: Any = SimpleNamespace(name="of others", family="orpheus")
-    with pytest.raises(BundleError, match=r"is of family 'orpheus'; plans are built of phone_pointer, qwen3_tts"):
+    with pytest.raises(
+        BundleError, match=r"is of family 'orpheus'; plans are built of phone_pointer, pocket, qwen3_tts"
+    ):
         write(bundle, tmp_path / "form")

@@ -51,7 +51,9 @@ def all_planned() -> dict[str, Planned]:
 def of(rtx: Any, one: Planned, **how: Any) -> Plan:
     with TemporaryDirectory() as folder:
         save({"graph": one.model}, Path(folder))
-        return build(rtx, Path(folder, "graph.onnx"), one.input_shapes, one.profiles, **how)
+        return build(
+            rtx, Path(folder, "graph.onnx"), one.input_shapes, one.profiles, decomposable=one.decomposable, **how
+        )
 
 
 def attention(layers: int) -> dict[str, int]:
@@ -104,15 +106,29 @@ def test_a_prompt_of_qwen3_tts_builds(rtx: Any, dtype: str) -> None:
     assert {kind: plan.layers[kind] for kind in attention(LAYERS)} == attention(LAYERS)
 
 
+def exported(family: str) -> Any:
+    folder = Path(os.environ.get("PLANS_BUNDLES", "/nowhere"), family, "bundle")
+    if not folder.is_dir():
+        pytest.skip(f"no bundle of {family} at hand: it needs torch, see tests/plans/run.py")
+    return open_bundle(folder)
+
+
 @pytest.mark.timeout(600)
 def test_the_vocoder_of_qwen3_tts_builds(rtx: Any) -> None:
-    folder = Path(os.environ.get("PLANS_BUNDLES", "/nowhere"), "qwen3_tts/bundle")
-    if not folder.is_dir():
-        pytest.skip("no bundle of qwen3_tts at hand: it needs torch, see tests/plans/run.py")
-    bundle: Any = open_bundle(folder)
+    bundle = exported("qwen3_tts")
     plan = of(rtx, qwen3_plans.vocoder_plan(bundle))
     assert plan.layers["SCATTER"] == len(bundle.qwen3_tts.vocoder.states)
     assert plan.layers["SOFTMAX"] == 2  # the tiny checkpoint's layers of attention
+
+
+@pytest.mark.timeout(600)
+def test_pocket_tts_builds(rtx: Any) -> None:
+    bundle = exported("pocket")
+    made = {name: of(rtx, make()) for name, make in planned(bundle).items()}
+    layers = bundle.lm.layers
+    assert {kind: made["step"].layers[kind] for kind in attention(layers)} == attention(layers)
+    assert made["prefill"].layers["KV_CACHE_UPDATE"] == 2 * layers
+    assert made["decoder"].layers["SCATTER"] == len(bundle.decoder.states)
 
 
 def test_attention_in_float32_has_no_kernel(rtx: Any) -> None:
@@ -143,12 +159,14 @@ def test_what_cannot_be_parsed_is_told_in_the_parsers_words(rtx: Any, tmp_path: 
 
 # Which of TensorRT's classes a name of ours holds.
 HOLDS = {
+    "attention": "IAttention",
     "builder": "Builder",
     "network": "INetworkDefinition",
     "parser": "OnnxParser",
     "config": "IBuilderConfig",
     "profile": "IOptimizationProfile",
     "engine": "ICudaEngine",
+    "layer": "IAttentionOutputLayer",
     "trt_context": "IExecutionContext",
     "_context": "IExecutionContext",
     "_runtime": "Runtime",
