@@ -34,12 +34,13 @@ from tests.gpu_check.traps import GUARDS, KNOWN, PROBES
 from tests.plans.fake_tensorrt import FakeTensorRt
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(1500)  # each part is a process with a box of its own
 
 
 def checked(out: Path, parts: str, **more: str) -> dict[str, Any]:
     """Each table of these parts by name."""
     environment = {name: value for name, value in os.environ.items() if name != "DRYCUDA_LOG"} | more
-    command = [sys.executable, "-m", "tests.gpu_check", "--parts", parts, "--out", str(out), "--limit-s", "250"]
+    command = [sys.executable, "-m", "tests.gpu_check", "--parts", parts, "--out", str(out), "--limit-s", "600"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     tables: dict[str, Any] = {}
     for path in sorted(out.glob("*.json")):
