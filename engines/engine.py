@@ -128,7 +128,7 @@ class Engine:
         """Whether a step would do something now; otherwise `wait`."""
         if self._called or self._inbox or self._wake_up.is_set or self._vocoding.has_finished or self._reading.has_text:
             return True
-        return self._slots.can_assign or self._planning.has_work(self._clock())
+        return self._planning.has_work(self._clock())
 
     def step(self) -> list[Event]:
         """One round, both halves of it. Returns what happened, in order."""
@@ -157,6 +157,7 @@ class Engine:
             self._collect()
             self._planning.dispatch(self._clock())
         self._collect()
+        self._assign_slots()  # a stream may be idle now
         self._emission.tell_starved()
         if not self._sequences:
             self.check_integrity()

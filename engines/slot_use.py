@@ -33,13 +33,6 @@ class SlotUse:
         leaving = sum(one.phase is Phase.DRAINING for one in every)
         return sum(1 for _ in self._waiting()) < len(self._free) + idle + leaving
 
-    @property
-    def can_assign(self) -> bool:
-        """Whether `assign` would do something."""
-        if len(self._sequences) == self.in_use or next(self._waiting(), None) is None:
-            return False
-        return bool(self._free) or next(self._idle(), None) is not None
-
     def assign(self, now: float) -> list[Sequence]:
         """Gives slots to those that wait. -> those that have one now."""
         given = list[Sequence]()
