@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +16,7 @@ import pytest
 from engines.errors import ConfigError, EngineFault
 from engines.runtime.device import CudaDevice, Device
 
-FRESH = 0xFF
+FRESH, ROOT = 0xFF, Path(__file__).resolve().parents[2]
 
 
 def _bytes(address: int, count: int) -> bytes:
@@ -209,3 +214,25 @@ def test_a_write_behind_an_allocation_is_found(pretended: None) -> None:
     assert cudart.drycuda_damaged() == before + 1
     with pytest.raises(EngineFault, match="cudaFree"):
         device.close()
+
+
+def test_the_real_runtime_has_each_function_of_ours_and_refuses_without_a_driver(pretended: None) -> None:
+    """CUDA's headers bring it. In a process without the pretended one, which has its name."""
+    real = next((Path(os.environ["DRY_CUDA"]).parent / "headers").rglob("libcudart.so.13"), None)
+    if real is None:
+        pytest.skip("the wheel of CUDA's headers brought no library")
+    script = "import sys; from engines.runtime import device; device.LIBRARIES = sys.argv[1:]; device.CudaDevice()"
+    environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(real)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:  # otherwise there is a driver
+        last = done.stderr.strip().splitlines()[-1]
+        assert re.fullmatch(
+            r"engines\.errors\.EngineFault: cudaGetDeviceCount\(\) failed: .*CUDA error (35|100)\)", last
+        )
