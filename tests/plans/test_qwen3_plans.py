@@ -27,6 +27,7 @@ from engines.families.qwen3_tts.prompt import VoicePrefix
 from engines.families.qwen3_tts.script import DepthSampling
 from engines.runtime.ort import ort
 from engines.runtime.tensorrt import PLANS, TensorRt
+from engines.synth import speak
 from models import tensorrt_plans
 from models.gpu_graphs.__main__ import export
 from tests.dry_cuda.fake_device import FakeDevice
@@ -201,6 +202,7 @@ def test_plans_that_pass_serve(monkeypatch: pytest.MonkeyPatch, qwen3_tts: Any, 
     engine = load_engine(qwen3_tts, config(built))
     assert engine.stats().kernels.startswith("TensorRT 11.4.0.106")
     assert engine.model.talker.device == "cuda:0"
+    assert len(speak(engine, "Ready.").pcm) > 24_000 * 2 * 0.3
     engine.close()
 
 
