@@ -28,6 +28,7 @@ class TrainingState:
         """Done after so many `steps`, or after `budget_s` where none are given."""
         self.path, self.network, self.optimiser, self.budget_s, self.rng = path, network, optimiser, budget_s, rng
         self.steps, self.step = steps, 0
+        self._best: dict[str, Any] | None = None  # figure, step and weights
         self._spent_before_s = 0.0
         self._started_s = time.process_time()
 
@@ -57,6 +58,7 @@ class TrainingState:
                 "spent_s": self.spent_s,
                 "torch_rng": torch.get_rng_state(),
                 "numpy_rng": self.rng.bit_generator.state,
+                "best": self._best,
             },
             partial,
         )
@@ -73,7 +75,20 @@ class TrainingState:
         self._started_s = time.process_time()
         torch.set_rng_state(saved["torch_rng"])
         self.rng.bit_generator.state = saved["numpy_rng"]
+        self._best = saved.get("best")
         return True
+
+    def compare(self, figure: float) -> None:
+        """Remembers the weights of the least `figure` so far."""
+        if self._best is None or figure < self._best["figure"]:
+            weights = {name: value.clone() for name, value in self.network.state_dict().items()}
+            self._best = {"figure": figure, "step": self.step, "weights": weights}
+
+    def settle(self) -> None:
+        """The network becomes the best that `compare` has seen; steps and time stay what was spent."""
+        if self._best is not None and self._best["step"] != self.step:
+            self.network.load_state_dict(self._best["weights"])
+            print(f"keeps the weights of step {self._best['step']}: {self._best['figure']:.3f}", flush=True)
 
     def report(self, figures: dict[str, float]) -> None:
         values = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())

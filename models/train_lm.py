@@ -119,6 +119,7 @@ def main() -> None:
         lambda step, progress: learning_rate(step, progress, arguments.peak),
         lambda: losses(network, *batches.draw(), arithmetic)[0],
         lambda: evaluate(network, batches.held_out),
+        least="code_nats",
     )
 
 
