@@ -35,6 +35,7 @@ from models.gpu_graphs.writing import save
 
 DTYPES = ("float16", "bfloat16")  # attention under a mask has no float32 kernel
 _GOLDENS = "goldens.npz"
+_GRAPH = ".graph-"  # of a plan that is being built
 _KINDS: dict[str, Callable[[Any, str], dict[str, Callable[[], Planned]]]] = {
     PointerBundle.FAMILY: pointer_plans.plans,
     PocketBundle.FAMILY: pocket_plans.plans,
@@ -68,6 +69,8 @@ def write(
     try:
         folder.mkdir(exist_ok=True)
         (folder / PLANS).unlink(missing_ok=True)
+        for broken_off in folder.glob(f"{_GRAPH}*"):
+            shutil.rmtree(broken_off)
         shapes, graphs = dict[str, Any](), dict[str, Part]()
         for name, make in all_planned.items():
             one = make()
@@ -108,7 +111,7 @@ def _build(one: Planned, folder: Path, name: str, trt: Any, told: Callable[[str,
     timed, ends = folder / "timing.cache", one.input_shapes
     size = sum(len(constant.raw_data) for constant in one.model.graph.initializer)
     _check_disk(folder, f"{name}.plan", 2 * size)
-    with tempfile.TemporaryDirectory(prefix=".graph-", dir=folder) as graphs:
+    with tempfile.TemporaryDirectory(prefix=_GRAPH, dir=folder) as graphs:
         save({name: one.model}, Path(graphs))
         one.model.graph.ClearField("initializer")
         plan = build(
@@ -157,7 +160,7 @@ def main() -> int:
 
             path = write(bundle, chosen.out, trt, device.facts().capability, told, chosen.dtype)
         print(path)
-    except ParlandoError as error:
+    except (ParlandoError, OSError) as error:  # such as a disk that is full
         print(f"parlando: {error}", file=sys.stderr)
         return 2
     return 0

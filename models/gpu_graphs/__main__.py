@@ -59,7 +59,7 @@ def main() -> int:
     chosen = parser.parse_args()
     try:
         print(export(open_bundle(chosen.bundle), chosen.out, chosen.dtype))
-    except ParlandoError as error:
+    except (ParlandoError, OSError) as error:  # such as a disk that is full
         print(f"parlando: {error}", file=sys.stderr)
         return 2
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from engines.errors import ConfigError
 from engines.families.bundle import Bundle as AnyBundle
 from engines.runtime.tensorrt import PLANS
 from models import tensorrt_plans
+from models.gpu_graphs import __main__ as gpu_graphs
 from server import cli
 from tests.dry_cuda.fake_device import FakeDevice
 from tests.plans.fake_tensorrt import FakeTensorRt
@@ -114,6 +116,19 @@ def test_a_machine_without_a_gpu_is_told_before_anything_is_written(
     assert built(monkeypatch, tmp_path / "form", "--bundle", qwen3_tts.folder, device=none) == 2
     assert "parlando: libcudart.so.13 cannot be loaded" in capsys.readouterr().err
     assert not (tmp_path / "form").exists()
+
+
+@pytest.mark.parametrize("module", [tensorrt_plans, gpu_graphs])
+def test_a_disk_that_is_full_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, module: Any
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "export", full)
+    monkeypatch.setattr(gpu_graphs.sys, "argv", ["models.gpu_graphs", str(tmp_path / "form")])
+    assert (gpu_graphs.main() if module is gpu_graphs else built(monkeypatch, tmp_path / "form")) == 2
+    assert "parlando: [Errno 28] No space left on device" in capsys.readouterr().err
 
 
 def test_a_type_without_kernels_is_told(

@@ -255,6 +255,14 @@ def test_too_little_disk_is_told_before_a_graph_is_written(
     assert not (copy / "tensorrt" / PLANS).exists()
 
 
+def test_what_a_build_that_broke_off_left_is_removed(qwen3_tts: AnyBundle, copy: Path) -> None:
+    left = copy / "tensorrt/.graph-of-then"
+    left.mkdir()
+    (left / "frame.onnx").write_bytes(b"large")
+    write(qwen3_tts, copy)
+    assert not left.exists()
+
+
 def test_a_disk_that_fills_up_is_told(monkeypatch: pytest.MonkeyPatch, qwen3_tts: AnyBundle, copy: Path) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
