@@ -1,10 +1,12 @@
-"""Tokens without letters and digits: rules, bullets, dashes, signs of arithmetic, marks that have names."""
+"""Tokens without letters and digits: rules, bullets, dashes, signs of arithmetic, marks that have names; keys of a
+telephone."""
 
 from __future__ import annotations
 
 import re
 
-from engines.text.context import Around, Left
+from engines.text import numbers
+from engines.text.context import STOPS, Around, Left
 from engines.text.folding import MINUS
 from engines.text.marks import OPERATORS, sign_name
 from engines.text.number_tokens import is_plain_number
@@ -13,6 +15,25 @@ from engines.text.pieces import Reading, Token, made
 from engines.text.ranges import agree, range_kind
 
 _RULE = re.compile(r"([-*_=~—])\1{2,}")
+_KEYS = {"*": "star", "#": "hash"}
+# Codes as networks have them: *67, #31#, *21*5550134#. "#1" is a number, "**1**" and "1*" are emphasis.
+_KEY_CODE = re.compile(r"\*\d+(?:\*\d+)*#?|(?:\*\*|##?)\d+(?:\*\d+)*#")
+_ASKS_FOR_KEYS = re.compile(r"\b(?:press|dial|push|hit|tap|touch|enter|type)(?:s|es|ed|ing|led|ling|ting|ped|ping)?\b")
+_CALLED_KEYS = ("key", "keys", "button", "sign", "symbol")
+_QUOTES = "\"'([{)]}"
+
+
+def read_keys(text: str, token: Token, around: Around) -> list[str] | None:
+    """A key or a code of keys where the sentence asks for one: "press # or *", "dial *67". At the start of a line both
+    are Markdown."""
+    keys = text.strip(_QUOTES).rstrip(STOPS).strip(_QUOTES)
+    if token.opens_line or not (keys in _KEYS or _KEY_CODE.fullmatch(keys)):
+        return None
+    if keys == "*" and around.left.number is not None:  # arithmetic
+        return None
+    if not _ASKS_FOR_KEYS.search(around.before) and not (keys in _KEYS and around.following().lower() in _CALLED_KEYS):
+        return None
+    return [word for key in keys for word in ([_KEYS[key]] if key in _KEYS else numbers.digits(key))]
 
 
 def read_marks(text: str, kind: PauseType | None, token: Token, around: Around) -> Reading:

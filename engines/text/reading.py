@@ -20,7 +20,7 @@ from engines.text.expressions import read_expression
 from engines.text.identifiers import read_identifier, read_letters_code, read_named_by_sign
 from engines.text.inches import read_inches
 from engines.text.joined_words import read_joined_words
-from engines.text.lone_marks import read_marks
+from engines.text.lone_marks import read_keys, read_marks
 from engines.text.marks import OPERATORS
 from engines.text.number_tokens import read_number
 from engines.text.ordinary import read_ordinary
@@ -74,6 +74,9 @@ def read(token: Token, around: Around) -> Reading:
         return made(list(whole.split()), kind, core, 0)
     if _EMOTICON.fullmatch(text):
         return Reading(pieces=[], taken=0, left=around.left)
+    keys = read_keys(text, token, around)
+    if keys is not None:
+        return made([*keys], kind or closing_kind("", text[-1]), core, 0)
     sign = read_sign(text, around)
     if sign is not None:
         return made_of(sign, core, kind, around)
