@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ if IS_DRY:
     _LOG.touch()
     os.environ["DRYCUDA_LOG"] = str(_LOG)  # the libraries open it at their first call
 
-from engines.runtime.device import CudaDevice, Device, load_libraries
+from engines.runtime.device import LIBRARIES, CudaDevice, Device, load_libraries
 from tests.dry_cuda.fake_device import FakeDevice
 from tests.dry_cuda.log import Log
 
@@ -26,6 +27,7 @@ def pretended() -> None:
     if not IS_DRY:
         pytest.skip("the pretended CUDA libraries are not loaded here; `make test-gpu-dry` runs this")
     load_libraries()
+    ctypes.CDLL(LIBRARIES[0]).cudaGetLastError()  # a test before this one may have left its error to the next launch
 
 
 @pytest.fixture(scope="session")
