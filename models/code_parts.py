@@ -9,6 +9,7 @@ multiplied out when training is done (`settle`): serving knows nothing of it.
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from typing import Any
 
@@ -25,28 +26,31 @@ _SPREAD = 0.02  # as the tables themselves start
 class PartsAdded(nn.Module):
     """A table [R, D] of at least NUM_CODES rows -> the same with the parts added; rows behind the codes stay."""
 
-    _places: Tensor
-
     def __init__(self, width: int, spread: float) -> None:
         super().__init__()
-        codes, below = torch.arange(NUM_CODES), 1
-        digits = []
-        for levels in LEVELS:
-            digits.append(codes // below % levels)
-            below *= levels
-        places, rows = [], 0
-        for digit, levels in zip(digits, LEVELS, strict=True):
-            places.append(digit + rows)
-            rows += levels
-        for (digit, levels), (other, more) in combinations(list(zip(digits, LEVELS, strict=True)), 2):
-            places.append(digit + levels * other + rows)
-            rows += levels * more
-        self.parts = nn.Parameter(torch.randn(rows, width) * spread)
-        self.register_buffer("_places", torch.stack(places), persistent=False)  # [parts, NUM_CODES]
+        pairs = sum(levels * more for levels, more in combinations(LEVELS, 2))
+        self.parts = nn.Parameter(torch.randn(sum(LEVELS) + pairs, width) * spread)
 
     def forward(self, own: Tensor) -> Tensor:
-        added = self.parts[self._places].sum(0)
+        ones, twos = self._tables()
+        grid: Tensor | None = None  # over the digits so far; the first digit counts fastest, so it is the last axis
+        for digit, one in enumerate(ones):
+            with_lower = one
+            for lower in reversed(range(digit)):
+                with_lower = with_lower + twos[lower, digit]
+            grid = with_lower if grid is None else grid + with_lower
+        assert grid is not None
+        added = grid.reshape(NUM_CODES, -1)
         return own + nn.functional.pad(added, (0, 0, 0, len(own) - NUM_CODES))
+
+    def _tables(self) -> tuple[list[Tensor], dict[tuple[int, int], Tensor]]:
+        """`parts` cut up: a table for each digit and each pair, as wide as LEVELS in their axes, 1 in others."""
+        digits, pairs = range(len(LEVELS)), list(combinations(range(len(LEVELS)), 2))
+        kinds = [(digit,) for digit in digits] + pairs
+        shapes = [[LEVELS[digit] if digit in kind else 1 for digit in reversed(digits)] for kind in kinds]
+        cut = self.parts.split([math.prod(shape) for shape in shapes])
+        found = [table.view(*shape, -1) for table, shape in zip(cut, shapes, strict=True)]
+        return found[: len(digits)], dict(zip(pairs, found[len(digits) :], strict=True))
 
 
 def share(network: SpeechLm, spread: float = _SPREAD) -> None:

@@ -63,9 +63,22 @@ class Attention(nn.Module):
         packed = self.qkv(x).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim).transpose(1, 2)
         query, key, value = packed.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
         query, key = rotate(query, cosine, sine), rotate(key, cosine, sine)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+        mixed = causal(query, key, value)
         joined: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, -1))
         return joined
+
+
+def causal(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """query [B, heads, T, D], key and value [B, kv_heads, T, D] -> [B, heads, T, D]
+
+    Written out: on a CPU the fused form took a fifth of a step in training for a hundredth of its products.
+    """
+    (batch, heads, length, width), shared = query.shape, key.shape[1]
+    rows = query.reshape(batch, shared, -1, width) * width**-0.5  # of all heads over the same keys
+    scores = (rows @ key.transpose(2, 3)).view(batch, shared, -1, length, length)
+    later = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)
+    weights = scores.masked_fill(later, float("-inf")).softmax(-1)
+    return (weights.view(batch, shared, -1, length) @ value).view(batch, heads, length, width)
 
 
 class Block(nn.Module):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.code_parts import is_shared, settle, share
-from models.codec import NUM_CODES
+from models.code_parts import PartsAdded, is_shared, settle, share
+from models.codec import LEVELS, NUM_CODES
 from models.finish import load_lm
 from models.speech_lm import BEGIN_CODE, WINDOW, LmConfig, LmInputs, SpeechLm
 from models.train_lm import losses, start_from
@@ -73,3 +74,17 @@ def test_a_trained_model_goes_on_as_it_was(network: SpeechLm, tmp_path: Path) ->
     start_from(again, tmp_path / "lm.pt")
     share(again, spread=0.0)
     assert torch.allclose(logits(again), logits(network), atol=1e-5)
+
+
+def test_a_row_is_its_own_and_its_parts() -> None:
+    """Parts lie in this order: each digit's rows, then each pair's, the first digit counting fastest."""
+    torch.manual_seed(5)
+    added, own = PartsAdded(3, 1.0), torch.randn(NUM_CODES + 1, 3)
+    expected, first = own.clone(), 0
+    codes = torch.arange(NUM_CODES)
+    digits = [codes // 8**place % 8 for place in range(len(LEVELS))]
+    for row in [*digits, *(low + 8 * high for low, high in combinations(digits, 2))]:
+        expected[:NUM_CODES] += added.parts[first + row]
+        first += int(row.max()) + 1
+    assert first == len(added.parts)
+    torch.testing.assert_close(added(own), expected)
