@@ -25,6 +25,7 @@ from engines.text import Phone, TextStream
 
 WORDS_A_SLICE = 24  # spoken ones, made and pronounced at once; 64 characters of running text have 11, of digits 32
 PHONES_AHEAD = 100  # read and not yet spoken, some 8 s; a book is not turned into phones faster than it is spoken
+STEPS_AT_ONCE = 64  # planned together once a segment is spoken: of calls in a row only the first finds cold weights
 PART_CHARS = 64  # what unpacking a part of a dictionary costs, in characters
 _FLUSH, _END = object(), object()
 
@@ -154,7 +155,7 @@ class PointerScript:
         segment = self._segments[0]
         self._past += 1
         if self._past + self._steps_planned > self._known:
-            self._plan()
+            self._plan(STEPS_AT_ONCE)
         self._words.step_made(segment, self._past)
         if self._past >= self._max_steps:
             self.guards.add("segment_too_long")
@@ -176,13 +177,13 @@ class PointerScript:
             self._held.add(self._words.held.popleft())
         return self._held.feed(pcm)
 
-    def _plan(self, hop: float | None = None) -> None:
-        """Durations of the open segment and its steps' inputs, as far as the next steps and the guesses behind them
-        see, or until `hop`."""
+    def _plan(self, steps: float | None = None) -> None:
+        """Durations of the open segment and its steps' inputs, for so many steps from here on; None: as far as the next
+        steps and the guesses behind them see."""
         if self._segments:
             segment, speaker = self._segments[0], self._voice.index
-            ahead = (self._past + self._steps_planned) * self._frame_hops if hop is None else hop
-            self._planner.extend(segment, speaker, self._stretch, ahead)
+            until = self._past + (self._steps_planned if steps is None else steps)
+            self._planner.extend(segment, speaker, self._stretch, until * self._frame_hops)
             self._inputs.extend(segment, speaker)
             self._known = len(segment.rows)
 
