@@ -1,8 +1,8 @@
 """All that crosses the wall between the server and the engine.
 
-Commands go in, events come out; both are frozen, hold no arrays but raw PCM, and can be pickled. The server makes
-only commands that are already valid in form; the engine answers every accepted `Submit` with exactly one of
-`Finished`, `Cancelled` or `Failed`, and nothing for that request afterwards.
+Commands go in, events come out; both are frozen and hold no arrays but raw PCM. Commands can be pickled, events are
+of plain types alone. The server makes only commands that are already valid in form; the engine answers every accepted
+`Submit` with exactly one of `Finished`, `Cancelled` or `Failed`, and nothing for that request afterwards.
 
     Submit  Append*  (Flush)  Append*  EndText          or Cancel at any moment
     Started  Chunk*  WaitingForText*  Chunk*  Finished
@@ -11,9 +11,12 @@ only commands that are already valid in form; the engine answers every accepted 
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 Options = tuple[tuple[str, Any], ...]  # (name, frozen value), sorted by name
 
@@ -30,13 +33,11 @@ def options(**named: Any) -> Options:
     return tuple(sorted((name, value) for name, value in named.items() if value is not None and value != ()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfRequest:
+class OfRequest(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     request_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submit(OfRequest):
+class Submit(OfRequest, frozen=True, kw_only=True):
     """Opens an utterance. Text follows in `Append`."""
 
     voice: str
@@ -55,40 +56,33 @@ class Submit(OfRequest):
         return replace(self, options=options(**{**dict(self.options), **named}))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Append(OfRequest):
+class Append(OfRequest, frozen=True, kw_only=True):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flush(OfRequest):
+class Flush(OfRequest, frozen=True, kw_only=True):
     """Speak what is there without waiting for more; the utterance stays open."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndText(OfRequest):
+class EndText(OfRequest, frozen=True, kw_only=True):
     """No more text comes: speak the rest and finish."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancel(OfRequest):
+class Cancel(OfRequest, frozen=True, kw_only=True):
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetPaused(OfRequest):
+class SetPaused(OfRequest, frozen=True, kw_only=True):
     """The listener is slow and its outbox full (or has drained again): pause or resume generation for it."""
 
     paused: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandBack(OfRequest):
+class StandBack(OfRequest, frozen=True, kw_only=True):
     """Its listener may have turned to something else: it is spoken on with what all others leave."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetVoice:
+class SetVoice(msgspec.Struct, frozen=True, kw_only=True):
     """Of no request: a voice was added, or changed, or is no more (None). Utterances that speak with it go on."""
 
     voice: str
@@ -98,13 +92,11 @@ class SetVoice:
 Command = Submit | Append | Flush | EndText | Cancel | SetPaused | StandBack | SetVoice
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started(OfRequest):
+class Started(OfRequest, frozen=True, kw_only=True):
     """The sequence holds a slot and its first LM step is about to run."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WordTime:
+class WordTime(msgspec.Struct, frozen=True, kw_only=True):
     """A source token of the input, [start, end) in characters, and when it is spoken, from the first sample sent."""
 
     start_char: int
@@ -113,8 +105,7 @@ class WordTime:
     end_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk(OfRequest):
+class Chunk(OfRequest, frozen=True, kw_only=True):
     """The next samples of an utterance: s16le mono at the requested rate."""
 
     pcm: bytes
@@ -122,15 +113,13 @@ class Chunk(OfRequest):
     words: tuple[WordTime, ...] = ()  # words that ended within the codes of this chunk
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitingForText(OfRequest):
+class WaitingForText(OfRequest, frozen=True, kw_only=True):
     """All speakable text so far is spoken and the text is not at its end: silence from here is not an underrun."""
 
     spoken_samples: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since `Submit` reached the engine, and counts."""
 
     first_text_s: float
@@ -143,20 +132,17 @@ class Timings:
     guards: tuple[str, ...] = ()  # names of guards that fired
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished(OfRequest):
+class Finished(OfRequest, frozen=True, kw_only=True):
     samples: int
     timings: Timings
     warnings: tuple[str, ...] = ()  # what of the text was left out, or not done as its tags ask
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled(OfRequest):
+class Cancelled(OfRequest, frozen=True, kw_only=True):
     samples: int  # generated and emitted before the cancel took effect
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(OfRequest):
+class Failed(OfRequest, frozen=True, kw_only=True):
     code: str  # of engines.errors
     message: str
     retry_after_s: float | None = None
@@ -178,8 +164,7 @@ class Tally:
         self.sum += value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStats:
+class EngineStats(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Gauges and counters, sent when asked for by the client's clock (about once a second)."""
 
     running: int

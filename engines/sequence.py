@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import numpy as np
+from msgspec.structs import replace
 
 from engines.families.base import Controls, FloatArray, Frames, ModelSpec, Script, ScriptState, Verdict
 from engines.leading_quiet import LeadingQuiet

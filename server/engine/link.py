@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from engines.config import EngineConfig
 from engines.families.base import ModelSpec
@@ -21,9 +20,8 @@ from engines.messages import Command, Event, Submit
 from server.engine import worker as engine_worker
 from server.engine.dictionary_cache import DictionaryCache
 from server.engine.launch import Launched, engine_config, launch
-from server.engine.pipe import frame, receive
+from server.engine.pipe import Fault, Ready, Told, frame, receive
 from server.engine.watchdog import watchdog
-from server.engine.worker import Fault, Ready
 from server.settings import EngineMode, Settings
 
 _LEAVE_S = 1.0
@@ -99,17 +97,19 @@ class EngineLink:
         """The engine's model, once its networks are loaded."""
         try:
             async with watchdog(within_s):
-                ready: Ready = await self._receive()
+                ready = await self._receive()
+                assert isinstance(ready, Ready), "an engine's first word"
                 return ready.spec
         except TimeoutError as error:
             raise EngineLost(f"no word from it for {within_s} s while loading") from error
 
     async def events(self) -> list[Event]:
         """What happened next; the engine's gauges come at least once a second, so silence means that it hangs."""
-        events: list[Event] = await self._receive()
+        events = await self._receive()
+        assert isinstance(events, list), "it is ready once"
         return events
 
-    async def _receive(self) -> Any:
+    async def _receive(self) -> Told:
         try:
             received = await receive(self._reader)
         except EOFError as error:

@@ -10,8 +10,9 @@ It has an `EngineStream`'s form. The new engine makes the same samples again, an
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from engines.errors import Overloaded
 from engines.messages import Cancelled, Chunk, Event, Failed, Started, Submit, WaitingForText

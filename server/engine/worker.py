@@ -16,34 +16,18 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from engines.assemble import load_engine, open_bundle
 from engines.engine import Engine, EngineConfig
-from engines.families.base import ModelSpec
 from engines.messages import Submit
 from server.engine.dictionary_cache import DictionaryCache
-from server.engine.pipe import EnginePipe
+from server.engine.pipe import EnginePipe, Fault, Ready
 
 _STATS_EVERY_S = 1.0
 _MAX_UNSENT_BYTES = 16 * 2**20  # about 6 minutes of PCM, of all streams together
 _LAST_WORDS_S = 5.0  # for a `Fault` to be read
 _COLLECT_AFTER = (500, 4, 6)  # new objects; of these collections a second one; of those one of all objects
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """The first word of an engine: its networks are loaded, and this is its model."""
-
-    spec: ModelSpec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """The last word of an engine that cannot go on."""
-
-    traceback: str
 
 
 def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:

@@ -11,7 +11,8 @@ import asyncio
 import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from engines.families.common.voice_mix import ChosenVoice
 from engines.messages import (

@@ -6,9 +6,9 @@ import asyncio
 import os
 import signal
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from engines.messages import EngineStats
 from loadtests.metrics_page import scrape

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import socket
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from fastapi import FastAPI
 
 from engines.messages import Cancel, Chunk, Command, EngineStats, Event
 from server.engine import link, worker
-from server.engine.pipe import frame
+from server.engine.pipe import Told, frame
 from server.state import State
-from tests.edge.toy import AsgiSocket, ToyEngine, serving, word_pcm
+from tests.edge.toy import AsgiSocket, ToyEngine, serving, toy_spec, word_pcm
 
 CHUNK = b"x" * 65_536
 WORD = "a" * 60_000
@@ -30,7 +30,7 @@ class Stepping:
         self.steps, self.left = 0, steps
         self.commands = threading.Semaphore(0)
         self.stepped = threading.Semaphore(0)
-        self.has_work, self.spec = True, None
+        self.has_work, self.spec = True, toy_spec()
 
     def measure(self) -> None: ...
 
@@ -62,9 +62,9 @@ class Stepping:
 
 def _chunks(end: socket.socket, number: int) -> list[str]:
     """Names of so many chunks, in the order in which they come."""
-    file, names = end.makefile("rb"), list[str]()
+    file, names, decoder = end.makefile("rb"), list[str](), msgspec.msgpack.Decoder(Told)
     while len(names) < number:
-        message = pickle.loads(file.read(int.from_bytes(file.read(4))))
+        message = decoder.decode(file.read(int.from_bytes(file.read(4))))
         if isinstance(message, list):
             names += [one.request_id for one in message if isinstance(one, Chunk)]
     return names

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 
 import pytest
 
-from server.engine.pipe import EnginePipe, frame
+from engines.assemble import load_engine
+from engines.config import EngineConfig
+from engines.families.phone_pointer.bundle import load_bundle
+from engines.messages import Append, Chunk, EndText, Failed, Finished, Started, Submit
+from server.engine.pipe import EnginePipe, Fault, Ready, Told, frame, receive
+from tests.engine.driving import settle
 
 MESSAGES = [{"n": n, "body": b"x" * (n * 7919 % 100_000)} for n in range(40)]
 
@@ -39,3 +45,27 @@ def test_many_and_large_messages_come_in_order() -> None:
     with pytest.raises(EOFError):
         pipe.received()
     pipe.close()
+
+
+def test_all_that_an_engine_tells_comes_as_it_was() -> None:
+    bundle = load_bundle()
+    engine = load_engine(bundle, EngineConfig(slots=2, workers=False))
+    engine.submit(Submit(request_id="good", voice=bundle.voices[0].id, seed=1))
+    engine.submit(Append(request_id="good", text="It was cold. 山"))
+    engine.submit(EndText(request_id="good"))
+    engine.submit(Submit(request_id="bad", voice="nobody's \ud800", seed=1))
+    told: list[Told] = [Ready(spec=engine.spec), settle(engine), [engine.stats()], Fault(traceback="Ключ")]
+    assert {type(one) for one in told[1]} >= {Started, Chunk, Finished, Failed}  # type: ignore[union-attr]
+
+    async def crossed() -> list[Told]:
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        pipe = EnginePipe(theirs)
+        for one in told:
+            pipe.send(one)
+        found = [await receive(reader) for _ in told]
+        pipe.close()
+        writer.close()
+        return found
+
+    assert asyncio.run(crossed()) == told

@@ -50,8 +50,7 @@ from engines.messages import (
     WordTime,
 )
 from server.app import create_app
-from server.engine.pipe import EnginePipe
-from server.engine.worker import Fault, Ready
+from server.engine.pipe import EnginePipe, Fault, Ready, Told
 from server.settings import Settings
 from server.state import State
 
@@ -65,7 +64,7 @@ def word_pcm(word: str, rate_hz: int = 24_000) -> bytes:
 
 
 @cache
-def _spec() -> ModelSpec:
+def toy_spec() -> ModelSpec:
     return spec_of(load_bundle())
 
 
@@ -92,8 +91,8 @@ class _Voice:
 class _Pipe(EnginePipe):
     """Waits for its reader: the toy has nothing else to do."""
 
-    def send(self, message: object) -> None:
-        super().send(message)
+    def send(self, told: Told) -> None:
+        super().send(told)
         self.flush_all(60)
 
 
@@ -118,7 +117,7 @@ class ToyEngine:
         pipe, inbox = _Pipe(end), queue.SimpleQueue[list[Command] | None]()
         threading.Thread(target=_read, args=(pipe, inbox, self.reads), daemon=True).start()
         try:
-            pipe.send(Ready(spec=_spec()))
+            pipe.send(Ready(spec=toy_spec()))
             pipe.send([self._stats()])
             self._serve(pipe, inbox)
         except OSError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from msgspec.structs import asdict
 
 from engines.messages import Timings, WordTime
 from server.http.websocket import Outgoing
