@@ -21,7 +21,7 @@ from engines.counters import Counters
 from engines.emission import Emission
 from engines.engine_model import Model
 from engines.errors import BadParameter, EngineFault, Overloaded, ParlandoError
-from engines.families.base import AddsVoices
+from engines.families.capabilities import AddsVoices
 from engines.measuring import Measuring, cores
 from engines.messages import (
     Append,
@@ -77,10 +77,10 @@ class Engine:
         speculation = None
         if model.drafter is not None and config.drafts is not DraftMode.OFF:
             speculation = Speculation(model.talker, model.drafter, config, self.counters, clock)
-        steps = StepRunner(model.talker, speculation, config, self.counters, self.profile, clock)
+        self._steps = StepRunner(model.talker, speculation, config, self.counters, self.profile, clock)
         self._vocoding = Vocoding(model.vocoder, self._wake_up.notify if config.workers else None, clock)
         self._planning = Planning(
-            model, config, self.profile, self._sequences.values(), self._slots, steps, self._vocoding
+            model, config, self.profile, self._sequences.values(), self._slots, self._steps, self._vocoding
         )
         self._cpu_clock = time.thread_time if clock is time.monotonic else clock
         self._measuring = Measuring(self, self._vocoding, self._cpu_clock)
@@ -120,6 +120,7 @@ class Engine:
             self._measuring.when_idle(lambda: bool(select(files, (), (), 0)[0]))
 
     def close(self) -> None:
+        self._steps.run(None)  # a device's memory is not given back under a call
         self._vocoding.close()
         self._wake_up.close()
 

@@ -63,7 +63,7 @@ class Planning:
             while self.plan:
                 if made := self._steps.run(self.plan.popleft()):
                     return made
-        return Made()
+        return self._steps.run(None)
 
     def dispatch(self, now: float) -> None:
         """Gives the vocoder its next job, if one is due."""
@@ -80,7 +80,8 @@ class Planning:
 
     def has_work(self, now: float) -> bool:
         view = self._look()
-        return bool(calls(view, now)) or (self._is_due(now) and vocode(view, now)[0] is not None)
+        at_lm = self._steps.in_flight or calls(view, now)
+        return bool(at_lm) or (self._is_due(now) and vocode(view, now)[0] is not None)
 
     def _is_due(self, now: float) -> bool:
         return self._vocoding.room(urgent=True) and (self._changed or now >= self._look_again_s)

@@ -59,6 +59,7 @@ class Sequence:
         self.paused = self.stands_back = self._text_ended = False
         self._swapped: tuple[object, object] | None = None
         self.length: int | None = None
+        self.in_flight = 0  # steps launched and not read
         self._frames = np.zeros((64, spec.frame_width), spec.frame_dtype)
         self.made = self.vocoded = 0
         self._ends = deque[int]()
@@ -131,7 +132,7 @@ class Sequence:
     @property
     def is_idle(self) -> bool:
         """Whether it needs no slot until a client says something."""
-        return not self.in_vocoder and (self.paused or (self.starved and not self._ends))
+        return not (self.in_vocoder or self.in_flight) and (self.paused or (self.starved and not self._ends))
 
     def pause(self, paused: bool) -> None:
         self.paused = paused

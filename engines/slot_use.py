@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from engines.counters import Counters
 from engines.engine_model import Model
 from engines.errors import IntegrityError
-from engines.families.base import Swaps
+from engines.families.capabilities import Swaps
 from engines.sequence import Phase, Sequence
 
 

@@ -102,20 +102,15 @@ class Verified(NamedTuple):
 
 class Speculation:
     def __init__(
-        self,
-        talker: Talker,
-        drafter: Drafter,
-        config: EngineConfig,
-        counters: Counters,
-        clock: Callable[[], float],
+        self, talker: Talker, drafter: Drafter, config: EngineConfig, counters: Counters, clock: Callable[[], float]
     ) -> None:
         """Raises ConfigError for a drafter that guesses further than the Talker can verify."""
         if drafter.frames > (most := talker.draft_frames):
             raise ConfigError(f"the drafter guesses {drafter.frames} steps, the bundle's graph checks {most}")
         self._talker, self._drafter, self._counters, self._clock = talker, drafter, counters, clock
         self.stands, self._always = drafter.stands, config.drafts is DraftMode.ON
-        switches = [DraftSwitch() for _ in range(_bucket(config.draft_rows) + 1)]
-        self._switches = [switches[_bucket(rows)] for rows in range(1, config.draft_rows + 1)]
+        switches = [DraftSwitch() for _ in range(config.draft_rows.bit_length() + 1)]  # 1, 2, 3 to 4, 5 to 8, ... rows
+        self._switches = [switches[(rows - 1).bit_length()] for rows in range(1, config.draft_rows + 1)]
         self.pays = (True,) * config.draft_rows  # for 1, 2, ... rows: the way to run next
 
     def observe(self, rows: int, *, drafted: bool, frames: int, seconds: float) -> None:
@@ -167,12 +162,8 @@ class Speculation:
 
 def of_rows(sequences: list[Sequence]) -> tuple[IntArray, IntArray, list[Sampling], IntArray]:
     """What `Talker.step` is told of each besides its rows: slot, positions held, sampling, and (seed, frames made),
-    which its noise is keyed by."""
+    which its noise is keyed by; behind the steps in flight."""
     told = [(one.slot, one.length, one.request.seed, one.made) for one in sequences]
     columns = np.array(told, np.int64)
+    columns[:, 1::2] += np.array([[one.in_flight] for one in sequences])
     return columns[:, 0], columns[:, 1], [one.script.sampling for one in sequences], columns[:, 2:]
-
-
-def _bucket(rows: int) -> int:
-    """1, 2, 3 to 4, 5 to 8, ... share what is measured."""
-    return (rows - 1).bit_length()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -323,26 +323,4 @@ class Family(Protocol):
 
     def drafter(self, backend: Backend, *, tolerance: int) -> Drafter | None:
         """Raises ConfigError for a tolerance that the family cannot keep."""
-        ...
-
-
-@runtime_checkable
-class Swaps(Protocol):
-    """A Talker or Vocoder whose slots can be given away in the middle of an utterance: what a slot holds goes to host
-    memory and comes back into any free slot, with the same bits. Where both have it, idle streams are swapped."""
-
-    def swap_out(self, slot: int) -> object:
-        """No call over the slot is in flight. The slot is free then, as after `release`."""
-        ...
-
-    def swap_in(self, slot: int, kept: object) -> None: ...
-
-
-@runtime_checkable
-class AddsVoices(Protocol):
-    """A family that speaks with cloned voices has this too. They are encoded in a process of its own, never in the
-    engine's loop."""
-
-    def set_voice(self, name: str, content: bytes | None) -> None:
-        """A voice file's content, checked already; None: the voice is no more. Utterances in progress go on."""
         ...

@@ -14,6 +14,10 @@ class DeviceBackend(Backend, Protocol):
         """Zeroed. `shared`: the host writes or reads it at every call, which then costs no copy."""
         ...
 
+    def copy(self, source: Buffer, to: Buffer) -> None:
+        """Queued: behind the calls that were launched, before any that is launched later. One of them is not shared."""
+        ...
+
     def prepare(self, *calls: Call) -> None:
         """Before they are launched, in the thread that will launch them, with all slots free: a call that updates
         buffers in place runs three times, and these are zeroed after."""

@@ -257,6 +257,12 @@ class OnnxCuda:
         self._queue.finish()
         return self._buffers[-1]
 
+    def copy(self, source: Buffer, to: Buffer) -> None:
+        assert isinstance(source, CudaBuffer), "another backend's buffer"
+        assert isinstance(to, CudaBuffer), "another backend's buffer"
+        assert source.size_bytes == to.size_bytes, (source.shape, to.shape)
+        self._device.copy(to.address, source.address, to.size_bytes, self._queue.stream)
+
     def prepare(self, *calls: Call) -> None:
         """Captures the calls and clears what they were captured over. All slots are free, and this is the thread that
         will launch. One backend prepares at a time: a capture forbids others to allocate."""

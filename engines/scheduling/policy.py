@@ -61,6 +61,7 @@ class Step:
     streams: list[Sequence]
     first_chunk: int
     drafts: bool | None = None  # verify drafts, or measure the plain way beside it; None: too many rows to think of it
+    ahead: bool = False  # the next step may be launched before this one is read: no first audio and no prompt waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,11 @@ def calls(view: View, now: float) -> list[Prefill | Step]:
     found: list[Prefill | Step] = [Prefill(some) for some in _cut([one for _, one in prompts], few)]
     if len(new) + len(others) > len(view.drafts):
         found += [Step(some, first) for some in _cut(new, max(few, view.config.verify_rows))]
-        return found + [Step(group, first) for group in _groups(view, others, [one for _, one in able])]
+        return found + [Step(some, first, ahead=not found) for some in _groups(view, others, [one for _, one in able])]
     if new:
         most = view.config.verify_rows if view.drafts[0] else len(new)
         found += [Step(some, first, view.drafts[0]) for some in _cut(new, most)]
-    return found + ([Step(others, first, view.drafts[len(others) - 1])] if others else [])
+    return found + ([Step(others, first, view.drafts[len(others) - 1], not found)] if others else [])
 
 
 def _urgency(view: View, stream: Sequence, now: float) -> Urgency:

@@ -226,10 +226,31 @@ MUTATIONS = (
     Mutation(
         trap="an idle row writes where a neighbour's next step reads",
         file=TALKER,
-        guard='        self._buffers.values["lengths"].write(self._lengths[:covered])\n',
-        without='        self._buffers.values["lengths"].write(np.zeros(covered, np.int32))\n'
-        '        self._buffers.values["lengths"].write(lengths.astype(np.int32)[-1:], last - 1)\n',
+        guard='        values["lengths"].write(self._lengths[:covered])\n',
+        without='        values["lengths"].write(np.zeros(covered, np.int32))\n'
+        '        values["lengths"].write(lengths.astype(np.int32)[-1:], last - 1)\n',
         test="test_device_voice.py::test_neighbours_change_nothing",
+    ),
+    Mutation(
+        trap="two steps in flight share their inputs and results",
+        file="engines/families/phone_pointer/device_buffers.py",
+        guard='{"last": last} | self._small(backend, slots) for _ in range(in_flight)]',
+        without='{"last": last} | self._small(backend, slots)] * in_flight',
+        test="test_device_voice.py::test_a_step_is_launched_before_the_last_is_read",
+    ),
+    Mutation(
+        trap="a slot begins before the step in flight has written there",
+        file=TALKER,
+        guard='        self._backend.copy(self._buffers.first, self._buffers.values["last"].rows(slot, slot + 1))\n',
+        without='        self._buffers.values["last"]._array[slot] = self._bundle.codes.begin\n',
+        test="test_device_voice.py::test_a_slot_begins_anew_under_a_step_in_flight",
+    ),
+    Mutation(
+        trap="a step in flight is committed to a sequence that has ended",
+        file="engines/steps.py",
+        guard="            if sequence.phase is Phase.RUNNING and sequence.length == length:",
+        without="            if sequence.length == length:",
+        test="test_engine.py::test_a_cancelled_streams_slot_is_used_again_under_its_step[phone_pointer]",
     ),
     Mutation(
         trap="rows that fill up a bucket write to slots in use",

@@ -20,7 +20,20 @@ from engines.families.phone_pointer.self_test import self_test
 from engines.runtime.base import FloatArray
 from engines.runtime.onnx_cuda import OnnxCuda
 from tests.dry_cuda.log import Log
-from tests.dry_cuda.voice import BUNDLE, DRAWN, GREEDY, Utterance, decode, emulation, form, rows, spoken_alone, talker
+from tests.dry_cuda.voice import (
+    BUNDLE,
+    DRAWN,
+    GREEDY,
+    Utterance,
+    decode,
+    emulation,
+    form,
+    launched,
+    read,
+    rows,
+    spoken_alone,
+    talker,
+)
 from tests.dry_cuda.voice import vocoder as make_vocoder
 
 WEIGHTS = (1.0, 0.0, 0.0, 0.0)
@@ -125,6 +138,56 @@ def test_a_step_beyond_the_slot_is_refused() -> None:
             np.array([0]), np.zeros((1, 1, 14), np.int64), np.ones(1, np.int64), np.array([one.length]), [GREEDY],
             np.zeros((1, 2), np.int64), None,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
+def test_a_step_is_launched_before_the_last_is_read(sampling: object) -> None:
+    """Of rows that join and leave, in other buckets than the step before."""
+    made, batch = talker(), [Utterance(slot=slot, seed=slot, sampling=sampling) for slot in (4, 0, 2)]
+    for one in batch:
+        made.begin(one.slot, None)
+    first, steps = batch, launched(made, batch)
+    for step in range(12):
+        second = [one for at, one in enumerate(batch) if (step + at) % 3]
+        following = launched(made, second, behind=[one in first for one in second])
+        read(steps.wait(), first)
+        first, steps = second, following
+    read(steps.wait(), first)
+    for one in batch:
+        assert one.frames == spoken_alone(one, one.length)
+
+
+def test_a_slot_begins_anew_under_a_step_in_flight() -> None:
+    """The step in flight is the slot's last owner's. What it writes there comes before what the new one begins with."""
+    made, first, second = talker(), Utterance(slot=1, seed=1), Utterance(slot=1, seed=2)
+    neighbour = Utterance(slot=3, seed=5)
+    for one in (first, neighbour):
+        made.begin(one.slot, None)
+    for _ in range(4):
+        decode(made, [first, neighbour])
+    steps = launched(made, [first, neighbour])
+    made.release(1)
+    made.begin(1, None)
+    behind = launched(made, [second])
+    read(steps.wait(), [first, neighbour])
+    read(behind.wait(), [second])
+    for _ in range(4):
+        decode(made, [second, neighbour])
+    for one in (first, second, neighbour):
+        assert one.frames == spoken_alone(one, one.length)
+
+
+def test_no_third_step_and_no_verification_is_launched_behind_two() -> None:
+    made, one = talker(), Utterance(slot=0, seed=3)
+    made.begin(0, None)
+    both = [launched(made, [one]), launched(made, [one], [1])]
+    with pytest.raises(EngineFault, match="2 steps are in flight"):
+        launched(made, [one], [2])
+    read(both[0].wait(), [one])
+    with pytest.raises(EngineFault, match="in flight"):
+        made.keep(np.array([0]), np.array([1]), np.array([[7]]))
+    read(both[1].wait(), [one])
+    assert one.frames == spoken_alone(one, 2)
 
 
 # -- the vocoder

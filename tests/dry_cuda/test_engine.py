@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,81 @@ def test_one_call_verifies_drafts_of_several_streams(
         submit(drafting, name, spoken.voice, at, text)
     together = heard(drafting, *texts)
     assert max(verified) == SLOTS
+    assert drafting.stats().counters["drafts_accepted"] > 0
+    for at, (name, text) in enumerate(texts.items()):
+        assert together[name] == alone(engine, spoken, at, text), name
+
+
+class Watched:
+    """Counts steps that are launched and not read."""
+
+    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.unread, self.ahead, self._step = 0, 0, engine.model.talker.step
+        monkeypatch.setattr(engine.model.talker, "step", self.step)
+
+    def step(self, *told: Any) -> Any:
+        pending = self._step(*told)
+        self.unread += 1
+        self.ahead += self.unread > 1
+
+        def wait() -> Any:
+            self.unread -= 1
+            return pending.wait()
+
+        return SimpleNamespace(wait=wait)
+
+
+def test_only_a_planned_end_is_stepped_over(engine: Engine, spoken: Spoken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qwen3-TTS and pocket-tts learn from a step that it was the last."""
+    watched = Watched(engine, monkeypatch)
+    alone(engine, spoken)
+    assert (watched.ahead > 0) == (spoken.family == "phone_pointer")
+
+
+def test_a_cancelled_streams_slot_is_used_again_under_its_step(
+    engine: Engine, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if spoken.family != "phone_pointer":
+        pytest.skip("this family launches no step ahead")
+    wanted = alone(engine, spoken, 2), alone(engine, spoken, 3)
+    watched, used = Watched(engine, monkeypatch), 0
+    for rounds in range(8, 40):
+        submit(engine, "cancelled", spoken.voice, 1, spoken.text)
+        submit(engine, "other", spoken.voice, 3, spoken.text)
+        events = [event for _ in range(rounds) for event in engine.step()]
+        ended = engine.sequences.get("cancelled")
+        if ended is None or not watched.unread:
+            heard(engine, *engine.sequences, before=events)
+            continue
+        slot, made = ended.slot, ended.made
+        engine.submit(Cancel(request_id="cancelled"))
+        submit(engine, "next", spoken.voice, 2, spoken.text)
+        events += engine.attend()
+        used += engine.sequences["next"].slot == slot and watched.unread
+        both = heard(engine, "next", "other", before=[one for one in events if one.request_id != "cancelled"])
+        assert (both["next"], both["other"]) == wanted
+        assert ended.made == made
+    assert used > 5
+    engine.check_integrity()
+
+
+def test_drafts_in_turns_with_steps_launched_ahead(
+    engine: Engine, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if spoken.family != "phone_pointer":
+        pytest.skip("this family has no drafts")
+    drafting = spoken.engine(DraftMode.ON)
+    watched, speculation = Watched(drafting, monkeypatch), drafting._steps._speculation
+    assert speculation is not None
+    texts, events, round_ = {f"row-{at}": f"{spoken.text} {'And on.' * at}" for at in range(SLOTS)}, [], 0
+    for at, (name, text) in enumerate(texts.items()):
+        submit(drafting, name, spoken.voice, at, text)
+    while not drafting.empty:
+        speculation.pays = (round_ % 7 < 2,) * SLOTS
+        events += drafting.step()
+        round_ += 1
+    together = heard(drafting, *texts, before=events)
+    assert watched.ahead > 0
     assert drafting.stats().counters["drafts_accepted"] > 0
     for at, (name, text) in enumerate(texts.items()):
         assert together[name] == alone(engine, spoken, at, text), name

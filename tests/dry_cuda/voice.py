@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from engines.families.base import Sampling
+from engines.families.base import Pending, Sampling, Steps
 from engines.families.bundle import Bundle as AnyBundle
 from engines.families.common.device_form import DeviceForm
 from engines.families.phone_pointer.bundle import load_bundle
@@ -80,24 +81,29 @@ class Utterance:
     def length(self) -> int:
         return len(self.frames)
 
-    @property
-    def row(self) -> IntArray:
-        return rows(self.steps, self.seed)[self.length]
 
-
-def decode(talker: DeviceTalker, batch: list[Utterance]) -> None:
-    steps = talker.step(
+def launched(talker: DeviceTalker, batch: list[Utterance], behind: Sequence[int] | None = None) -> Pending[Steps]:
+    """A step of each, behind so many of its own that are in flight."""
+    at = [one.length + steps for one, steps in zip(batch, behind or [0] * len(batch), strict=True)]
+    return talker.step(
         np.array([one.slot for one in batch]),
-        np.stack([one.row for one in batch])[:, None],
+        np.stack([rows(one.steps, one.seed)[length] for one, length in zip(batch, at, strict=True)])[:, None],
         np.ones(len(batch), np.int64),
-        np.array([one.length for one in batch]),
+        np.array(at),
         [one.sampling for one in batch],
-        np.array([(one.seed, one.length) for one in batch]),
+        np.array([(one.seed, length) for one, length in zip(batch, at, strict=True)]),
         None,
-    ).wait()
+    )
+
+
+def read(steps: Steps, batch: list[Utterance]) -> None:
     for one, frame, finite in zip(batch, steps.frames[:, 0, 0].tolist(), steps.is_finite[:, 0].tolist(), strict=True):
         one.frames.append(frame)
         one.scores.append(finite)
+
+
+def decode(talker: DeviceTalker, batch: list[Utterance]) -> None:
+    read(launched(talker, batch).wait(), batch)
 
 
 def spoken_alone(utterance: Utterance, steps: int | None = None) -> list[int]:

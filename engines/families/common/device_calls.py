@@ -41,14 +41,17 @@ def prepare(
 
 
 class InFlight:
-    """A call under way and what is read after it."""
+    """A call under way, what is read after it, and what is done however it ended."""
 
-    def __init__(self, call: Call, read: Callable[[], Any]) -> None:
-        self._call, self._read = call, read
+    def __init__(self, call: Call, read: Callable[[], Any], done: Callable[[], None] = lambda: None) -> None:
+        self._call, self._read, self._done = call, read, done
 
     def wait(self) -> Any:
-        self._call.wait()
-        return self._read()
+        try:
+            self._call.wait()
+            return self._read()
+        finally:
+            self._done()
 
 
 def spread(covered: int, slots: Array, values: Array, other: float = 0) -> Array:

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class LmBuffers:
-    def __init__(self, bundle: Bundle, form: DeviceForm, backend: DeviceBackend, slots: int) -> None:
+    def __init__(
+        self, bundle: Bundle, form: DeviceForm, backend: DeviceBackend, slots: int, *, in_flight: int = 1
+    ) -> None:
+        """As many decode steps may be in flight at once: each has small inputs and results of its own, since a replay
+        reads them when it runs. Caches and last frames are the slots'."""
         self._context = bundle.adapter.features - 1
         shape = (slots, bundle.lm.kv_heads, form.positions, bundle.lm.head_dim)
         names = [f"{kind}{layer}" for layer in range(bundle.lm.layers) for kind in "kv"]
@@ -30,11 +34,17 @@ class LmBuffers:
         self.silent_at = len(gumbel)  # greedy rows read zeros there
         self._table = np.concatenate([gumbel, np.zeros(bundle.codes.count, np.float32)])
         self._noise = backend.buffer(self._table.shape, "float32")
-        self.values = {
+        self._begin, self.first = bundle.codes.begin, backend.buffer((1,), "int64")
+        last = backend.buffer((slots,), "int64", shared=True)
+        self.sets = [{"last": last} | self._small(backend, slots) for _ in range(in_flight)]
+        self.values = self.sets[0]
+        self.ahead = {steps: self._ahead(backend, slots, steps) for steps in form.verify_steps}
+
+    def _small(self, backend: DeviceBackend, slots: int) -> dict[str, Buffer]:
+        return {
             name: backend.buffer((slots, *rest), dtype, shared=True)
             for name, rest, dtype in (
                 ("context", (self._context,), "int64"),
-                ("last", (), "int64"),
                 ("is_active", (), "bool"),
                 ("lengths", (), "int32"),
                 ("temperature", (), "float32"),
@@ -43,7 +53,6 @@ class LmBuffers:
                 ("scores", (), "float32"),
             )
         }
-        self.ahead = {steps: self._ahead(backend, slots, steps) for steps in form.verify_steps}
 
     def _ahead(self, backend: DeviceBackend, slots: int, steps: int) -> dict[str, Buffer]:
         """What a verification of so many steps has of its own."""
@@ -58,10 +67,11 @@ class LmBuffers:
 
     def fill_tables(self) -> None:
         self._noise.write(self._table)
+        self.first.write(np.array([self._begin]))
 
-    def decode(self, rows: int) -> dict[str, Buffer]:
+    def decode(self, rows: int, which: int = 0) -> dict[str, Buffer]:
         """By name of the graph's inputs and outputs."""
-        bound = {name: buffer.rows(0, rows) for name, buffer in self.values.items()}
+        bound = {name: buffer.rows(0, rows) for name, buffer in self.sets[which].items()}
         return bound | {"last_out": bound["last"], "noise_table": self._noise} | self._caches(rows)
 
     def verify(self, rows: int, steps: int) -> dict[str, Buffer]:

@@ -4,11 +4,15 @@ Rows are slots, and a call covers the slots from 0 to the last one wanted, in th
 lowest on, and an idle row costs a device next to nothing. An idle row writes its cache where its own next step writes
 again, and keeps its last frame. On a deterministic backend one graph over all slots serves, the longest verification:
 a single step is its first one.
+
+Two decode steps may be in flight, since a segment's end is planned: each has small inputs and results of its own. All
+else is in the stream's order. A verification has one set and the host keeps its last frame, so it goes alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,32 +36,40 @@ class DeviceTalker:
         decode, *verify = backend.graphs(form.graph("decode"), *(form.graph(f"verify-{n}") for n in form.verify_steps))
         self.kernels, self.device, self.draft_frames = decode.kernels, backend.device, form.draft_frames
         self.arithmetic = backend.arithmetic(self.kernels)
-        self._bundle, self._backend, self._buffers = bundle, backend, LmBuffers(bundle, form, backend, slots)
+        self.launches_ahead = not backend.deterministic
+        in_flight = 2 if self.launches_ahead else 1
+        self._buffers = LmBuffers(bundle, form, backend, slots, in_flight=in_flight)
+        self._bundle, self._backend, self._free = bundle, backend, deque(range(in_flight))
         self._only_steps = form.draft_frames + 1 if backend.deterministic else None  # S of all calls
         self._buckets, self.cost = buckets(slots, one=backend.deterministic), 1.0
         self._smallest = decode.bind(self._buffers.decode(1)) if backend.deterministic else None
         self._calls = {
-            (steps, rows): graph.bind(self._buffers.verify(rows, steps) if steps > 1 else self._buffers.decode(rows))
-            for steps, graph in ((1, decode), *zip(form.verify_steps, verify, strict=True))
+            (steps, rows): graph.bind(self._buffers.verify(rows, steps))
+            for steps, graph in zip(form.verify_steps, verify, strict=True)
             for rows in self._buckets
             if self._only_steps in (None, steps)
         }
+        self._decodes = {
+            (which, rows): decode.bind(self._buffers.decode(rows, which))
+            for which in self._free
+            for rows in self._buckets
+            if self._only_steps is None
+        }
         self._lengths, self._positions = np.zeros(slots, np.int32), form.positions
-        self._begin = bundle.codes.begin
 
     def warm_up(self) -> None:
-        self.cost = prepare(self._backend, self._calls.values(), self._smallest)
+        self.cost = prepare(self._backend, [*self._calls.values(), *self._decodes.values()], self._smallest)
         self._buffers.fill_tables()
         self._buffers.values["temperature"].write(np.ones(len(self._lengths), np.float32))
-        self._buffers.values["last"].write(np.full(len(self._lengths), self._begin))
+        self._buffers.values["last"].write(np.full(len(self._lengths), self._bundle.codes.begin))
 
     def begin(self, slot: int, prefix: Prefix | None) -> int:
         self._lengths[slot] = 0
-        self._buffers.values["last"].write(np.array([self._begin]), slot)
+        self._backend.copy(self._buffers.first, self._buffers.values["last"].rows(slot, slot + 1))
         return 0
 
     def release(self, slot: int) -> None:
-        self.begin(slot, None)
+        self._lengths[slot] = 0
 
     def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
         return one_call([*slots], [*others])
@@ -80,29 +92,35 @@ class DeviceTalker:
             raise EngineFault(f"a step would reach position {beyond}, a slot holds {self._positions}")
         last = int(slots.max()) + 1
         covered = next(rows for rows in self._buckets if rows >= last)
+        if not self._free:
+            raise EngineFault(f"{len(self._buffers.sets)} steps are in flight; wait for the first of them")
+        which = self._free[0] if steps == 1 else 0
+        values = self._buffers.sets[which]
         self._lengths[slots] = lengths
-        self._buffers.values["lengths"].write(self._lengths[:covered])
+        values["lengths"].write(self._lengths[:covered])
         temperature = np.array([one.temperature for one in sampling], np.float32)
         is_drawn = temperature >= _LEAST_TEMPERATURE
-        self._buffers.values["temperature"].write(spread(covered, slots, np.where(is_drawn, temperature, 1), 1))
+        values["temperature"].write(spread(covered, slots, np.where(is_drawn, temperature, 1), 1))
         noise_at = np.where(is_drawn[:, None], gumbel_places(keys, steps), self._buffers.silent_at)
         if steps == 1:
-            return self._decode(covered, slots, rows, noise_at[:, 0])
+            return self._decode(which, covered, slots, rows, noise_at[:, 0])
         ahead = np.zeros((len(slots), steps - 1), np.int64)
         if drafted is not None:
             ahead[:, : drafted.shape[1]] = drafted[:, :, 0]
         verified = self._verify(covered, slots, rows, counts, noise_at, ahead)
         return verified if drafted is not None else _First(verified, self, slots, lengths)
 
-    def _decode(self, covered: int, slots: IntArray, rows: Rows, noise_at: IntArray) -> Pending[Steps]:
-        values = self._buffers.values
+    def _decode(self, which: int, covered: int, slots: IntArray, rows: Rows, noise_at: IntArray) -> Pending[Steps]:
+        values = self._buffers.sets[which]
         active = np.zeros(covered, np.bool_)
         active[slots] = True
         values["is_active"].write(active)
         values["context"].write(spread(covered, slots, rows[:, 0]))
         values["noise_at"].write(spread(covered, slots, noise_at))
+        launched = self._launched(self._decodes[which, covered], slots, rows, values, lambda: self._free.append(which))
+        self._free.remove(which)
         self._lengths[slots] += 1
-        return self._launched(self._calls[1, covered], slots, rows, values)
+        return launched
 
     def _verify(
         self, covered: int, slots: IntArray, rows: Rows, counts: IntArray, noise_at: IntArray, drafted: IntArray
@@ -117,7 +135,14 @@ class DeviceTalker:
         ahead["noise_at"].write(spread(covered, slots, noise_at))
         return self._launched(self._calls[steps, covered], slots, rows, ahead)
 
-    def _launched(self, call: Call, slots: IntArray, rows: Rows, values: dict[str, Any]) -> Pending[Steps]:
+    def _launched(
+        self,
+        call: Call,
+        slots: IntArray,
+        rows: Rows,
+        values: dict[str, Any],
+        done: Callable[[], None] = lambda: None,
+    ) -> Pending[Steps]:
         call.launch()
 
         def read() -> Steps:
@@ -126,7 +151,7 @@ class DeviceTalker:
             frames = frames_of(self._bundle, codes.reshape(shape), rows)
             return Steps(frames, np.zeros(shape, np.float32), np.isfinite(scores).reshape(shape))
 
-        return InFlight(call, read)
+        return InFlight(call, read, done)
 
     def keep(self, slots: IntArray, lengths: IntArray, frames: Frames) -> None:
         self._lengths[slots] = lengths

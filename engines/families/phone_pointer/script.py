@@ -149,7 +149,8 @@ class PointerScript:
         return self._segments[0].rows[self._past]
 
     def peek(self, most: int) -> Sequence[Row]:
-        return self._segments[0].rows[self._past : self._past + most] if self._segments else ()
+        last = min(self._past + most, self._max_steps)
+        return self._segments[0].rows[self._past : last] if self._segments else ()
 
     def commit(self, frame: Frames, end_score: float, probe: FloatArray | None) -> Verdict:
         segment = self._segments[0]

@@ -1,0 +1,409 @@
+"""The next step is launched before the last one is read: the order of it, what it must not change, and what it hides.
+
+A toy device computes in the order of launches and is busy for a known time; each row goes on from its own last frame,
+so a step that is lost, made twice or given to another sequence changes all frames behind it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.assemble import load_engine
+from engines.config import DraftMode, EngineConfig
+from engines.engine import Engine
+from engines.errors import EngineFault
+from engines.families.base import BoolArray, Controls, Frames, Pending, Prefix, Rows, Sampling, Sound, Steps
+from engines.families.common.device_calls import one_call
+from engines.families.phone_pointer.bundle import Bundle
+from engines.messages import Append, Cancel, Chunk, EndText, Event, Failed, Finished, SetPaused, Submit
+from engines.runtime.base import IntArray
+from tests.engine.driving import OTHERS, TEXT
+from tests.engine.simulator import TickingClock
+from tests.engine.toys import FakeClock, NgramDrafter, ToyDurations, ToyTalker, ToyVocoder
+
+SLOTS = 6
+REPLAY_S = 0.4e-3
+TEXTS = [*OTHERS, TEXT]
+
+
+class _Replay:
+    def __init__(self, device: Device, number: int, steps: Steps, ready_s: float) -> None:
+        self._device, self._number, self._steps, self._ready_s = device, number, steps, ready_s
+
+    def wait(self) -> Steps:
+        device = self._device
+        device.log.append(("wait", self._number))
+        device.clock.now_s = max(device.clock.now_s, self._ready_s)
+        device.unread.remove(self._number)
+        if self._number in device.broken:
+            raise EngineFault("the device is lost")
+        return self._steps
+
+
+class Device(ToyTalker):
+    """Without `launches_ahead`."""
+
+    def __init__(self, bundle: Bundle, clock: FakeClock, replay_s: float = REPLAY_S) -> None:
+        super().__init__(bundle, clock, 0.0, 0.0)
+        self.clock, self.replay_s, self._free_s = clock, replay_s, 0.0
+        self._last = np.zeros(SLOTS, np.int64)
+        self.log: list[tuple[str, int]] = []  # launch or wait, and of which step
+        self.unread: list[int] = []
+        self.slots_of: list[list[int]] = []  # by step
+        self.seeds_of: list[list[int]] = []
+        self.broken: set[int] = set()  # steps that fail while they run
+        self.refused: set[int] = set()  # seeds that no step takes
+        self.spoilt: set[tuple[int, int]] = set()  # (seed, frame) that is not finite
+
+    def begin(self, slot: int, prefix: Prefix | None) -> int:
+        self._last[slot] = 0
+        return 0
+
+    def groups(self, slots: Sequence[int], others: Sequence[int], call_rows: int) -> list[list[int]]:
+        return one_call([*slots], [*others])
+
+    def step(
+        self,
+        slots: IntArray,
+        rows: Rows,
+        counts: IntArray,
+        lengths: IntArray,
+        sampling: Sequence[Sampling],
+        keys: IntArray,
+        drafted: Frames | None,
+    ) -> Pending[Steps]:
+        if self.refused & {*keys[:, 0].tolist()}:
+            raise EngineFault("no such row")
+        assert drafted is None or not self.unread, "a verification goes alone"
+        number, frames = len(self.slots_of), np.zeros((*rows.shape[:2], 1), np.int64)
+        for at in range(rows.shape[1]):
+            last = self._last[slots] if at == 0 or drafted is None else drafted[:, at - 1, 0]
+            told = rows[:, at].sum(axis=1) + 5 * last + 7 * (lengths + at) + keys[:, 0] + 3 * (keys[:, 1] + at)
+            frames[:, at, 0] = told % 11
+        if drafted is None:
+            self._last[slots] = frames[:, 0, 0]
+        self.log.append(("launch", number))
+        self.unread.append(number)
+        self.slots_of.append(slots.tolist())
+        self.seeds_of.append(keys[:, 0].tolist())
+        self._free_s = max(self.clock.now_s, self._free_s) + self.replay_s
+        finite = np.array([[tuple(key) not in self.spoilt] * rows.shape[1] for key in keys.tolist()])
+        return _Replay(self, number, Steps(frames, np.zeros(finite.shape, np.float32), finite), self._free_s)
+
+    def keep(self, slots: IntArray, lengths: IntArray, frames: Frames) -> None:
+        assert not self.unread, "the host writes last frames"
+        self._last[slots] = frames[:, 0]
+
+    @property
+    def ahead(self) -> list[bool]:
+        """Of each step but the last, whether the next was launched before it was waited for."""
+        at = {event: place for place, event in enumerate(self.log)}
+        steps, unread = range(len(self.slots_of)), len(self.log)
+        return [at["launch", after] < at.get(("wait", step), unread) for step, after in pairwise(steps)]
+
+
+class DeviceAhead(Device):
+    launches_ahead = True
+
+
+class Hearing(ToyVocoder):
+    """Keeps the frames of each utterance, by its seed."""
+
+    def __init__(self, bundle: Bundle, clock: FakeClock) -> None:
+        super().__init__(bundle, clock, 0.0, 0.0)
+        self.heard: dict[int, list[int]] = defaultdict(list)
+
+    def run(
+        self,
+        slots: IntArray,
+        frames: Frames,
+        first_frames: IntArray,
+        seeds: IntArray,
+        controls: Sequence[Controls],
+        is_last: BoolArray,
+    ) -> Pending[Sound]:
+        for seed, first, made in zip(seeds.tolist(), first_frames.tolist(), frames, strict=True):
+            assert len(self.heard[seed]) == first
+            self.heard[seed] += made[:, 0].tolist()
+        return super().run(slots, frames, first_frames, seeds, controls, is_last)
+
+
+class Driven:
+    """An engine over a toy device, stepped by hand."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        kind: type[Device] = DeviceAhead,
+        *,
+        replay_s: float = REPLAY_S,
+        host_s: float = 0.0,
+        **settings: Any,
+    ) -> None:
+        self.bundle, self.clock = bundle, TickingClock(host_s)
+        self.device, self.hearing = kind(bundle, self.clock, replay_s), Hearing(bundle, self.clock)
+        defaults: dict[str, Any] = {"slots": SLOTS, "workers": False, "sheds": False, "drafts": DraftMode.OFF}
+        config = EngineConfig(**(defaults | {"max_batch": SLOTS, "verify_rows": SLOTS} | settings))
+        drafter = None if config.drafts is DraftMode.OFF else NgramDrafter()
+        durations = ToyDurations(bundle)
+        self.engine: Engine = load_engine(
+            bundle,
+            config,
+            self.clock,
+            talker=self.device,
+            vocoder=self.hearing,
+            durations=durations,
+            drafter=drafter,
+        )
+        self.events: list[Event] = []
+
+    def ask(self, seed: int, text: str, *, end: bool = True) -> None:
+        self.engine.submit(Submit(request_id=str(seed), voice=self.bundle.voices[0].id, seed=seed))
+        self.engine.submit(Append(request_id=str(seed), text=text))
+        if end:
+            self.engine.submit(EndText(request_id=str(seed)))
+
+    def step(self, rounds: int = 1) -> None:
+        for _ in range(rounds):
+            self.events += self.engine.step()
+
+    def until(self, reached: Callable[[], bool], most: int = 5000) -> None:
+        for _ in range(most):
+            if reached():
+                return
+            self.step()
+        raise AssertionError("it is not reached")
+
+    def finish(self) -> dict[int, list[int]]:
+        """Until there is nothing to do: no step is unread then, and no slot held."""
+        self.until(lambda: not self.engine.has_work)
+        assert self.device.unread == []
+        assert self.engine.empty
+        self.engine.check_integrity()
+        return dict(self.hearing.heard)
+
+    def ended(self, kind: type[Finished] | type[Failed]) -> set[int]:
+        return {int(one.request_id) for one in self.events if isinstance(one, kind)}
+
+    @property
+    def sounding(self) -> set[int]:
+        return {int(one.request_id) for one in self.events if isinstance(one, Chunk)}
+
+
+def spoken(bundle: Bundle, kind: type[Device] = Device, **settings: Any) -> dict[int, list[int]]:
+    """Frames of each text alone, by its seed."""
+    found: dict[int, list[int]] = {}
+    for seed, text in enumerate(TEXTS):
+        one = Driven(bundle, kind, **settings)
+        one.ask(seed, text)
+        found |= one.finish()
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(bundle: Bundle) -> dict[int, list[int]]:
+    return spoken(bundle)
+
+
+# -- the order
+
+
+def test_the_next_step_is_launched_before_the_last_is_read(bundle: Bundle) -> None:
+    made = Driven(bundle)
+    for seed in range(4):
+        made.ask(seed, TEXT * 3)
+    made.until(lambda: len(made.sounding) == 4)
+    before = len(made.device.slots_of)
+    made.finish()
+    ahead = made.device.ahead[before:]
+    assert sum(ahead) > 0.9 * len(ahead)
+
+
+def test_at_most_one_step_is_launched_ahead(bundle: Bundle) -> None:
+    made = Driven(bundle)
+    for seed, text in enumerate(TEXTS):
+        made.ask(seed, text)
+    made.finish()
+    unread, most = 0, 0
+    for what, _ in made.device.log:
+        unread += 1 if what == "launch" else -1
+        most = max(most, unread)
+    assert most == 2
+    assert [step for what, step in made.device.log if what == "wait"] == [*range(len(made.device.slots_of))]
+
+
+def test_a_talker_that_cannot_is_read_step_by_step(bundle: Bundle) -> None:
+    made = Driven(bundle, Device)
+    for seed, text in enumerate(TEXTS):
+        made.ask(seed, text)
+    made.finish()
+    assert not any(made.device.ahead)
+
+
+def test_nothing_is_launched_ahead_while_first_audio_waits(bundle: Bundle) -> None:
+    """A new stream finds one step in flight at most, and its own steps wait for nothing."""
+    made = Driven(bundle)
+    for seed in range(3):
+        made.ask(seed, TEXT * 9)
+    made.until(lambda: len(made.sounding) == 3 and len(made.device.unread) == 1)
+    launched = len(made.device.slots_of)
+    made.ask(7, TEXT)
+    made.until(lambda: 7 in made.sounding)
+    assert 7 in made.device.seeds_of[launched]  # behind the one in flight
+    assert not any(made.device.ahead[launched - 1 :])
+    at = made.device.log.index(("launch", launched))
+    assert made.device.log[at - 1] == ("wait", launched - 1)
+
+
+# -- what it must not change
+
+
+@pytest.mark.parametrize("drafts", [DraftMode.OFF, DraftMode.ON, DraftMode.AUTO])
+def test_frames_are_those_of_steps_that_are_read_at_once(
+    bundle: Bundle, alone: dict[int, list[int]], drafts: DraftMode
+) -> None:
+    assert spoken(bundle, DeviceAhead, drafts=drafts, draft_rows=SLOTS) == alone
+    together = Driven(bundle, drafts=drafts, draft_rows=SLOTS)
+    for seed, text in enumerate(TEXTS):
+        together.ask(seed, text)
+        together.step(3 * seed)
+    assert together.finish() == alone
+    if drafts is DraftMode.AUTO:
+        assert together.engine.stats().counters["drafts_accepted"] > 0
+        assert any(together.device.ahead)  # where they do not pay
+
+
+def test_words_one_by_one(bundle: Bundle, alone: dict[int, list[int]]) -> None:
+    made, rng = Driven(bundle), random.Random(5)
+    left = {seed: text.split(" ") for seed, text in enumerate(TEXTS)}
+    for seed in left:
+        made.ask(seed, "", end=False)
+    while left:
+        seed = rng.choice([*left])
+        word = left[seed].pop(0)
+        made.engine.submit(Append(request_id=str(seed), text=word + " " * bool(left[seed])))
+        if not left[seed]:
+            made.engine.submit(EndText(request_id=str(seed)))
+            del left[seed]
+        made.step(rng.randrange(8))
+    assert made.finish() == alone
+
+
+def test_cancels_at_any_step_leave_the_others_as_they_are(bundle: Bundle, alone: dict[int, list[int]]) -> None:
+    """A cancelled stream's slot goes to the next one while a step over it is in flight."""
+    made, rng, in_flight, rounds = Driven(bundle), random.Random(3), 0, 0
+    for seed in range(100, 400):
+        if not made.engine.sequences.keys() & {"0", "4"}:
+            assert not rounds or (made.hearing.heard.pop(0), made.hearing.heard.pop(4)) == (alone[0], alone[4])
+            made.ask(0, TEXTS[0])
+            made.ask(4, TEXTS[4])
+            rounds += 1
+        made.ask(seed, rng.choice(TEXTS))
+        made.step(1 + rng.randrange(12))
+        in_flight += bool(made.device.unread)
+        made.engine.submit(Cancel(request_id=str(seed)))
+    heard = made.finish()
+    assert (heard[0], heard[4]) == (alone[0], alone[4])
+    assert in_flight > 30
+    assert rounds > 2
+
+
+def test_a_pause_with_a_step_in_flight(bundle: Bundle, alone: dict[int, list[int]]) -> None:
+    made = Driven(bundle)
+    made.ask(4, TEXTS[4])
+    made.until(lambda: bool(made.device.unread) and 4 in made.sounding)
+    made.engine.submit(SetPaused(request_id="4", paused=True))
+    made.until(lambda: not made.engine.has_work)
+    assert made.device.unread == []
+    made.engine.submit(SetPaused(request_id="4", paused=False))
+    assert made.finish()[4] == alone[4]
+
+
+# -- what goes wrong
+
+
+def test_all_cancelled_with_a_step_in_flight(bundle: Bundle) -> None:
+    made = Driven(bundle)
+    for seed, text in enumerate(TEXTS):
+        made.ask(seed, text)
+    made.until(lambda: bool(made.device.unread))
+    for seed in range(len(TEXTS)):
+        made.engine.submit(Cancel(request_id=str(seed)))
+    made.engine.attend()
+    assert made.engine.has_work  # its results are still to be read
+    made.finish()
+
+
+def test_closing_waits_for_the_step_in_flight(bundle: Bundle) -> None:
+    made = Driven(bundle)
+    made.ask(4, TEXTS[4])
+    made.until(lambda: bool(made.device.unread))
+    made.engine.close()
+    assert made.device.unread == []
+
+
+def test_a_step_that_fails_in_flight_ends_its_rows_alone(bundle: Bundle, alone: dict[int, list[int]]) -> None:
+    made = Driven(bundle)
+    for seed in (0, 4):
+        made.ask(seed, TEXTS[seed])
+    made.until(lambda: len(made.sounding) == 2 and bool(made.device.unread))
+    in_flight = {*made.device.seeds_of[-1]}
+    made.device.broken = {*made.device.unread}
+    made.ask(2, TEXTS[2])
+    made.finish()
+    assert made.ended(Failed) == in_flight
+    assert made.ended(Finished) == {0, 2, 4} - in_flight
+    assert made.hearing.heard[2] == alone[2]
+
+
+def test_a_row_that_no_step_takes_ends_alone(bundle: Bundle, alone: dict[int, list[int]]) -> None:
+    made = Driven(bundle)
+    for seed in (0, 2, 4):
+        made.ask(seed, TEXTS[seed])
+    made.until(lambda: len(made.sounding) == 3 and bool(made.device.unread))
+    made.device.refused = {4}
+    heard = made.finish()
+    assert made.ended(Failed) == {4}
+    assert (heard[0], heard[2]) == (alone[0], alone[2])
+
+
+def test_a_row_that_is_not_finite_takes_the_step_behind_it_along(bundle: Bundle, alone: dict[int, list[int]]) -> None:
+    made = Driven(bundle)
+    made.device.spoilt = {(4, 20)}
+    for seed in (0, 2, 4):
+        made.ask(seed, TEXTS[seed])
+    heard = made.finish()
+    assert made.ended(Failed) == {4}
+    assert heard[4] == alone[4][: len(heard[4])]
+    assert (heard[0], heard[2]) == (alone[0], alone[2])
+
+
+# -- what it hides
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1, 2, 4])
+def test_the_shorter_of_replay_and_host_is_hidden(bundle: Bundle, share: float) -> None:
+    """On a device whose replays take `share` of the host's time a step."""
+
+    def period_s(kind: type[Device], replay_s: float) -> float:
+        made = Driven(bundle, kind, replay_s=replay_s, host_s=50e-6)
+        for seed in range(4):
+            made.ask(seed, TEXT * 8)
+        made.until(lambda: len(made.sounding) == 4)
+        first, began_s = len(made.device.slots_of), made.clock.now_s
+        made.until(lambda: len(made.device.slots_of) == first + 200)
+        return (made.clock.now_s - began_s) / 200
+
+    host_s = period_s(Device, 0.0)
+    replay_s = share * host_s
+    read_at_once, launched_ahead = period_s(Device, replay_s), period_s(DeviceAhead, replay_s)
+    print(f"replay {share:4} of the host's time: {read_at_once / host_s:.2f} -> {launched_ahead / host_s:.2f}")
+    assert read_at_once == pytest.approx(host_s + replay_s, rel=0.1)
+    assert launched_ahead == pytest.approx(max(host_s, replay_s), rel=0.1)
