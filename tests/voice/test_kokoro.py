@@ -19,6 +19,7 @@ from engines.text.phones import PAUSE, PHONES
 from models.packages import PackageError, member, verified, wheels
 from models.teachers.kokoro import generate
 from models.teachers.kokoro.phones import MAX_TOKENS, spell
+from models.teachers.kokoro.prepare import pitch
 from models.teachers.kokoro.speaker import Spoken
 from models.teachers.kokoro.texts import EmptyCorpusError, Texts
 
@@ -97,6 +98,14 @@ def test_a_block_holds_what_was_spoken(tmp_path: Path) -> None:
         spoken = Murmur().say(spelt.symbols, "one", 1 / record["stretch"])  # type: ignore[operator]
         assert np.array_equal(spoken.samples, samples)
         assert np.allclose(spoken.f0_hz, prosody[:, 0], rtol=1e-3)
+
+
+def test_pitch_is_read_where_it_sounds() -> None:
+    """A value is F0 at the beginning of its frame of 12.5 ms; hops are read at their middle, wherever cut."""
+    glide = 100 + np.arange(80, dtype=np.float32)
+    found = pitch(glide, start=800, hops=20)
+    np.testing.assert_allclose(found, 100 + 80 * (0.05 + 0.01 * (np.arange(20) + 0.5)), rtol=1e-6)
+    assert (pitch(np.zeros(80, np.float32), start=0, hops=20) == 0).all(), "unvoiced stays 0"
 
 
 def test_a_killed_block_is_made_again(tmp_path: Path) -> None:

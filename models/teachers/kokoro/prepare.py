@@ -124,9 +124,13 @@ def read(record: dict[str, Any], audible: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def pitch(f0_hz: NDArray[np.float32], start: int, hops: int) -> NDArray[np.float32]:
-    """F0 of the graph, 80 a second -> at the middle of each hop of 10 ms from sample `start` on, 0 where unvoiced."""
+    """F0 of the graph, 80 a second -> at the middle of each hop of 10 ms from sample `start` on, 0 where unvoiced.
+
+    A value is what sounds when its frame begins: where F0 glides, harmonics fit best 6.2 and 6.6 ms before its middle
+    (two voices, 15,000 places), half a frame. A decoder that learned from values at the middle was hoarse in glides.
+    """
     middle_s = (start + HOP * (np.arange(hops) + 0.5)) / SAMPLE_RATE_HZ
-    place = np.clip(middle_s * PROSODY_RATE_HZ - 0.5, 0, len(f0_hz) - 1)
+    place = np.clip(middle_s * PROSODY_RATE_HZ, 0, len(f0_hz) - 1)
     below = np.floor(place).astype(int)
     above = np.minimum(below + 1, len(f0_hz) - 1)
     between = f0_hz[below] + (place - below) * (f0_hz[above] - f0_hz[below])
