@@ -19,7 +19,19 @@ from engines.assemble import load_engine
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine
 from engines.errors import EngineFault
-from engines.families.base import BoolArray, Controls, Frames, Pending, Prefix, Rows, Sampling, Sound, Steps
+from engines.families.base import (
+    BoolArray,
+    Controls,
+    Frames,
+    Pending,
+    Prefix,
+    Rows,
+    Sampling,
+    ScriptState,
+    Sound,
+    Steps,
+    Verdict,
+)
 from engines.families.common.device_calls import one_call
 from engines.families.phone_pointer.bundle import Bundle
 from engines.messages import Append, Cancel, Chunk, EndText, Event, Failed, Finished, SetPaused, Submit
@@ -260,6 +272,24 @@ def test_nothing_is_launched_ahead_while_first_audio_waits(bundle: Bundle) -> No
     assert not any(made.device.ahead[launched - 1 :])
     at = made.device.log.index(("launch", launched))
     assert made.device.log[at - 1] == ("wait", launched - 1)
+
+
+@pytest.mark.parametrize("longest", [15, None])
+def test_a_segment_goes_on_where_another_row_is_known(bundle: Bundle, longest: int | None) -> None:
+    script: Any = Driven(bundle).engine.model.family.open(Submit(request_id="", voice=bundle.voices[0].id, seed=0))
+    script._max_steps = longest or script._max_steps
+    script.append(TEXT)
+    script.end()
+    while script.readable:
+        script.read(20)
+    known, ended = 0, 0
+    while script.state is ScriptState.READY:
+        goes_on = len(script.peek(2)) == 2
+        verdict = script.commit(np.zeros(1, np.int64), 0.0, None)
+        assert verdict is Verdict.GOES_ON or not goes_on
+        known, ended = known + goes_on, ended + (verdict is not Verdict.GOES_ON)
+    assert script.state is ScriptState.DONE
+    assert known > 3 * ended > 0
 
 
 # -- what it must not change
