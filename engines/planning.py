@@ -91,5 +91,5 @@ class Planning:
         view = self._view
         view.first_chunk = self._first_frames[view.profile.is_crowded(self._slots.in_use)]
         view.drafts = self._steps.drafts
-        view.has_room, view.has_urgent_room = self._vocoding.room(urgent=False), self._vocoding.room(urgent=True)
+        view.has_room = self._vocoding.room(urgent=False)
         return view

@@ -31,6 +31,7 @@ class Curve:
         self._points: list[tuple[int, float]] = []  # by size; seconds never fall
         self._seconds: dict[int, float] = {}  # what was asked since then: every plan asks for the same few sizes
         self._efficient: dict[int, int] = {}  # and the same size
+        self.measured = False
 
     def add(self, size: int, seconds: float) -> None:
         found = self._samples.setdefault(size, [])
@@ -42,6 +43,7 @@ class Curve:
             least = min(least, samples[len(samples) // 4])
             points.insert(0, (at, least))
         self._points, self._seconds, self._efficient = points, {}, {}  # at once: another thread may ask meanwhile
+        self.measured = len(points) > 1
 
     def __call__(self, size: int) -> float:
         known = self._seconds
@@ -62,10 +64,6 @@ class Curve:
         at = min(max(1, bisect_left(points, (size, 0.0))), len(points) - 1)
         (low, low_s), (high, high_s) = points[at - 1], points[at]
         return max(0.0, low_s + (high_s - low_s) * (size - low) / (high - low))
-
-    @property
-    def measured(self) -> bool:
-        return len(self._points) > 1
 
 
 @dataclass(slots=True, kw_only=True)

@@ -40,8 +40,7 @@ class View:
     config: EngineConfig  # for the sizes of calls and jobs
     groups: Callable[[Items[int], Items[int], int], list[list[int]]]  # see `Talker.groups`
     drafts: tuple[bool, ...] = ()  # whether drafts pay for 1, 2, ... rows; no more are drafted
-    has_room: bool = True  # the vocoder takes another job
-    has_urgent_room: bool = True  # the vocoder takes an urgent one
+    has_room: bool = True  # the vocoder takes another job; without, only an urgent one
 
     def is_urgent(self, lead_s: float) -> bool:
         """Without audio yet, or about to run dry."""
@@ -76,8 +75,15 @@ class Vocode:
 
 def calls(view: View, now: float) -> list[Prefill | Step]:
     most = 2 * view.chunk_frames[-1]  # frames of a stream that wait: its next job of the vocoder, and one behind it
-    able = sorted((_urgency(view, one, now), one) for one in view.streams if one.can_step and one.pending < most)
-    prompts = sorted((_urgency(view, one, now), one) for one in view.streams if one.can_prefill)
+    able, prompts = list[tuple[Urgency, Sequence]](), list[tuple[Urgency, Sequence]]()
+    for one in view.streams:
+        if one.can_step:
+            if one.pending < most:
+                able.append((_urgency(view, one, now), one))
+        elif one.can_prefill:
+            prompts.append((_urgency(view, one, now), one))
+    able.sort()
+    prompts.sort()
     limit_s, first, few = _limit_s(view, able), view.first_chunk, view.profile.few_rows
     new = [one for (lead_s, *_), one in able if lead_s == NO_AUDIO]
     others = [one for (lead_s, *_), one in able if NO_AUDIO < lead_s <= limit_s]
@@ -150,7 +156,7 @@ def vocode(view: View, now: float) -> tuple[Vocode | None, float]:
     that can wait never goes with an urgent one, since every row makes the job longer.
     """
     look_again_s, due = math.inf, list[tuple[Urgency, int, Sequence]]()
-    for stream in view.streams if view.has_urgent_room else ():
+    for stream in view.streams:
         if not view.has_room and not view.is_urgent(stream.plays_for_s(now)):
             continue
         if not stream.can_vocode or not ((available := stream.available) or stream.closes):

@@ -7,7 +7,6 @@ until the last one; nothing comes after that.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import uuid
 from collections.abc import Sequence
@@ -18,7 +17,6 @@ from engines.families.common.voice_mix import ChosenVoice
 from engines.messages import (
     Cancelled,
     Chunk,
-    Event,
     Failed,
     Finished,
     LeadingSilence,
@@ -37,6 +35,7 @@ from server.logs import redacted
 from server.metrics import Protocol
 from server.schemas import check_characters
 from server.speech.accounting import Accounting
+from server.speech.deadlines import Deadlines
 from server.speech.events import Audio, SpeechEvent
 from server.speech.identity import utterance_id
 from server.speech.model_options import Options
@@ -111,11 +110,7 @@ class Utterance:
         self._accounting = Accounting(
             state.metrics, current_caller(), protocol=protocol, rate_hz=rate_hz, clock=state.clock
         )
-        self._idle_s = idle_s or state.settings.idle_s
-        self._total_deadline = asyncio.get_running_loop().time() + state.settings.utterance_s
-        self._text_deadline: float | None = asyncio.get_running_loop().time() + self._idle_s  # None: it has ended
-        self._audio_deadline: float | None = None
-        self._waiting: asyncio.Timeout | None = None
+        self._deadlines = Deadlines(state.settings, text_field, idle_s or state.settings.idle_s, self.fail)
         state.live.add(self.id)
         self._stream = state.engine.open(self._submit)
 
@@ -215,15 +210,10 @@ class Utterance:
 
     def keep_alive(self) -> None:
         """More text is to come. What has been sent is heard first."""
-        if self._text_deadline is not None:
-            self._text_deadline = asyncio.get_running_loop().time() + self.lead_s + self._idle_s
+        self._deadlines.text_goes_on(self.lead_s)
 
     def end(self) -> None:
-        self._text_deadline = None
-        if not self._accounting.has_audio:
-            self._audio_deadline = asyncio.get_running_loop().time() + self._state.settings.first_audio_s
-            if self._waiting is not None and not self._waiting.expired():
-                self._waiting.reschedule(self._deadline())
+        self._deadlines.text_ends(has_audio=self._accounting.has_audio)
         self._stream.end()
 
     def listener_left(self) -> None:
@@ -250,10 +240,10 @@ class Utterance:
     async def next(self) -> SpeechEvent:
         """The next event. The last samples come before `Finished`."""
         while self._finished is None:
-            event = await self._next_within_deadlines()
+            event = await self._deadlines.meet(self._stream.next())
             match event:
                 case Chunk(pcm=pcm, words=words):
-                    self._audio_deadline = None
+                    self._deadlines.audio_came()
                     if (made := await self._made(pcm, words)) is not None:
                         return made
                 case Finished():
@@ -296,34 +286,6 @@ class Utterance:
         self._finish_accounting("error", "invalid_parameter")
         return Failed(request_id=self.id, code="invalid_parameter", message=message)
 
-    async def _next_within_deadlines(self) -> Event:
-        while True:
-            try:
-                async with asyncio.timeout_at(self._deadline()) as self._waiting:
-                    return await self._stream.next()
-            except TimeoutError:
-                if asyncio.get_running_loop().time() < self._deadline():
-                    continue  # text has come meanwhile
-                self.fail(self._lateness())
-                return await self._stream.next()
-            finally:
-                self._waiting = None
-
-    def _deadline(self) -> float:
-        deadlines = (self._total_deadline, self._audio_deadline, self._text_deadline)
-        return min(deadline for deadline in deadlines if deadline is not None)
-
-    def _lateness(self) -> ApiError:
-        limits, passed = self._state.settings, self._deadline()
-        if passed == self._text_deadline:
-            message = f"no {self._text_field} came for {self._idle_s:g} s; end the utterance, or send more"
-            return ApiError("input_timeout", message)
-        if passed == self._audio_deadline:
-            message = f"no audio {limits.first_audio_s:g} s after the end of {self._text_field}"
-        else:
-            message = f"the utterance took more than {limits.utterance_s:g} s"
-        return ApiError("deadline_exceeded", message, retry_after_s=1)
-
     def sent(self, pcm: bytes) -> tuple[WordTime, ...]:
         """Call when audio has been handed to the socket. Returns the words that it has spoken."""
         self._accounting.audio_sent(pcm)
@@ -339,6 +301,7 @@ class Utterance:
             self._finish_accounting("cancelled", "disconnected")
 
     def _finish_accounting(self, outcome: Outcome, code: str | None = None) -> None:
+        self._deadlines.close()
         self._accounting.close(
             outcome,
             code,

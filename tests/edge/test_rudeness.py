@@ -137,10 +137,10 @@ def test_the_end_of_a_text_may_meet_the_deadline() -> None:
             utterance = open_utterance(state)
             assert isinstance(await utterance.next(), Started)
             hearing = asyncio.ensure_future(utterance.next())
-            while utterance._waiting is None:
+            while not (deadlines := utterance._deadlines).is_awaited:
                 await asyncio.sleep(0)
-            utterance._total_deadline = loop.time() - 1
-            utterance._waiting.reschedule(utterance._total_deadline)
+            deadlines._total = loop.time() - 1
+            deadlines._set_timer()
             loop.call_soon(utterance.end)
             event = await hearing
             assert isinstance(event, Failed)

@@ -222,4 +222,3 @@ def test_without_room_only_urgent_streams_are_looked_at() -> None:
     calm, urgent = PlainStream(0, 1.0, made=8), PlainStream(1, 0.05, made=8)
     assert job(calm, has_room=False) is None
     assert job(calm, urgent, has_room=False).streams == [urgent]  # type: ignore[union-attr]
-    assert job(urgent, has_room=False, has_urgent_room=False) is None

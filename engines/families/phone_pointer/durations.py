@@ -31,8 +31,9 @@ class Planner:
         self._pauses = durations.pauses + durations.num_pause_types * np.arange(width)
         self._speaker = durations.speaker
 
-    def extend(self, segment: Segment, speaker: int, stretch: float, hop: float = math.inf) -> None:
-        """Plans until a phone begins and ends behind `hop`, or every phone is planned whose window is known by now."""
+    def extend(self, segment: Segment, speaker: int, stretch: float, hop: float = math.inf) -> bool:
+        """Plans until a phone begins and ends behind `hop`, or every phone is planned whose window is known by now.
+        Returns whether there is more to plan without more text."""
         phones, ends, network = segment.phones, segment.ends, self._network
         known = len(phones) if segment.closed else len(phones) - self._last
         if known > 0 and not ends:
@@ -46,6 +47,7 @@ class Planner:
             ]
             for phone, hops in zip(phones[first : first + count], network.plan().tolist(), strict=False):
                 ends.append(ends[-1] + self._held(phone, hops))
+        return len(ends) < known
 
     def _held(self, phone: Phone, hops: int) -> int:
         """A pause lasts as long as the text says, where it does."""

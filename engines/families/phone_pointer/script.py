@@ -61,6 +61,7 @@ class PointerScript:
         self._steps_planned = 2 + (bundle.drafts.length if bundle.drafts else 0)
         self._past = 0  # steps made of this segment
         self._known = 0  # and those whose inputs are known
+        self._more_to_plan = False  # without more text
         self._phones = 0  # of all segments here
         self._words, self._held = WordClock(bundle), HeldSilence(submit.sample_rate_hz)
 
@@ -155,7 +156,7 @@ class PointerScript:
     def commit(self, frame: Frames, end_score: float, probe: FloatArray | None) -> Verdict:
         segment = self._segments[0]
         self._past += 1
-        if self._past + self._steps_planned > self._known:
+        if self._more_to_plan and self._past + self._steps_planned > self._known:
             self._plan(STEPS_AT_ONCE)
         self._words.step_made(segment, self._past)
         if self._past >= self._max_steps:
@@ -184,7 +185,7 @@ class PointerScript:
         if self._segments:
             segment, speaker = self._segments[0], self._voice.index
             until = self._past + (self._steps_planned if steps is None else steps)
-            self._planner.extend(segment, speaker, self._stretch, until * self._frame_hops)
+            self._more_to_plan = self._planner.extend(segment, speaker, self._stretch, until * self._frame_hops)
             self._inputs.extend(segment, speaker)
             self._known = len(segment.rows)
 
