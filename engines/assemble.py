@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engines.config import DraftMode, EngineConfig
+from engines.config import DeviceChoice, DraftMode, EngineConfig
 from engines.engine import Engine, Model
 from engines.errors import BundleError
 from engines.families.added_voices import added_voices
@@ -18,12 +18,11 @@ from engines.families.on_a_device import CudaParts, cuda_parts
 from engines.families.phone_pointer.bundle import Bundle as PointerBundle
 from engines.families.phone_pointer.bundle import default_bundle
 from engines.families.phone_pointer.family import PointerFamily
-from engines.families.phone_pointer.networks import SpectrumModel, SpeechModel
 from engines.families.pocket.bundle import Bundle as PocketBundle
 from engines.families.pocket.family import PocketFamily
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.families.qwen3_tts.family import Qwen3TtsFamily
-from engines.runtime.kernels import AUTO, OFF
+from engines.runtime.kernels import OFF
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.scheduling.device_profile import DeviceProfile
 
@@ -83,16 +82,19 @@ def load_engine(
         job_frames = rows * spec.chunk_frames[-1]
         config = replace(config, max_batch=rows, draft_rows=rows, verify_rows=rows, job_frames=job_frames)
         talker, vocoder = on_device.talker, on_device.vocoder
+    talker = talker or family.talker(backend, config.slots)
+    device = talker.device if on_device is None else on_device.device
+    if isinstance(found, str) and config.device is DeviceChoice.CUDA:
+        device += f", not cuda: {found}"
     model = Model(
         family=family,
         spec=spec,
-        talker=talker or family.talker(backend, config.slots),
+        talker=talker,
         vocoder=vocoder or family.vocoder(beside, config.slots),
         drafter=drafter,
         arithmetic=backend.arithmetic if on_device is None else on_device.arithmetic,
+        device=device,
         why_no_gpu=found if isinstance(found, str) else None,
-        passed_over=None if on_device is None else on_device.passed_over,
-        one_shape=None if on_device is None else on_device.one_shape,
     )
     return Engine(model, config, clock, profile)
 
@@ -110,14 +112,3 @@ def available_bytes() -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-
-
-# -- parts of the shipped voice, for tools and tests that run a network by itself --------------------------------------
-
-
-def speech_model(bundle: PointerBundle, slots: int, threads: int = 1, own_kernels: str = AUTO) -> SpeechModel:
-    return SpeechModel(bundle, OnnxCpu(threads, own_kernels), slots)
-
-
-def spectrum_model(bundle: PointerBundle, threads: int = 1, own_kernels: str = AUTO) -> SpectrumModel:
-    return SpectrumModel(bundle, OnnxCpu(threads, own_kernels))

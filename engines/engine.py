@@ -69,7 +69,7 @@ class Engine:
         self.counters = Counters()
         self._slots = SlotUse(model, config.slots, self._sequences, self.counters)
         self._emission = Emission(self.counters)
-        self._reading = Reading(config.text_chars)
+        self._reading = Reading(config.text_chars, self._sequences.values())
         self.profile = profile or DeviceProfile(
             frame_s=self.spec.frame_s, cores=cores(), overlaps=config.workers, max_batch=config.max_batch
         )
@@ -83,7 +83,7 @@ class Engine:
             model, config, self.profile, self._sequences.values(), self._slots, self._steps, self._vocoding
         )
         self._cpu_clock = time.thread_time if clock is time.monotonic else clock
-        self._measuring = Measuring(self, self._vocoding, self._cpu_clock)
+        self._measuring = Measuring(self, self._cpu_clock)
 
     # -- the door --------------------------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class Engine:
     @property
     def has_work(self) -> bool:
         """Whether a step would do something now; otherwise `wait`."""
-        if self._called or self._inbox or self._wake_up.is_set or self._vocoding.has_finished or self._reading.has_text:
+        if self._called or self._inbox or self._wake_up.is_set or self._vocoding.has_finished or self._reading.readable:
             return True
         return self._planning.has_work(self._clock())
 
@@ -188,7 +188,7 @@ class Engine:
             predicted_ttfa_s=self._admission.predicted_ttfa_s(load),
             kernels=model.kernels,
             arithmetic=model.arithmetic(model.kernels),
-            device=model.device(self.config.device),
+            device=model.device,
             lone_rtf=self.profile.lone_rtf,
             vocoder_job_s=self._vocoding.job_s,
             counters=self.counters.named(),
@@ -217,7 +217,6 @@ class Engine:
             match command:
                 case Append() | Flush() | EndText():
                     sequence.hear(command, now)
-                    self._reading.changed([sequence])
                 case SetPaused(paused=paused):
                     sequence.pause(paused)
                     self._planning.changed()
@@ -262,7 +261,6 @@ class Engine:
         """Of a round of reading, or of a call of the speech model."""
         if made:
             self._planning.changed()
-        self._reading.changed(made.stepped)
         for sequence in made.read:
             self._emission.perhaps_starved(sequence)
         for sequence, error in made.failed:
@@ -282,7 +280,6 @@ class Engine:
 
     def _release(self, sequence: Sequence) -> None:
         """The one way out, for finish, cancel and failure alike."""
-        self._reading.forget(sequence)
         self._planning.changed()  # with fewer streams a first chunk may be smaller
         if not sequence.leave():
             return

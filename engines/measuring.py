@@ -1,7 +1,7 @@
 """Fills the device profile: times steps and vocoder jobs on scratch slots, and rehearses the loop on real sequences.
 
-Only while no sequence holds a slot. Before the engine is ready it takes at most BUDGET_S; what is left is measured
-while the engine idles, one call at a time.
+Only while no sequence holds a slot, whose state is cleared when one begins there. Before the engine is ready it takes
+at most BUDGET_S; what is left is measured while the engine idles, one call at a time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,7 @@ import numpy as np
 from engines.families.base import Sampling
 from engines.messages import Append, Cancel, EndText, Submit
 from engines.scheduling.device_profile import Curve
-from engines.sequence import VocoderRow
-from engines.vocoding import Vocoding
+from engines.vocoding import to_s16
 
 if TYPE_CHECKING:
     from engines.engine import Engine
@@ -34,9 +32,9 @@ _TEXT = "The ship was due at nine, but the fog had come down over the harbour an
 
 
 class Measuring:
-    def __init__(self, engine: Engine, vocoding: Vocoding, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
         """`clock` tells the CPU seconds of the loop's thread: what other processes take is not the machine's."""
-        self._engine, self._model, self._vocoding, self._clock = engine, engine.model, vocoding, clock
+        self._engine, self._model, self._clock = engine, engine.model, clock
         self._profile, self._counters, self._slots = engine.profile, engine.counters, engine.config.slots
         self.rehearses = False  # nothing is learned or guarded meanwhile
         self._own = list[float]()  # seconds a row, of each rehearsal
@@ -104,19 +102,11 @@ class Measuring:
         unit, (small, large) = spec.chunk_frames[0], spec.first_frames
         each = large if frames * unit % large == 0 else small
         controls = self._model.family.open(Submit(request_id="", voice=spec.voices[0].id, seed=0)).controls
-        silent = np.zeros((each, spec.frame_width), spec.frame_dtype)
-        row = VocoderRow(
-            slot=0,
-            request_id="",
-            frames=silent,
-            first_frame=0,
-            end_frame=each,
-            controls=controls,
-            seed=0,
-            closes=False,
-            last=False,
-        )
-        self._vocoding.try_job([replace(row, slot=slot) for slot in range(min(self._slots, frames * unit // each))])
+        rows = min(self._slots, frames * unit // each)
+        silent, none = np.zeros((rows, each, spec.frame_width), spec.frame_dtype), np.zeros(rows, np.int64)
+        sound = self._model.vocoder.run(np.arange(rows), silent, none, none, [controls] * rows, none > 0).wait()
+        for samples in sound.samples:
+            to_s16(samples)
 
     def _rehearse(self, until_s: float, enough: Callable[[], bool]) -> list[tuple[float, int]]:
         """The loop's own time in each round, beyond its calls of the LM, the vocoder at work beside it; and the rows

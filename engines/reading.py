@@ -1,47 +1,34 @@
 """Whose text is read now, and how much of it.
 
-It looks only at sequences to which something has happened: more text came, or frames were made of what was read. What
-is read changes no sound, only when it can be made. A round reads a bounded number of characters, and unpacks what
+What is read changes no sound, only when it can be made. A round reads a bounded number of characters, and unpacks what
 requests brought (dictionaries) with at most half of them, whatever the texts are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from engines.errors import EngineFault, ParlandoError
 from engines.families.base import ScriptState
-from engines.sequence import Sequence
+from engines.sequence import Phase, Sequence
 from engines.steps import Made
 
 
 class Reading:
-    def __init__(self, chars: int) -> None:
-        """`chars`: read in a round, of all together; a quarter of them of one sequence is enough to begin with."""
-        self._chars, self._slice_chars = chars, max(1, chars // 4)
-        self._changed: dict[str, Sequence] = {}  # by name
-
-    def changed(self, sequences: Iterable[Sequence]) -> None:
-        """Text came for them, or frames of them were made, so that more of their text may be wanted."""
-        for sequence in sequences:
-            self._changed[sequence.request.request_id] = sequence
-
-    def forget(self, sequence: Sequence) -> None:
-        self._changed.pop(sequence.request.request_id, None)
+    def __init__(self, chars: int, sequences: Collection[Sequence]) -> None:
+        """`chars`: read in a round, of all together; a quarter of them of one sequence is enough to begin with.
+        `sequences`: a live view of all."""
+        self._chars, self._slice_chars, self._sequences = chars, max(1, chars // 4), sequences
 
     @property
-    def has_text(self) -> bool:
-        """Whether there is something to read now."""
-        return any(one.script.readable for one in self._changed.values())
+    def readable(self) -> list[Sequence]:
+        """Those of which there is text to read now."""
+        return [one for one in self._sequences if one.script.readable and one.phase is not Phase.DRAINING]
 
     def run(self, now: float) -> Made:
         """A slice of each sequence, the most urgent first, as far as the round's share goes."""
         done, left = Made(), self._chars
-        if not self._changed:
-            return done
-        readable = [one for one in self._changed.values() if one.script.readable]
-        readable.sort(key=lambda one: (one.spare_s(now, one.made), one.arrived_s))
-        for sequence in readable:
+        for sequence in sorted(self.readable, key=lambda one: (one.spare_s(now, one.made), one.arrived_s)):
             state = sequence.script.state
             if state is ScriptState.PREPARING:
                 left = self._prepare(sequence, left, done)
@@ -52,8 +39,6 @@ class Reading:
                 done.ready.append(sequence)
             if left <= 0:
                 break
-        # What has enough for now is looked at again after its next frame.
-        self._changed = {name: one for name, one in self._changed.items() if one.script.readable}
         return done
 
     def _prepare(self, sequence: Sequence, left: int, done: Made) -> int:

@@ -46,12 +46,6 @@ class Vocoding:
             self._worker = threading.Thread(target=self._work, name="vocoder", daemon=True)
             self._worker.start()
 
-    def try_job(self, rows: list[VocoderRow]) -> None:
-        """A job for no sequence, in the caller's thread. Only while no slot is leased: what it leaves in the slots'
-        states is cleared when a sequence begins there."""
-        assert self.idle, "a job is in flight"
-        self._synthesise(rows)
-
     def start(self, rows: list[VocoderRow], *, urgent: bool) -> None:
         """All rows bring the same number of frames. Not without `room`."""
         assert self.room(urgent=urgent), "a job runs and another waits"
@@ -64,10 +58,6 @@ class Vocoding:
     def room(self, *, urgent: bool) -> bool:
         """Whether another job may be given; an urgent one goes before one that waits."""
         return self._in_flight < self._jobs_at_once + (urgent and self._worker is not None)
-
-    @property
-    def idle(self) -> bool:
-        return self._in_flight == 0
 
     @property
     def has_finished(self) -> bool:

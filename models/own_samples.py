@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from engines.assemble import speech_model
 from engines.families.phone_pointer.bundle import Bundle, PointerAdapter, load_bundle
+from models.cpu_networks import speech_model
 from models.lm_data import Example, collate
 from models.speech_lm import feature_rows
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from engines.assemble import spectrum_model
 from engines.families.common.randomness import noise
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.networks import pure
 from models import fold_lm, fold_vocoder
+from models.cpu_networks import spectrum_model
 from models.export import update_manifest
 from models.lm_data import Example, collate
 from models.quantise import Feeds, products, quantised, scales

@@ -114,11 +114,8 @@ def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
     yield Finding(what="slots", found=f"memory holds {held} of the {wanted} asked for, {each / 1e6:.1f} MB each")
     for what, found, remedy in gpu(device is DeviceChoice.CUDA, each, weights_bytes(settings.gpu_form)):
         yield Finding(what=what, found=found, remedy=remedy)
-    reason, passed_over = engine.model.why_no_gpu, engine.model.passed_over
-    why = f", since {reason}" if reason else f", passed over: {passed_over}" if passed_over else ""
-    if engine.model.one_shape:
-        why += f", deterministic: {engine.model.one_shape}"
-    yield Finding(what="device", found=engine.model.talker.device + why)
+    reason = engine.model.why_no_gpu if device is not DeviceChoice.CUDA else None  # which the device names
+    yield Finding(what="device", found=engine.model.device + (f", since {reason}" if reason else ""))
     yield Finding(what="engine", found=f"speaks, first audio after {ttfa_ms:.1f} ms; kernels: {stats.kernels}")
     yield Finding(what="streams", found=f"{stats.capacity} at once in real time, by what was measured just now")
 

@@ -21,8 +21,11 @@ class CudaParts(NamedTuple):
     talker: Talker
     vocoder: Vocoder
     arithmetic: Callable[[str], str]
-    passed_over: str | None = None  # a quicker backend, and why it does not serve
-    one_shape: str | None = None  # deterministic: what it costs that all calls have one shape
+    remarks: tuple[str, ...] = ()  # what it costs to be deterministic, and why a quicker backend does not serve
+
+    @property
+    def device(self) -> str:
+        return ", ".join([self.talker.device, *self.remarks])
 
 
 class _Costs(Protocol):
@@ -75,7 +78,8 @@ def cuda_parts(bundle: Any, config: EngineConfig) -> CudaParts | str:
     for name, make in backends.items():
         match _tried(make, bundle, config.gpu_form, config.slots):
             case CudaParts() as parts:
-                return parts._replace(passed_over="; ".join(reasons) or None)
+                passed_over = [f"passed over: {'; '.join(reasons)}"] if reasons else []
+                return parts._replace(remarks=(*parts.remarks, *passed_over))
             case reason:
                 reasons.append(f"{name}: {reason}" if len(backends) > 1 else reason)
     return "; ".join(reasons)
@@ -111,4 +115,4 @@ def _tried(make: Callable[[], OnnxCuda], bundle: Any, folder: Path, slots: int) 
     if not backend.deterministic:
         return found
     costs = f"a step takes {talker.cost:.2g}, a vocoder's call {vocoder.cost:.2g} times the smallest bucket's time"
-    return found._replace(one_shape=costs)
+    return found._replace(remarks=(f"deterministic: {costs}",))

@@ -75,15 +75,8 @@ class Vocode:
 
 def calls(view: View, now: float) -> list[Prefill | Step]:
     most = 2 * view.chunk_frames[-1]  # frames of a stream that wait: its next job of the vocoder, and one behind it
-    able, prompts = list[tuple[Urgency, Sequence]](), list[tuple[Urgency, Sequence]]()
-    for one in view.streams:
-        if one.can_step:
-            if one.pending < most:
-                able.append((_urgency(view, one, now), one))
-        elif one.can_prefill:
-            prompts.append((_urgency(view, one, now), one))
-    able.sort()
-    prompts.sort()
+    able = sorted((_urgency(view, one, now), one) for one in view.streams if one.can_step and one.pending < most)
+    prompts = sorted((_urgency(view, one, now), one) for one in view.streams if one.can_prefill)
     limit_s, first, few = _limit_s(view, able), view.first_chunk, view.profile.few_rows
     new = [one for (lead_s, *_), one in able if lead_s == NO_AUDIO]
     others = [one for (lead_s, *_), one in able if NO_AUDIO < lead_s <= limit_s]

@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from engines.assemble import speech_model
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.networks import SpeechModel
+from models.cpu_networks import speech_model
 
 RUN_STEPS = 32  # a job steps from context - 16 to context + 15, then starts again
 

@@ -13,10 +13,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from engines.assemble import spectrum_model
 from engines.families.common.randomness import noise
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.networks import SpectrumModel, pure
+from models.cpu_networks import spectrum_model
 
 SHAPES = [(1, 1), (1, 2), (1, 4), (1, 8), (2, 4), (4, 4), (4, 8), (8, 4), (32, 1), (8, 8), (16, 8)]
 CALLS = 25  # in a round

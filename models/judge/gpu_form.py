@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from engines.assemble import load_engine, speech_model
+from engines.assemble import load_engine
 from engines.config import DraftMode, EngineConfig
 from engines.engine import Engine
 from engines.families.base import Frames, Pending, Rows, Sampling, Steps
@@ -30,6 +30,7 @@ from engines.families.phone_pointer.device_vocoder import DeviceVocoder
 from engines.families.phone_pointer.talker import PointerTalker
 from engines.runtime.base import IntArray
 from engines.synth import speak
+from models.cpu_networks import speech_model
 from models.gpu_graphs.__main__ import export
 from models.gpu_graphs.host import HostDevice
 from models.judge.recogniser import SAMPLE_RATE_HZ, Recogniser, word_error_rate

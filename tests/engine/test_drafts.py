@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.assemble import load_engine, speech_model
+from engines.assemble import load_engine
 from engines.config import DraftMode
 from engines.counters import Counters
 from engines.engine import Engine, EngineConfig
@@ -26,6 +26,7 @@ from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Sequence
 from engines.speculation import DraftSwitch, Speculation
 from engines.text import FrontEnd
+from models.cpu_networks import speech_model
 from tests.engine.driving import OTHERS, TEXT, pcm_of, settle
 from tests.engine.toys import FakeClock, NgramDrafter, ToyVocoder
 

@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 
-from engines.assemble import spectrum_model, speech_model
 from engines.families.common.slot_calls import _HALVES_FROM
 from engines.families.phone_pointer.bundle import Bundle
+from models.cpu_networks import spectrum_model, speech_model
 
 ROWS = _HALVES_FROM + 1  # halves of different size
 

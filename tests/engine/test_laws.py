@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.assemble import spectrum_model
 from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
 from engines.families.common.randomness import noise
@@ -28,6 +27,7 @@ from engines.runtime.base import IntArray
 from engines.sequence import Sequence
 from engines.synth import speak
 from engines.vocoding import to_s16
+from models.cpu_networks import spectrum_model
 from tests.engine.driving import OTHERS, TEXT, Make, pcm_of, settle, submit, whole
 from tests.families.toy_engine import toy_engine
 

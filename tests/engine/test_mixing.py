@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pyworld
 
-from engines.assemble import load_engine, spectrum_model
+from engines.assemble import load_engine
 from engines.engine import Engine, EngineConfig
 from engines.errors import BadParameter, RequestError, UnknownVoice
 from engines.families.common.randomness import noise
@@ -20,6 +20,7 @@ from engines.messages import Append, Cancel, EndText, Event, Failed, Finished, L
 from engines.runtime.base import FloatArray
 from engines.synth import speak
 from engines.text import FrontEnd
+from models.cpu_networks import spectrum_model
 from tests.engine.driving import pcm_of, settle
 
 TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved."

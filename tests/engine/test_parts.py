@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.assemble import speech_model
 from engines.errors import BundleError
 from engines.families.phone_pointer.bundle import Bundle, default_bundle, load_bundle
 from engines.families.phone_pointer.durations import Planner
@@ -20,6 +19,7 @@ from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
+from models.cpu_networks import speech_model
 from tests.engine.toys import ToyDurations
 
 

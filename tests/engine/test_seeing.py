@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.assemble import load_engine, spectrum_model
+from engines.assemble import load_engine
 from engines.config import DraftMode
 from engines.engine import Engine, EngineConfig
 from engines.families.common.randomness import noise
@@ -19,6 +19,7 @@ from engines.runtime.base import IntArray
 from engines.sequence import Sequence
 from engines.synth import speak
 from engines.text import FrontEnd
+from models.cpu_networks import spectrum_model
 from tests.engine.driving import TEXT
 
 

@@ -85,7 +85,6 @@ def test_an_urgent_job_goes_before_the_one_that_waits(bundle: Bundle) -> None:
             vocoding.start([row("too many", 3)], urgent=True)
         runtime.go.release(3)
         assert finished(vocoding, 3) == ["runs", "urgent", "waits"]
-        assert vocoding.idle
     finally:
         runtime.go.release(9)
         vocoding.close()

@@ -14,12 +14,13 @@ import onnx.inliner
 import pytest
 import torch
 
-from engines.assemble import load_engine, speech_model
+from engines.assemble import load_engine
 from engines.config import EngineConfig
 from engines.errors import ConfigError
 from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime import kernels
 from engines.runtime.kernels import CHOICES, choose
+from models.cpu_networks import speech_model
 from models.export import lm_graph
 from models.fold_lm import folded
 from models.speech_lm import LmConfig, SpeechLm

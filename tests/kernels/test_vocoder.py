@@ -12,12 +12,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from engines.assemble import spectrum_model
 from engines.families.common.randomness import noise
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.runtime import kernels
 from engines.runtime.kernels import FORMS
 from engines.runtime.ort import ort
+from models.cpu_networks import spectrum_model
 from models.fold_vocoder import BLOCK, FRAMES
 from tests.kernels.graphs import Array, session, stock
 
