@@ -27,6 +27,10 @@ class HostDevice(OnnxCpu):
     def buffer(self, shape: tuple[int, ...], dtype: str, *, shared: bool = False) -> Buffer:  # type: ignore[override]
         return super().buffer(shape, dtype)
 
+    def copy(self, source: Buffer, to: Buffer) -> None:
+        """A call has ended when it was launched: there is no queue."""
+        to.write(source.read())
+
     def prepare(self, *calls: Call) -> None:
         """Nothing to capture."""
 

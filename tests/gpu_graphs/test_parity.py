@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from engines.families.base import Sampling
+from engines.families.common.device_form import DeviceForm
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
+from engines.families.phone_pointer.device_talker import DeviceTalker
 from engines.families.phone_pointer.overlap_add import OverlapAdd
+from engines.runtime.device_backend import DeviceBackend
 from engines.runtime.ort import ort
+from models.gpu_graphs.__main__ import export
+from models.gpu_graphs.host import HostDevice
 from models.gpu_graphs.lm import Attend, decode, verify
 from models.gpu_graphs.synthesis import hop_at, window_at
 from models.gpu_graphs.vocoder import state_shapes, vocoder
@@ -269,3 +276,21 @@ def test_other_slots_are_left_alone(bundle: Bundle) -> None:
     for slot in (0, 2, 4):
         assert (both.slabs["state"][slot] == slot).all()
         assert both.slabs["phase"][slot] == 99
+
+
+def test_the_speech_model_steps_on_the_host(bundle: Bundle, tmp_path: Path) -> None:
+    """The device's Talker over the CPU provider, as the judge of a form runs it: a slot begins anew."""
+    backend: DeviceBackend = HostDevice()
+    talker = DeviceTalker(bundle, DeviceForm.load(export(bundle, tmp_path, "float32").parent, bundle), backend, 2)
+    talker.warm_up()
+    rows, found = contexts(bundle, 4)[:1], []
+    for _ in range(2):
+        lengths = np.array([talker.begin(1, None)])
+        for step in range(4):
+            keys = np.array([(3, step)])
+            one = np.array([1])
+            pending = talker.step(one, rows[:, step : step + 1], one, lengths + step, [Sampling()], keys, None)
+            found.append(int(pending.wait().frames[0, 0, 0]))
+        talker.release(1)
+    assert found[:4] == found[4:]
+    assert len(set(found)) > 1
