@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from engines.assemble import load_engine
 from engines.config import DraftMode, EngineConfig
@@ -276,8 +277,9 @@ def test_nothing_is_launched_ahead_while_first_audio_waits(bundle: Bundle) -> No
 
 @pytest.mark.parametrize("longest", [15, None])
 def test_a_segment_goes_on_where_another_row_is_known(bundle: Bundle, longest: int | None) -> None:
-    script: Any = Driven(bundle).engine.model.family.open(Submit(request_id="", voice=bundle.voices[0].id, seed=0))
-    script._max_steps = longest or script._max_steps
+    family: Any = Driven(bundle).engine.model.family
+    family._bundle = replace(bundle, adapter=replace(bundle.adapter, max_steps=longest or bundle.adapter.max_steps))
+    script = family.open(Submit(request_id="", voice=bundle.voices[0].id, seed=0))
     script.append(TEXT)
     script.end()
     while script.readable:

@@ -167,6 +167,11 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
                 f"durations.window {self.durations.window} sees further than look_ahead_phones "
                 f"{self.adapter.look_ahead_phones} allows: its last place may be {allowed}"
             )
+        if self.durations.opening_hops >= (self.adapter.max_steps - 1) * self.frames_per_code:
+            raise ValueError(
+                f"adapter.max_steps {self.adapter.max_steps} must exceed the {self.durations.opening_hops} hops of "
+                f"durations.opening_hops, at {self.frames_per_code} a step, by more than a step"
+            )
         if self.vocoder.sees_text and not self.adapter.places_in_a_row:
             raise ValueError(
                 f"vocoder.sees_text needs phones, since and left in a row of the table, got {self.adapter.offsets!r}"

@@ -6,7 +6,6 @@ speech model speaks, so a segment ends when its plan is used up.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from engines.families.phone_pointer.bundle import Bundle, Voice
 from engines.families.phone_pointer.durations import Planner
 from engines.families.phone_pointer.held_silence import HeldSilence
 from engines.families.phone_pointer.inputs import StepInputs
+from engines.families.phone_pointer.longest import Cut, Longest
 from engines.families.phone_pointer.segmenter import Segment, Segmenter
 from engines.families.phone_pointer.word_times import WordClock
 from engines.messages import Submit
@@ -45,7 +45,7 @@ class PointerScript:
         self, submit: Submit, voice: Voice, bundle: Bundle, text: TextStream, planner: Planner, inputs: StepInputs
     ) -> None:
         self._voice, self._text, self._planner, self._inputs = voice, text, planner, inputs
-        self._frame_hops, self._max_steps = bundle.frames_per_code, bundle.adapter.max_steps
+        self._frame_hops, self._longest = bundle.frames_per_code, Longest(bundle)
         self.sampling = Sampling(temperature=submit.option("temperature", bundle.temperature))
         self.controls = VoiceControls(
             bundle.weights(submit.voice, submit.option("timbre", ())),
@@ -130,8 +130,11 @@ class PointerScript:
 
     def _take(self, phones: list[Phone]) -> None:
         self._segments.extend(self._segmenter.feed(phones))
-        self._phones = sum(len(one.phones) for one in self._segments)
+        self._count_phones()
         self._plan()
+
+    def _count_phones(self) -> None:
+        self._phones = sum(len(one.phones) for one in self._segments)
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -150,8 +153,7 @@ class PointerScript:
         return self._segments[0].rows[self._past]
 
     def peek(self, most: int) -> Sequence[Row]:
-        last = min(self._past + most, self._max_steps)
-        return self._segments[0].rows[self._past : last] if self._segments else ()
+        return self._segments[0].rows[self._past : self._past + most] if self._segments else ()
 
     def commit(self, frame: Frames, end_score: float, probe: FloatArray | None) -> Verdict:
         segment = self._segments[0]
@@ -159,11 +161,10 @@ class PointerScript:
         if self._more_to_plan and self._past + self._steps_planned > self._known:
             self._plan(STEPS_AT_ONCE)
         self._words.step_made(segment, self._past)
-        if self._past >= self._max_steps:
-            self.guards.add("segment_too_long")
-            self._plan(math.inf)
-        elif self._past < self._known or not segment.closed:
+        if self._past < self._known or not segment.closed:
             return Verdict.GOES_ON
+        if self._past == self._longest.steps:
+            self.guards.add("segment_too_long")
         self._words.segment_ends(segment)
         self._segments.popleft()
         self._phones -= len(segment.phones)
@@ -187,7 +188,17 @@ class PointerScript:
             until = self._past + (self._steps_planned if steps is None else steps)
             self._more_to_plan = self._planner.extend(segment, speaker, self._stretch, until * self._frame_hops)
             self._inputs.extend(segment, speaker)
+            if (cut := self._longest.cut(segment, self._known)) is not None:
+                self._cut(segment, cut)
             self._known = len(segment.rows)
+
+    def _cut(self, segment: Segment, cut: Cut) -> None:
+        self._more_to_plan = False
+        last = cut.phone - 1
+        segment.ends[last] = min(segment.ends[last], cut.steps * self._frame_hops)
+        if (rest := self._segmenter.cut(segment, *cut)) is not None:
+            self._segments.insert(1, rest)
+        self._count_phones()
 
     @property
     def _pointer(self) -> int:

@@ -1,7 +1,8 @@
 """Cuts the phone stream into segments that the LM speaks in one context, never longer than it was trained on.
 
 Where a segment ends depends on its phones alone: at the end of a sentence when it is long enough, at any pause when it
-is longer, at a word when it must. Every segment begins and ends with a pause, as in training.
+is longer, at a word when it must. Every segment begins and ends with a pause, as in training. One whose plan lasts too
+long all the same is cut in two by `longest.py`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ FIRST_HOLD_S, HOLD_S = 0.2, 0.5  # parts of a longer pause
 class Segment:
     """Phones known so far. `closed` says that no more will come."""
 
-    __slots__ = ("closed", "ends", "ids", "kinds", "pauses", "phones", "pointers", "rows")
+    __slots__ = ("closed", "counted", "ends", "ids", "kinds", "pauses", "phones", "pointers", "rows")
 
-    def __init__(self) -> None:
+    def __init__(self, counted: int = 0) -> None:
+        self.counted = counted  # phones, those of the segment that this one was cut from too
         self.phones: list[Phone] = []
         self.ids: list[int] = []  # of the phones
         self.kinds: list[int] = []  # the type of the pause that a phone is, or 0
@@ -35,9 +37,18 @@ class Segment:
     def add(self, phone: Phone) -> None:
         if phone.pause is not None:
             self.pauses.append(len(self.phones))
+        self.counted += 1
         self.phones.append(phone)
         self.ids.append(phone.id)
         self.kinds.append(0 if phone.pause is None else int(phone.pause))
+
+    def cut(self, steps: int, at: int) -> None:
+        """Ends it after `steps` planned steps and before its phone `at`."""
+        for values in (self.phones, self.ids, self.kinds, self.ends):
+            del values[at:]
+        self.pauses = [position for position in self.pauses if position < at]
+        del self.rows[steps:], self.pointers[steps:]
+        self.closed = True
 
     def padded(self, values: list[int], first: int, last: int) -> IntArray:
         """Of phones first to last, 0 outside the segment."""
@@ -73,6 +84,22 @@ class Segmenter:
                 self._open = None
         return begun
 
+    def cut(self, segment: Segment, steps: int, at: int) -> Segment | None:
+        """Ends the segment there. Returns one with the rest, if there is more of it to hear than a pause. It counts on,
+        so that however late a cut is known, the same phones go into it."""
+        rest = segment.phones[at:]
+        if all(phone.pause is not None and phone.hold_s is None for phone in rest):
+            segment.cut(steps, at)
+            return None
+        made = Segment(segment.counted - len(rest) - 1)
+        for phone in (pause(PauseType.PLAIN, rest[0].start), *rest):
+            made.add(phone)
+        made.closed = segment.closed
+        segment.cut(steps, at)
+        if self._open is segment:
+            self._open = made
+        return made
+
     def close(self) -> None:
         """The text is flushed or at its end."""
         if self._open is not None:
@@ -80,13 +107,13 @@ class Segmenter:
             self._open = None
 
     def _ends(self, segment: Segment, kind: PauseType) -> bool:
-        count = len(segment.phones)
+        count = segment.counted
         if segment.phones[-1].hold_s is not None:  # what is behind it does not count towards the longest context
             return True
         return count >= PHRASE_PHONES or (count >= SENTENCE_PHONES and kind is not PauseType.PLAIN)
 
     def _must_cut(self, segment: Segment, phone: Phone) -> bool:
-        return len(segment.phones) >= self._longest * min(1.0, phone.rate) and phone.starts_word
+        return segment.counted >= self._longest * min(1.0, phone.rate) and phone.starts_word
 
 
 def _held(phone: Phone) -> list[Phone]:

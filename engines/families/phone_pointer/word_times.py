@@ -48,7 +48,8 @@ class WordClock:
         while self._met + 1 < len(segment.phones):
             self._met += 1
             self._meet(segment, self._met)
-        self._end_word(self._first_hop + segment.ends[-1])
+        ends_in_pause = len(segment.ends) > 1 and segment.phones[-1].pause is not None
+        self._end_word(self._first_hop + segment.ends[-2 if ends_in_pause else -1])
         self._met, self._first_hop, self._next_hop = 0, self._made_hops, 0
 
     def until(self, frames: int) -> tuple[WordTime, ...]:
