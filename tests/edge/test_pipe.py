@@ -53,7 +53,7 @@ def test_all_that_an_engine_tells_comes_as_it_was() -> None:
     engine.submit(Submit(request_id="good", voice=bundle.voices[0].id, seed=1))
     engine.submit(Append(request_id="good", text="It was cold. 山"))
     engine.submit(EndText(request_id="good"))
-    engine.submit(Submit(request_id="bad", voice="nobody's \ud800", seed=1))
+    engine.submit(Submit(request_id="bad", voice="unknown \ud800", seed=1))
     told: list[Told] = [Ready(spec=engine.spec), settle(engine), [engine.stats()], Fault(traceback="Ключ")]
     assert {type(one) for one in told[1]} >= {Started, Chunk, Finished, Failed}  # type: ignore[union-attr]
 
