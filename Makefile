@@ -7,6 +7,8 @@ TORCH_INDEX_ARGS ?=
 PIP_FLAGS := --disable-pip-version-check --quiet
 # In each environment, so that what is built there again is built without the package index.
 SETUPTOOLS := "setuptools>=77.0.3,<81"
+# Two of the packages for judging come as sources alone; they are built with these, and do not say so to pip in time.
+SOURCE_TOOLS := "numpy>=2.0,<2.5" "cython>=3.0,<3.4"
 BUILD_FLAGS := $(PIP_FLAGS) --no-build-isolation
 # Compiled at each installation, and again where they change.
 KERNELS := $(wildcard engines/runtime/cpu_kernels/*.[ch])
@@ -24,7 +26,7 @@ all: lint types contracts units
 
 .venv-dev/ready: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv .venv-dev
-	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) $(SETUPTOOLS) torch==2.13.0
+	.venv-dev/bin/pip install $(PIP_FLAGS) $(TORCH_INDEX_ARGS) $(SETUPTOOLS) $(SOURCE_TOOLS) torch==2.13.0
 	rm -f engines/runtime/_kernels*.so
 	.venv-dev/bin/pip install $(BUILD_FLAGS) $(TORCH_INDEX_ARGS) -e ".[dev,train,export,eval,bench]"
 	touch $@

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from loadtests import scenarios, texts
+from loadtests import scenarios, summary, texts
 from loadtests.arrivals import Planned
 from loadtests.client_ws import Listener
 from loadtests.generator import Plan
@@ -35,8 +36,9 @@ SHORT = [one for one in STOCK if len(one.text) < 30][:3]
 
 
 @pytest.fixture
-def session(tmp_path: Path, silent: Console) -> Session:
-    """Knows the texts' lengths without having asked."""
+def session(tmp_path: Path, silent: Console, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """Knows the texts' lengths without having asked. That a busy machine makes levels void is tested elsewhere."""
+    monkeypatch.setattr(summary, "MAX_LAG_P99_MS", math.inf)
     found = Session(
         server=Server(url="", pid=None),
         console=silent,
@@ -244,7 +246,7 @@ def test_the_knee_is_found_and_written_down(
 def test_a_ladder_without_a_pass_has_no_knee(session: Session, serve_toy: Serve) -> None:
     session.server = serve_toy(Toy(places=0))
     level = run(session, planned(1, 0.05))
-    assert level.verdict in (Verdict.FAILED, Verdict.VOID)
+    assert level.verdict is Verdict.FAILED
     ladder = Ladder(levels=(level,), knee=scenarios.knee({1: False}))
     assert ladder.against == ("no level passes",)
 

@@ -18,7 +18,7 @@ from server.engine import worker as engine_worker
 from tests.edge.conftest import RunningServer
 
 ROOT = Path(__file__).resolve().parents[2]
-WITHIN_S = 20.0
+WITHIN_S = 60.0  # a busy machine is slow
 SAYS_ITS_NUMBER = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SAYS_ITS_NUMBER
 STARTER = """
