@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 BUDGET_S = 0.3
 _CALLS_SHARE = 0.4  # of the budget, for single calls; the rehearsal gets the rest
 _REHEARSED = 16  # streams: batches are full, and one batch is not all
-_SETTLED = 0.4  # of the rehearsal: first chunks are small, and first calls cold
 _SIZES = (16, 1, 2, 64, 8, 32, 4)  # should the budget end early, the first ones tell most
 _IDLE_ROUNDS = 4  # measurements of each size, and rehearsals, while idle
-_TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved. " * 2
+_TEXT = "The ship was due at nine, but the fog had come down over the harbour and nothing moved."
 
 
 class Measuring:
@@ -108,24 +107,23 @@ class Measuring:
         for samples in sound.samples:
             to_s16(samples)
 
-    def _rehearse(self, until_s: float, enough: Callable[[], bool]) -> list[tuple[float, int]]:
-        """The loop's own time in each round, beyond its calls of the LM, the vocoder at work beside it; and the rows
-        made in it."""
+    def _rehearse(self, until_s: float, enough: Callable[[], bool]) -> list[float]:
+        """Seconds of the loop's own for a row, in each round: beyond its calls of the LM, the vocoder at work beside
+        it. Rounds count once all streams have begun: to read texts takes several times as long."""
         engine, names = self._engine, [f"rehearsal-{index}" for index in range(min(self._slots, _REHEARSED))]
         for seed, name in enumerate(names):
             engine.submit(Submit(request_id=name, voice=self._model.spec.voices[0].id, seed=seed))
             engine.submit(Append(request_id=name, text=_TEXT))
             engine.submit(EndText(request_id=name))
-        settled_s = self._clock() + _SETTLED * (until_s - self._clock())
-        rounds, counters = list[tuple[float, int]](), self._counters
+        rounds, counters, begun = list[float](), self._counters, len(names) * max(self._model.spec.first_frames)
         counted, self.rehearses, correction = counters.copy(), True, self._profile.correction
         self._profile.loop_row_s, self._profile.correction = None, 1.0  # calls alone are predicted
         while (began_s := self._clock()) < until_s and not engine.empty and not enough():
             predicted_s, frames = counters.predicted_s, counters.frames
             engine.step()
-            if began_s >= settled_s:
-                own_s = self._clock() - began_s - (counters.predicted_s - predicted_s)
-                rounds.append((own_s, counters.frames - frames))
+            rows = counters.frames - frames
+            if rows and frames - counted.frames >= begun:
+                rounds.append((self._clock() - began_s - (counters.predicted_s - predicted_s)) / rows)
             if not engine.has_work:
                 engine.wait(BUDGET_S)
         for name in names:
@@ -138,10 +136,10 @@ class Measuring:
         self.rehearses, self._profile.correction = False, correction
         return rounds
 
-    def _learn_own(self, rounds: list[tuple[float, int]]) -> None:
-        rows = sum(rows for _, rows in rounds)
-        if rows:
-            self._own.append(sum(own_s for own_s, _ in rounds) / rows)
+    def _learn_own(self, rounds: list[float]) -> None:
+        """Of medians: a round in which the durations of all are planned anew comes once in 64."""
+        if rounds:
+            self._own.append(median(rounds))
         self._profile.loop_row_s = max(0.0, median(self._own)) if self._own else 0.0
 
 
