@@ -16,6 +16,7 @@ With `--teacher kokoro` (docs/natural-voice.md) Kokoro-82M speaks in the first t
 
     kokoro_speak    hours of speech in blocks, into a folder that plans share     (CPU, 1.6 times real time per core)
     kokoro_prepare  trim, phone times, pitch
+    kokoro_unspoken codes of more text, behind `encode`, at a fifteenth of the cost of speech
 
 With `--data MANIFEST` (docs/own-voice.md) the voice is the user's own, and the first four stages are one:
 
@@ -59,6 +60,7 @@ class UnknownStageError(Refused):
 def _stages(plan: Plan) -> list[tuple[Callable[[Plan], None], str]]:
     """Up to the export, each with what says that it is done."""
     speech: list[tuple[Callable[[Plan], None], str]] = []
+    unspoken: list[tuple[Callable[[Plan], None], str]] = []
     if plan.data is not None:
         speech = [(stages.recordings, "prepared")]
     elif plan.teacher == "kokoro":
@@ -66,6 +68,7 @@ def _stages(plan: Plan) -> list[tuple[Callable[[Plan], None], str]]:
         if not plan.smoke:
             speech.insert(0, (stages.kokoro_speak, "spoken"))
             speech.append((stages.kokoro_times, "times/done"))
+            unspoken = [(stages.kokoro_unspoken, "more.pkl")]
     elif not plan.smoke:
         speech = [
             (stages.tools, "teacher/flite_times"),
@@ -77,6 +80,7 @@ def _stages(plan: Plan) -> list[tuple[Callable[[Plan], None], str]]:
         *speech,
         (stages.codec, "codec.done"),
         (stages.encode, "codes.pkl"),
+        *unspoken,
         (stages.vocoder, "vocoder.done"),
         (stages.durations, "durations.done"),
         (stages.lm, "lm.done"),
@@ -128,7 +132,7 @@ def main() -> None:
     parser.add_argument("--hours", help="hours of teacher speech for each voice, e.g. " + HOURS["kokoro"])
     for part, (usual, smoke) in BUDGETS.items():
         parser.add_argument(f"--{part}-minutes", type=float, help=f"CPU minutes: {usual:g}, with --smoke {smoke:g}")
-        steps, few = STEPS[part]
+    for part, (steps, few) in STEPS.items():
         parser.add_argument(f"--{part}-steps", type=int, help=f"of a Kokoro voice: {steps}, with --smoke {few}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--smoke", action="store_true", help="a minute's run, on the committed fixture without --data")

@@ -89,6 +89,7 @@ def learning_rate(step: int, progress: float, peak: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--codes", type=Path, required=True)
+    parser.add_argument("--more", type=Path, help="codes of text that was not spoken, for more")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-minutes", type=float, default=280)
     parser.add_argument("--steps", type=int, help="the budget in steps instead")
@@ -102,6 +103,8 @@ def main() -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
+    if arguments.more:
+        examples += pickle.loads(arguments.more.read_bytes())
     batches = Batches(examples, arguments.tokens, rng)
     config = LmConfig(voices=1 + max(one.speaker for one in examples), num_phone_ids=NUM_PHONE_IDS)
     network = SpeechLm(config)

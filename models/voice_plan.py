@@ -17,13 +17,14 @@ BUDGETS = {  # CPU minutes: of a voice, of a smoke run
 }
 STEPS = {  # of the Kokoro voice: of a voice, of a smoke run
     "codec": (20_000, 2),
+    "listener": (4_000, 2),
     "duration": (40_000, 20),
     "vocoder": (12_000, 2),
     "lm": (16_000, 3),
     "forecast": (5_000, 10),
 }
 FORECAST_ROUNDS = 5
-HOURS = {"flite": "rms:8,slt:4.5,awb:4.5,kal16:2.5", "kokoro": "af_heart:10,am_michael:5"}
+HOURS = {"flite": "rms:8,slt:4.5,awb:4.5,kal16:2.5", "kokoro": "af_heart:3,am_michael:2"}
 KOKORO_FIXTURE = FIXTURE / "kokoro"
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 console = Console()
 PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
 MORE_TIMES = 5.0  # times the hours: texts of which only the phone times are kept
+UNSPOKEN = 4.0  # times the hours: texts whose codes are known without their sound
 SHORT_PER_HOUR = 10_000  # letters and words alone, likewise
 LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglish", "cmulex")
 
@@ -100,7 +101,7 @@ def kokoro_times(plan: Plan) -> None:
     from models.teachers.kokoro.texts import Texts
     from models.teachers.kokoro.times import times
 
-    hours = {voice: some * MORE_TIMES for voice, some in plan.hours.items()}
+    hours = {voice: some * MORE_TIMES for voice, some in plan.hours.items()}  # no sound and no codes: cheaper still
     times(plan.work / "times", hours, Speaker(cache_folder() / "packages", plan.threads), Texts())
     (plan.work / "times" / "done").touch()
 
@@ -140,6 +141,24 @@ def encode(plan: Plan) -> None:
     (plan.work / "codes.pkl").write_bytes(pickle.dumps(examples))
 
 
+def kokoro_unspoken(plan: Plan) -> None:
+    from models.packages import cache_folder
+    from models.teachers.kokoro.listener import load_listener
+    from models.teachers.kokoro.speaker import Speaker
+    from models.teachers.kokoro.texts import Texts
+    from models.teachers.kokoro.unspoken import load_unspoken, unspoken
+
+    listener, folder = plan.work / "listener.pt", plan.work / "unspoken"
+    arguments = ["--speech", str(plan.spoken), "--codec", str(plan.work / "codec.pt"), "--out", str(listener)]
+    _train(
+        "models.teachers.kokoro.train_listener", [*arguments, "--voices", ",".join(plan.voices)], plan, "listener", 15
+    )
+    hours = {voice: some * UNSPOKEN for voice, some in plan.hours.items()}
+    speaker = Speaker(cache_folder() / "packages", plan.threads)
+    unspoken(hours, folder, speaker, load_listener(listener), Texts())
+    (plan.work / "more.pkl").write_bytes(pickle.dumps(load_unspoken(folder, plan.voices)))
+
+
 def vocoder(plan: Plan) -> None:
     shares = ",".join(f"{voice}:1" for voice in plan.voices)  # the voice of fewest hours is furthest from its teacher
     arguments = ["--data", str(plan.speech), "--voices", shares, "--out", str(plan.work / "vocoder.pt")]
@@ -150,6 +169,8 @@ def vocoder(plan: Plan) -> None:
 
 def lm(plan: Plan) -> None:
     paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "lm.pt")]
+    if plan.teacher == "kokoro" and not plan.smoke:
+        paths += ["--more", str(plan.work / "more.pkl")]
     _train("models.train_lm", paths, plan, "lm", plan.lm_minutes)
     (plan.work / "lm.done").touch()
 

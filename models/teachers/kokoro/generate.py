@@ -30,7 +30,7 @@ from models.teachers.kokoro.speaker import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Pr
 from models.teachers.kokoro.texts import Texts
 
 BLOCK_S = 60.0
-HOURS = "af_heart:10,am_michael:5"
+HOURS = "af_heart:3,am_michael:2"
 FREE_BYTES = 2_000_000_000  # of the disk, left to others
 
 
@@ -39,17 +39,18 @@ class Block:
     number: int
     voice: str
     folder: Path
+    suffix: str = "npz"
 
     @property
     def path(self) -> Path:
-        return self.folder / f"{self.number:05d}-{self.voice}.npz"
+        return self.folder / f"{self.number:05d}-{self.voice}.{self.suffix}"
 
 
 def blocks_of(hours: float) -> int:
     return max(1, round(hours * 3600 / BLOCK_S))
 
 
-def plan(hours: dict[str, float], folder: Path) -> list[Block]:
+def plan(hours: dict[str, float], folder: Path, suffix: str = "npz") -> list[Block]:
     """All blocks; at each place the voice that is furthest behind its share."""
     wanted = {voice: blocks_of(some) for voice, some in hours.items()}
     made = dict.fromkeys(hours, 0)
@@ -57,7 +58,7 @@ def plan(hours: dict[str, float], folder: Path) -> list[Block]:
     for number in range(sum(wanted.values())):
         voice = min(hours, key=lambda one: (made[one] / wanted[one], -wanted[one]))
         made[voice] += 1
-        blocks.append(Block(number=number, voice=voice, folder=folder))
+        blocks.append(Block(number=number, voice=voice, folder=folder, suffix=suffix))
     return blocks
 
 
@@ -111,7 +112,7 @@ def make(block: Block, speaker: Speaker, front_end: FrontEnd, texts: Texts, seco
     packed = io.BytesIO()
     index = np.frombuffer(json.dumps(records).encode(), np.uint8)
     np.savez(packed, samples=np.concatenate(samples), prosody=np.concatenate(prosody), index=index)
-    _replace(block.path, packed.getvalue())
+    replace_file(block.path, packed.getvalue())
     return sum(len(one) for one in samples) / SAMPLE_RATE_HZ
 
 
@@ -165,7 +166,8 @@ def _log(folder: Path, line: str) -> None:
     print(line, flush=True)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Written beside its place and renamed."""
     partial = path.with_suffix(f".{os.getpid()}.partial")
     with open(partial, "wb") as file:
         file.write(content)

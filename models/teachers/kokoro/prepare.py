@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -159,15 +160,35 @@ def prepare(speech: Path, out: Path, voice: str, hours: float | None = None) -> 
 def write(out: Path, voice: str, found: Iterable[Utterance]) -> float:
     """As `prepare`, of utterances at hand."""
     with SpeechWriter(out, voice) as writer:
-        for spoken, samples_24_khz, f0_hz in found:
-            samples = soxr.resample(samples_24_khz, KOKORO_RATE_HZ, SAMPLE_RATE_HZ)
-            record = read(spoken, audible_hops(samples))
-            trimmed, times = trim(record, samples, trimming(record)), trim_times(record, trimming(record))
-            if trimmed is None or times is None:
-                continue
-            cut, segments = trimmed
-            writer.add(record, cut, pitch(f0_hz, times[0], len(cut) // HOP), segments)
+        for utterance in found:
+            if one := trimmed(utterance):
+                writer.add(one.record, one.samples, one.f0_hz, one.segments)
     return writer.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trimmed:
+    """A record as `models.teacher.prepare` reads it, and what is kept of its sound."""
+
+    record: dict[str, Any]
+    start: int  # sample at 16 kHz
+    samples: NDArray[np.int16]  # [S] at 16 kHz
+    f0_hz: NDArray[np.float32]  # [S / HOP]
+    segments: list[Segment]
+
+
+def trimmed(utterance: Utterance) -> Trimmed | None:
+    """None for what is not worth training on."""
+    spoken, samples_24_khz, f0_hz = utterance
+    samples = soxr.resample(samples_24_khz, KOKORO_RATE_HZ, SAMPLE_RATE_HZ)
+    record = read(spoken, audible_hops(samples))
+    found, times = trim(record, samples, trimming(record)), trim_times(record, trimming(record))
+    if found is None or times is None:
+        return None
+    (cut, segments), start = found, times[0]
+    return Trimmed(
+        record=record, start=start, samples=cut, f0_hz=pitch(f0_hz, start, len(cut) // HOP), segments=segments
+    )
 
 
 def main() -> None:

@@ -16,12 +16,13 @@ from typing import Any
 from engines.errors import UnspeakableText
 from engines.text import FrontEnd
 from models.packages import cache_folder
-from models.teachers.kokoro.generate import HOURS, blocks_of, parse_hours, plan, record
+from models.teachers.kokoro.generate import blocks_of, parse_hours, plan, record
 from models.teachers.kokoro.phones import MAX_TOKENS, spell
 from models.teachers.kokoro.prepare import audible_by_energy, read
 from models.teachers.kokoro.speaker import Speaker
 from models.teachers.kokoro.texts import Texts
 
+HOURS = "af_heart:15,am_michael:10"
 FIRST_BLOCK = 100_000  # none of these is spoken
 VOICE_BLOCKS = 10_000  # between the first blocks of two voices
 BLOCK_S = 60.0
