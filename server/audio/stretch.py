@@ -11,6 +11,8 @@ the engine's limits; only the factor beyond that is made here.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,12 +27,18 @@ def split_speed(speed: float, spoken: tuple[float, float]) -> tuple[float, float
     return model_speed, speed / model_speed
 
 
+@lru_cache(maxsize=16)
+def _fade_in(hop: int) -> NDArray[np.float64]:
+    """[hop], the rising half of a Hann window. Kept, since each utterance wants it before its first audio."""
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * (np.arange(hop) + 0.5) / hop))
+
+
 class TimeStretch:
     """s16le in, s16le out; `tempo` 2 halves the length. Whole length: input samples / tempo, rounded."""
 
     def __init__(self, rate_hz: int, tempo: float) -> None:
         self._hop, self._search, self._tempo = round(rate_hz * _HOP_S), round(rate_hz * _SEARCH_S), tempo
-        self._fade_in = 0.5 - 0.5 * np.cos(np.pi * (np.arange(self._hop) + 0.5) / self._hop)
+        self._fade_in = _fade_in(self._hop)
         self._input = np.zeros(0)  # [S] samples from self._first on; float64 holds 16 bits and their sums exactly
         self._first = 0
         self._piece = 0  # where the last hop's piece of input starts

@@ -1,4 +1,4 @@
-"""Codes of text that nobody speaks: what the listener takes in, that it learns, and blocks that go on after a kill."""
+"""Codes of text that is not spoken: what the listener takes in, that it learns, and blocks that go on after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codes of text that nobody speaks: python -m models.teachers.kokoro.unspoken --listener FILE --out DIR
+"""Codes of text that is not spoken: python -m models.teachers.kokoro.unspoken --listener FILE --out DIR
 
 For the speech model alone, which wants far more speech than the codec does. A file for each block of a minute, written
 beside its place and renamed: a kill loses the open block, several processes share the work, the same command goes on.
