@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.runtime.ort import ort
+from engines.runtime.ort import cpu_session, session_options
 
 MIN_WEIGHTS = 16_384  # smaller products gain nothing
 Feeds = dict[str, NDArray[Any]]
@@ -51,9 +51,9 @@ def scales(model: onnx.ModelProto, calls: Iterable[Feeds], least: int = MIN_WEIG
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in known
     )
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = cpu_session(watched.SerializeToString(), options)
     found = dict.fromkeys(names, 0.0)
     for feeds in calls:
         for name, value in zip(names, session.run(names, feeds), strict=True):

@@ -18,7 +18,7 @@ from typing import Any
 from engines.errors import BundleError
 from engines.runtime.base import Array, Buffer, Call, Graph, TensorSpec
 from engines.runtime.kernels import AUTO, FOLDED, Kernels, choose, instruction_class
-from engines.runtime.ort import ort
+from engines.runtime.ort import cpu_session, ort, session_options
 from engines.runtime.prefault import zeros
 
 _UNFOLDED = Kernels(form=None, why_not="the bundle's graph has no nodes for ours; export it again")
@@ -154,18 +154,14 @@ class OnnxCpu:
 
 
 def _session(path: Path, threads: int, kernels: Kernels) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         kernels.register(options)
-        return ort.InferenceSession(
-            str(path),
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=["SkipLayerNormFusion"],  # its one node takes twice the time of add and norm
-        )
+        # The fusion's one node takes twice the time of add and norm.
+        return cpu_session(str(path), options, disabled_optimizers=["SkipLayerNormFusion"])
     except Exception as error:  # ONNX Runtime raises its own types for every kind of unreadable graph
         raise BundleError(f"{path.name} cannot be loaded: {error}") from error
 

@@ -16,14 +16,14 @@ import numpy as np
 
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.section import Qwen3TtsSection
-from engines.runtime.ort import ort
+from engines.runtime.ort import cpu_session, ort, session_options
 
 
 def session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return cpu_session(str(path), options)
 
 
 class Bound:

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from engines.families.phone_pointer.bundle import Bundle
-from engines.runtime.ort import ort
+from engines.runtime.ort import ort, session_options
 from models.gpu_graphs.lm import decode
 from models.gpu_graphs.synthesis import hop_at, window_at
 from models.gpu_graphs.vocoder import state_shapes, vocoder
@@ -28,7 +28,7 @@ def goldens(bundle: Bundle, lm: LmWeights, sound: VocoderWeights) -> Arrays:
 
 
 def _run(model: onnx.ModelProto, feeds: Arrays) -> Arrays:
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_outputs()]

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, inliner, numpy_helper
 
-from engines.runtime.ort import ort
+from engines.runtime.ort import ort, session_options
 from models.gpu_graphs.building import IR_VERSION, MICROSOFT, OPSET, TYPES
 
 Array = NDArray[Any]
@@ -133,7 +133,7 @@ class Lowered:
     def _values_of(self, names: list[str]) -> dict[str, tuple[Array, Array]]:
         """Of integers that the graph computes, with one number of rows and with another."""
         ends = [onnx.ValueInfoProto(name=name) for name in names]
-        options = ort.SessionOptions()
+        options = session_options()
         options.log_severity_level = 3
         nodes, wanted = [], set(names)
         for node in reversed(self.nodes):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from engines.families.qwen3_tts.bundle import Bundle
@@ -73,12 +73,25 @@ def test_an_export_that_broke_off_goes_on(
     assert "exists; right is a folder that the export makes" in capsys.readouterr().err
 
 
+def runtime_cuts_products() -> bool:
+    """Without VNNI it does, and cannot be told otherwise of weights that products share (docs/qwen3-tts.md)."""
+    weights = numpy_helper.from_array(np.full((8, 8), 127, np.int8), "weights")
+    product = helper.make_node("MatMulInteger", ["rows", "weights"], ["sums"])
+    rows = helper.make_tensor_value_info("rows", TensorProto.UINT8, [1, 8])
+    sums = helper.make_tensor_value_info("sums", TensorProto.INT32, [1, 8])
+    graph = helper.make_graph([product], "product", [rows], [sums], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"rows": np.full((1, 8), 255, np.uint8)})[0]
+    return bool((found != 8 * 255 * 127).any())
+
+
 def test_int8_rows_are_independent_and_near_the_network(qwen3_custom: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main([str(qwen3_custom), "--out", str(out), "--positions", "128", "--dtype", "int8"]) == 0
     figures = json.loads((out / "manifest.json").read_text())["quality"]["parity"]
     assert 0 < figures["talker_logits_int8"] < 0.1
-    assert figures["codes_that_differ_int8"] < 0.3
+    assert figures["codes_that_differ_int8"] < (0.6 if runtime_cuts_products() else 0.3)
     part = Bundle.load(out).qwen3_tts.talker
     session, rng = (
         ort.InferenceSession(str(out / part.step), providers=["CPUExecutionProvider"]),

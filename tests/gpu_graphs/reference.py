@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from engines.families.phone_pointer.bundle import Bundle
-from engines.runtime.ort import ort
+from engines.runtime.ort import ort, session_options
 
 Nodes = Any  # a repeated field of NodeProto
 
@@ -26,7 +26,7 @@ def float_session(bundle: Bundle, file: str) -> Any:
 
 def session(model: onnx.ModelProto, *, optimised: bool = True) -> Any:
     """Optimised, a dequantised product rounds its left side after all."""
-    options = ort.SessionOptions()
+    options = session_options()
     if not optimised:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1

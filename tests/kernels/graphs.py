@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from engines.runtime.kernels import Kernels
-from engines.runtime.ort import ort
+from engines.runtime.ort import ort, session_options
 from models.fold_lm import folded
 
 Array = NDArray[Any]
@@ -69,7 +69,7 @@ def product(weights: Array, scales: Array, *, constant: bool = True, zero: int =
 
 
 def session(model: ModelProto, form: str, threads: int = 1) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     Kernels(form=form).register(options)
@@ -77,6 +77,6 @@ def session(model: ModelProto, form: str, threads: int = 1) -> ort.InferenceSess
 
 
 def stock(model: ModelProto) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = 1
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

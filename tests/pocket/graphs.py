@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from engines.runtime.ort import ort
+from engines.runtime.ort import ort, session_options
 from models.checkpoints.pocket.config import Config
 from models.exporting.pocket.decoder import states
 from models.exporting.pocket.speech_lm import initial_cache
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 def session(model: onnx.ModelProto, register: Any = None) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     if register is not None:
         register(options)

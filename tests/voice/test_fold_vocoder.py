@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from engines.runtime.ort import ort
+from engines.runtime.ort import ort, session_options
 from models.codec import Decoder
 from models.export_vocoder import export_vocoder, vocoder_inputs
 from models.fold_vocoder import BLOCK, FRAMES, folded
@@ -44,7 +44,7 @@ def written(decoder: Decoder, tmp_path_factory: pytest.TempPathFactory) -> onnx.
 
 def stock(model: onnx.ModelProto) -> ort.InferenceSession:
     """As the engine opens it: the fusion left out may sum in another order in one form than in the other."""
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = 1
     return ort.InferenceSession(
         model.SerializeToString(),

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from engines.runtime.ort import ort
+from engines.runtime.ort import cpu_session, ort, session_options
 from engines.text import NUM_PHONE_IDS
 from models.export import lm_graph, round_to_half
 from models.export_drafts import draft_graph
@@ -84,12 +84,12 @@ def test_a_weight_makes_it_surer_of_the_same(lm: SpeechLm) -> None:
 def test_no_product_is_undone_to_float(lm: SpeechLm, tmp_path: Path, greedy: bool) -> None:
     """ONNX Runtime merges some operators into a product before it can become int8: a drafter ten times as slow."""
     model = draft_graph(lm, LENGTH, greedy=greedy)
-    options = ort.SessionOptions()
+    options = session_options()
     options.log_severity_level = 3  # a graph kept for another machine is not what is done here
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     names = [one.name for one in model.graph.input]
     small = quantised(model, scales(model, [{name: one[name] for name in names} for one in draws(lm, 4)]))
-    ort.InferenceSession(small.SerializeToString(), options)
+    cpu_session(small.SerializeToString(), options)
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
     assert kinds.count("QGemm") == len(products(model)) == 3 * LENGTH
     assert "DequantizeLinear" not in kinds

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from engines.runtime.ort import ort
+from engines.runtime.ort import ort, session_options
 from models.export import lm_graph, round_to_half
 from models.forecast import Forecast, ForecastConfig
 from models.parity import TOLERANCE, lm_difference
@@ -40,7 +40,7 @@ def int8_graph(steps: int | None = None) -> onnx.ModelProto:
 
 
 def session(model: onnx.ModelProto, written: Path | None = None) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     if written:

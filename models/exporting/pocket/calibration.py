@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from engines.runtime.ort import ort
+from engines.runtime.ort import cpu_session, ort, session_options
 from models.checkpoints.pocket.files import Checkpoint
 from models.checkpoints.pocket.tokens import CHECKED
 from models.exporting.pocket.decoder import states
@@ -35,9 +35,9 @@ class Speech:
 
 
 def session(model: onnx.ModelProto) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return cpu_session(model.SerializeToString(), options)
 
 
 def speak(checkpoint: Checkpoint, prefill: onnx.ModelProto, step: onnx.ModelProto, positions: int, seed: int) -> Speech:

@@ -16,7 +16,7 @@ from torch import nn
 
 from engines.families.base import FloatArray, IntArray
 from engines.families.qwen3_tts.section import TalkerPart
-from engines.runtime.ort import ort
+from engines.runtime.ort import cpu_session, ort, session_options
 from models.checkpoints.qwen3_tts.codec_decoder import CodecDecoder
 from models.checkpoints.qwen3_tts.talker import Talker
 from models.exporting.errors import ParityError
@@ -167,9 +167,9 @@ def lengths(total: int) -> dict[str, np.ndarray]:
 
 
 def opened(path: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = session_options()
     options.log_severity_level = 3
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return cpu_session(str(path), options)
 
 
 def _run(path: Path, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.runtime.ort import ort
+from engines.runtime.ort import ort, session_options
 from models.packages import member, npm_archive, verified, wheels
 from models.teachers.kokoro.phones import MAX_TOKENS
 
@@ -129,7 +129,7 @@ class Speaker:
 
 
 def _session(graph: Path | bytes, threads: int) -> Any:
-    options = ort.SessionOptions()
+    options = session_options()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # it warns of each initialiser that folding left over
     content = graph if isinstance(graph, bytes) else str(graph)
