@@ -155,7 +155,8 @@ def kokoro_unspoken(plan: Plan) -> None:
     )
     hours = {voice: some * UNSPOKEN for voice, some in plan.hours.items()}
     speaker = Speaker(cache_folder() / "packages", plan.threads)
-    unspoken(hours, folder, speaker, load_listener(listener), Texts())
+    if not unspoken(hours, folder, speaker, load_listener(listener), Texts()):
+        raise SpeechMissingError(f"{folder} lacks blocks that another process still makes; run this again when it ends")
     (plan.work / "more.pkl").write_bytes(pickle.dumps(load_unspoken(folder, plan.voices)))
 
 

@@ -117,9 +117,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    blocks = sorted(arguments.speech.glob("*.npz"))[: arguments.blocks]
+    voices = arguments.voices.split(",")
+    blocks = [path for path in sorted(arguments.speech.glob("*.npz")) if path.stem.partition("-")[2] in voices]
     speaker = Speaker(arguments.packages, arguments.threads)
-    crops = Crops(pairs(blocks, speaker, load_codec(arguments.codec), arguments.voices.split(",")), 0)
+    crops = Crops(pairs(blocks[: arguments.blocks], speaker, load_codec(arguments.codec), voices), 0)
     listener = Listener()
     listener.adapt(torch.cat([one.seen.float() for one in crops.train[::8]]))
     seen, _ = crops.draw(arguments.rows)
