@@ -46,6 +46,18 @@ def descendants(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
+def command_line(process: psutil.Process) -> str:
+    """Empty for one that has just ended: a load test starts short-lived ones, too."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # of which a zombie is one
+        return ""
+
+
+def has_started(pid: int, program: str) -> bool:
+    return any(program in command_line(one) for one in descendants(pid))
+
+
 @pytest.mark.parametrize("program", [SAYS_ITS_NUMBER, STUBBORN])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_it_ends_with_a_killed_starter(number: signal.Signals, program: str) -> None:
@@ -82,21 +94,22 @@ def test_a_killed_load_test_leaves_nothing(number: signal.Signals, tmp_path: Pat
     """Neither its server nor the process that makes the load."""
     command = [sys.executable, "-m", "loadtests", "--level", "2", "--out", str(tmp_path), "--raw", str(tmp_path)]
     toy = f"{sys.executable} -m tests.load.toy_server --port {{port}}"
-    bench = subprocess.Popen([*command, "--server-command", toy], cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        until(lambda: any("spawn_main" in " ".join(one.cmdline()) for one in descendants(bench.pid)))
-        left = descendants(bench.pid)
-        assert any("toy_server" in " ".join(one.cmdline()) for one in left)
-        bench.send_signal(number)
-    finally:
-        bench.wait(WITHIN_S)
+    with subprocess.Popen([*command, "--server-command", toy], cwd=ROOT, stdout=subprocess.DEVNULL) as bench:
+        try:
+            until(lambda: has_started(bench.pid, "spawn_main"))
+            left = descendants(bench.pid)
+            assert any("toy_server" in command_line(one) for one in left)
+            bench.send_signal(number)
+            bench.wait(WITHIN_S)
+        finally:
+            bench.kill()
     assert ended(*left)
 
 
 def test_an_engine_ends_with_a_killed_server() -> None:
     with RunningServer() as server:
         left = descendants(server.process.pid)
-        assert any("spawn_main" in " ".join(one.cmdline()) for one in left)
+        assert any("spawn_main" in command_line(one) for one in left)
         server.process.kill()
         server.process.wait()
         assert ended(*left)
@@ -105,7 +118,7 @@ def test_an_engine_ends_with_a_killed_server() -> None:
 def test_an_engine_that_loads_ends_with_a_killed_server() -> None:
     command = [sys.executable, "-m", "server", "serve", "--port", "0"]
     server = leash.start(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    until(lambda: any("spawn_main" in " ".join(one.cmdline()) for one in descendants(server.pid)))
+    until(lambda: has_started(server.pid, "spawn_main"))
     left = descendants(server.pid)
     server.kill()
     server.wait()
