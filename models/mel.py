@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.excitation import SAMPLE_RATE_HZ
@@ -22,11 +25,31 @@ def mel_filters(bands: int, window: int) -> np.ndarray:
     return np.asarray(np.maximum(0, np.minimum(rising, falling)))
 
 
+class _Magnitudes(torch.autograd.Function):
+    """frames [..., N] -> [..., N // 2 + 1]. PyTorch's own backward pass through a complex spectrum runs whole complex
+    transforms; one real inverse transform does the same in less than half the time."""
+
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft(frames)
+        magnitudes = (spectrum.real.square() + spectrum.imag.square() + 1e-12).sqrt()
+        ctx.save_for_backward(spectrum, magnitudes)
+        return magnitudes
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        spectrum, magnitudes = ctx.saved_tensors
+        towards = spectrum * (gradient / magnitudes)
+        towards[..., 1:-1] *= 0.5  # an inverse transform counts each of these twice
+        return torch.fft.irfft(towards, norm="forward")
+
+
 def magnitude(samples: Tensor, window: Tensor, hop: int) -> Tensor:
-    """samples [B, S] -> [B, len(window) // 2 + 1, S // hop + 1]. In real numbers: the backward pass of a complex
-    absolute value takes several times as long."""
-    spectrum = torch.view_as_real(torch.stft(samples, len(window), hop, window=window, return_complex=True))
-    return (spectrum.square().sum(-1) + 1e-12).sqrt()
+    """samples [B, S], window of even length -> [B, len(window) // 2 + 1, S // hop + 1]"""
+    half = len(window) // 2
+    padded = F.pad(samples[:, None], (half, half), mode="reflect")[:, 0]
+    found: Tensor = _Magnitudes.apply(padded.unfold(1, len(window), hop) * window)  # type: ignore[no-untyped-call]
+    return found.transpose(1, 2)
 
 
 class LogMel(nn.Module):

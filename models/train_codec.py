@@ -255,7 +255,7 @@ def main() -> None:
     values, voice = torch.zeros(arguments.batch, CROP_SAMPLES // SAMPLES_PER_CODE, len(LEVELS)), torch.tensor([0])
     seen = torch.zeros(*values.shape[:2], SEEN_COLUMNS, dtype=torch.long)
     arithmetic = quicker("the codec", lambda: codec.decoder.parameters_of_speech(values, voice, seen)[2])
-    optimiser = torch.optim.AdamW(codec.parameters(), arguments.peak, betas=(0.9, 0.98), weight_decay=1e-3)
+    optimiser = torch.optim.AdamW(codec.parameters(), arguments.peak, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
     state = TrainingState(arguments.out, codec, optimiser, arguments.cpu_minutes * 60, speech.rng, arguments.steps)
     if arguments.resume:
         state.resume()

@@ -92,7 +92,7 @@ def main() -> None:
     network = DurationNet(DurationConfig(voices=voices, num_phone_ids=NUM_PHONE_IDS, width=arguments.width))
     if not seen.stretched:  # one tempo teaches nothing about others: what scales every phone alike is left
         torch.nn.init.zeros_(network.stretch.weight)
-    optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, weight_decay=0.01, fused=True)
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps)
     if arguments.resume:
         state.resume()

@@ -69,7 +69,9 @@ def main() -> None:
     batches = Batches(pickle.loads(arguments.samples.read_bytes()), arguments.tokens, rng)
     probe = known(lm, *collate(batches.held_out[:4]))
     arithmetic = quicker("the forecast", lambda: losses(forecast, *probe)[0])
-    optimiser = torch.optim.AdamW(forecast.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02)
+    optimiser = torch.optim.AdamW(
+        forecast.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02, fused=True
+    )
     state = TrainingState(arguments.out, forecast, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps)
     if arguments.resume:
         state.resume()

@@ -113,7 +113,9 @@ def main() -> None:
     share(network, **({"spread": 0.0} if arguments.start_from else {}))
     inputs, _ = collate(batches.held_out[:4])
     arithmetic = quicker("the speech model", lambda: network.to_code(network(inputs)))
-    optimiser = torch.optim.AdamW(network.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02, fused=True
+    )
     state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps)
     if arguments.resume:
         state.resume()

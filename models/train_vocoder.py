@@ -206,6 +206,7 @@ def main() -> None:
         arguments.peak,
         betas=(0.8, 0.98),
         weight_decay=1e-3,
+        fused=True,
     )
     state = TrainingState(
         arguments.out.with_suffix(".run"), networks, optimiser, arguments.cpu_minutes * 60, speech.rng, arguments.steps

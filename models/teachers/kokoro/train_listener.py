@@ -125,7 +125,9 @@ def main() -> None:
     listener.adapt(torch.cat([one.seen.float() for one in crops.train[::8]]))
     seen, _ = crops.draw(arguments.rows)
     arithmetic = quicker("the listener", lambda: listener(seen))
-    optimiser = torch.optim.AdamW(listener.parameters(), arguments.peak, betas=(0.9, 0.98), weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(
+        listener.parameters(), arguments.peak, betas=(0.9, 0.98), weight_decay=1e-2, fused=True
+    )
     state = TrainingState(arguments.out, listener, optimiser, arguments.cpu_minutes * 60, crops.rng, arguments.steps)
     if arguments.resume:
         state.resume()
