@@ -131,7 +131,7 @@ contracts: .venv-dev/ready
 
 # A process for each core; a file's tests stay together, since they share what is slow to make.
 units: .venv-dev/ready
-	.venv-dev/bin/python -m pytest -n auto --dist loadfile
+	.venv-dev/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # What takes minutes or a few hundred megabytes of the package index.
 test-slow: .venv-dev/ready
