@@ -16,7 +16,7 @@ def test_magnitudes_and_their_gradient_are_those_of_the_complex_transform(size: 
     found = magnitude(ours, window, hop)
     spectrum = torch.stft(theirs, size, hop, window=window, return_complex=True)
     expected = (torch.view_as_real(spectrum).square().sum(-1) + 1e-12).sqrt()
-    assert torch.equal(found, expected)
+    torch.testing.assert_close(found, expected)  # on some processors to the bit
     weights = torch.rand_like(found)
     (found * weights).sum().backward()
     (expected * weights).sum().backward()
