@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.arithmetic import FLOAT32, Arithmetic, quicker
+from models.arithmetic import FLOAT32, PROBED_ROWS, Arithmetic, quicker
 from models.checkpoint import TrainingState
 from models.codec import LEVELS, SAMPLES_PER_CODE, Codec
 from models.excitation import HOP, LOOK_BACK
@@ -252,7 +252,7 @@ def main() -> None:
     for index, (_, _, f0) in enumerate(speech.voices):
         mean, deviation = pitch_statistics(np.asarray(f0))
         codec.pitch_mean[index], codec.pitch_deviation[index] = mean, deviation
-    values, voice = torch.zeros(arguments.batch, CROP_SAMPLES // SAMPLES_PER_CODE, len(LEVELS)), torch.tensor([0])
+    values, voice = torch.zeros(PROBED_ROWS, CROP_SAMPLES // SAMPLES_PER_CODE, len(LEVELS)), torch.tensor([0])
     seen = torch.zeros(*values.shape[:2], SEEN_COLUMNS, dtype=torch.long)
     arithmetic = quicker("the codec", lambda: codec.decoder.parameters_of_speech(values, voice, seen)[2])
     optimiser = torch.optim.AdamW(codec.parameters(), arguments.peak, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.arithmetic import FLOAT32, Arithmetic, quicker
+from models.arithmetic import FLOAT32, PROBED_ROWS, Arithmetic, quicker
 from models.checkpoint import TrainingState
 from models.codec import FRAMES_PER_CODE, Codec, Decoder
 from models.coded_speech import CodedSpeech, Crop
@@ -200,7 +200,7 @@ def main() -> None:
     networks = Networks(load_codec(arguments.codec)).to(device)
     codec_steps = torch.load(arguments.codec, weights_only=False)["step"]
     decoder, judge = networks.codec.decoder, networks.discriminator
-    arithmetics = _arithmetics(networks, speech.batch(arguments.batch).to(device), device.type)
+    arithmetics = _arithmetics(networks, speech.batch(PROBED_ROWS).to(device), device.type)
     optimiser = torch.optim.AdamW(
         [{"params": list(decoder.parameters())}, {"params": list(judge.parameters()), "lr": JUDGE_RATE}],
         arguments.peak,

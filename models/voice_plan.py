@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def forecast_rounds(self) -> int:
-        return 1 if self.smoke and self.teacher == "kokoro" else FORECAST_ROUNDS
+        return 1 if self.smoke else FORECAST_ROUNDS
 
     @property
     def shares(self) -> str:

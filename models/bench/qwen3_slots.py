@@ -18,13 +18,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from engines.assemble import load_engine, open_bundle, slots_by_memory
+from engines.assemble import load_engine, open_bundle
 from engines.config import EngineConfig
 from engines.engine import Engine
 from engines.families.base import Sampling
 from engines.families.qwen3_tts.prompt import VoicePrefix
 from engines.families.qwen3_tts.talker import Qwen3TtsTalker
 from engines.messages import Append, Cancel, Chunk, EndText, Failed, SetPaused, Submit
+from engines.runtime.memory import slots_by_memory
 
 _PROMPTS = (9, 34, 134)  # positions: an opening; with a recording of 2 s, and of 10 s
 _HELD = (64, 256, 1000)  # positions of a slot that is swapped

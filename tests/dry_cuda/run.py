@@ -22,6 +22,7 @@ HEADERS = ENVIRONMENT / "headers"  # beside the packages, not among them: their 
 LIBRARIES = ENVIRONMENT / "pretended"
 BUNDLES = ENVIRONMENT / "bundles"
 CUDA_HEADERS = ("nvidia-cuda-runtime==13.0.96", "nvidia-cuda-crt==13.0.88")
+_ON_ALL_CORES = ("-n", "auto", "--dist", "loadfile")
 _PIP = (str(ENVIRONMENT / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     except CannotBeHad as reason:
         print(f"SKIPPED tests/dry_cuda: {reason}")
         return 0
-    command = [str(ENVIRONMENT / "bin/python"), "-m", "pytest", "-rs", *(arguments or [str(HERE)])]
+    command = [str(ENVIRONMENT / "bin/python"), "-m", "pytest", "-rs", *(arguments or [*_ON_ALL_CORES, str(HERE)])]
     return subprocess.run(command, cwd=ROOT, env=environment(), check=False).returncode
 
 

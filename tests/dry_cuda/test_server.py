@@ -94,6 +94,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     made.process.wait(60)
 
 
+@pytest.mark.timeout(900)
 def test_the_device_serves_and_after_a_kill_captures_again(server: Server) -> None:
     assert server.ready()["device"] == "cuda:0"
     first = server.speech()
