@@ -23,11 +23,9 @@ from engines.families.pocket.family import PocketFamily
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.families.qwen3_tts.family import Qwen3TtsFamily
 from engines.runtime.kernels import OFF
+from engines.runtime.memory import slots_by_memory
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.scheduling.device_profile import DeviceProfile
-
-_SHARE_OF_MEMORY = 0.5  # for slots; the rest is for weights, the server and the system
-
 
 _KINDS: dict[str, tuple[type[Bundle], Callable[..., Family]]] = {
     PointerBundle.FAMILY: (PointerBundle, PointerFamily),
@@ -97,18 +95,3 @@ def load_engine(
         why_no_gpu=found if isinstance(found, str) else None,
     )
     return Engine(model, config, clock, profile)
-
-
-def slots_by_memory(wanted: int, bytes_per_slot: int) -> int:
-    """As many of them as memory holds."""
-    available = available_bytes()
-    return wanted if available is None else max(1, min(wanted, int(_SHARE_OF_MEMORY * available / bytes_per_slot)))
-
-
-def available_bytes() -> int | None:
-    """None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)

@@ -10,8 +10,6 @@ from functools import partial
 from engines.messages import Tally
 
 GUARDS = ("segment_too_long",)  # counted from 0, so that the first one is seen as a rise
-
-
 _rows = partial(Tally, (1, 2, 4, 8, 16, 32, 64, 128, 256))
 _seconds = partial(Tally, (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5))
 

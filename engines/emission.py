@@ -62,5 +62,6 @@ class Emission:
             running = sequence.phase in (Phase.RUNNING, Phase.SWAPPED) and sequence.made > 0
             if running and not sequence.told_waiting and sequence.starved:
                 sequence.wait_for_text()
-                self._events.append(WaitingForText(request_id=name, spoken_samples=sequence.samples))
+                samples, heard = sequence.samples, sequence.heard
+                self._events.append(WaitingForText(request_id=name, spoken_samples=samples, heard=heard))
         self._perhaps_starved.clear()

@@ -14,7 +14,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from select import select
 
 from engines.config import DraftMode, EngineConfig
 from engines.counters import Counters
@@ -38,7 +37,7 @@ from engines.messages import (
 )
 from engines.planning import Call, Planning
 from engines.reading import Reading
-from engines.runtime.wake_up import Readable, WakeUp
+from engines.runtime.wake_up import Readable, WakeUp, polling
 from engines.scheduling.admission import Admission, Load
 from engines.scheduling.device_profile import DeviceProfile
 from engines.sequence import Phase, Sequence
@@ -117,7 +116,7 @@ class Engine:
         limit_s = max(0.0, min(self._planning.wait_s(now), math.inf if timeout_s is None else timeout_s))
         self._wake_up.wait(None if math.isinf(limit_s) else limit_s, *files)
         if self.empty and not self._wake_up.is_set and self._clock() - now >= limit_s:
-            self._measuring.when_idle(lambda: bool(select(files, (), (), 0)[0]))
+            self._measuring.when_idle(lambda: bool(files) and bool(polling(*files).poll(0)))
 
     def close(self) -> None:
         self._steps.run(None)  # a device's memory is not given back under a call
@@ -233,10 +232,11 @@ class Engine:
                 raise BadParameter(f"request id {submit.request_id!r} is in use")
             self.model.family.validate(submit)
             self._check_room(submit)
-        except ParlandoError as error:
-            self._emission.failed(submit.request_id, error)
+            script = self.model.family.open(submit)
+        except Exception as error:  # no request may take the other streams with it
+            fault = EngineFault(f"the utterance could not be opened: {error!r}")
+            self._emission.failed(submit.request_id, error if isinstance(error, ParlandoError) else fault)
             return
-        script = self.model.family.open(submit)
         self._sequences[submit.request_id] = Sequence(submit, script, self.spec, self._clock())
         self._assign_slots()
 

@@ -46,6 +46,7 @@ class Submit(OfRequest, frozen=True, kw_only=True):
     leading_silence: LeadingSilence = LeadingSilence.TRIM
     heard_samples: int = 0  # of a resumed utterance: made again, they give its listener no lead
     is_admitted: bool = False  # it ran on an engine that died: it is not shed
+    voice_digest: str = ""  # of an added voice: one that ran goes on with no other of that name
     options: Options = ()  # the family's; one that it lacks is refused by name
 
     def option(self, name: str, default: Any = None) -> Any:
@@ -117,6 +118,7 @@ class WaitingForText(OfRequest, frozen=True, kw_only=True):
     """All speakable text so far is spoken and the text is not at its end: silence from here is not an underrun."""
 
     spoken_samples: int
+    heard: int  # appends and flushes so far: more may have been sent meanwhile
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):

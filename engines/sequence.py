@@ -75,7 +75,7 @@ class Sequence:
         self.told_started = self.told_waiting = False
         self.arrived_s = self.started_s = self._last_text_s = now
         self.first_text_s: float | None = None
-        self.lm_steps = self.segments_done = 0
+        self.heard = self.lm_steps = self.segments_done = 0  # heard: appends and flushes
 
     @property
     def samples(self) -> int:
@@ -88,6 +88,7 @@ class Sequence:
         """What comes behind the end is not spoken."""
         if self._text_ended:
             return
+        self.heard += 1
         match command:
             case Append(text=text):
                 self.first_text_s = now if self.first_text_s is None else self.first_text_s

@@ -111,14 +111,13 @@ class StepRunner:
         if not sequences:
             return
         most = max(1, self._config.prefill_positions // len(sequences) // _PREFILL_BLOCK) * _PREFILL_BLOCK
-        self._begin(sequences)
-        prompts = [one.script.prompt(most) for one in sequences]
-        self._prefill_rows(sequences, prompts)
+        self._prefill_rows(sequences, [one.script.prompt(most) for one in sequences])
 
     def _prefill_rows(self, sequences: list[Sequence], prompts: Items[Items[Row]]) -> None:
         counts = [len(prompt) for prompt in prompts]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         try:
+            self._begin(sequences)
             rows = np.concatenate([_rows(prompt) for prompt in prompts])
             slots, lengths, *_ = of_rows(sequences)
             is_finite = self._talker.prefill(slots, rows, offsets, lengths).wait()

@@ -15,6 +15,14 @@ class Readable(Protocol):
     def fileno(self) -> int: ...
 
 
+def polling(*files: int | Readable) -> select.poll:
+    """For what can be read or has ended; of any number, where `select` knows those below 1024 alone."""
+    found = select.poll()
+    for file in files:
+        found.register(file, select.POLLIN)
+    return found
+
+
 class WakeUp:
     """A `threading.Event` whose wait may be for files too; one thread waits, any may notify."""
 
@@ -43,10 +51,7 @@ class WakeUp:
         if self._ends is None:
             self._ends = os.pipe()
             os.set_blocking(self._ends[0], False)
-        found = select.poll()
-        watched: tuple[int | Readable, ...] = (self._ends[0], *files)
-        for file in watched:
-            found.register(file, select.POLLIN)
+        found = polling(self._ends[0], *files)
         # In this order, and `notify` in the other: the second of the two sees what the first has done.
         self._listening = True
         if not self._is_set.is_set():

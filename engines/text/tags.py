@@ -26,6 +26,7 @@ _BEGUN = re.compile(r"<([A-Za-z][\w-]*(?::[\w-]+)?)$")
 _FIRST_ATTRIBUTE = re.compile(r"[\w:-]+=|/?>")
 _ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>/]+))")
 _PAUSE = re.compile(r"\[pause(?::?(\d{1,6}(?:\.\d{1,6})?(?:ms|s)))?\]", re.IGNORECASE)
+_SOUNDS = re.compile(r"<<([^<>]*\|[^<>]*)>>")  # Cartesia's, for a word: <<s|ʌ|n>>
 _SPELLED = frozenset(word_list("characters spell-out spell digits telephone verbatim"))
 _CARDINAL = frozenset(word_list("cardinal number"))  # as numbers are read anyway
 _HTML = frozenset(
@@ -85,6 +86,8 @@ class Tags:
         if not self.open and "<" not in text and "[" not in text:
             return text
         text = _PAUSE.sub(lambda found: self._pause(found[1]), text)
+        if self._follows and not self.skipping and not self._begun and (found := _SOUNDS.search(text)):
+            return text[: found.start()] + self._sounds(found[1].replace("|", "")) + text[found.end() :]
         kept = ""
         while text:
             if self.skipping:
@@ -256,6 +259,16 @@ class Tags:
             self._warn(f"<phoneme>: {error}")
             return
         self._entry, self._replaced = Entry(words=("phoneme",), phones=sounds), "phoneme"
+
+    def _sounds(self, ipa: str) -> str:
+        """The word that stands for them."""
+        try:
+            entry = Entry(words=("phoneme",), phones=words_from_ipa(ipa))
+        except BadPronunciation as error:
+            self._warn(f"<<{ipa}>>: {error}")
+            return ""
+        self.spoken_as = SpokenAs(entry=entry, rate=self._rates[-1] if self._rates else 1.0)
+        return "phoneme"
 
     def _warn(self, what: str) -> None:
         if len(self.warnings) < 16:

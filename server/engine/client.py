@@ -131,7 +131,8 @@ class EngineClient:
             was_ready = False
             try:
                 launched, self._launched = self._launched, None
-                self._link = await EngineLink.launch(self.settings, self._worker, launched)
+                again = self.restarts > 0
+                self._link = await EngineLink.launch(self.settings, self._worker, launched, again=again)
                 self.spec = await self._link.hello(load_within_s(self.settings.bundle))
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read(self._link))

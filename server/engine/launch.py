@@ -32,11 +32,12 @@ class Launched:
         self.process.join()
 
 
-def launch(settings: Settings) -> Launched:
+def launch(settings: Settings, *, checks_files: bool = False) -> Launched:
+    """`checks_files`: against the bundle's hashes, which the server itself does at its start."""
     ours, theirs = socket.socketpair()
     process = multiprocessing.get_context("spawn").Process(
         target=_run,
-        args=(theirs, settings.bundle, engine_config(settings), settings.engine_nice),
+        args=(theirs, settings.bundle, engine_config(settings), settings.engine_nice, checks_files),
         name="parlando-engine",
         daemon=True,
     )
@@ -69,9 +70,9 @@ def engine_config(settings: Settings) -> EngineConfig:
     )
 
 
-def _run(end: socket.socket, bundle: Path | None, config: EngineConfig, nice: int) -> None:
+def _run(end: socket.socket, bundle: Path | None, config: EngineConfig, nice: int, checks_files: bool) -> None:
     gc.disable()  # until it is loaded
     from server.engine.worker import run_process
 
-    run: Callable[[socket.socket, Path | None, EngineConfig, int], None] = run_process
-    run(end, bundle, config, nice)
+    run: Callable[[socket.socket, Path | None, EngineConfig, int, bool], None] = run_process
+    run(end, bundle, config, nice, checks_files)

@@ -11,6 +11,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -46,18 +47,19 @@ class EngineLink:
 
     @classmethod
     async def launch(
-        cls, settings: Settings, worker: Worker | None = None, launched: Launched | None = None
+        cls, settings: Settings, worker: Worker | None = None, launched: Launched | None = None, *, again: bool = False
     ) -> EngineLink:
-        """`worker` replaces the engine's, in a thread; `launched` is a process that has been started before."""
+        """`worker` replaces the engine's, in a thread; `launched` is a process that has been started before. `again`:
+        the bundle's files may be others by now, so they are checked."""
         runner: BaseProcess | threading.Thread
         if worker is None and settings.engine_mode is EngineMode.PROCESS:
             if launched is None:
-                launched = await asyncio.to_thread(launch, settings)
+                launched = await asyncio.to_thread(launch, settings, checks_files=again)
             runner, ours, launched.taken = launched.process, launched.pipe, True
         else:
             ours, theirs = socket.socketpair()
             arguments = (theirs, settings.bundle, engine_config(settings))
-            target = worker or engine_worker.run
+            target = worker or partial(engine_worker.run, checks_files=again)
             runner = threading.Thread(target=target, args=arguments, name="engine", daemon=True)
             runner.start()
         ours.setblocking(False)
@@ -119,8 +121,9 @@ class EngineLink:
         return received
 
     async def end(self) -> None:
-        """Closes the pipe, at which the engine leaves; kills a process that does not."""
-        self._writer.close()
+        """Closes the pipe, at which the engine leaves; kills a process that does not. What it has not read is dropped:
+        one that hangs reads nothing."""
+        self._writer.transport.abort()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
         await asyncio.to_thread(self._runner.join, _LEAVE_S)

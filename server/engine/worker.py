@@ -30,8 +30,8 @@ _LAST_WORDS_S = 5.0  # for a `Fault` to be read
 _COLLECT_AFTER = (500, 4, 6)  # new objects; of these collections a second one; of those one of all objects
 
 
-def run(end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
-    run_engine(end, lambda: load_engine(open_bundle(bundle, checks_files=False), config))
+def run(end: socket.socket, bundle: Path | None, config: EngineConfig, checks_files: bool = False) -> None:
+    run_engine(end, lambda: load_engine(open_bundle(bundle, checks_files=checks_files), config))
 
 
 def run_engine(end: socket.socket, load: Callable[[], Engine]) -> None:
@@ -57,7 +57,9 @@ def _run(pipe: EnginePipe, engine: Engine) -> None:
         engine.close()
 
 
-def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig, nice: int = 0) -> None:
+def run_process(
+    end: socket.socket, bundle: Path | None, config: EngineConfig, nice: int = 0, checks_files: bool = False
+) -> None:
     """`run` as a child process: Ctrl-C reaches the whole group, but only the server decides when to stop.
 
     With `nice` it stands behind the server: what comes in and goes out takes a fraction of a millisecond and is waited
@@ -69,7 +71,7 @@ def run_process(end: socket.socket, bundle: Path | None, config: EngineConfig, n
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def load() -> Engine:
-        engine = load_engine(open_bundle(bundle, checks_files=False), config)
+        engine = load_engine(open_bundle(bundle, checks_files=checks_files), config)
         keep_from_collector()
         return engine
 

@@ -43,8 +43,10 @@ class EncodedSpeech:
         request_id: str | None = None,
         text_field: str = "text",
         idle_s: float | None = None,
+        may_be_silent: bool = True,
     ) -> None:
-        """Raises ApiError when the caller's quota is used up."""
+        """See `Utterance`. Language models answer with an emoji or dots alone, and clients of these dialects give up a
+        service that fails or stays without sound thrice. Raises ApiError when the caller's quota is used up."""
         self.form = form
         self._encoder: Encoder | None = None  # made where it works: some take more than a millisecond
         self._utterance = Utterance(
@@ -65,9 +67,11 @@ class EncodedSpeech:
             request_id=request_id,
             text_field=text_field,
             idle_s=idle_s,
+            may_be_silent=may_be_silent,
         )
         self._unsent = b""  # PCM within bytes not yet handed to the socket, or still inside the encoder
         self._samples = 0  # given to the encoder
+        self._flushed = 0  # what `sent_commands` was then
         self._last_char: int | None = None  # speak up to here, then stop
         self._stop_sample: int | None = None  # where that is, once it is known
         self._words_to = 0  # characters of the words spoken so far
@@ -131,6 +135,12 @@ class EncodedSpeech:
 
     def flush(self) -> None:
         self._utterance.flush()
+        self._flushed = self.sent_commands
+
+    @property
+    def sent_commands(self) -> int:
+        """Appends and flushes: what `WaitingForText` counts."""
+        return self._utterance.sent_commands
 
     def keep_alive(self) -> None:
         """More text is to come."""
@@ -161,10 +171,11 @@ class EncodedSpeech:
             match event:
                 case Audio(data=pcm, words=words) if not self._stopped:
                     return await self._spoken(pcm, words)
-                case WaitingForText() if not self._stopped:
+                case WaitingForText(heard=heard) if not self._stopped:
                     if self._last_char is None:
                         return event
-                    return await self._stop(b"", ())  # all that was flushed has been spoken
+                    if heard >= self._flushed:  # all that was flushed has been spoken
+                        return await self._stop(b"", ())
                 case Finished():
                     self._end = event
                     if self._stopped:

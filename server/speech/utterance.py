@@ -22,6 +22,7 @@ from engines.messages import (
     LeadingSilence,
     Started,
     Submit,
+    Timings,
     WaitingForText,
     WordTime,
 )
@@ -43,6 +44,8 @@ from server.speech.pronunciations import Chosen
 from server.speech.resume import Resume, Skip
 from server.speech.service import SpeechService
 from server.speech.transcript import Position, Transcript, stretched
+
+_SILENCE_S = 0.1  # of a text of which nothing can be spoken: an answer of no sound counts as a failed service
 
 
 class Utterance:
@@ -66,10 +69,12 @@ class Utterance:
         request_id: str | None = None,
         text_field: str = "text",
         idle_s: float | None = None,
+        may_be_silent: bool = False,
     ) -> None:
         """`rendering` names what is made of the PCM, for `utterance_id`; `text_field` is the text's name in the
-        caller's dialect; `idle_s` is how long the text may pause, by default the setting. Raises ApiError when the
-        caller's quota is used up."""
+        caller's dialect; `idle_s` is how long the text may pause, by default the setting. A text of which nothing can
+        be spoken fails, or where it `may_be_silent` is a short silence. Raises ApiError when the caller's quota is
+        used up."""
         self.id = request_id or f"utt-{uuid.uuid4().hex}"  # of this request; see `utterance_id`
         self.seed = next(one for one in (seed, state.settings.seed, secrets.randbelow(2**31)) if one is not None)
         self.rate_hz = rate_hz
@@ -78,8 +83,9 @@ class Utterance:
         model_speed, self._tempo = split_speed(speed, state.spec.speeds)
         spoken_hz = spoken_rate_hz(rate_hz, state.spec.rates_hz, state.spec.native_rate_hz)
         self._resampler, self._stretch = Resampler(rate_hz, spoken_hz), TimeStretch(rate_hz, self._tempo)
-        self._text_field = text_field
+        self._text_field, self._may_be_silent = text_field, may_be_silent
         self._flushes: list[int] = []
+        self.sent_commands = 0  # appends and flushes: what `WaitingForText` counts
         self._unsent_words: list[WordTime] = []
         self._cancelled_s: float | None = None
         self._played_s: float | None = None  # as the client says
@@ -106,13 +112,13 @@ class Utterance:
         self._skip = Skip(0 if resume is None else resume.from_sample)
         self._skipped_s = self._skip.left / rate_hz
         heard_samples = round(self._skipped_s * self._tempo * self._submit.sample_rate_hz)
-        self._submit = replace(self._submit, heard_samples=heard_samples)
+        self._submit = replace(self._submit, heard_samples=heard_samples, voice_digest=self._voice_digest)
         self._accounting = Accounting(
             state.metrics, current_caller(), protocol=protocol, rate_hz=rate_hz, clock=state.clock
         )
         self._deadlines = Deadlines(state.settings, text_field, idle_s or state.settings.idle_s, self.fail)
-        state.live.add(self.id)
         self._stream = state.engine.open(self._submit)
+        state.live.add(self.id, self.fail)
 
     def _text_settings(self, *, follow_tags: bool) -> TextSettings | None:
         """None where they change nothing, or the model's family does not know them."""
@@ -200,12 +206,14 @@ class Utterance:
         self._accounting.text_received(len(text), received_s)
         self.keep_alive()
         self.transcript.append(text)
+        self.sent_commands += 1
         self._stream.append(text)
 
     def flush(self) -> None:
         """Again, or before any text, it says nothing new: a client may not fill our memory with it."""
         if self.characters > (self._flushes[-1] if self._flushes else 0):
             self._flushes.append(self.characters)
+            self.sent_commands += 1
             self._stream.flush()
 
     def keep_alive(self) -> None:
@@ -262,6 +270,12 @@ class Utterance:
                 case Cancelled():
                     self._finish_accounting("cancelled")
                     return event
+                case Failed(code="unspeakable_text", message=message) if self._may_be_silent:
+                    self._deadlines.audio_came()
+                    self._finished = self._silent(message)
+                    silence = bytes(2 * round(_SILENCE_S * self._submit.sample_rate_hz))
+                    if (rest := await self._made(silence, (), last=True)) is not None:
+                        return rest
                 case Failed(code=code):
                     self._finish_accounting(ApiError.of(event).kind.outcome, code)
                     return event
@@ -280,6 +294,19 @@ class Utterance:
                 return None
         self._unsent_words += words
         return Audio(data=self._skip.rest(pcm), words=words)
+
+    def _silent(self, why: str) -> Finished:
+        timings = Timings(
+            first_text_s=0.0,
+            started_s=0.0,
+            first_chunk_s=0.0,
+            finished_s=0.0,
+            audio_s=_SILENCE_S,
+            lm_steps=0,
+            segments=0,
+        )
+        samples = round(_SILENCE_S * self.rate_hz)
+        return Finished(request_id=self.id, samples=samples, timings=timings, warnings=(why,))
 
     def _failed_beyond_the_end(self) -> Failed:
         message = f"from_sample is {self._skip.left} samples behind the end of the utterance"

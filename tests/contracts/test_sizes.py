@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 350  # of a file
 APART = ("families", "runtime", "text", "bundles")  # rooms of their own beside the core
-MOST_CORE_LINES = 2895  # the design asks for 2,500: lower it with every simplification
+MOST_CORE_LINES = 2877  # the design asks for 2,500: lower it with every simplification
 MOST_SCHEDULER_LINES = 442  # of them; the design asks for 400
 
 

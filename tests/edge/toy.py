@@ -82,6 +82,7 @@ class _Voice:
     def __init__(self, submit: Submit) -> None:
         self.submit, self.text, self.spoken_chars, self.words = submit, "", 0, 0
         self.paused = self.complete = self.ended = self.told = False
+        self.heard = 0
 
     def next_word(self) -> re.Match[str] | None:
         match = _WORD.search(self.text, self.spoken_chars)
@@ -174,8 +175,10 @@ class ToyEngine:
         match command:
             case Append(text=text):
                 voice.text += text
+                voice.heard += 1
                 voice.complete = voice.told = False
             case Flush():
+                voice.heard += 1
                 voice.complete = True
             case SetPaused(paused=paused):
                 voice.paused = paused
@@ -229,7 +232,7 @@ class ToyEngine:
             pipe.send([event])
         elif voice.words and not voice.told:
             voice.told = True
-            pipe.send([WaitingForText(request_id=name, spoken_samples=0)])
+            pipe.send([WaitingForText(request_id=name, spoken_samples=0, heard=voice.heard)])
 
 
 def _read(pipe: EnginePipe, inbox: queue.SimpleQueue[list[Command] | None], reads: threading.Event) -> None:

@@ -248,7 +248,7 @@ def test_a_text_that_stops_while_all_is_quiet_is_waited_for(hushed: Engine) -> N
     hushed.submit(Submit(request_id="quiet", voice="rms", seed=3))
     hushed.submit(Append(request_id="quiet", text="So it is that "))
     events = [event for event in rounds(hushed, 0.2) if isinstance(event, WaitingForText | Chunk)]
-    assert events == [WaitingForText(request_id="quiet", spoken_samples=0)]
+    assert events == [WaitingForText(request_id="quiet", spoken_samples=0, heard=1)]
     hushed.submit(Append(request_id="quiet", text="they went away."))
     hushed.submit(EndText(request_id="quiet"))
     events = rounds(hushed, 0.2)

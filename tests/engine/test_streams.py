@@ -55,6 +55,35 @@ def test_a_row_that_the_model_fails_with_ends_alone(make: Make, monkeypatch: pyt
     engine.close()
 
 
+@pytest.mark.parametrize("part", ["open", "begin"])
+def test_a_stream_that_cannot_begin_ends_alone(make: Make, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    engine = make()
+    expected = whole(engine, OTHERS[0])
+    engine.submit(submit(engine, "good"))
+    engine.submit(Append(request_id="good", text=OTHERS[0]))
+    engine.submit(EndText(request_id="good"))
+    events = [event for _ in range(3) for event in engine.step()]
+    owner: Any = engine.model.family if part == "open" else engine.model.talker
+    works = getattr(owner, part)
+
+    def fails_once(*given: Any) -> Any:
+        monkeypatch.setattr(owner, part, works)
+        raise RuntimeError("as told")
+
+    monkeypatch.setattr(owner, part, fails_once)
+    engine.submit(submit(engine, "bad", 1))
+    engine.submit(Append(request_id="bad", text=OTHERS[1]))
+    engine.submit(EndText(request_id="bad"))
+    while not any(isinstance(event, Failed) for event in events):
+        events += engine.step()
+    events += settle(engine)
+    assert [(event.request_id, event.code) for event in events if isinstance(event, Failed)] == [
+        ("bad", "engine_fault")
+    ]
+    assert pcm_of(events, "good") == expected
+    engine.close()
+
+
 def test_every_frame_gives_its_samples(shipped: Engine, bundle: Bundle) -> None:
     for rate_hz in RATES_HZ:
         spoken = speak(shipped, "Good day.", sample_rate_hz=rate_hz, leading_silence=LeadingSilence.KEEP)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import socket
 import threading
 import time
 
 import pytest
 
-from engines.runtime.wake_up import WakeUp
+from engines.runtime.wake_up import WakeUp, polling
 
 LONG_S = 60.0  # of a wait that must end before
 
@@ -75,3 +77,20 @@ def test_it_closes_what_it_opened() -> None:
         wake_up.notify()
         after = set(os.listdir("/proc/self/fd")) if before else set()
     assert before == after
+
+
+def test_files_of_any_number_are_polled() -> None:
+    """A server with a thousand sockets gives numbers that `select` does not know."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2_000)), hard))
+    ours, theirs = socket.socketpair()
+    high = fcntl.fcntl(ours, fcntl.F_DUPFD, 1_500)
+    try:
+        assert not polling(high).poll(0)
+        theirs.send(b".")
+        assert polling(high).poll(0)
+    finally:
+        os.close(high)
+        ours.close()
+        theirs.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

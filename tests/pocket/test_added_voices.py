@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from engines.assemble import load_engine, open_bundle
@@ -18,7 +20,7 @@ from engines.families.added_voices import MOST, added_voices, encode_voice, most
 from engines.families.common import voice_files
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.voices import SPARE_ROWS, prefix_of
-from engines.messages import Append, Chunk, EndText, Event, SetVoice, Submit
+from engines.messages import Append, Chunk, EndText, Event, Failed, SetVoice, Started, Submit
 from models.checkpoints.pocket import files
 from models.exporting.__main__ import main
 from server.cli import app
@@ -85,6 +87,12 @@ def test_more_voices_than_rows_speak_beside_each_other_as_alone(clones: Path) ->
         assert heard(engine, [name])[name] == together[name]
     engine.submit(SetVoice(voice=names[0], content=added(99, bundle)))
     assert heard(engine, names[:1])[names[0]] != together[names[0]], "replaced under the same name"
+    digests = [voice_files.unpacked(added(number, bundle)).digest for number in (0, 99)]
+    asked = Submit(request_id="moved", voice=names[0], seed=0, sample_rate_hz=RATE_HZ, heard_samples=1_000)
+    for digest, known in zip(digests, ("was replaced while it spoke", None), strict=True):
+        engine.submit(replace(asked, voice_digest=digest))  # as from a server whose other engine was lost
+        (event,) = [one for one in engine.step() if isinstance(one, Failed | Started)]
+        assert (known in event.message) if isinstance(event, Failed) else known is None
 
 
 def test_files_are_as_large_as_the_model_makes_them(clones: Path, tmp_path: Path) -> None:
@@ -149,6 +157,16 @@ def test_a_client_adds_a_voice_and_speaks_with_it(client: httpx.Client, tmp_path
     assert '"jo"' in client.get("/v1/voices").text
     assert client.delete(f"{URL}/jo").status_code == 200
     assert speak("jo").status_code == 400
+
+
+def test_what_a_file_says_of_its_recording_stops_nothing(client: httpx.Client, clones: Path, folder: Path) -> None:
+    arrays = voice_files.unpacked(added(1, open_bundle(clones))).arrays
+    voice_files.write(folder, "odd", voice_files.packed(arrays, {"created_s": None, "seconds": "long"}))
+    for _ in range(100):
+        if '"odd"' in client.get("/v1/voices").text:
+            return
+        time.sleep(0.2)
+    raise AssertionError("it is not listed")
 
 
 def test_a_bad_recording_is_refused_by_name(client: httpx.Client, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from engines.assemble import load_engine, open_bundle, slots_by_memory
+from engines.assemble import load_engine, open_bundle
 from engines.config import EngineConfig
 from engines.errors import BundleError, ConfigError
+from engines.runtime.memory import slots_by_memory
 from server import doctor
 from server.app import create_app
 from server.settings import Settings
@@ -86,7 +87,6 @@ def test_voices_and_model_are_the_bundles(client: httpx.Client) -> None:
         ({"timbre": "alba+marius"}, "this model has no mixing of voices"),
         ({"temperature": 5}, "temperature"),
         ({"voice": "alba+marius"}, "this model has no mixing of voices"),
-        ({"input": "..."}, "no letter and no digit"),
     ],
 )
 def test_what_it_lacks_is_refused_by_name(client: httpx.Client, how: dict[str, object], words: str) -> None:
@@ -98,9 +98,9 @@ def test_what_it_lacks_is_refused_by_name(client: httpx.Client, how: dict[str, o
 def test_slots_by_memory(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load_engine(open_bundle(bundle), EngineConfig(slots=3, workers=False))
     each = engine.spec.bytes_per_slot
-    monkeypatch.setattr("engines.assemble.available_bytes", lambda: 20 * each)
+    monkeypatch.setattr("engines.runtime.memory.available_bytes", lambda: 20 * each)
     assert (slots_by_memory(128, each), slots_by_memory(3, each)) == (10, 3)
-    monkeypatch.setattr("engines.assemble.available_bytes", lambda: each)
+    monkeypatch.setattr("engines.runtime.memory.available_bytes", lambda: each)
     assert load_engine(open_bundle(bundle), EngineConfig(slots=3, workers=False)).config.slots == 1
 
 

@@ -211,6 +211,7 @@ def test_unspeakable_text_is_refused_by_name(make_engine: MakeEngine) -> None:
     streams.submit("hot", temperature=9)
     streams.submit("loud", instruction="shout")
     streams.say("loud", ["Hello."])
+    streams.submit("long", instruction="ж" * 500)  # few characters, and more than half of a slot's positions
     heard = streams.run()
     messages = {name: one.last.message if isinstance(one.last, Failed) else "" for name, one in heard.items()}
     assert "nothing in the text can be spoken" in messages["empty"]
@@ -218,6 +219,7 @@ def test_unspeakable_text_is_refused_by_name(make_engine: MakeEngine) -> None:
     assert "speed is not an option" in messages["slow"]
     assert "language 'klingon' is not spoken; valid: auto, english" in messages["speech"]
     assert "temperature 9 is out of range 0 to 2" in messages["hot"]
+    assert "instruction: it has" in messages["long"]
     assert isinstance(heard["loud"].last, Finished)
 
 

@@ -63,6 +63,16 @@ def test_a_phoneme_is_said_as_written() -> None:
     assert [phone.symbol for phone in found][1:-1] == "t ax m aa t ow".split()
 
 
+def test_cartesias_phones_are_said_as_written() -> None:
+    tagged = FRONT_END.phones('Take <phoneme ph="mɛtfˈɔɹmɪn">x</phoneme>, now.')
+    for size in (1, 4, 40):
+        stream, written = FRONT_END.open(), "Take <<m|ɛ|t|f|ˈ|ɔ|ɹ|m|ɪ|n>>, now."
+        found = [phone for at in range(0, len(written), size) for phone in stream.append(written[at : at + size])]
+        assert [one.symbol for one in found + stream.end()] == [one.symbol for one in tagged]
+    shifted = [phone.symbol for phone in FRONT_END.phones("a << b and c>>d")]
+    assert "g" in shifted, "no phones: its signs are read"
+
+
 @pytest.mark.parametrize(
     ("written", "warning"),
     [
@@ -78,6 +88,7 @@ def test_a_phoneme_is_said_as_written() -> None:
         ("<emphasis>x</emphasis>", "<emphasis> has no effect"),
         ('<say-as interpret-as="date">1</say-as>', "is read like other text"),
         ('<phoneme ph="ǃ">x</phoneme>', "<phoneme>:"),
+        ("a <<x|7>> b", "<<x7>>:"),
         ('<speak><break time="800ms"/>one</speak>', "breaks of 0.8 s before the first word have no effect"),
         ("[pause:300ms] [pause:1s]\n\none [pause:2s] two", "breaks of 1.3 s before the first word"),
         ("tower of 東京", "left out: 2 characters of the Han script"),

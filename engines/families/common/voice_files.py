@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import BadParameter, BundleError
+from engines.messages import Submit
 
 _REST_BYTES = 2**16  # of a file, besides its arrays: names, what is known of the recording
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -47,7 +48,7 @@ def unpacked(content: bytes) -> VoiceFile:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays: dict[str, NDArray[Any]] = {name: file[name] for name in sorted(file.files)}
-        about = json.loads(arrays.pop(_ABOUT).tobytes()) if _ABOUT in arrays else {}
+        about = dict(json.loads(arrays.pop(_ABOUT).tobytes())) if _ABOUT in arrays else {}
     except Exception as error:  # of zipfile, zlib, numpy and json, which have no common type
         raise BundleError(f"it is no readable voice: {error}") from error
     found = hashlib.sha256()
@@ -60,6 +61,12 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise BadParameter(f"voice name {name[:80]!r} must be 1 to 64 of a-z, 0-9, - and _, a letter or digit first")
     return name
+
+
+def check_same_voice(submit: Submit, digest: str) -> None:
+    """`digest`: of the voice that has its name now. Raises BadParameter for an utterance that goes on with another."""
+    if submit.heard_samples and submit.voice_digest not in ("", digest):
+        raise BadParameter(f"voice {submit.voice!r} was replaced while it spoke; start again")
 
 
 def names(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from engines.errors import BadParameter
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
 from engines.families.common.options import check_options
-from engines.families.common.voice_files import VoiceFile, unpacked
+from engines.families.common.voice_files import VoiceFile, check_same_voice, unpacked
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.chunks import Chunker
 from engines.families.pocket.cloning import voice_of
@@ -78,6 +78,8 @@ class PocketFamily:
         check_options(submit, OPTIONS, self._bundle.name)
         if submit.voice not in self._cloned:
             self._bundle.voice(submit.voice)
+        else:
+            check_same_voice(submit, self._cloned[submit.voice].id)
 
     def set_voice(self, name: str, content: bytes | None) -> None:
         """None: it is no more. Utterances that speak with it go on as they began."""

@@ -11,7 +11,7 @@ import numpy as np
 from engines.errors import BadParameter
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
 from engines.families.common.options import check_options
-from engines.families.common.voice_files import VoiceFile, unpacked
+from engines.families.common.voice_files import VoiceFile, check_same_voice, unpacked
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.cloning import voice_of
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
@@ -43,10 +43,15 @@ class Qwen3TtsFamily:
         spec = self._spec
         if submit.voice not in self._cloned:
             self._bundle.voice(submit.voice)
+        else:
+            check_same_voice(submit, self._cloned[submit.voice].digest)
         if submit.sample_rate_hz not in spec.rates_hz:
             valid = ", ".join(map(str, spec.rates_hz))
             raise BadParameter(f"sample_rate_hz {submit.sample_rate_hz} is not spoken; valid: {valid}")
         check_options(submit, spec.options, self._bundle.name)
+        most = spec.positions // 2  # of a slot: speech has the rest
+        if (tokens := len(self._instruction(submit))) > most:
+            raise BadParameter(f"instruction: it has {tokens} tokens, at most {most}; say it in fewer words")
 
     def set_voice(self, name: str, content: bytes | None) -> None:
         """None: it is no more. Utterances that speak with it go on as they began."""
@@ -55,6 +60,10 @@ class Qwen3TtsFamily:
         else:
             self._cloned[name] = voice_of(unpacked(content), self._section)
 
+    def _instruction(self, submit: Submit) -> list[int]:
+        text = str(submit.option("instruction", "")).strip()
+        return ids_of(self._tokenizer, text) if text else []
+
     def open(self, submit: Submit) -> Script:
         asked, section = dict(submit.options), self._section
         language = asked.get("language")
@@ -62,7 +71,7 @@ class Qwen3TtsFamily:
         if cloned is not None:
             speaker = section.talker.speaker
         opening = self._rows.opening(None if language in (None, "auto") else language.lower(), speaker)
-        instruction = str(asked.get("instruction", "")).strip()
+        instruction = self._instruction(submit)
         reference = None
         if cloned is not None and len(cloned.frames):
             text, every = tuple(cloned.text.tolist()), self._rows.reference(cloned.frames)
@@ -72,7 +81,7 @@ class Qwen3TtsFamily:
             opening = np.concatenate([opening, *(row[None] for row in every[:shared])])
             reference = Reference(text=text[shared:], rows=every[shared:])
         if instruction:  # read first; too long to be worth a kept prefix
-            rows = [*self._rows.instruction(ids_of(self._tokenizer, instruction)), *opening]
+            rows = [*self._rows.instruction(instruction), *opening]
             prefix = VoicePrefix(key=None, rows=no_rows(section), speaker=cloned.speaker if cloned else None)
         else:
             rows = []

@@ -39,8 +39,9 @@ class _Context(SocketUtterance):
         super().__init__(speech)
         self.name = asked.context_id
         self._times = WordTimes() if asked.add_timestamps else None
-        self._flushes: deque[int] = deque()  # characters before each that is not done
+        self._flushes: deque[tuple[int, int]] = deque()  # characters and commands before each that is not done
         self._flushes_done = 0
+        self._heard = 0  # commands, all of whose text is spoken
         self._last_s = time.monotonic()
         self.failed = False  # an error was its last message
 
@@ -51,7 +52,7 @@ class _Context(SocketUtterance):
             if len(self._flushes) >= _UNREAD_FLUSHES:
                 says = f"{len(self._flushes)} flushes of context {self.name!r} are not done; wait for 'flush_done'"
                 raise ApiError("too_many_contexts", says, param="flush")
-            self._flushes.append(len(self.speech.text))
+            self._flushes.append((len(self.speech.text), self.speech.sent_commands))
 
     def says(self, kind: str, **fields: object) -> dict[str, object]:
         return {"type": kind, "context_id": self.name, "done": False, "status_code": 206, **fields}
@@ -69,10 +70,11 @@ class _Context(SocketUtterance):
         times = self._times.of(words, self.speech.text) if self._times is not None else {}
         return self.says("timestamps", word_timestamps=times) if times else None
 
-    def flushed_before(self, char: int) -> list[dict[str, object]]:
-        """The flushes that are done once the text from `char` on is next."""
-        done = []
-        while self._flushes and self._flushes[0] <= char:
+    def flushed(self, *, before: int = 0, heard: int = 0) -> list[dict[str, object]]:
+        """The flushes that are done once the text from character `before` on is next, or all of so many commands is
+        spoken."""
+        self._heard, done = max(self._heard, heard), list[dict[str, object]]()
+        while self._flushes and (self._flushes[0][0] <= before or self._flushes[0][1] <= self._heard):
             self._flushes.popleft()
             self._flushes_done += 1
             done.append(self.says("flush_done", flush_id=self._flushes_done, flush_done=True))
@@ -114,6 +116,7 @@ class CartesiaSocket(UtteranceSocket):
         context.append(asked.transcript, received_s)
         if asked.flush or (asked.max_buffer_delay_ms == 0 and asked.transcript.strip()):
             context.flush(asked=asked.flush)
+            await self._say_all(context, context.flushed())  # where nothing is left to say of it
         if not asked.more:
             context.end()
 
@@ -146,17 +149,17 @@ class CartesiaSocket(UtteranceSocket):
         match event:
             case Audio(data=data, words=words):
                 if words:
-                    await self._say_all(utterance, utterance.flushed_before(words[0].start_char))
+                    await self._say_all(utterance, utterance.flushed(before=words[0].start_char))
                 if data and await self.channel.send(utterance.chunk(data), utterance.outgoing):
                     spoken = utterance.speech.sent()
                     self.channel.keep_open_for(utterance.speech.lead_s)
                     if (times := utterance.timestamps(spoken)) is not None:
                         await self.channel.send(times, utterance.outgoing)
-            case WaitingForText():
-                await self._say_all(utterance, utterance.flushed_before(len(utterance.speech.text)))
+            case WaitingForText(heard=heard):
+                await self._say_all(utterance, utterance.flushed(heard=heard))
             case Finished(warnings=warnings):
                 self._free(utterance)
-                await self._say_all(utterance, utterance.flushed_before(len(utterance.speech.text)))
+                await self._say_all(utterance, utterance.flushed(before=len(utterance.speech.text)))
                 await self._say(utterance.done(**({"warnings": list(warnings)} if warnings else {})))
             case Cancelled() if not utterance.failed:
                 position = utterance.speech.position

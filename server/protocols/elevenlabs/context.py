@@ -150,10 +150,8 @@ class Context:
                     return
                 case Cancelled():
                     return
-                case Failed(code=code):
-                    # A text of unspeakable signs is silence to these clients, not a fault.
-                    if code != "unspeakable_text":
-                        self.failure = ApiError.of(event)
+                case Failed():
+                    self.failure = ApiError.of(event)
                     return
 
     async def _send_sound(self, speech: EncodedSpeech, sound: Audio) -> None:
