@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,8 +26,11 @@ from server.settings import Settings
 from server.watched_file import WatchedFile
 
 log = get_logger()
-KEY_SUBPROTOCOL = "parlando.key."  # a browser's WebSocket can send no header
+# A browser's WebSocket can send no header: its key is among the subprotocols that it offers.
+KEY_BEHIND = ("parlando.key.", "openai-insecure-api-key.")  # in the same one
+KEY_FOLLOWS = ("token", "bearer")  # in the next one, as Deepgram's clients send it
 _MINUTE_S = 60.0
+_COMMENT, _COUNT = re.compile(r"(?:^|\s)#.*"), re.compile(r"0*[1-9][0-9]{0,17}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,10 @@ class Access:
         default = Quota(streams=settings.key_streams, characters_per_minute=settings.key_characters_per_minute)
         keys = [(f"key-{place}", key, default) for place, key in enumerate(sorted(settings.keys), 1)]
         if self._file is not None:
-            keys += read_keys(self._file.path, default)
+            try:
+                keys += read_keys(self._file.path, default)
+            except OSError as error:
+                raise OSError(f"api_keys_file {self._file.path}: {error.strerror or error}") from error
         callers = {}
         for name, key, quota in keys:
             caller = before.get(_digest(key)) or Caller(name, quota, self._clock, _identity(key))
@@ -143,10 +151,14 @@ class Access:
         return bool(found)
 
     def may_enter(self, key: str | None) -> bool:
-        return not self._callers or self._caller(key or "") is not None
+        return not self.wants_keys or self._caller(key or "") is not None
 
     def enter_as(self, key: str | None) -> None:
-        """For a protocol without keys: what follows is on this key's account, or on none's where none is configured."""
+        """For a protocol without keys: what follows is on this key's account, or on none's where none is configured.
+        Raises ApiError for a key that is one no more."""
+        self._refresh()
+        if not self.may_enter(key):
+            raise ApiError("invalid_api_key", "the key of this server's clients is one no more: ask its operator")
         _caller.set(self._caller(key or ""))
 
     def knows(self, connection: HTTPConnection) -> bool:
@@ -195,9 +207,15 @@ def _given_key(connection: HTTPConnection) -> str:
             return headers[name].strip()
     if "authorization" in headers:
         return bearer_key(headers["authorization"])
-    for offered in connection.scope.get("subprotocols", ()):
-        if offered.startswith(KEY_SUBPROTOCOL):
-            return str(offered).removeprefix(KEY_SUBPROTOCOL)
+    return _offered_key(connection.scope.get("subprotocols", ()))
+
+
+def _offered_key(subprotocols: Sequence[str]) -> str:
+    for name, following in pairwise((*subprotocols, "")):
+        if name in KEY_FOLLOWS:
+            return following
+        if (prefix := next((one for one in KEY_BEHIND if name.startswith(one)), None)) is not None:
+            return name.removeprefix(prefix)
     return ""
 
 
@@ -216,16 +234,22 @@ def _identity(key: str) -> str:
 
 
 def read_keys(path: Path, default: Quota) -> list[tuple[str, str, Quota]]:
-    """(name, key, quota) by line: `KEY [name=NAME] [streams=N] [characters_per_minute=N]`; `#` begins a comment."""
+    """(name, key, quota) by line: `KEY [name=NAME] [streams=N] [characters_per_minute=N]`; `#` begins a comment at the
+    start of a line or behind a blank. Raises OSError, ValueError."""
     found = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        key, *fields = line.partition("#")[0].split() or [""]
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from error
+    for number, line in enumerate(lines, 1):
+        key, *fields = _COMMENT.sub("", line).split() or [""]
         if not key:
             continue
         given = dict(field.partition("=")[::2] for field in fields)
         unknown = given.keys() - {"name", "streams", "characters_per_minute"}
-        if unknown or not all(value.isdecimal() for name, value in given.items() if name != "name"):
-            raise ValueError(f"{path}, line {number}: use KEY [name=NAME] [streams=N] [characters_per_minute=N]")
+        if unknown or not all(_COUNT.fullmatch(value) for name, value in given.items() if name != "name"):
+            message = f"{path}, line {number}: use KEY [name=NAME] [streams=N] [characters_per_minute=N]"
+            raise ValueError(f"{message}, N at least 1")
         quota = Quota(
             streams=int(given["streams"]) if "streams" in given else default.streams,
             characters_per_minute=(

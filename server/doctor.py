@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
+import ssl
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from engines.assemble import load_engine, open_bundle, slots_by_memory
+from engines.assemble import load_engine, open_bundle
 from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
 from engines.families.bundle import Bundle
 from engines.runtime.installed import check_one_runtime
-from server.app import VERSION
+from engines.runtime.memory import slots_by_memory
+from server.app import VERSION, create_app
 from server.doctor_gpu import gpu, weights_bytes
-from server.serving import listen
+from server.serving import authority, check_wyoming, listen, loaded
 from server.settings import Settings, unknown_variables
 
 _PACKAGES = ("onnxruntime", "onnxruntime-gpu", "numpy", "fastapi", "uvicorn", "websockets", "av", "soxr")
@@ -53,6 +57,7 @@ def findings(bundle: Path | None) -> Iterator[Finding]:
         yield Finding(what="settings", found="unreadable", remedy=str(error))
         return
     yield from _voice(settings)
+    yield from _served(settings)
     yield _port(settings)
 
 
@@ -87,6 +92,18 @@ def _voice(settings: Settings) -> Iterator[Finding]:
         yield from _speaks(settings, bundle)
     except ParlandoError as error:
         yield Finding(what="bundle", found="cannot be served", remedy=str(error))
+    except Exception as error:  # a file that may not be read, too little memory: whatever it is, it is told
+        yield Finding(what="bundle", found="cannot be served", remedy=f"{type(error).__name__}: {error}")
+
+
+def _served(settings: Settings) -> Iterator[Finding]:
+    """What `serve` would refuse: files of keys, certificates and dictionaries, names of voices."""
+    try:
+        app = create_app(settings)
+        loaded(app, settings)
+        check_wyoming(settings, app.state.parlando)
+    except (ParlandoError, OSError, ValueError) as error:
+        yield Finding(what="settings", found="cannot be served with", remedy=str(error))
 
 
 def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
@@ -120,10 +137,23 @@ def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
     yield Finding(what="streams", found=f"{stats.capacity} at once in real time, by what was measured just now")
 
 
+def _answers(settings: Settings) -> bool:
+    scheme = "http" if settings.ssl_certfile is None else "https"
+    unverified = ssl.create_default_context()
+    unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+    with contextlib.suppress(OSError):
+        url = f"{scheme}://{authority(settings.host, settings.port)}/health"
+        with urllib.request.urlopen(url, timeout=2, context=unverified) as answer:
+            return bool(answer.status == 200)
+    return False
+
+
 def _port(settings: Settings) -> Finding:
     where = f"{settings.host}:{settings.port}"
     try:
         listen(settings.host, settings.port).close()
     except OSError as error:
+        if _answers(settings):
+            return Finding(what="port", found=f"a server answers at {where} already")
         return Finding(what="port", found="not available", remedy=f"{error}; give another by PARLANDO_PORT or --port")
     return Finding(what="port", found=f"{where} is free")

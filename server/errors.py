@@ -167,4 +167,6 @@ class ApiError(Exception):
 
 def internal_error(error: Exception) -> ApiError:
     """For the client; the log has the traceback."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     return ApiError("internal_error", f"internal server error ({type(error).__name__})")

@@ -1,15 +1,79 @@
-"""JSON logs: one event name and its fields a line. Texts are redacted unless asked for."""
+"""JSON logs: one event name and its fields a line. Texts are redacted unless asked for.
+
+Lines are written by a thread of their own, so that no disk that is full and no reader that reads nothing stops speech.
+"""
 
 from __future__ import annotations
 
+import atexit
 import logging
+import queue
 import sys
+import threading
+from typing import Any, Self, TextIO
 
 import structlog
+
+_MOST_UNWRITTEN = 10_000  # lines; those beyond are lost
+_LAST_WORDS_S = 1.0
+
+
+class LineWriter:
+    """structlog's logger: takes lines at once, and never raises."""
+
+    def __init__(self, file: TextIO | None) -> None:
+        """None: there is none to write to, as with `2>&-`."""
+        self._file, self.lost = file, 0
+        self._lines = queue.Queue[str | None](_MOST_UNWRITTEN)
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._thread.start()
+
+    def __call__(self, *_: Any) -> Self:
+        return self
+
+    def msg(self, line: str) -> None:
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self.lost += 1
+
+    debug = info = warning = error = critical = msg
+
+    def close(self, within_s: float = _LAST_WORDS_S) -> None:
+        """What is there is written, as far as it is read."""
+        try:
+            self._lines.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(within_s)
+
+    def _work(self) -> None:
+        while (line := self._lines.get()) is not None:
+            lost, self.lost = self.lost, 0
+            if not self._write(f"{line}\n" if not lost else f"{line}\n{lost} lines before this one were lost\n"):
+                self.lost += lost + 1
+
+    def _write(self, text: str) -> bool:
+        try:
+            if self._file is not None:
+                self._file.write(text)
+                self._file.flush()
+        except (OSError, ValueError):  # full, or closed
+            return False
+        return True
+
+
+class _Foreign(logging.Handler):
+    """What libraries log, as lines of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        get_logger().error("library", name=record.name, message=record.getMessage(), exc_info=record.exc_info or None)
 
 
 def configure(*, json: bool) -> None:
     renderer = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
+    writer = LineWriter(sys.stderr)
+    atexit.register(writer.close)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -19,8 +83,9 @@ def configure(*, json: bool) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=writer,
     )
+    logging.basicConfig(handlers=[_Foreign()], level=logging.ERROR, force=True)
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

@@ -79,7 +79,7 @@ def serve(
             from server.app import create_app
             from server.serving import serve as run
 
-            logs.configure(json=not sys.stderr.isatty())
+            logs.configure(json=sys.stderr is None or not sys.stderr.isatty())
             for name, near in unknown_variables().items():
                 logs.get_logger().warning("unknown_setting", variable=name, did_you_mean=near)
 

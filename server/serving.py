@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import start_http_server
 
+from engines.errors import ConfigError
 from server.app import VERSION
 from server.engine.worker import keep_from_collector
 from server.logs import get_logger
@@ -38,6 +39,7 @@ _KEEP_ALIVE_S = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 2}  # a s
 _PING_S = 5.0  # a WebSocket that does not answer one is freed after twice that
 _BACKLOG = 512
 _OWN_FILES = 64  # open files that are no connections
+_FEWEST_PLACES = 16  # with fewer it could not be called a server
 
 
 class DrainingServer(uvicorn.Server):
@@ -45,12 +47,11 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._state, self._wyoming = state, wyoming
         self._certificate = certificate_of(config, state)
-        self._told_to_leave = False
-        self._drain: asyncio.Task[bool] | None = None
+        self._told_to_leave = self._told_to_stop = False
+        self._drain: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._told_to_leave or sig == signal.SIGINT:
-            self.should_exit = True
+        self._told_to_stop = self._told_to_leave or sig == signal.SIGINT
         self._told_to_leave = True
 
     async def on_tick(self, counter: int) -> bool:
@@ -58,10 +59,20 @@ class DrainingServer(uvicorn.Server):
             self._certificate.refresh()
         if self._told_to_leave and self._drain is None:  # here: a signal's handler must not wake tasks
             log.info("draining", live=len(self._state.live), delay_s=self._state.settings.drain_delay_s)
-            self._drain = asyncio.create_task(self._state.drain())
-        if self._drain is not None and self._drain.done():
+            self._drain = asyncio.create_task(self._leave())
+        if self._told_to_stop:
+            await self._cut()
+        if self._told_to_stop or (self._drain is not None and self._drain.done()):
             self.should_exit = True
         return await super().on_tick(counter)
+
+    async def _leave(self) -> None:
+        if not await self._state.drain():
+            await self._cut()
+
+    async def _cut(self) -> None:
+        if cut := await self._state.shutdown.cut():
+            log.warning("utterances_cut", utterances=cut, means="they were told that the server stops")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -95,6 +106,7 @@ def listen(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # here: until then another process may bind the same port
     except OSError as error:
         listener.close()
         raise cannot_listen(host, port, error) from error
@@ -103,10 +115,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 def cannot_listen(host: str, port: int, error: OSError) -> OSError:
     """The system's words name no address."""
-    return OSError(f"cannot listen on {_authority(host, port)}: {(error.strerror or str(error)).lower()}")
+    return OSError(f"cannot listen on {authority(host, port)}: {(error.strerror or str(error)).lower()}")
 
 
-def _authority(host: str, port: int) -> str:
+def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -118,7 +130,11 @@ def raise_file_limit() -> int:
 
 
 def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.Config:
-    places = min(2 * settings.max_connections, max_files - _OWN_FILES)  # silent ones among them
+    left = max(0, max_files - _OWN_FILES)
+    places = min(2 * settings.max_connections, left)  # silent ones among them
+    if left < _FEWEST_PLACES:
+        message = f"this process may open {max_files} files, which leaves {left} for connections"
+        raise ConfigError(f"{message}; raise the limit (ulimit -n, LimitNOFILE)")
     if places < settings.max_connections:
         log.warning("few_open_files", limit=max_files, max_connections=settings.max_connections)
     idle_connections = IdleConnections(places)
@@ -130,7 +146,7 @@ def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.C
     )
     return uvicorn.Config(
         app,
-        log_level="error",  # its warnings are about what clients send, as often as they like
+        log_config=None,  # its errors are lines of our log; its warnings are about what clients send, however often
         access_log=False,
         http=http,  # type: ignore[arg-type]
         ws=partial(WsProtocol, idle_connections=idle_connections),  # type: ignore[arg-type]
@@ -147,33 +163,49 @@ def web_server(app: FastAPI, settings: Settings, *, max_files: int) -> uvicorn.C
     )
 
 
-def serve(app: FastAPI, settings: Settings) -> None:
-    listener = listen(settings.host, settings.port)
+def loaded(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Raises OSError or ConfigError for what the web server cannot serve with."""
     config = web_server(app, settings, max_files=raise_file_limit())
     try:
         config.load()
     except OSError as error:
         pair = f"{settings.ssl_certfile} and {settings.ssl_keyfile or 'the key in it'}"
         raise OSError(f"cannot speak TLS with {pair}: {error.strerror or error}") from error
+    return config
+
+
+def serve(app: FastAPI, settings: Settings) -> None:
+    listener = listen(settings.host, settings.port)
+    config = loaded(app, settings)
     state: State = app.state.parlando
     if settings.metrics_port is not None:
         try:
-            server, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=state.metrics.registry)
+            metrics, _ = start_http_server(settings.metrics_port, addr=settings.host, registry=state.metrics.registry)
         except OSError as error:
             raise cannot_listen(settings.host, settings.metrics_port, error) from error
-        log.info("metrics", url=f"http://{_authority(settings.host, server.server_port)}/metrics")
+        log.info("metrics", url=f"http://{authority(settings.host, metrics.server_port)}/metrics")
     host, port = listener.getsockname()[:2]
     scheme = "http" if settings.ssl_certfile is None else "https"
-    log.info("listening", url=f"{scheme}://{_authority(host, port)}", engine=settings.engine_mode.value)
+    log.info("listening", url=f"{scheme}://{authority(host, port)}", engine=settings.engine_mode.value)
     wyoming = wyoming_door(settings, state)
     keep_from_collector()
-    DrainingServer(config, state, wyoming).run(sockets=[listener])
+    server = DrainingServer(config, state, wyoming)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # of nohup
+        signal.signal(signal.SIGHUP, server.handle_exit)
+    server.run(sockets=[listener])
+
+
+def check_wyoming(settings: Settings, state: State) -> None:
+    """Raises ConfigError when keys are configured and none of them is Wyoming's."""
+    if settings.wyoming_port is not None and not state.access.may_enter(settings.wyoming_key):
+        raise ConfigError("keys are configured, and Wyoming carries none: wyoming_key has to be one of them")
 
 
 def wyoming_door(settings: Settings, state: State) -> WyomingDoor | None:
     if settings.wyoming_port is None:
         return None
+    check_wyoming(settings, state)
     listener = listen(settings.host, settings.wyoming_port)
     door = WyomingDoor(state, listener, VERSION)
-    log.info("listening", url=f"tcp://{_authority(*listener.getsockname()[:2])}", protocol="wyoming")
+    log.info("listening", url=f"tcp://{authority(*listener.getsockname()[:2])}", protocol="wyoming")
     return door

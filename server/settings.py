@@ -11,9 +11,9 @@ import re
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(15.0, gt=0, description="deadline of a request's head, and then of its body")
     drain_delay_s: float = Field(0.0, ge=0, description="time after SIGTERM in which new requests are still served")
     drain_s: float = Field(60.0, ge=0, description="time for utterances in progress after that")
-    engine_silence_s: float = Field(5.0, gt=0, description="an engine that is silent for this long is restarted")
+    engine_silence_s: float = Field(5.0, ge=1.5, description="an engine that is silent for this long is restarted")
 
     api_keys: str = Field("", description="comma-separated API keys; empty and no file: no key is needed")
     api_keys_file: Path | None = Field(None, description="file with one API key a line, each with its quota")
@@ -128,6 +128,31 @@ class Settings(BaseSettings):
     ssl_certfile: Path | None = Field(None, description="PEM certificate; with it the server speaks TLS")
     ssl_keyfile: Path | None = Field(None, description="PEM key, unless the certificate's file holds it")
     log_text: bool = Field(False, description="log texts; off: only their length")
+
+    @field_validator(
+        "host", "bundle", "pronunciations", "voices", "gpu_form", "api_keys_file", "ssl_certfile", "ssl_keyfile",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _is_something(cls, given: Any) -> Any:
+        """An empty path would be the working directory, an empty host every address."""
+        if given == "":
+            raise ValueError("leave it out, or set it")
+        return given
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names_hosts(cls, commas: str) -> str:
+        for name in _listed(commas):
+            if "/" in name:
+                raise ValueError(f"write names, as in a.example, not {name!r}")
+        return commas
+
+    @model_validator(mode="after")
+    def _has_a_certificate(self) -> Self:
+        if self.ssl_keyfile is not None and self.ssl_certfile is None:
+            raise ValueError("ssl_keyfile needs ssl_certfile: the certificate that the key is of")
+        return self
 
     @field_validator("voice_aliases")
     @classmethod
@@ -203,6 +228,8 @@ def _is_link(name: str, value: Any) -> bool:
 
 
 def _at_fault(error: Any, flags: dict[str, Any]) -> str:
+    if not error["loc"]:  # of several together
+        return str(error["ctx"]["error"])
     name = ".".join(map(str, error["loc"]))
     where = f"--{name.replace('_', '-')}" if name in flags else PREFIX + name.upper()
     return f"{where} is {str(error['input'])!r}: {error['msg'][:1].lower()}{error['msg'][1:]}"

@@ -10,29 +10,40 @@ Balancers notice the red readiness within the delay, so none of what they still 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 
 from server.errors import ApiError
 
 DRAINING = "the server is about to stop; connect again to reach another"
+_CUT = "the server stopped before this was spoken to its end; connect again to reach another"
+_TOLD_S = 1.0  # within which listeners are told
 
 
 class Live:
-    """Utterances in progress, by id."""
+    """Utterances in progress, by id, and how each is ended."""
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
+        self._ids: dict[str, Callable[[ApiError], None]] = {}
         self._none = asyncio.Event()
         self._none.set()
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, utterance_id: str) -> None:
-        self._ids.add(utterance_id)
+    def add(self, utterance_id: str, fail: Callable[[ApiError], None]) -> None:
+        self._ids[utterance_id] = fail
         self._none.clear()
 
+    def fail(self, error: ApiError) -> int:
+        """Ends all of them. Returns how many."""
+        ending = [*self._ids.values()]
+        for fail in ending:
+            fail(error)
+        return len(ending)
+
     def discard(self, utterance_id: str) -> None:
-        self._ids.discard(utterance_id)
+        self._ids.pop(utterance_id, None)
         if not self._ids:
             self._none.set()
 
@@ -73,6 +84,16 @@ class Shutdown:
         except TimeoutError:
             return False
         return True
+
+    async def cut(self) -> int:
+        """Ends what still speaks; each listener is told so. Returns how many there were."""
+        self.leaving = True
+        self._draining.set()
+        count = self._live.fail(ApiError("draining", _CUT, retry_after_s=1))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TOLD_S):
+                await self._live.ended()
+        return count
 
     def check(self) -> None:
         """Raises ApiError while draining."""

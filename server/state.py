@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,7 @@ from server.speech.kept import KeptUtterances
 from server.speech.pronunciations import Dictionaries
 from server.speech.voice_names import names_of
 
+_DAY = re.compile(r"-\d{4}(?:-\d{2}-\d{2})?$", re.ASCII)
 MODEL_ALIASES = ("default", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
 
@@ -126,8 +128,9 @@ class State:
         return (self.bundle.name, *MODEL_ALIASES, *self.settings.model_names)
 
     def check_model(self, wanted: str) -> None:
-        """A published model may be asked for with its owner, `OWNER/NAME`. Raises ApiError."""
-        if wanted not in self.models and wanted.rpartition("/")[2] != self.bundle.name:
+        """A published model may be asked for with its owner, `OWNER/NAME`, one of OpenAI's by its day too,
+        `NAME-2025-12-15` or `NAME-1106`. Raises ApiError."""
+        if _DAY.sub("", wanted) not in self.models and wanted.rpartition("/")[2] != self.bundle.name:
             message = f"model {wanted!r} does not exist; valid: {', '.join(self.models)}"
             raise ApiError("unknown_model", message, param="model")
 

@@ -25,10 +25,11 @@ class WatchedFile:
             self._known = stamp
         return changed
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        """Of what a link leads to: mounted secrets are swapped by their link."""
+    def _stamp(self) -> tuple[int, int, int, int] | None:
+        """Of what a link leads to: mounted secrets are swapped by their link. What may be read now that could not is
+        another one, too."""
         try:
             found = self.path.stat()
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size

@@ -76,6 +76,17 @@ async def audio_events(speech: EncodedSpeech, first: Audio) -> AsyncIterator[Aud
         event = await speech.next()
 
 
+async def audio_bytes(speech: EncodedSpeech, first: Audio) -> AsyncIterator[bytes]:
+    """The same, as the body of an answer."""
+    try:
+        async for event in audio_events(speech, first):
+            if isinstance(event, Audio) and event.data:
+                speech.sent()
+                yield event.data
+    except ApiError as error:
+        raise aborted(error) from error
+
+
 def aborted(error: ApiError) -> ConnectionAbortedError:
     """Headers are out: cutting the connection is the only way left to say that audio is missing."""
     return ConnectionAbortedError(f"{error.code}: {error.message}")

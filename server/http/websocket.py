@@ -213,6 +213,11 @@ class Connection(Protocol):
         ...
 
 
+def offered(socket: WebSocket, *known: str) -> str | None:
+    """The client's first subprotocol that is known. A browser that offers some ends a connection that selects none."""
+    return next((name for name in socket.scope.get("subprotocols", ()) if name in known), None)
+
+
 async def serve_websocket(
     socket: WebSocket,
     protocol: str,

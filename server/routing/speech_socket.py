@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, WebSocket
 
-from server.http.websocket import Connection, WebSocketChannel, serve_websocket
+from server.http.websocket import Connection, WebSocketChannel, offered, serve_websocket
 from server.protocols.nari import errors as nari_errors
 from server.protocols.nari.socket import SUBPROTOCOL as NARI
 from server.protocols.nari.socket import NariConnection
@@ -20,8 +20,7 @@ router = APIRouter()
 async def speech(socket: WebSocket) -> None:
     """Speaks the first subprotocol that is known; a client that offers none speaks parlando.v1."""
     state = state_of(socket)
-    offered = socket.scope.get("subprotocols", [])
-    chosen = next((name for name in offered if name in (PARLANDO, NARI)), None)
+    chosen = offered(socket, PARLANDO, NARI)
 
     def connect(channel: WebSocketChannel) -> Connection:
         state.check_key(socket)

@@ -134,6 +134,8 @@ class ClonedVoices:
                     await self._look()
             except OSError as error:
                 log.warning("voices_unread", folder=str(self._folder), problem=str(error))
+            except Exception:  # a bug of ours: the folder is looked at again all the same
+                log.exception("voices_unread", folder=str(self._folder))
 
     # -- the folder ------------------------------------------------------------------------------------------------
 
@@ -158,8 +160,8 @@ class ClonedVoices:
         return ClonedVoice(
             id=name,
             digest=file.digest,
-            created_s=float(about.get("created_s", 0)),
-            seconds=float(about.get("seconds", 0)),
+            created_s=_number(about.get("created_s")),
+            seconds=_number(about.get("seconds")),
             uses_text=bool(about.get("uses_text", False)),
             is_added=self._owners.is_added(name),
         )
@@ -232,6 +234,11 @@ class ClonedVoices:
             raise ApiError("invalid_parameter", output.decode(errors="replace"), param="audio_sample")
         log.error("voice_encoder_failed", status=process.returncode, output=output.decode(errors="replace")[-2000:])
         raise ApiError("internal_error", "the recording could not be encoded: the voice encoder failed")
+
+
+def _number(told: Any) -> float:
+    """What a file says of its recording changes no sound: what is none counts as not known."""
+    return float(told) if isinstance(told, int | float) else 0.0
 
 
 @contextlib.contextmanager

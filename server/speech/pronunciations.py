@@ -141,6 +141,8 @@ class Dictionaries:
             raise ApiError(error.code, str(error), param=param) from error
         except BadPronunciation as error:
             raise ApiError("invalid_parameter", str(error), param=param) from error
+        except OSError as error:
+            raise ApiError("read_only", f"the folder of dictionaries cannot be used: {error.strerror}") from error
 
     # -- on the thread ---------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ def test_an_edge_that_stands_still_kills_no_engine() -> None:
 
     async def scenario() -> None:
         toy = ToyEngine()
-        async with serving(toy, engine_silence_s=0.3) as app, AsgiSocket(app) as socket:
+        async with serving(toy, engine_silence_s=1.5) as app, AsgiSocket(app) as socket:
             state: State = app.state.parlando
             words = [f"w{number}" for number in range(50)]
             socket.say("append", text=" ".join(words))
@@ -46,7 +46,7 @@ def test_an_edge_that_stands_still_kills_no_engine() -> None:
 def test_an_engine_that_hangs_beside_an_edge_that_stands_still_is_replaced() -> None:
     async def scenario() -> None:
         toy = ToyEngine()
-        async with serving(toy, engine_silence_s=0.3) as app, AsgiSocket(app) as socket:
+        async with serving(toy, engine_silence_s=1.5) as app, AsgiSocket(app) as socket:
             state: State = app.state.parlando
             socket.say("append", text="HANG ")
             hearing = asyncio.create_task(socket.hear("error"))

@@ -198,11 +198,13 @@ def test_flushes_are_told_in_their_place() -> None:
         pcm, events = await hear(socket, "flush_done")
         assert pcm == {"a": word_pcm("one")}
         assert (events[-1]["flush_id"], events[-1]["flush_done"]) == (1, True)
+        say(socket, "a", "", flush=True)  # of nothing: at once
+        assert (await hear(socket, "flush_done"))[1][-1]["flush_id"] == 2
         say(socket, "a", " two", flush=True)
         say(socket, "a", " three", flush=True)
         say(socket, "a", "", more=False)
         pcm, events = await hear(socket, "done")
-        assert [event.get("flush_id") for event in events] == [2, 3, None]
+        assert [event.get("flush_id") for event in events] == [3, 4, None]
         say(socket, "b", "one", max_buffer_delay_ms=0)  # every message is a phrase
         assert (await hear(socket, "chunk"))[0] == {"b": word_pcm("one")}
 
@@ -215,6 +217,7 @@ def test_flushes_are_told_in_their_place() -> None:
         ({"voice": {"id": "nemo"}}, "unknown_voice", "nemo"),
         ({"transcript": 7}, "invalid_parameter", "7"),
         ({"output_format": RAW | {"container": "wav"}}, "invalid_parameter", "wav"),
+        ({"seed": 2**63}, "invalid_parameter", "seed"),
         ({"transcript": "FAULT "}, "engine_fault", ""),
         ({"transcript": "more than ten"}, "text_too_long", "10"),
     ],
@@ -227,6 +230,7 @@ def test_an_error_ends_its_context_alone(change: dict[str, Any], code: str, name
         _, events = await hear(socket, "error")
         assert (events[-1]["error_code"], events[-1]["context_id"], events[-1]["done"]) == (code, "b", True)
         assert names in events[-1]["message"]
+        assert events[-1]["error"].endswith(events[-1]["message"]), "where versions before 2026-03-01 look"
         say(socket, "a", "two", more=False)
         assert (await hear(socket, "done"))[0] == {"a": word_pcm("two")}
 
@@ -288,3 +292,23 @@ def test_words_keep_the_signs_that_stick_to_them() -> None:
     first = times.of(words[:4], text)
     assert first == {"words": ["He", "said:", '"Well,', '$12.50!"'], "start": [0, 1, 2, 3], "end": [1, 2, 3, 4]}
     assert times.of(words[4:], text) == {"words": ["(Then)"], "start": [5.0], "end": [6.0]}
+
+
+def test_a_flush_is_not_done_by_a_wait_before_its_text() -> None:
+    """The reader is slow: what tells that all was spoken was told before the text came."""
+
+    async def scenario(socket: AsgiSocket) -> None:
+        socket.read.clear()
+        say(socket, "a", "one ", flush=True)
+        await asyncio.sleep(0.1)  # the engine has told that it waits
+        say(socket, "a", "two three ", flush=True)
+        await asyncio.sleep(0.1)
+        socket.read.set()
+        told = []
+        while told.count("flush_done") < 2:
+            event = await socket.recv()
+            assert isinstance(event, dict)
+            told.append(event["type"])
+        assert told == ["chunk", "flush_done", "chunk", "chunk", "flush_done"]
+
+    play(scenario)

@@ -153,8 +153,10 @@ def test_v1_clear_stops_everything_and_the_next_text_starts_clean() -> None:
         socket.say("Flush")
         pcm, events = await socket.hear("Cleared")
         assert pcm == b""
-        assert [event["type"] for event in events] == ["Flushed", "Cleared"]
-        assert (await socket.hear("Flushed"))[0] == word_pcm("two")
+        assert [event["type"] for event in events] == ["Cleared"], "a late 'Flushed' would be taken for the next text's"
+        pcm, events = await socket.hear("Flushed")
+        assert pcm == word_pcm("two")
+        assert [(event["type"], event["sequence_id"]) for event in events] == [("Flushed", 1)]
 
     play("/v1/speak", scenario)
 
@@ -346,5 +348,30 @@ def test_a_drain_lets_what_speaks_finish(path: str) -> None:
             assert [event["type"] for event in events[-3:]] == ["Flushed", "Error", "close"]
             assert events[-1]["code"] == 1012
             assert await draining
+
+    asyncio.run(run())
+
+
+def test_v2_a_turn_of_blanks_has_an_end() -> None:
+    async def scenario(socket: AsgiSocket) -> None:
+        socket.say("Speak", text=" ")
+        socket.say("Flush")
+        pcm, events = await socket.hear("Flushed")
+        assert pcm == b""
+        assert [event["type"] for event in events] == ["SpeechStarted", "Warning", "SpeechMetadata", "Flushed"]
+        assert (events[1]["code"], events[2]["audio_duration_ms"]) == ("NO_SYNTHESIZABLE_TEXT", 0)
+
+    play("/v2/speak", scenario)
+
+
+@pytest.mark.parametrize("path", ["/v1/speak", "/v2/speak"])
+@pytest.mark.parametrize(("offered", "passes"), [(["token", "k"], True), (["bearer", "k", "x"], True), (["k"], False)])
+def test_a_browsers_key_is_among_its_subprotocols(path: str, offered: list[str], passes: bool) -> None:
+    async def run() -> None:
+        async with serving(api_keys="k") as app, AsgiSocket(app, *offered, path=path) as socket:
+            assert socket.subprotocol == (offered[0] if passes else None)
+            told = await socket.recv()
+            assert isinstance(told, dict)
+            assert (told["type"] in ("Metadata", "Connected")) is passes
 
     asyncio.run(run())

@@ -348,10 +348,30 @@ def test_an_interruption_at_any_moment(
 
 
 def test_deepgram_warns_of_what_cannot_be_spoken(running: DoorServer) -> None:
-    for path in ("/v1/speak", "/v2/speak"):
+    for path, code in (("/v1/speak", "TEXT_LEFT_OUT"), ("/v2/speak", "NO_SYNTHESIZABLE_TEXT")):
         with dial_path(running, path) as socket:
             say(socket, type="Speak", text="\u2014")
             say(socket, type="Flush")
-            pcm, events = hear(socket, "Flushed")
-            assert pcm == b""
-            assert [event["code"] for event in events if event["type"] == "Warning"] == ["NO_SYNTHESIZABLE_TEXT"]
+            _, events = hear(socket, "Flushed")
+            assert [event["code"] for event in events if event["type"] == "Warning"] == [code]
+
+
+@pytest.mark.parametrize("speech", SPEECHES)
+@pytest.mark.parametrize("text", ["👍", "..."])
+def test_signs_alone_are_a_short_silence(running: DoorServer, speech: Speech, text: str) -> None:
+    """Frameworks give up a service that answers thrice without sound. Deepgram's v2 says it in other words."""
+    assert speech(running, [text]) == (b"" if speech is deepgram_v2_speech else bytes(4_800))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/audio/speech", {"input": "👍", "response_format": "pcm"}),
+        ("/v1/text-to-speech/rms?output_format=pcm_24000", {"text": "👍"}),
+        ("/tts/bytes", {**CARTESIA, "transcript": "👍"}),
+        ("/v1/speak?encoding=linear16&container=none", {"text": "👍"}),
+    ],
+)
+def test_signs_alone_are_a_short_silence_over_http(client: httpx.Client, path: str, body: dict[str, object]) -> None:
+    answer = client.post(path, json=body)
+    assert (answer.status_code, answer.content) == (200, bytes(4_800))

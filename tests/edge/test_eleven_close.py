@@ -49,3 +49,24 @@ def test_the_end_of_a_single_stream_does_not_stand_back() -> None:
             assert not toy.stood_back.is_set()
 
     asyncio.run(scenario())
+
+
+def test_a_wait_before_the_flushed_text_is_not_its_end() -> None:
+    """The reader is slow: what tells that all was spoken was told before the text came."""
+
+    async def scenario() -> None:
+        async with serving() as app, AsgiSocket(app, path=PATH, query=QUERY) as socket:
+            socket.read.clear()
+            for message in (
+                {"text": "one ", "flush": True},
+                {"text": "two three ", "flush": True},
+                {"text": "dropped "},
+            ):
+                socket.raw(text=json.dumps({**message, "context_id": "a"}))
+                await asyncio.sleep(0.1)
+            socket.raw(text=json.dumps({"close_context": True, "context_id": "a"}))
+            await asyncio.sleep(0.1)
+            socket.read.set()
+            assert await finished(socket) == b"".join(map(word_pcm, ("one", "two", "three")))
+
+    asyncio.run(scenario())

@@ -74,9 +74,9 @@ async def playing(listeners: list[Listener]) -> AsyncIterator[None]:
         ticking.cancel()
 
 
-def engine_pids(server: RunningServer) -> list[int]:
+def engine_pids(server: int) -> list[int]:
     """Children of any of its threads."""
-    listed = [path.read_text().split() for path in Path(f"/proc/{server.process.pid}/task").glob("*/children")]
+    listed = [path.read_text().split() for path in Path(f"/proc/{server}/task").glob("*/children")]
     children = [int(pid) for pids in listed for pid in pids]
     return [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
@@ -126,7 +126,7 @@ async def one_kill(server: RunningServer, draw: random.Random) -> tuple[list[byt
             group.create_task(listen(server, seed, listener, begun))
         await begun.wait()
         await asyncio.sleep(draw.uniform(0, 0.5))
-        os.kill(draw.choice(engine_pids(server)), signal.SIGKILL)
+        os.kill(draw.choice(engine_pids(server.process.pid)), signal.SIGKILL)
     moved = moved_ids(server) - before
     stayed = [listener for listener in listeners if listener.request_id not in moved]
     return [bytes(listener.pcm) for listener in listeners], stayed, len(moved)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
+import socket
 import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,10 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from engines.messages import Chunk, EngineStats
+from engines.families.phone_pointer.bundle import default_bundle
+from engines.messages import Append, Chunk, EngineStats
 from server.engine.client import load_within_s
+from server.engine.link import EngineLink
 from server.engine.pipe import EnginePipe
 from server.state import State
 from tests.edge.conftest import RunningServer
@@ -49,7 +55,7 @@ def test_a_lost_engine_is_told_at_once_and_comes_back_warm(fault: str) -> None:
     async def scenario() -> None:
         toy = ToyEngine()
         async with (
-            serving(toy, engine_silence_s=0.3, draft_tolerance=1) as app,
+            serving(toy, engine_silence_s=1.5, draft_tolerance=1) as app,
             AsgiSocket(app) as one,
             AsgiSocket(app) as two,
         ):
@@ -174,3 +180,36 @@ def test_a_warm_up_that_never_ends_is_cut() -> None:
             assert await asyncio.to_thread(toy.cancelled.wait, 10)
 
     asyncio.run(scenario())
+
+
+def test_an_engine_that_reads_nothing_is_ended() -> None:
+    """It hangs with unread commands; to wait until they are written would be to wait for ever."""
+
+    async def scenario() -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        runner = threading.Thread(target=int)
+        runner.start()
+        link = EngineLink(runner, reader, writer)
+        for number in range(1_000):
+            link.send(Append(request_id="a", text=f"word{number} " * 100))
+        await asyncio.sleep(0)
+        assert writer.transport.get_write_buffer_size() > 0
+        async with asyncio.timeout(10):
+            await link.end()
+        theirs.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_bundle_that_was_changed_is_not_served_by_a_restarted_engine(tmp_path: Path) -> None:
+    shutil.copytree(default_bundle(), tmp_path / "bundle")
+    with RunningServer(bundle=str(tmp_path / "bundle")) as server:
+        weights = tmp_path / "bundle" / "lm.weights"
+        weights.write_bytes(bytes(weights.stat().st_size))
+        os.kill(engine_pid(server), signal.SIGKILL)
+        deadline_s = time.monotonic() + 60
+        while not any("lm.weights" in line for line in list(server.lines)):
+            assert time.monotonic() < deadline_s, "it is served"
+            time.sleep(0.01)

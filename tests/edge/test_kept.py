@@ -171,3 +171,30 @@ def test_a_cut_connection_of_a_real_server() -> None:
             assert events[-1]["type"] == "done", events[-1]
             assert len(heard + rest) / 2 / 24_000 == pytest.approx(events[-1]["audio_ms"] / 1_000)
         assert server.stop() == 0
+
+
+def test_a_resume_that_cannot_use_what_is_kept_leaves_it_to_the_one_that_can() -> None:
+    async def scenario() -> None:
+        async with serving(resume_s=30) as app, AsgiSocket(app, "parlando.v1") as dead:
+            dead.say("start", seed=1)
+            dead.say("append", text=" ".join(WORDS))
+            _, events = await dead.hear("waiting_for_text")
+            fields = {"seed": 1, "text": " ".join(WORDS)}
+            fields["resume_id"] = next(event for event in events if event["type"] == "started")["resume_id"]
+            async with AsgiSocket(app, "parlando.v1") as socket:
+                socket.say("resume", from_sample=10**6, **fields)  # more than was ever sent
+                await socket.hear("error")
+                socket.say("resume", from_sample=WORD_SAMPLES, **fields)
+                assert (await socket.hear("done"))[0] == WHOLE[2 * WORD_SAMPLES :]
+
+    asyncio.run(scenario())
+
+
+def test_half_a_surrogate_pair_in_an_id_is_refused_by_name() -> None:
+    async def scenario() -> None:
+        async with serving(resume_s=30) as app, AsgiSocket(app, "parlando.v1") as socket:
+            socket.say("resume", seed=1, text="one", from_sample=0, resume_id="x\ud800")
+            _, events = await socket.hear("error")
+            assert (events[-1]["code"], "resume_id" in events[-1]["message"]) == ("invalid_parameter", True)
+
+    asyncio.run(scenario())

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from server.access import Access, Caller, Quota, current_caller, read_keys
 from server.errors import ApiError
 from server.settings import Settings
+from server.watched_file import WatchedFile
 from tests.edge.test_limits import refusal
 from tests.edge.toy import AsgiSocket, FakeClock, serving
 
@@ -29,6 +30,9 @@ from tests.edge.toy import AsgiSocket, FakeClock, serving
         ({"xi_api_key": "one"}, ["parlando.v1"], True),
         ({}, ["parlando.v1", "parlando.key.two"], True),
         ({}, ["parlando.v1", "parlando.key.thr"], False),
+        ({}, ["parlando.v1", "token", "two"], True),
+        ({}, ["parlando.v1", "two", "token"], False),
+        ({}, ["parlando.v1", "openai-insecure-api-key.one"], True),
         ({"authorization": "Bearer wrong"}, ["nari.speech.v1"], False),
     ],
 )
@@ -97,11 +101,48 @@ def test_a_keys_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     file.write_text("key streams=many")
     with pytest.raises(ValueError, match="line 1"):
         read_keys(file, Quota())
-    file.write_text("key name=a streams=2\n\nother characters_per_minute=9 # note\n")
+    file.write_text("\ufeffkey name=a streams=2\n# note\nother characters_per_minute=9 # note\nab#cd\n")
     assert read_keys(file, Quota(streams=7)) == [
         ("a", "key", Quota(streams=2)),
         ("line-3", "other", Quota(streams=7, characters_per_minute=9)),
+        ("line-4", "ab#cd", Quota(streams=7)),
     ]
+    for wrong in ("streams=0", "characters_per_minute=00", "streams=-1", "streams=²"):
+        file.write_text(f"key {wrong}")
+        with pytest.raises(ValueError, match="N at least 1"):
+            read_keys(file, Quota())
+    file.write_bytes(b"key\xff")
+    with pytest.raises(ValueError, match="keys is no UTF-8 text"):
+        read_keys(file, Quota())
+    with pytest.raises(OSError, match=r"api_keys_file .*/none: No such file"):
+        Access(Settings(api_keys_file=tmp_path / "none"), FakeClock())
+
+
+def test_a_file_that_may_be_read_now_has_changed(tmp_path: Path) -> None:
+    file, clock = tmp_path / "keys", FakeClock()
+    file.write_text("key")
+    watched = WatchedFile(file, clock)
+    file.chmod(0o600)
+    clock.now += 1
+    assert watched.has_changed()
+    clock.now += 1
+    assert not watched.has_changed()
+
+
+def test_the_account_of_clients_without_keys_may_end(tmp_path: Path) -> None:
+    file, clock = tmp_path / "keys", FakeClock()
+    file.write_text("wy\nother\n")
+    access = Access(Settings(api_keys_file=file), clock)
+    assert access.may_enter("wy")
+    copy_context().run(access.enter_as, "wy")
+    file.write_text("other\n")
+    clock.now += 1
+    for content in ("other\n", ""):
+        file.write_text(content)
+        clock.now += 1
+        with pytest.raises(ApiError, match="is one no more"):
+            access.enter_as("wy")
+        assert not access.may_enter(None), "no keys, no callers"
 
 
 @pytest.mark.parametrize(

@@ -144,3 +144,9 @@ def test_all_names_of_openai_speak(client: httpx.Client) -> None:
     assert set(aliases.values()) == {"rms", "slt"}
     for name, voice in aliases.items():
         assert speech(client, voice=name, response_format="pcm").content == own[voice]
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini-tts-2025-12-15", "tts-1-1106", "tts-2-2025-12-15"])
+def test_a_model_by_its_day_is_that_model(client: httpx.Client, model: str) -> None:
+    answer = client.post("/v1/audio/speech", json={"input": "Hi.", "model": model, "response_format": "pcm"})
+    assert answer.status_code == (404 if model.startswith("tts-2") else 200)

@@ -203,3 +203,49 @@ def test_an_unknown_model_is_refused() -> None:
         assert events[0]["error"]["code"] == "unknown_model"
 
     play(scenario, query="model=other")
+
+
+def test_a_browsers_key_is_among_its_subprotocols() -> None:
+    async def run() -> None:
+        offered = ("realtime", "openai-insecure-api-key.k")
+        async with serving(api_keys="k") as app, AsgiSocket(app, *offered, path="/v1/realtime") as socket:
+            assert socket.subprotocol == "realtime"
+            await socket.hear("session.created")
+
+    asyncio.run(run())
+
+
+def test_a_refused_response_is_not_in_progress() -> None:
+    async def run() -> None:
+        settings = {"api_keys": "k", "key_characters_per_minute": 5}
+        key = {"authorization": "Bearer k"}
+        async with serving(**settings) as app, AsgiSocket(app, path="/v1/realtime", **key) as socket:
+            create(socket, "one two")
+            socket.say("response.create")
+            await socket.hear("response.done")
+            create(socket, "three")
+            for _ in range(2):
+                socket.say("response.create")
+                _, events = await socket.hear("error")
+                assert events[-1]["error"]["code"] == "quota_exceeded"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("response.create", {"response": {"metadata": {"a": "x\ud800"}}}),
+        ("conversation.item.create", {"item": {"content": [{"type": "input_text", "text": "x\ud800"}]}}),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_by_name(kind: str, fields: dict[str, Any]) -> None:
+    async def scenario(socket: AsgiSocket) -> None:
+        create(socket, "one")
+        socket.say(kind, **fields)
+        _, events = await socket.hear("error")
+        assert "surrogate" in events[-1]["error"]["message"]
+        socket.say("response.create")
+        assert (await hear(socket, "response.done"))[0] == word_pcm("one")
+
+    play(scenario)

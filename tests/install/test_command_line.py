@@ -246,3 +246,19 @@ def test_the_doctor_looks_at_all_that_serving_needs(taken: int) -> None:
         f"cannot listen on 127.0.0.1:{taken}: address already in use; give another by PARLANDO_PORT or --port",
     ):
         assert words(line) in words(shown)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("API_KEYS_FILE", "/nope", "api_keys_file /nope"),
+        ("SSL_CERTFILE", "/nope", "cannot speak TLS with /nope"),
+        ("VOICES", "/nope", "'/nope' is no folder"),
+        ("VOICE_ALIASES", "a=nope", "a=nope"),
+    ],
+)
+def test_the_doctor_refuses_what_serve_would(variable: str, value: str, says: str) -> None:
+    status, shown = in_a_terminal("doctor", PARLANDO_PORT="0", **{f"PARLANDO_{variable}": value})
+    assert status == 1
+    assert words(says) in words(shown)
+    assert "Traceback" not in shown

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from engines.errors import ConfigError
+from engines.runtime import memory
+from server.serving import listen, web_server
 from server.settings import Settings, unknown_variables
 from tests.edge.conftest import RunningServer
 
@@ -74,3 +77,51 @@ def test_a_server_beside_a_service_of_its_name_starts_and_warns() -> None:
     ready = next(one for one in logged if one["event"] == "ready")
     assert ready["device"] == "cpu"
     assert ready["kernels"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("HOST", "", "leave it out"),
+        ("PRONUNCIATIONS", "", "leave it out"),
+        ("API_KEYS_FILE", "", "leave it out"),
+        ("ALLOWED_HOSTS", "http://a.example/", "write names"),
+        ("SSL_KEYFILE", "key.pem", "ssl_keyfile needs ssl_certfile"),
+        ("ENGINE_SILENCE_S", "0.5", "1.5"),
+    ],
+)
+def test_what_would_mean_something_else_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"PARLANDO_{name}", value)
+    with pytest.raises(ConfigError, match=says):
+        Settings.with_flags({})
+
+
+def test_two_servers_do_not_share_a_port() -> None:
+    first = listen("127.0.0.1", 0)
+    with first, pytest.raises(OSError, match="address already in use"):
+        listen("127.0.0.1", first.getsockname()[1])
+
+
+def test_too_few_files_are_refused() -> None:
+    with pytest.raises(ConfigError, match="may open 64 files, which leaves 0"):
+        web_server(FastAPI(), Settings(), max_files=64)
+
+
+def test_a_container_has_the_memory_of_its_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = tmp_path / "pod" / "container"
+    own.mkdir(parents=True)
+    (tmp_path / "group").write_text("3:cpu:/other\n0::/pod/container\n")
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path)
+    monkeypatch.setattr(memory, "_OWN_GROUP", tmp_path / "group")
+    machine = memory.available_bytes()
+    assert machine is not None
+    (own / "memory.max").write_text("max\n")
+    (own / "memory.current").write_text("5000\n")
+    assert memory.available_bytes() == pytest.approx(machine, rel=0.2)
+    (own.parent / "memory.max").write_text("1000000\n")
+    (own.parent / "memory.current").write_text("700000\n")
+    (own.parent / "memory.stat").write_text("anon 1\ninactive_file 200000\n")
+    assert memory.available_bytes() == 500_000
+    assert memory.slots_by_memory(128, 50_000) == 5

@@ -35,8 +35,9 @@ def error_response(error: ApiError, request_id: str) -> JSONResponse:
 
 
 def error_message(error: ApiError, context: str | None) -> dict[str, object]:
-    named = {} if context is None else {"context_id": context}
-    return {"type": "error", "done": True, **named, **error_body(error, f"req-{uuid.uuid4().hex}")}
+    """`error` is where clients of versions before 2026-03-01 look; every client looks for `context_id`, of none too."""
+    body = error_body(error, f"req-{uuid.uuid4().hex}")
+    return {"type": "error", "done": True, "context_id": context, "error": f"{body['title']}: {error.message}", **body}
 
 
 async def refuse(channel: WebSocketChannel, error: ApiError) -> None:

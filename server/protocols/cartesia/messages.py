@@ -10,7 +10,7 @@ from server.audio import OFFERED_HZ
 from server.audio.formats import AudioFormat, Codec
 from server.errors import ApiError
 from server.schemas import Name as ClientName
-from server.schemas import Speed, described, read_json
+from server.schemas import Seed, Speed, described, read_json
 from server.speech.pronunciations import Chosen, DictionaryName, Name
 from server.state import State
 
@@ -72,7 +72,7 @@ class Settings(_Lenient):
     generation_config: GenerationConfig | None = None
     pronunciation_dict_id: Name | None = None
     add_timestamps: StrictBool = False
-    seed: Annotated[StrictInt, Field(ge=0)] | None = None  # ours
+    seed: Seed | None = None  # ours
 
     @property
     def voice_id(self) -> str:

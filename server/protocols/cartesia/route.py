@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from engines.messages import Finished
 from server.audio.formats import MEDIA_TYPES
 from server.errors import ApiError
-from server.http.answer import SpeechResponse, aborted, audio_events, first_audio
+from server.http.answer import SpeechResponse, audio_bytes, audio_events, first_audio
 from server.http.dependencies import MAY_SPEAK, CurrentState, ReceivedS, body_as
 from server.http.openapi import request_body, speech_responses
 from server.http.websocket import serve_websocket
@@ -50,7 +50,7 @@ async def speech(request: Request, state: CurrentState, received_s: ReceivedS, a
     first = await first_audio(speaking, asked.transcript, received_s, "transcript")
     if wants_whole(request, speaking.form):
         return await whole_answer(request, state, speaking, first, speaking.headers)
-    return SpeechResponse(speaking, _audio(speaking, first), speaking.form.media_type, speaking.headers)
+    return SpeechResponse(speaking, audio_bytes(speaking, first), speaking.form.media_type, speaking.headers)
 
 
 @router.post(
@@ -93,16 +93,6 @@ async def _open(state: State, asked: messages.Request) -> EncodedSpeech:
         request_id=f"req-{uuid.uuid4().hex}",
         text_field="transcript",
     )
-
-
-async def _audio(speaking: EncodedSpeech, first: Audio) -> AsyncIterator[bytes]:
-    try:
-        async for event in audio_events(speaking, first):
-            if isinstance(event, Audio) and event.data:
-                speaking.sent()
-                yield event.data
-    except ApiError as error:
-        raise aborted(error) from error
 
 
 async def _events(speaking: EncodedSpeech, first: Audio, asked: messages.Request) -> AsyncIterator[bytes]:

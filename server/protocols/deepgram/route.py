@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, WebSocket
 from fastapi.responses import Response
 
+from server.access import KEY_FOLLOWS
 from server.audio.formats import MEDIA_TYPES, AudioFormat, Codec
 from server.errors import ApiError
-from server.http.answer import SpeechResponse, aborted, audio_events, first_audio
+from server.http.answer import SpeechResponse, audio_bytes, first_audio
 from server.http.dependencies import MAY_SPEAK, CurrentState, ReceivedS, body_as
 from server.http.openapi import request_body, speech_responses
-from server.http.websocket import serve_websocket
+from server.http.websocket import offered, serve_websocket
 from server.http.whole_answer import wants_whole, whole_answer
 from server.protocols.deepgram import socket_v1, socket_v2
 from server.protocols.deepgram.errors import refuse_v1, refuse_v2
@@ -27,7 +27,6 @@ from server.protocols.deepgram.messages import (
     voice_of,
 )
 from server.speech.encoded import EncodedSpeech
-from server.speech.events import Audio
 from server.state import State, state_of
 
 router = APIRouter()
@@ -54,7 +53,7 @@ async def speak(
     headers = {**speaking.headers, **_told(state, request_id, len(body.text))}
     if wants_whole(request, speaking.form):
         return await whole_answer(request, state, speaking, first, headers)
-    return SpeechResponse(speaking, _audio(speaking, first), _media_type(speaking.form), headers)
+    return SpeechResponse(speaking, audio_bytes(speaking, first), _media_type(speaking.form), headers)
 
 
 def _open(state: State, query: SpeakQuery, body: SpeakBody, request_id: str) -> EncodedSpeech:
@@ -70,16 +69,6 @@ def _open(state: State, query: SpeakQuery, body: SpeakBody, request_id: str) -> 
         speed=query.speed,
         request_id=request_id,
     )
-
-
-async def _audio(speaking: EncodedSpeech, first: Audio) -> AsyncIterator[bytes]:
-    try:
-        async for event in audio_events(speaking, first):
-            if isinstance(event, Audio) and event.data:
-                speaking.sent()
-                yield event.data
-    except ApiError as error:
-        raise aborted(error) from error
 
 
 def _media_type(form: AudioFormat) -> str:
@@ -101,11 +90,11 @@ def _told(state: State, request_id: str, characters: int) -> dict[str, str]:
 async def speak_v1(socket: WebSocket) -> None:
     state = state_of(socket)
     connect = partial(socket_v1.SpeakV1, socket=socket, state=state)
-    await serve_websocket(socket, "deepgram-v1", connect, refuse_v1)
+    await serve_websocket(socket, "deepgram-v1", connect, refuse_v1, subprotocol=offered(socket, *KEY_FOLLOWS))
 
 
 @router.websocket("/v2/speak")
 async def speak_v2(socket: WebSocket) -> None:
     state = state_of(socket)
     connect = partial(socket_v2.SpeakV2, socket=socket, state=state)
-    await serve_websocket(socket, "deepgram-v2", connect, refuse_v2)
+    await serve_websocket(socket, "deepgram-v2", connect, refuse_v2, subprotocol=offered(socket, *KEY_FOLLOWS))

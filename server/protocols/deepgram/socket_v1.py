@@ -1,12 +1,14 @@
 """Deepgram's `WS /v1/speak`: Speak, Flush, Clear, Close in, binary audio and Flushed, Cleared, Warning out.
 
 A flush ends an utterance; text behind it begins the next. `Flushed` follows the last sample of its text, `Cleared`
-follows nothing: what was cleared is not sent any more. An error is told and closes.
+follows nothing: what was cleared is not sent any more, nor its `Flushed`, which names no text: a client would take it
+for that of the next. An error is told and closes.
 """
 
 from __future__ import annotations
 
 import uuid
+from functools import partial
 
 from fastapi import WebSocket
 
@@ -45,6 +47,7 @@ class SpeakV1(UtteranceSocket):
         self._chosen_voice = state.chosen_voice(voice_of(state, self._query.model))
         self._utterance: SocketUtterance | None = None  # takes text
         self._sequence = 0  # of flushes and clears
+        self._clears = 0
         self._closing = False
 
     async def greet(self) -> None:
@@ -68,9 +71,9 @@ class SpeakV1(UtteranceSocket):
                 self._append(text, received.received_s)
             case Flush():
                 self._end_utterance()
-                self.answer(lambda: self._numbered("Flushed"))
+                self.answer(partial(self._flushed, self._clears))
             case Clear():
-                self._utterance = None
+                self._utterance, self._clears = None, self._clears + 1
                 for utterance in self.live:
                     utterance.cancel()
                 self.answer(lambda: self._numbered("Cleared"))
@@ -100,6 +103,11 @@ class SpeakV1(UtteranceSocket):
             self._utterance.end()
         self._utterance = None
 
+    async def _flushed(self, clears: int) -> None:
+        """`clears`: before it was asked for."""
+        if clears == self._clears:
+            await self._numbered("Flushed")
+
     async def _numbered(self, kind: str) -> None:
         sequence, self._sequence = self._sequence, self._sequence + 1
         await self.channel.send({"type": kind, "sequence_id": sequence})
@@ -113,8 +121,6 @@ class SpeakV1(UtteranceSocket):
             case Finished(warnings=warnings):
                 for warning in warnings:
                     await self.channel.send({"type": "Warning", "code": "TEXT_LEFT_OUT", "description": warning})
-            case Failed(code="unspeakable_text", message=message):
-                await self.channel.send({"type": "Warning", "code": "NO_SYNTHESIZABLE_TEXT", "description": message})
             case Failed():
                 await self.tell(ApiError.of(event))
 

@@ -109,7 +109,7 @@ class SpeakV2(UtteranceSocket):
     # -- utterances -----------------------------------------------------------------------------------------------
 
     def _append(self, text: str, received_s: float) -> None:
-        if self._utterance is None and text.strip():
+        if self._utterance is None:
             self.check_room()
             self.state.check_text(text, "text")
             speech = EncodedSpeech(
@@ -118,6 +118,7 @@ class SpeakV2(UtteranceSocket):
                 chosen_voice=self._chosen_voice,
                 form=self._form,
                 speed=self._speed,
+                may_be_silent=False,  # no sound, a warning and the usual end are Deepgram's words for it
             )
             utterance = self._utterance = _SpeechUtterance(speech)
             if len(self._unheard) == _REMEMBERED:

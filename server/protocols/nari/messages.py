@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from server.errors import ApiError
-from server.schemas import Seed, Temperature, described, read_json
+from server.schemas import Name, Seed, Temperature, described, read_json
 
 _Chunk = Annotated[StrictInt, Field(ge=1, le=128)]
 
@@ -21,16 +21,16 @@ class _Message(BaseModel):
 
 class RequestStart(_Message):
     type: Literal["request.start"]
-    model: StrictStr | None = None
-    voice: StrictStr | None = None
-    language: StrictStr = "auto"
+    model: Name | None = None
+    voice: Name | None = None
+    language: Name = "auto"
     response_format: Literal["pcm", "pcm16", "pcm_s16le"] = "pcm"
     seed: Seed = 0
     do_sample: StrictBool = True
     temperature: Temperature | None = None
-    instruction: StrictStr | None = None
-    instruct: StrictStr | None = None
-    instructions: StrictStr | None = None
+    instruction: Name | None = None
+    instruct: Name | None = None
+    instructions: Name | None = None
     top_k: StrictInt = 50
     top_p: float = 1.0
     repetition_penalty: float = 1.05

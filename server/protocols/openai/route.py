@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from engines.messages import Finished
 from server.audio.formats import MEDIA_TYPES
 from server.errors import ApiError
-from server.http.answer import SpeechResponse, aborted, audio_events, first_audio
+from server.http.answer import SpeechResponse, audio_bytes, audio_events, first_audio
 from server.http.dependencies import MAY_SPEAK, WITH_KEY, CurrentState, ReceivedS, body_as, check_accepting
 from server.http.openapi import error_responses, query_parameters, request_body, speech_responses
 from server.http.whole_answer import wants_whole, whole_answer
@@ -92,7 +92,7 @@ async def _answer(request: Request, state: State, body: SpeechBody, received_s: 
         return SpeechResponse(speaking, events, "text/event-stream", headers)
     if wants_whole(request, body.form, stream=body.stream):
         return await whole_answer(request, state, speaking, first, headers)
-    return SpeechResponse(speaking, _audio(speaking, first), body.form.media_type, headers)
+    return SpeechResponse(speaking, audio_bytes(speaking, first), body.form.media_type, headers)
 
 
 async def _open(state: State, body: SpeechBody, resume: Resume | None, request_id: str) -> EncodedSpeech:
@@ -114,16 +114,6 @@ async def _open(state: State, body: SpeechBody, resume: Resume | None, request_i
         request_id=request_id,
         text_field="input",
     )
-
-
-async def _audio(speaking: EncodedSpeech, first: Audio) -> AsyncIterator[bytes]:
-    try:
-        async for event in audio_events(speaking, first):
-            if isinstance(event, Audio) and event.data:
-                speaking.sent()
-                yield event.data
-    except ApiError as error:
-        raise aborted(error) from error
 
 
 async def _events(speaking: EncodedSpeech, first: Audio, characters: int) -> AsyncIterator[bytes]:

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from engines.messages import LeadingSilence
 from server.audio import DEFAULT_RATE_HZ
 from server.errors import ApiError
-from server.schemas import PitchSemitones, Seed, Speed, Temperature, described, read_json
+from server.schemas import Name, PitchSemitones, Seed, Speed, Temperature, described, read_json
 from server.speech.pronunciations import Pronunciations
 
 MAX_FLUSHES = 1_000
-ContextName = Annotated[StrictStr, Field(min_length=1, max_length=64)]
+ContextName = Annotated[Name, Field(min_length=1, max_length=64)]
 
 
 class _Message(BaseModel):
@@ -47,7 +47,7 @@ class ResumeMessage(_Request):
     text: StrictStr
     flushes: list[StrictInt] = Field([], max_length=MAX_FLUSHES)
     ended: StrictBool = True
-    resume_id: StrictStr
+    resume_id: Name
     from_sample: Annotated[StrictInt, Field(ge=0)]
 
 

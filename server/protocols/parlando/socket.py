@@ -118,6 +118,7 @@ class ParlandoConnection:
             self._begin(context, group, message.from_sample)
         else:
             if kept is not None:
+                self._state.kept.detach(kept)
                 kept.close()
             await self._start(message, group, Resume(id=message.resume_id, from_sample=message.from_sample))
             context = self._contexts[message.context]

@@ -65,8 +65,8 @@ class Session(_Lenient):
 
 class Part(_Lenient):
     type: Literal["input_text", "output_text", "text", "input_audio", "output_audio", "input_image", "audio"]
-    text: StrictStr = ""
-    transcript: StrictStr = ""
+    text: Name = ""
+    transcript: Name = ""
 
 
 class Item(_Lenient):
@@ -84,7 +84,7 @@ class Item(_Lenient):
 class Response(_Lenient):
     audio: Audio = Audio()
     input: list[Item] | None = Field(None, max_length=64)
-    metadata: dict[str, str] | None = None
+    metadata: dict[Name, Name] | None = None
     seed: Seed | None = None  # ours
 
 

@@ -15,7 +15,7 @@ from fastapi import APIRouter, WebSocket
 from engines.messages import Cancelled, Failed, Finished
 from server.errors import ApiError
 from server.http.utterance_socket import SocketUtterance, UtteranceSocket
-from server.http.websocket import Received, WebSocketChannel, serve_websocket
+from server.http.websocket import Received, WebSocketChannel, offered, serve_websocket
 from server.protocols.realtime.messages import (
     AudioOutput,
     BufferClear,
@@ -121,6 +121,11 @@ class RealtimeSocket(UtteranceSocket):
             text_field="input",
         )
         utterance = ResponseUtterance(speech, asked.metadata)
+        try:
+            utterance.append(text, received_s)
+        except ApiError:
+            speech.close()
+            raise
         if asked.input is None:
             self._pending = ""
         self._responses[utterance.item_id] = utterance
@@ -129,7 +134,6 @@ class RealtimeSocket(UtteranceSocket):
         self._last_item = utterance.item_id
         self.answer(lambda: self._say(*utterance.begin()))
         self.add(utterance)
-        utterance.append(text, received_s)
         utterance.end()
 
     def _active(self, name: str | None) -> SocketUtterance:
@@ -228,4 +232,4 @@ async def _refuse(channel: WebSocketChannel, error: ApiError) -> None:
 @router.websocket("/v1/realtime")
 async def realtime(socket: WebSocket) -> None:
     connect = partial(RealtimeSocket, socket=socket, state=state_of(socket))
-    await serve_websocket(socket, "realtime", connect, _refuse)
+    await serve_websocket(socket, "realtime", connect, _refuse, subprotocol=offered(socket, "realtime"))

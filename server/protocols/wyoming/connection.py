@@ -105,6 +105,7 @@ class WyomingConnection:
             speed=1.0,
             rate_hz=DEFAULT_RATE_HZ,
             temperature=None,
+            may_be_silent=True,
         )
         self._speak_next(utterance, group, streamed=streamed)
         utterance.append(text, event.received_s)

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import socket
 
-from engines.errors import ConfigError
 from server.errors import ApiError
 from server.http.connection_limit import ConnectionPermit
 from server.http.websocket import Closed
@@ -24,12 +23,7 @@ log = get_logger()
 
 class WyomingDoor:
     def __init__(self, state: State, listener: socket.socket, version: str) -> None:
-        """Raises ConfigError when keys are configured and none of them is Wyoming's."""
         self._state, self._listener, self._version = state, listener, version
-        if not state.access.may_enter(state.settings.wyoming_key):
-            listener.close()
-            message = "keys are configured, and Wyoming carries none: wyoming_key has to be one of them"
-            raise ConfigError(message)
         self.port: int = listener.getsockname()[1]
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
