@@ -10,6 +10,7 @@ It has an `EngineStream`'s form. The new engine makes the same samples again, an
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from server.engine.pool import EnginePool
 
 log = get_logger()
-_FLUSH = None  # among texts
 _REJECTED = (Overloaded.code, "not_ready")
 
 
@@ -32,8 +32,8 @@ class MovingStream:
     def __init__(self, pool: EnginePool, submit: Submit) -> None:
         self.request_id = submit.request_id
         self._pool, self._submit = pool, submit
-        self._sent: list[str | None] = []  # texts and flushes
-        self._ended = self._stands_back = self._started = False
+        self._told: list[Callable[[EngineStream], None]] = []  # to the engine, of its text
+        self._started = False
         self.last_taken = False
         self._given_up = False  # by its reader
         self._was_retried = False  # after a rejected start
@@ -46,20 +46,20 @@ class MovingStream:
         self._stream: EngineStream = self._client.open(submit)
 
     def append(self, text: str) -> None:
-        self._sent.append(text)
-        self._stream.append(text)
+        self._tell(lambda stream: stream.append(text))
 
     def flush(self) -> None:
-        self._sent.append(_FLUSH)
-        self._stream.flush()
+        self._tell(EngineStream.flush)
 
     def end(self) -> None:
-        self._ended = True
-        self._stream.end()
+        self._tell(EngineStream.end)
 
     def deprioritize(self) -> None:
-        self._stands_back = True
-        self._stream.deprioritize()
+        self._tell(EngineStream.deprioritize)
+
+    def _tell(self, what: Callable[[EngineStream], None]) -> None:
+        self._told.append(what)
+        what(self._stream)
 
     def cancel(self) -> None:
         if not self.last_taken:
@@ -125,15 +125,8 @@ class MovingStream:
         submit = replace(self._submit, heard_samples=heard, is_admitted=self._lost_at is not None)
         self._client, self._made_samples = target, 0
         self._stream = target.open(submit)
-        for text in self._sent:
-            if text is _FLUSH:
-                self._stream.flush()
-            else:
-                self._stream.append(text)
-        if self._ended:
-            self._stream.end()
-        if self._stands_back:
-            self._stream.deprioritize()
+        for what in self._told:
+            what(self._stream)
 
     def _new(self, event: Event) -> Event | None:
         """None for what an earlier engine has told."""
