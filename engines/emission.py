@@ -59,7 +59,7 @@ class Emission:
     def tell_starved(self) -> None:
         """Tells which streams have spoken all the text there is."""
         for name, sequence in self._perhaps_starved.items():
-            running = sequence.phase in (Phase.RUNNING, Phase.SWAPPED) and sequence.made > 0
+            running = sequence.phase in (Phase.RUNNING, Phase.SWAPPED)
             if running and not sequence.told_waiting and sequence.starved:
                 sequence.wait_for_text()
                 samples, heard = sequence.samples, sequence.heard

@@ -72,7 +72,7 @@ class Sequence:
         self._quiet = LeadingQuiet(submit.sample_rate_hz) if trims else None
         self._withheld_s = 0.0  # that is never sent
         self.quiet_frames = spec.opening_frames if trims else 0  # at the start, without an audible window; later more
-        self.told_started = self.told_waiting = False
+        self.told_started, self.told_waiting = False, True  # there is nothing to wait behind yet
         self.arrived_s = self.started_s = self._last_text_s = now
         self.first_text_s: float | None = None
         self.heard = self.lm_steps = self.segments_done = 0  # heard: appends and flushes
@@ -96,6 +96,7 @@ class Sequence:
                     self._last_text_s = now
                     self.script.append(text)
             case Flush():
+                self.told_waiting = False
                 self.script.flush()
             case EndText():
                 self._text_ended = True

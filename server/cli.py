@@ -169,6 +169,9 @@ def export(
     voice_licence: Annotated[str | None, typer.Option(help="pocket-tts: of voices of your own.")] = None,
     model: Annotated[str | None, typer.Option(help="pocket-tts: which of the repository's models [english].")] = None,
     config: Annotated[Path | None, typer.Option(help="pocket-tts: configuration of a model not known here.")] = None,
+    cloning: Annotated[
+        bool, typer.Option("--cloning", help="pocket-tts: the bundle takes voices while it serves.")
+    ] = False,
 ) -> None:
     """Makes a bundle of a published checkpoint, in a process of its own: serving never loads what that needs."""
     missing = [one for one in ("torch", "onnx", "onnxscript", "tokenizers") if find_spec(one) is None]
@@ -184,7 +187,7 @@ def export(
     for option, value in [*given.items(), *(("voice", one) for one in voice or ())]:
         if value is not None:
             command += [f"--{option}", str(value)]
-    done = subprocess.run(command, check=False).returncode
+    done = subprocess.run([*command, *(["--cloning"] if cloning else [])], check=False).returncode
     if done == 0 and device is not ExportDevice.CPU and out_folder is not None:
         form = out_folder.with_name(f"{out_folder.name}-gpu")
         module = "models.gpu_graphs" if device is ExportDevice.CUDA else "models.tensorrt_plans"

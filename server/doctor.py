@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import platform
 import re
@@ -58,7 +59,7 @@ def findings(bundle: Path | None) -> Iterator[Finding]:
         return
     yield from _voice(settings)
     yield from _served(settings)
-    yield _port(settings)
+    yield from _ports(settings)
 
 
 def processor() -> str:
@@ -141,19 +142,29 @@ def _answers(settings: Settings) -> bool:
     scheme = "http" if settings.ssl_certfile is None else "https"
     unverified = ssl.create_default_context()
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
-    with contextlib.suppress(OSError):
-        url = f"{scheme}://{authority(settings.host, settings.port)}/health"
-        with urllib.request.urlopen(url, timeout=2, context=unverified) as answer:
-            return bool(answer.status == 200)
+    handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=unverified)
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        url = f"{scheme}://{authority(settings.host, settings.port)}/openapi.json"
+        with urllib.request.build_opener(*handlers).open(url, timeout=2) as answer:
+            return b'"parlando"' in answer.read(4_096)
     return False
 
 
-def _port(settings: Settings) -> Finding:
-    where = f"{settings.host}:{settings.port}"
+def _ports(settings: Settings) -> Iterator[Finding]:
+    for name in ("port", "metrics_port", "wyoming_port"):
+        if (port := getattr(settings, name)) is not None:
+            yield _port(settings, name, port)
+
+
+def _port(settings: Settings, name: str, port: int) -> Finding:
+    where, what = authority(settings.host, port), name.replace("_", " ")
     try:
-        listen(settings.host, settings.port).close()
+        listen(settings.host, port).close()
     except OSError as error:
         if _answers(settings):
-            return Finding(what="port", found=f"a server answers at {where} already")
-        return Finding(what="port", found="not available", remedy=f"{error}; give another by PARLANDO_PORT or --port")
-    return Finding(what="port", found=f"{where} is free")
+            return Finding(what=what, found=f"{where} is taken, and a server of ours answers already")
+        flag = " or --port" if name == "port" else ""
+        return Finding(
+            what=what, found="not available", remedy=f"{error}; give another by PARLANDO_{name.upper()}{flag}"
+        )
+    return Finding(what=what, found=f"{where} is free")

@@ -81,14 +81,14 @@ KINDS: Final[dict[str, ErrorKind]] = {
         408, _INVALID, "an utterance's text paused for `idle_s`", elevenlabs_socket="input_timeout_exceeded"
     ),
     "upgrade_required": E(426, _INVALID, "the path is a WebSocket"),
-    "not_found": E(404, _INVALID, "no such path"),
+    "not_found": E(404, _INVALID, "there is nothing at this path"),
     "method_not_allowed": E(405, _INVALID, "the path has other methods"),
     # the client
     "invalid_api_key": E(401, _AUTHENTICATION, "the API key is missing or wrong", close=1008),
     "origin_not_allowed": E(403, _PERMISSION, "a web page of another origin", close=1008),
     "host_not_allowed": E(421, _PERMISSION, "the server does not answer under this name", close=1008),
     "read_only": E(403, _PERMISSION, "the dictionary or voice belongs to another client or to the operator"),
-    "quota_exceeded": E(429, _RATE, "the key's or address's quota is used up", outcome="shed"),
+    "quota_exceeded": E(429, _RATE, "the key's or address's quota is used up"),
     "too_many_contexts": E(429, _RATE, "too many utterances on one WebSocket"),
     "too_many_input_events": E(429, _RATE, "too many appends (nari.speech.v1)"),
     # the server
@@ -111,9 +111,7 @@ KINDS: Final[dict[str, ErrorKind]] = {
         closes_idle_only=True,
         outcome="shed",
     ),
-    "draining": E(
-        503, _SERVER, "the server is stopping", close=1012, close_single=1012, closes_idle_only=True, outcome="shed"
-    ),
+    "draining": E(503, _SERVER, "the server is stopping", close=1012, close_single=1012, closes_idle_only=True),
     "cannot_resume": E(409, _INVALID, "a resumed utterance would not be the same audio here"),
     "deadline_exceeded": E(
         503, _SERVER, "no audio in time", close_single=1011, outcome="timeout", nari="generation_failed"
@@ -132,11 +130,14 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.code, self.message, self.param, self.retry_after_s = code, message, param, retry_after_s
+        self.is_counted = False  # among the utterances
 
     @classmethod
     def of(cls, failed: Failed, *, param: str | None = None) -> ApiError:
-        """What ended an utterance."""
-        return cls(failed.code, failed.message, param=param, retry_after_s=failed.retry_after_s)
+        """What ended an utterance, which counts it."""
+        found = cls(failed.code, failed.message, param=param, retry_after_s=failed.retry_after_s)
+        found.is_counted = True
+        return found
 
     @property
     def kind(self) -> ErrorKind:

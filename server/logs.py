@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import queue
 import sys
 import threading
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import structlog
 
@@ -21,8 +22,8 @@ _LAST_WORDS_S = 1.0
 class LineWriter:
     """structlog's logger: takes lines at once, and never raises."""
 
-    def __init__(self, file: TextIO | None) -> None:
-        """None: there is none to write to, as with `2>&-`."""
+    def __init__(self, file: int | None) -> None:
+        """A descriptor; None: there is none to write to, as with `2>&-`."""
         self._file, self.lost = file, 0
         self._lines = queue.Queue[str | None](_MOST_UNWRITTEN)
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
@@ -50,29 +51,34 @@ class LineWriter:
     def _work(self) -> None:
         while (line := self._lines.get()) is not None:
             lost, self.lost = self.lost, 0
-            if not self._write(f"{line}\n" if not lost else f"{line}\n{lost} lines before this one were lost\n"):
+            told = f'{{"event": "log_lines_lost", "lines": {lost}, "level": "warning"}}\n' if lost else ""
+            if not self._write(f"{told}{line}\n".encode(errors="backslashreplace")):
                 self.lost += lost + 1
 
-    def _write(self, text: str) -> bool:
+    def _write(self, text: bytes) -> bool:
+        """Past Python's own buffer, which keeps what it could not write."""
         try:
-            if self._file is not None:
-                self._file.write(text)
-                self._file.flush()
-        except (OSError, ValueError):  # full, or closed
+            while text and self._file is not None:
+                text = text[os.write(self._file, text) :]
+        except OSError:  # full, or closed
             return False
         return True
 
 
-class _Foreign(logging.Handler):
+class Foreign(logging.Handler):
     """What libraries log, as lines of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        get_logger().error("library", name=record.name, message=record.getMessage(), exc_info=record.exc_info or None)
+        try:
+            told = {"name": record.name, "message": record.getMessage(), "exc_info": record.exc_info or None}
+            get_logger().error("library", **told)
+        except Exception:  # of the call that was logged, which goes on
+            self.handleError(record)
 
 
 def configure(*, json: bool) -> None:
     renderer = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=False)
-    writer = LineWriter(sys.stderr)
+    writer = LineWriter(None if sys.stderr is None else sys.stderr.fileno())
     atexit.register(writer.close)
     structlog.configure(
         processors=[
@@ -85,7 +91,7 @@ def configure(*, json: bool) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=writer,
     )
-    logging.basicConfig(handlers=[_Foreign()], level=logging.ERROR, force=True)
+    logging.basicConfig(handlers=[Foreign()], level=logging.ERROR, force=True)
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

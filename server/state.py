@@ -151,7 +151,8 @@ class State:
 
     def refused(self, error: ApiError) -> None:
         """Counts a request that never became an utterance."""
-        self.metrics.refusals.labels(error.code).inc()
+        if not error.is_counted:
+            self.metrics.refusals.labels(error.code).inc()
 
     def check_accepting(self) -> None:
         self.shutdown.check()

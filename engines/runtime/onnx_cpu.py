@@ -21,7 +21,7 @@ from engines.runtime.kernels import AUTO, FOLDED, Kernels, choose, instruction_c
 from engines.runtime.ort import cpu_session, ort, session_options
 from engines.runtime.prefault import zeros
 
-_UNFOLDED = Kernels(form=None, why_not="the bundle's graph has no nodes for ours; export it again")
+_UNFOLDED = Kernels(form=None, why_not="the bundle's graph has no nodes for ours")
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(bool)": "bool"}
 
 

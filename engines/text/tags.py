@@ -26,7 +26,7 @@ _BEGUN = re.compile(r"<([A-Za-z][\w-]*(?::[\w-]+)?)$")
 _FIRST_ATTRIBUTE = re.compile(r"[\w:-]+=|/?>")
 _ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>/]+))")
 _PAUSE = re.compile(r"\[pause(?::?(\d{1,6}(?:\.\d{1,6})?(?:ms|s)))?\]", re.IGNORECASE)
-_SOUNDS = re.compile(r"<<([^<>]*\|[^<>]*)>>")  # Cartesia's, for a word: <<s|ʌ|n>>
+_SOUNDS = re.compile(r"(?<![\w`])<<([^<>`]*\|[^<>`]*)>>(?![\w`])")  # Cartesia's, for a word: <<s|ʌ|n>>
 _SPELLED = frozenset(word_list("characters spell-out spell digits telephone verbatim"))
 _CARDINAL = frozenset(word_list("cardinal number"))  # as numbers are read anyway
 _HTML = frozenset(
@@ -86,9 +86,10 @@ class Tags:
         if not self.open and "<" not in text and "[" not in text:
             return text
         text = _PAUSE.sub(lambda found: self._pause(found[1]), text)
+        said, kept = None, ""
         if self._follows and not self.skipping and not self._begun and (found := _SOUNDS.search(text)):
-            return text[: found.start()] + self._sounds(found[1].replace("|", "")) + text[found.end() :]
-        kept = ""
+            said = self._sounds(found[1].replace("|", ""))
+            text = text[: found.start()] + ("" if said is None else "phoneme") + text[found.end() :]
         while text:
             if self.skipping:
                 text = self._skip(text)
@@ -100,6 +101,8 @@ class Tags:
                 kept += self._content(piece)
                 if tag is not None:
                     kept += self._handle(tag)
+        if said is not None:
+            self.spoken_as = SpokenAs(entry=said, rate=self._rates[-1] if self._rates else 1.0)
         return kept
 
     def _until_tag(self, text: str) -> tuple[str, re.Match[str] | None, str]:
@@ -260,15 +263,13 @@ class Tags:
             return
         self._entry, self._replaced = Entry(words=("phoneme",), phones=sounds), "phoneme"
 
-    def _sounds(self, ipa: str) -> str:
-        """The word that stands for them."""
+    def _sounds(self, ipa: str) -> Entry | None:
+        """None where they are none, and nothing is spoken for them."""
         try:
-            entry = Entry(words=("phoneme",), phones=words_from_ipa(ipa))
+            return Entry(words=("phoneme",), phones=words_from_ipa(ipa))
         except BadPronunciation as error:
             self._warn(f"<<{ipa}>>: {error}")
-            return ""
-        self.spoken_as = SpokenAs(entry=entry, rate=self._rates[-1] if self._rates else 1.0)
-        return "phoneme"
+            return None
 
     def _warn(self, what: str) -> None:
         if len(self.warnings) < 16:

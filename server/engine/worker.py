@@ -60,15 +60,15 @@ def _run(pipe: EnginePipe, engine: Engine) -> None:
 def run_process(
     end: socket.socket, bundle: Path | None, config: EngineConfig, nice: int = 0, checks_files: bool = False
 ) -> None:
-    """`run` as a child process: Ctrl-C reaches the whole group, but only the server decides when to stop.
+    """`run` as a child process: Ctrl-C and a terminal's end reach the whole group; only the server decides when to stop.
 
     With `nice` it stands behind the server: what comes in and goes out takes a fraction of a millisecond and is waited
     for, while the engine can always use a core to work ahead.
     """
     threading.Thread(target=_end_with_parent, name="leash", daemon=True).start()
     os.nice(nice)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
     def load() -> Engine:
         engine = load_engine(open_bundle(bundle, checks_files=checks_files), config)

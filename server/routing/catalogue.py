@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from engines.families.bundle import Voice
 from server.errors import ApiError
 from server.protocols.elevenlabs.messages import ELEVEN_MODELS
+from server.speech.cloned_voices import ClonedVoice
 from server.state import State, state_of
 
 router = APIRouter()
@@ -70,7 +72,7 @@ async def eleven_voice_pages(
     page = found[begin : begin + page_size]
     has_more = begin + page_size < len(found)
     return {
-        "voices": [_eleven_voice(voice.id, voice.name, voice.description) for voice in page],
+        "voices": [_eleven_voice(voice.id, voice.name, voice.description, _category(voice)) for voice in page],
         "has_more": has_more,
         "total_count": len(found),
         "next_page_token": page[-1].id if has_more else None,
@@ -98,7 +100,7 @@ async def eleven_voice(request: Request, voice_id: str) -> JSONResponse:
         parts = ", ".join(f"{state.voice(name).name} {share:.0%}" for name, share in chosen_voice.timbre)
         return JSONResponse(_eleven_voice(voice_id, voice_id, f"a mix: {parts}", category="generated"))
     voice = state.voice(chosen_voice.voice)
-    return JSONResponse(_eleven_voice(voice.id, voice.name, voice.description))
+    return JSONResponse(_eleven_voice(voice.id, voice.name, voice.description, _category(voice)))
 
 
 @router.get("/v1/audio/models")
@@ -123,6 +125,10 @@ async def model(request: Request, name: str) -> JSONResponse:
 
 def _openai_model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "parlando"}
+
+
+def _category(voice: Voice | ClonedVoice) -> str:
+    return "cloned" if isinstance(voice, ClonedVoice) else "premade"
 
 
 def _eleven_voice(voice_id: str, name: str, description: str, category: str = "premade") -> dict[str, Any]:

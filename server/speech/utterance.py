@@ -274,7 +274,10 @@ class Utterance:
                     self._deadlines.audio_came()
                     self._finished = self._silent(message)
                     silence = bytes(2 * round(_SILENCE_S * self._submit.sample_rate_hz))
-                    if (rest := await self._made(silence, (), last=True)) is not None:
+                    rest = await self._made(silence, (), last=True)
+                    if self._skip.left:
+                        return self._failed_beyond_the_end()
+                    if rest is not None:
                         return rest
                 case Failed(code=code):
                     self._finish_accounting(ApiError.of(event).kind.outcome, code)
@@ -305,7 +308,7 @@ class Utterance:
             lm_steps=0,
             segments=0,
         )
-        samples = round(_SILENCE_S * self.rate_hz)
+        samples = round(_SILENCE_S * self._submit.sample_rate_hz)
         return Finished(request_id=self.id, samples=samples, timings=timings, warnings=(why,))
 
     def _failed_beyond_the_end(self) -> Failed:

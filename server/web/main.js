@@ -14,18 +14,16 @@ socketUrl.protocol = socketUrl.protocol.replace("http", "ws");
 const client = new SpeechClient(socketUrl);
 const player = new Player();
 const stage = new Stage(new Waveform($("waveform")), player);
-const problem = new Problem(() => speak(lastText));
+const problem = new Problem();
 let current = null; // the speech in progress
-let lastText = "";
 
 // Called inside a user's gesture and, up to `begin`, without a pause: else browsers keep the audio silent.
 function speak(text) {
   problem.clear();
   current?.abandon();
-  lastText = text;
   const wordEveryMs = $("by-word").checked ? Number($("interval").value) : null;
   const speech = new Speech({ client, player, text, wordEveryMs, view: stage });
-  stage.onOver = (outcome) => over(speech, outcome);
+  stage.onOver = (outcome) => over(speech, outcome, text);
   current = speech;
   stand("speaking", "Speaking…");
   speech.begin($("key").value.trim(), settings());
@@ -37,15 +35,15 @@ function settings() {
   return { ...sound, ...(voices.size && { voice: [...voices].join("+") }) };
 }
 
-function over(speech, outcome) {
+function over(speech, outcome, text) {
   if (speech !== current) return;
   current = null;
   const heard = `${(outcome.playedS ?? 0).toFixed(2)} s`;
-  if (outcome.kind === "spoken") stand("spoken", `Spoken: ${heard}.`);
+  if (outcome.kind === "spoken") stand("spoken", [`Spoken: ${heard}`, ...outcome.warnings].join("; ") + ".");
   else if (outcome.kind === "stopped") stand("stopped", `Stopped after ${heard}.`);
   else {
     stand("failed", "Not spoken.");
-    problem.show(outcome.error);
+    problem.show(outcome.error, () => speak(text));
     if (outcome.error.code === "invalid_api_key") askForKey();
   }
 }
@@ -77,7 +75,11 @@ async function fillVoices() {
     $("voice").addEventListener("change", describe);
     describe();
   } catch (error) {
-    problem.show({ code: "connection_failed", message: error.message });
+    const again = () => {
+      problem.clear();
+      fillVoices();
+    };
+    problem.show({ code: "connection_failed", message: error.message }, again);
   }
 }
 

@@ -18,6 +18,7 @@ const TITLES = {
 };
 const FINAL = [
   "no_text", "unspeakable_text", "text_too_long", "message_too_big", "invalid_api_key", "origin_not_allowed",
+  "invalid_parameter",
 ];
 
 export class Problem {
@@ -27,12 +28,16 @@ export class Problem {
   #again = document.querySelector("#again");
   #timer = null;
 
-  constructor(onAgain) {
-    this.#again.addEventListener("click", onAgain);
+  #onAgain = null;
+
+  constructor() {
+    this.#again.addEventListener("click", () => this.#onAgain());
   }
 
-  show({ code, message, retryAfterS }) {
+  // `onAgain`: what did not work.
+  show({ code, message, retryAfterS }, onAgain) {
     clearInterval(this.#timer);
+    this.#onAgain = onAgain;
     this.#title.textContent = TITLES[code] ?? "That did not work";
     this.#text.textContent = message.charAt(0).toUpperCase() + message.slice(1) + (/[.!?]$/.test(message) ? "" : ".");
     this.#again.hidden = FINAL.includes(code);

@@ -28,6 +28,7 @@ export class Speech {
   #audioSamples = 0;
   #stopping = false;
   #complete = false; // the server has nothing more to say
+  #warnings = []; // what of the text was left out
   #playedS = null; // once it was stopped
   #over = false;
 
@@ -112,16 +113,18 @@ export class Speech {
     this.#player.waiting();
   }
 
-  done() {
+  done({ warnings }) {
     this.#complete = true;
+    this.#warnings = warnings ?? [];
     const elapsedS = (performance.now() - this.#firstTextMs) / 1000;
     this.measured.charactersPerS = this.transcript.characters.length / elapsedS;
     if (!this.#stopping) this.#player.end();
     else if (this.#playedS !== null) this.#stopped(...this.transcript.split(this.#playedS)); // before the cancel came
   }
 
-  cancelled({ text_spoken, text_remaining }) {
-    this.#stopped(text_spoken, text_remaining + this.transcript.slice(this.#sentCharacters));
+  cancelled({ text_spoken, text_remaining, text_accuracy }) {
+    const remaining = text_remaining + this.transcript.slice(this.#sentCharacters);
+    this.#stopped(text_spoken, remaining, text_accuracy !== "unknown");
   }
 
   failed(error) {
@@ -142,11 +145,11 @@ export class Speech {
     Object.assign(measured, { leadMs: asMs(lead), underruns, dryMs: asMs(drySamples) });
     if (lowestLead !== null) measured.lowestLeadMs = asMs(lowestLead);
     this.#view.measured();
-    if (ended && !stopped && !this.#stopping) this.#finish({ kind: "spoken", playedS: asMs(played) / 1000 });
+    if (ended && !stopped && !this.#stopping) this.#finish({ kind: "spoken", playedS: asMs(played) / 1000, warnings: this.#warnings });
   }
 
-  #stopped(spoken, remaining) {
-    this.#finish({ kind: "stopped", playedS: this.#playedS, spoken, remaining });
+  #stopped(spoken, remaining, known = true) {
+    this.#finish({ kind: "stopped", playedS: this.#playedS, spoken, remaining, known });
   }
 
   #finish(outcome) {

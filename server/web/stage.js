@@ -67,11 +67,13 @@ export class Stage {
     if (kind === "spoken") this.#highlight(null);
   }
 
-  #showStopped({ spoken, remaining }) {
+  // `known`: whether the server can tell how far it came; a model without word times cannot.
+  #showStopped({ spoken, remaining, known }) {
     $("transcript").hidden = true;
     $("stopped").hidden = false;
-    $("spoken").textContent = spoken;
+    $("spoken").textContent = known ? spoken : "This model does not tell how far it came.";
     $("remaining").textContent = remaining;
+    $("rest").textContent = known ? "Speak the rest" : "Speak it again";
     $("rest").hidden = !remaining.trim();
   }
 

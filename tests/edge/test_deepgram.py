@@ -364,6 +364,22 @@ def test_v2_a_turn_of_blanks_has_an_end() -> None:
     play("/v2/speak", scenario)
 
 
+def test_v2_a_blank_alone_opens_nothing() -> None:
+    """A line's end behind the last flush, say: an utterance without text would end the socket in time."""
+
+    async def scenario(socket: AsgiSocket) -> None:
+        for text in (" ", "\n", ""):
+            socket.say("Speak", text=text)
+        await asyncio.sleep(0.1)
+        socket.say("Speak", text="one")
+        socket.say("Flush")
+        pcm, events = await socket.hear("Flushed")
+        assert pcm == word_pcm("one")
+        assert [event["type"] for event in events] == ["SpeechStarted", "SpeechMetadata", "Flushed"]
+
+    play("/v2/speak", scenario, idle_s=0.05)
+
+
 @pytest.mark.parametrize("path", ["/v1/speak", "/v2/speak"])
 @pytest.mark.parametrize(("offered", "passes"), [(["token", "k"], True), (["bearer", "k", "x"], True), (["k"], False)])
 def test_a_browsers_key_is_among_its_subprotocols(path: str, offered: list[str], passes: bool) -> None:

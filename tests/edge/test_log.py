@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from io import StringIO
 from typing import Any
 
 import httpx
+import pytest
 
 from loadtests import leash
-from server.logs import LineWriter
+from server.logs import Foreign, LineWriter
 from tests.edge.conftest import UNHURRIED, free_port
 from tests.edge.test_engine_kills import engine_pids
 
 
-class Disk(StringIO):
-    is_full = True
-
-    def write(self, text: str) -> int:
-        if self.is_full:
-            raise OSError(28, "No space left on device")
-        return super().write(text)
-
-
-def written(disk: Disk) -> str:
-    deadline_s = time.monotonic() + 10
-    while not disk.getvalue() and time.monotonic() < deadline_s:
-        time.sleep(0.001)
-    return disk.getvalue()
-
-
 def test_a_full_disk_loses_lines_and_says_so_later() -> None:
-    disk = Disk()
-    log = LineWriter(disk)
+    full, (ours, theirs) = os.open("/dev/full", os.O_WRONLY), os.pipe()
+    log = LineWriter(full)
     for _ in range(3):
         log.error("lost")
     while log.lost < 3:
         time.sleep(0.001)
-    disk.is_full = False
+    os.dup2(theirs, full)  # there is room again
     log.info("here")
     log.close(10)
-    assert written(disk) == "here\n3 lines before this one were lost\n"
+    assert os.read(ours, 1_000) == b'{"event": "log_lines_lost", "lines": 3, "level": "warning"}\nhere\n'
+    for one in (full, ours, theirs):
+        os.close(one)
 
 
-def test_a_reader_that_reads_nothing_holds_up_nobody() -> None:
+def test_a_reader_that_reads_nothing_holds_up_no_call() -> None:
     ours, theirs = os.pipe()
-    file = os.fdopen(theirs, "w")
-    log = LineWriter(file)
+    log = LineWriter(theirs)
     for _ in range(20_000):
         log.info("x" * 100)
     log.close(0.1)
     assert log.lost > 0
     os.close(ours)  # ends the thread's write
+
+
+def test_a_librarys_bad_call_is_the_logs_trouble_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    record = logging.LogRecord("library", logging.ERROR, "file", 1, "%d", ("many",), None)
+    Foreign().emit(record)
+    assert "TypeError" in capsys.readouterr().err
 
 
 def test_without_a_place_nothing_is_written() -> None:

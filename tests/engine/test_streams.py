@@ -168,3 +168,26 @@ def test_word_times_rise_and_point_into_the_text(engine: Engine) -> None:
     starts = [word.start_s for word in spoken.words]
     assert starts == sorted(starts)
     assert all(word.start_s <= word.end_s <= spoken.timings.audio_s for word in spoken.words)
+
+
+def test_a_flush_of_nothing_that_can_be_spoken_is_told(shipped: Engine) -> None:
+    """The client waits for it: what it flushed is over."""
+    shipped.submit(submit(shipped, "f"))
+    shipped.submit(Append(request_id="f", text="Hello there. "))
+    shipped.submit(Flush(request_id="f"))
+    told = [event.heard for event in settle(shipped) if isinstance(event, WaitingForText)]
+    assert told == [2]
+    for heard, text in ((4, " "), (6, "😀 "), (8, "...")):
+        shipped.submit(Append(request_id="f", text=text))
+        shipped.submit(Flush(request_id="f"))
+        told = [event.heard for event in settle(shipped) if isinstance(event, WaitingForText)]
+        assert told == [heard]
+    shipped.submit(Cancel(request_id="f"))
+    settle(shipped)
+    shipped.submit(submit(shipped, "first"))
+    shipped.submit(Append(request_id="first", text="😀"))
+    assert [one for one in settle(shipped) if isinstance(one, WaitingForText)] == []
+    shipped.submit(Flush(request_id="first"))
+    assert [event.heard for event in settle(shipped) if isinstance(event, WaitingForText)] == [2]
+    shipped.submit(Cancel(request_id="first"))
+    settle(shipped)

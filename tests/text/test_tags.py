@@ -69,6 +69,14 @@ def test_cartesias_phones_are_said_as_written() -> None:
         stream, written = FRONT_END.open(), "Take <<m|ɛ|t|f|ˈ|ɔ|ɹ|m|ɪ|n>>, now."
         found = [phone for at in range(0, len(written), size) for phone in stream.append(written[at : at + size])]
         assert [one.symbol for one in found + stream.end()] == [one.symbol for one in tagged]
+    glued, twice = FRONT_END.open(), "Say <<s|ʌ|n>><break time='1s'/> so."
+    glued.append(twice)
+    glued.end()
+    assert "break" not in " ".join(glued.script)
+    code = FRONT_END.open()
+    code.append("cout<<a|b>>c; `<<x|y>>` ok")
+    code.end()
+    assert "phoneme" not in " ".join(code.script)
     shifted = [phone.symbol for phone in FRONT_END.phones("a << b and c>>d")]
     assert "g" in shifted, "no phones: its signs are read"
 

@@ -72,7 +72,8 @@ class PocketFamily:
             raise BadParameter(f"sample_rate_hz {submit.sample_rate_hz} is not the model's {rate_hz}")
         for name, given in submit.options:
             if name in _LACKING:
-                raise BadParameter(f"{name} {given}: this model has no {_LACKING[name]}; leave it out")
+                shown = f" {given}" if isinstance(given, int | float) else ""
+                raise BadParameter(f"{name}{shown}: this model has no {_LACKING[name]}; leave it out")
         if submit.option("pronunciations"):
             raise BadParameter("pronunciations: this model reads letters and takes no phones; leave them out")
         check_options(submit, OPTIONS, self._bundle.name)

@@ -69,6 +69,7 @@ class SpeakV2(UtteranceSocket):
         self._form, self._speed = query.form, query.speed
         self._chosen_voice = state.chosen_voice(voice_of(state, query.model))
         self._utterance: _SpeechUtterance | None = None  # takes text
+        self._blank = ""  # text of a turn that has no other
         self._unheard: deque[_SpeechUtterance] = deque()  # may not have been played to the end
         self._before_s = 0.0  # of the session's audio, before those
         self._characters = 0
@@ -93,7 +94,7 @@ class SpeakV2(UtteranceSocket):
         match message:
             case Speak(text=text):
                 self._append(text, received.received_s)
-            case Flush() if self._utterance is None:
+            case Flush() if self._utterance is None and not self._blank:
                 await self._warn("NO_ACTIVE_SPEECH", "a flush without text before it; send Speak first")
             case Flush():
                 self._end_utterance()
@@ -109,6 +110,14 @@ class SpeakV2(UtteranceSocket):
     # -- utterances -----------------------------------------------------------------------------------------------
 
     def _append(self, text: str, received_s: float) -> None:
+        """A blank alone opens no utterance, which would have to end in time: only its flush does."""
+        if self._utterance is None and not text.strip():
+            self._blank = self._blank or text
+        else:
+            self._say_text(text, received_s)
+
+    def _say_text(self, text: str, received_s: float) -> None:
+        self._blank = ""
         if self._utterance is None:
             self.check_room()
             self.state.check_text(text, "text")
@@ -131,6 +140,8 @@ class SpeakV2(UtteranceSocket):
             self._characters += len(text)
 
     def _end_utterance(self) -> None:
+        if self._blank:
+            self._say_text(self._blank, self.state.clock())
         if self._utterance is not None:
             self._utterance.end()
         self._utterance = None
@@ -185,7 +196,7 @@ class SpeakV2(UtteranceSocket):
             utterance.cancel(0.0)
         # What is queued in front is cancelled or over, so that this is sent at once, when nothing more can be sent.
         self.answer(lambda: self._say_interrupted(utterances, heard_s, told=played_s is not None))
-        self._utterance = None
+        self._utterance, self._blank = None, ""
         self._unheard.clear()
 
     async def _say_interrupted(self, utterances: list[_SpeechUtterance], before_s: float, *, told: bool) -> None:

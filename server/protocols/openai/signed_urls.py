@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 
-from server.access import Access, not_allowed
+from server.access import Access
 from server.errors import ApiError
 
 PATH = "/v1/audio/speech"
@@ -40,7 +40,11 @@ def check_playing(access: Access, request: Request, now: Callable[[], float] = t
         return
     site = request.headers.get("sec-fetch-site")
     if "origin" not in request.headers and site not in _OWN_SITE and not access.allows_all_origins:
-        raise not_allowed(f"another site ({site})", access.origins)
+        message = (
+            "a page of another origin plays this by a signed URL (POST to it with /url), or, where its origin is in"
+        )
+        message += ' PARLANDO_ALLOWED_ORIGINS, from <audio crossorigin="anonymous">'
+        raise ApiError("origin_not_allowed", message, param="origin")
     access.check_origin(request)
     access.check_key(request)
 

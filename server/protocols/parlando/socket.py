@@ -90,7 +90,7 @@ class ParlandoConnection:
                 try:
                     context.utterance.append(text, received.received_s)
                 except ApiError as error:
-                    if not new:
+                    if not new and (error.code != "quota_exceeded" or context.utterance.characters):
                         raise
                     context.utterance.fail(error)
             case FlushMessage():
