@@ -16,14 +16,16 @@ from engines.text.numerals import LETTERED, is_numeral, read_numeral, roman_valu
 from engines.text.phones import PauseType
 from engines.text.pieces import Reading, closing_kind, made, stopped_short
 from engines.text.ranges import name_range
-from engines.text.streets import read_street
+from engines.text.streets import is_drive, is_leading_direction, read_street
 from engines.text.units_behind import read_unit
+from engines.text.weekdays import is_date, weekday
 from engines.text.word_lists import word_list
 from engines.text.words import read_words
 
 _DOTTED = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
 _GLUED_SHORT = re.compile(r"(No|Nos|Fig|Vol|Ch|Sec|p|pp|Eq)\.(\d.*)")
 _GLUED_NAMES = {"sec": "section", "ch": "chapter"}
+_TITLE_PAIR = re.compile(r"([A-Z][a-z]{1,3})\.?/([A-Z][a-z]{1,3})(?:\.?/([A-Z][a-z]{1,3}))?")
 _CENTURY = re.compile(r"[XVI]{2,5}")
 _SPAN = re.compile(r"([A-Z][a-z]{2,8}\.?)[-–—]([A-Z][a-z]{2,8}\.?)")
 _CODED = frozenset(word_list("serial model part account acct order policy invoice tracking flight case lot item ref"))
@@ -66,9 +68,16 @@ def read_abbreviation(core: str, closing: str, kind: PauseType | None, around: A
         return (
             stopped_short(words, core, closing, kind, around) if words == "minutes" else made([words], beyond, core, 0)
         )
-    day = day_name(core, stopped=stopped)
+    day = weekday(core, closing, around)
+    if day is not None and closing == "." and not is_date(around.following()):
+        return stopped_short(day, core, closing, kind, around)
+    day = day or day_name(core, stopped=stopped)
     if day is not None and (closing != "." or low not in ("sat", "sun") or around.following()):
         return made([day], beyond, core, 0)
+    titles = _TITLE_PAIR.fullmatch(core)
+    if titles and all(title.lower() in TITLES for title in titles.groups() if title):
+        named = [TITLES[title.lower()] for title in titles.groups() if title]
+        return made([*" or ".join(named).split()], beyond, core, 0)
     always = low in ALWAYS and core != "HRs"  # home runs
     if stopped or always or "." in core:
         if low in TITLES and not (low in ("gen", "rep", "col", "fr", "mt") and not core[0].isupper()):
@@ -85,11 +94,15 @@ def _place(core: str, closing: str, kind: PauseType | None, around: Around) -> R
     stopped, low, left = closing.startswith("."), core.lower(), around.left
     street = read_street(core, around)
     if street is not None:
+        if closing == "." and is_leading_direction(core, around):
+            return made([*street.words], None, core, 0)
         if stopped and core.isalpha():
             return stopped_short(street.words[0], core, closing, kind, around)
         return made([*street.words], kind, core, 0)
     if low not in ("st", "dr") or not (stopped or core == "St" or low in ALWAYS):
         return None
+    if low == "dr" and is_drive(closing, around):
+        return made(["drive"], (closing_kind("", closing[1:]) if stopped else kind), core, 0)
     named = around.following()[:1].isupper() and (not left.capitalised or low == "dr")
     if low == "st" and not stopped and not named and not left.capitalised:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from engines.text import numbers
-from engines.text.abbreviations import PLACES
+from engines.text.abbreviations import MONTH_SHORT, MONTHS, PLACES
 from engines.text.context import Around, Spoken
 from engines.text.word_lists import word_list
 
@@ -34,6 +34,8 @@ HOUSE_PARTS = {
 _ORDINAL = re.compile(r"\d{1,3}(?:st|nd|rd|th)")
 _NUMBERED_ROAD = re.compile(r"(?:I|US|SR)-\d{1,3}")  # I-95 N
 _NUMBERED_ROADS = frozenset(word_list("highway hwy route rte interstate"))
+_BEFORE_YEARS = frozenset([*MONTHS, *MONTH_SHORT, *word_list("in since during until")])
+_HOUSE_BEFORE = re.compile(r"\d{2,5}[A-Z]?")
 _HOUSE = re.compile(r"[1-9]\d{3}")
 _MAX_NAME_TOKENS = 3  # between a house number and the kind of street
 
@@ -52,6 +54,26 @@ def read_street(core: str, around: Around) -> Spoken | None:
     if low in ("st", "dr"):
         return Spoken(words=[PLACES[low]]) if _ORDINAL.fullmatch(around.left.core) else None
     return Spoken(words=[PLACES[low]]) if low in _SURE or _numbered_before(around) else None
+
+
+def is_drive(closing: str, around: Around) -> bool:
+    """ "2301 Oak Dr, Chicago", "2301 Oak Dr Chicago": no doctor stands behind a house number and a name."""
+    recent = around.recent
+    if not around.left.capitalised or around.left.paused:
+        return False
+    if closing.lstrip(".").startswith(",") and len(recent) > 1:  # else "Dear Dr, ..."
+        return True
+    if closing:
+        return False
+    names = next((count for count in range(1, len(recent)) if _HOUSE_BEFORE.fullmatch(recent[-1 - count])), 0)
+    if not 0 < names <= _MAX_NAME_TOKENS or not all(one[:1].isupper() for one in recent[-names:]):
+        return False
+    return recent[-names - 2 : -names - 1] == () or recent[-names - 2].lower() not in _BEFORE_YEARS
+
+
+def is_leading_direction(core: str, around: Around) -> bool:
+    """ "500 E. Main St." """
+    return core.replace(".", "").lower() in _DIRECTIONS and core.isupper() and _leads_to_street(around)
 
 
 def is_street_name(core: str) -> bool:
@@ -78,7 +100,11 @@ def _is_direction(low: str, around: Around) -> bool:
     numbered = len(around.recent) > 1 and around.recent[-2].lower() in _NUMBERED_ROADS and left.core.isdecimal()
     if numbered or _NUMBERED_ROAD.fullmatch(left.core):
         return True
-    return (len(low) > 1 or (left.number or "").isdecimal()) and _leads_to_street(around)
+    if (len(low) > 1 or (left.number or "").isdecimal()) and (
+        _leads_to_street(around) or around.following() == "Broadway"
+    ):
+        return True
+    return _ORDINAL.fullmatch(around.following()) is not None and _leads_to_street(around)
 
 
 def _leads_to_street(around: Around) -> bool:
