@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from engines.text.currencies import SIGNS
 from engines.text.marks import MARKS
+from engines.text.stars import keep_stars
 from engines.text.word_lists import word_list
 
 EM_DASH = "—"
@@ -92,6 +93,9 @@ def fold(text: str) -> tuple[str, str]:
         return text, ""
     if text == MINUS:
         return text, ""
+    stars = keep_stars(text)
+    if stars is not None:
+        return stars, ""
     text = _MICRO.sub("µ", _OHMS.sub(r"\1\2ohm", text.replace(_OHM_SIGN, OHM)))
     if text.strip(_AROUND) == OHM:
         return text, ""

@@ -18,13 +18,16 @@ from engines.text.word_lists import word_list
 _BY_SIGN = re.compile(
     r"(?:^| )(?:code|pin|otp|passcode|password|confirmation|ending|ending in|ends in|ending with|"
     r"last (?:two|three|four|five|six|\d)|account|acct|tracking|reference|ref|booking|reservation|serial|iban|imei|"
-    r"routing|passport|transaction|policy|membership|member|licen[cs]e|plate|sku|zip|zipcode|postcode|extension|ext)"
+    r"routing|passport|rma|claim|transaction|policy|membership|member|licen[cs]e|plate|sku|zip|zipcode|postcode|extension|ext)"
     r"(?: (?:number|no|id|digits|code|#))?( is| are| was)?$"
 )
 _BY_PAIRS = re.compile(
     r"(?:^| )(?:gate|flight|room|order|invoice|ticket|case|model|part|cat|catalog(?:ue)?|suite|unit|locker|bus|route|"
     r"train|highway|apartment|apt|box|item|bay|terminal|version|platform|seat|row|employee|lot|form)"
-    r"( number| no| id)?$"
+    r"( number| no| id| #)?$"
+)
+_ANNOUNCED = re.compile(
+    r"(?:^| )(?:po|job|bug|build|check|tag|quote|receipt|request|issue|batch|id)(?: number| no| is)?$"
 )
 _WRITTEN = re.compile(r"[A-Za-z0-9]+(?:[-/.][A-Za-z0-9]+)*#?")
 _CAPITALS = re.compile(r"[A-Z]{4,12}")
@@ -68,6 +71,17 @@ def read_letters_code(core: str, around: Around) -> Spoken | None:
     if not _CAPITALS.fullmatch(core) or around.left.shouted or not _BY_SIGN.search(around.before):
         return None
     return Spoken(words=spell(core))
+
+
+def announces_code(around: Around) -> bool:
+    """Whether what stands before names something that has a number."""
+    before = around.before
+    return any(words.search(before) is not None for words in (_BY_SIGN, _BY_PAIRS, _ANNOUNCED))
+
+
+def spell_code(core: str) -> list[str]:
+    """Sign by sign, marks between left out."""
+    return _by_sign(core)
 
 
 def _named(core: str, around: Around) -> Spoken | None:

@@ -6,6 +6,7 @@ It sees the tokens of a line and whether the line ends; wrapped running text is 
 from __future__ import annotations
 
 from engines.text.context import CLOSING, OPENING
+from engines.text.stars import STARS
 
 _MAX_CHARS = 40  # of a heading or an entry; running text is wrapped later
 _MAX_TOKENS = 7
@@ -26,7 +27,7 @@ class Lines:
         """A token; "" of one that is markup alone."""
         if opens_line:
             self._start, self._tokens, self._capital = start, 0, False
-        core = text.rstrip(CLOSING)
+        core = text.rstrip(CLOSING + STARS)
         if not core:
             return
         if not self._tokens:

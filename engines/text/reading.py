@@ -7,6 +7,7 @@ when text arrives; `context.NotYet` passes through it.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from engines.text import numbers
 from engines.text.abbreviated import read_abbreviation
@@ -17,7 +18,7 @@ from engines.text.amounts import read_sign
 from engines.text.capital_words import read_capital_word
 from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Spoken
 from engines.text.expressions import read_expression
-from engines.text.identifiers import read_identifier, read_letters_code, read_named_by_sign
+from engines.text.identifiers import read_letters_code
 from engines.text.inches import read_inches
 from engines.text.joined_words import read_joined_words
 from engines.text.lone_marks import read_keys, read_marks
@@ -27,23 +28,39 @@ from engines.text.ordinary import read_ordinary
 from engines.text.overriding import Override, override
 from engines.text.phones import PauseType
 from engines.text.pieces import Reading, Token, closing_kind, made, made_of
+from engines.text.reference_numbers import is_number_sign, read_numbered_name, read_reference
+from engines.text.stars import read_stars
 from engines.text.states import STATES, read_party, read_state
 from engines.text.tags import AS_WRITTEN
 from engines.text.units import detached_unit
-from engines.text.words import read_words
 
+_OPTIONAL_PLURAL = re.compile(r"(?<=[A-Za-z]{2})\((e?s|ren)\)(?![A-Za-z\d(])")  # item(s)
 _EMOTICON = re.compile(r"[:;=]['-]?[()DPpOo|*\]\[]+")
 _UNIT_DASH = re.compile(r"([^\d–—-]{1,8})[-–—](\d\S*)")
 _COUNTABLE = re.compile(r"\d{1,3}(?:,\d{3}){0,2}|\d{4,9}")
 _ITEM_NUMBER = re.compile(r"\d{1,3}\.")
 _SHORT_YEAR = re.compile(r"0\d")  # '08
-_NAMED_BY_SIGN = re.compile(r"#\d[\d.,-]*(?:-[A-Z\d]+)?")
 _AREA_CODE = re.compile(r"\(\d{3}\)")
 _GRADE = re.compile(r"[A-F]-")
 _FEET_INCHES = re.compile(r"\d{1,2}'\d{1,2}\"")
 
 
 def read(token: Token, around: Around) -> Reading:
+    """An opening bracket makes a pause like the one that a closing bracket makes."""
+    if "(" not in token.text:
+        return _read(token, around)
+    if _OPTIONAL_PLURAL.search(token.text):
+        token = replace(token, text=_OPTIONAL_PLURAL.sub(r"\1", token.text))
+    reading = _read(token, around)
+    left = around.left
+    if not token.text.startswith("(") or left.starts_sentence or left.paused or not left.core:
+        return reading
+    if _AREA_CODE.match(token.text) or not any(isinstance(piece, str | Override) for piece in reading.pieces):
+        return reading
+    return replace(reading, pieces=[PauseType.PLAIN, *reading.pieces])
+
+
+def _read(token: Token, around: Around) -> Reading:
     text = token.text
     if token.spoken_as is AS_WRITTEN and not around.dictionaries:
         ordinary = read_ordinary(text, around.left)
@@ -80,6 +97,11 @@ def read(token: Token, around: Around) -> Reading:
     sign = read_sign(text, around)
     if sign is not None:
         return made_of(sign, core, kind, around)
+    if not token.opens_line and is_number_sign(text, around):
+        return made(["number"], None, "#", 0)
+    stars = read_stars(core, around)
+    if stars is not None:
+        return made([*stars], kind, core, 0) if stars else Reading(pieces=[], taken=0, left=around.left)
     if text in OPERATORS or not any(mark.isalnum() for mark in core):
         return read_marks(text, kind, token, around)
     inches = read_inches(text, around)
@@ -117,9 +139,10 @@ def _read_spoken(core: str, text: str, around: Around) -> Spoken | None:
     party = read_party(core) if text.startswith("(") else None
     if party is not None:
         return Spoken(words=party)
-    if marked.startswith("#") and _NAMED_BY_SIGN.fullmatch(marked):
-        named = read_identifier(marked[1:], around) or read_named_by_sign(marked[1:])
-        return Spoken(words=["number", *(named.words if named else read_words(marked[1:], around.left))])
+    if marked.startswith("#") or core.endswith("#"):
+        reference = read_reference(marked, around) or read_numbered_name(core, around)
+        if reference is not None:
+            return reference
     spoken = read_address(marked) or read_address(core)
     if spoken is not None:
         return Spoken(words=spoken)

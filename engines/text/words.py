@@ -20,6 +20,7 @@ _SEPARATORS = re.compile(r"([-–/_\\|()\[\]{}<>~*\"`]+)")
 _LETTERS = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*'?")
 _PIECES = re.compile(r"\d+(?:[.,]\d+)*|[A-Za-z]+(?:'[A-Za-z]+)*|.", re.DOTALL)
 _DOTTED = re.compile(r"((?:[A-Za-z]\.)+[A-Za-z]?)('s|)")
+_OWNED = re.compile(r"(?<=\w)[™®]+")
 _CLOCK = re.compile(r"\d{1,2}(?::\d\d)(?:am|pm)?|\d{1,2}(?:am|pm)", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 _NAME_PREFIX = re.compile(r"(?:Mc|Mac|De|Di|Du|La|Le|Van|Von|Fitz|O)[A-Z][a-z]+|[A-Z]{2,}(?:s|ed|ing)")
@@ -87,6 +88,7 @@ def _sign_between(separator: str, before: str) -> list[str]:
 
 
 def _part(part: str, left: Left) -> list[str]:
+    part = _OWNED.sub("", part)
     if _LETTERS.fullmatch(part):
         return _word(part.rstrip("'"), left)
     dotted = _DOTTED.fullmatch(part)
