@@ -16,6 +16,7 @@ from engines.text.phones import VOWELS, PauseType, Phone, pause, phone_id
 
 _SIBILANTS = frozenset(["s", "z", "sh", "zh", "ch", "jh"])
 _VOICELESS = frozenset(["p", "t", "k", "f", "th"])
+_NEAR = 8  # words back that a homograph may ask for
 CLITICS = {"'s": "z", "'d": "d", "'ll": "l", "'ve": "v"}
 
 
@@ -53,9 +54,9 @@ class Pronouncer:
         self._lexicon = lexicon
         self._waiting: deque[SpokenWord | Break] = deque()
         self._before: tuple[str | None, str | None] = (None, None)  # two words back, one word back
+        self._near: deque[str] = deque(maxlen=_NEAR)  # words since the last pause
         self._last_symbol: str | None = None
         self._closed = False
-        self._after_pause = True  # stands the first word waiting
         self._begun = 0  # phones of the first word waiting that are out already
         self.unheld_s = 0.0  # breaks before the first word: audio begins with that word
 
@@ -72,13 +73,12 @@ class Pronouncer:
         while self._waiting:
             item = self._waiting[0]
             if isinstance(item, Break):
+                self._near.clear()
                 if self._last_symbol is not None and (self._last_symbol != "pau" or item.hold_s is not None):
                     phones.append(self._pause(item))
                 elif self._last_symbol is None:
                     self.unheld_s += item.hold_s or 0.0
             else:
-                if not self._begun:
-                    self._after_pause = self._last_symbol in (None, "pau")
                 try:
                     sounds = self._sounds(0)
                 except NotYet:
@@ -88,6 +88,7 @@ class Pronouncer:
                 self._begun = 0
                 if sounds:
                     self._before = (self._before[1], item.text)
+                    self._near.append(item.text)
             self._waiting.popleft()
         return phones
 
@@ -99,6 +100,7 @@ class Pronouncer:
         if self._last_symbol is not None and self._last_symbol != "pau":
             phones.append(self._pause(Break(kind=PauseType.PLAIN, at=at)))
         self._before = (None, None)
+        self._near.clear()
         return phones
 
     def _say(self, word: SpokenWord, sounds: tuple[str, ...]) -> list[Phone]:
@@ -146,6 +148,12 @@ class Pronouncer:
         assert isinstance(item, SpokenWord)
         return item.text
 
+    def _near_at(self, place: int) -> str | None:
+        """The same, None beyond a pause before it too."""
+        if place >= 0:
+            return self._word_at(place)
+        return self._near[place] if -place <= len(self._near) else None
+
     def _sounds(self, place: int) -> tuple[str, ...]:
         """Phones, with stress digits, of the word `place` after the first one waiting."""
         word = self._word_at(place)
@@ -160,7 +168,7 @@ class Pronouncer:
         sounds = self._lexicon.pronounce(
             word,
             lambda offset: self._word_at(place + offset),
-            lambda offset: None if offset < 0 == place and self._after_pause else self._word_at(place + offset),
+            lambda offset: self._near_at(place + offset),
         )
         return sounds or tuple(phone for letter in word for phone in self._lexicon.pronounce(letter))
 
