@@ -78,6 +78,8 @@ _AROUND = ".,;:!?()[]{}\"'*"
 _MICRO = re.compile("(?<![A-Za-zΑ-ω])μ(?=(?:m|s|g|l|L|A|V|W|F|H|mol|Sv)(?![A-Za-z]))")
 # A Greek letter by itself is a symbol; with Greek letters beside it, or more than one Latin, it is part of a word.
 _SYMBOL = re.compile("(?<![Ͱ-Ͽἀ-῿])(?<![A-Za-z]{2})([Α-Ωα-ω])(?![Ͱ-Ͽἀ-῿]|[A-Za-z]{2})")
+# Without their accent they would be other words.
+_ACCENTED = re.compile("(?<![a-z])(r[eé]sum|ros|expos|p[aâ]t)é(?=s?(?![a-z]))", re.IGNORECASE)
 
 
 def _named_greek(found: re.Match[str]) -> str:
@@ -99,6 +101,7 @@ def fold(text: str) -> tuple[str, str]:
     text = _MICRO.sub("µ", _OHMS.sub(r"\1\2ohm", text.replace(_OHM_SIGN, OHM)))
     if text.strip(_AROUND) == OHM:
         return text, ""
+    text = _ACCENTED.sub(r"\1ay", text)
     text = _SYMBOL.sub(_named_greek, text)
     text = _POWER.sub(lambda power: "^" + "".join(_SUPERSCRIPTS[one] for one in power[1]), _FOOTNOTE.sub("", text))
     folded: list[str] = []

@@ -259,6 +259,7 @@ _ALL: dict[str, _Entry] = {
         ),
     ),
     "refunds": ("r iy1 f ah2 n d z", (_Rule("r ih0 f ah1 n d z", p=words("he she it who that")),)),
+    "se": ("", (_Rule("s ey1", p=words("per")),)),
     "produce": ("", (_Rule("p r ow1 d uw0 s", p=words("fresh local organic farm")),)),
 }
 HOMOGRAPHS: frozenset[str] = frozenset(_ALL)
