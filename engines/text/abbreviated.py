@@ -153,6 +153,9 @@ def _names_letter(core: str, closing: str, around: Around) -> bool:
     if core == "a" and around.left.core:  # nothing is worth the wait
         return False
     following = around.following()
+    if core == "A" and following in ("or", "and", "to", "through", "versus", "vs", "&"):  # "A or B"
+        following = around.following(2)
+        return len(following) == 1 and following.isupper() and following != "I"
     return not following or (core == "A" and len(following) == 1 and following.isupper() and following != "I")
 
 

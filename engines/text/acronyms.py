@@ -18,9 +18,10 @@ _SPELLED = frozenset(
         "mba kgb gmt utc est pst edt ibm bmw amd att hp ios sdk ide ssh ftp tcp udp dns vpn isp iot ar vr pos rsvp "
         "fyi eta asl ufo suv ac dc dj mc mvp nyc la dc emt icu er pta iq iou ngo gop ussr wwii wifi mri ct ekg ada "
         "csv json yaml tls ssl oauth jwt ui aws gcp ios npm svg rgb hdmi aes rsa eur usd gbp abcd iou ota oem obe "
-        "apr epa fda fcc faa fema nih cdc who imf wto wwf nypd lapd omg imho idk asap lax iban"
+        "apr epa fda fcc faa fema nih cdc who imf wto wwf nypd lapd omg imho idk asap lax iban "
+        "usps dob uuid uuids imei imeis aarp usaa aclu usda uscis aspca eeoc iaea iirc ged pov poc hov dod"
     )
-) - {"wifi", "led", "est", "who", "la", "json", "yaml", "oauth", "fema", "ada", "asap", "pos"}
+) - {"wifi", "est", "who", "la", "json", "yaml", "oauth", "fema", "ada", "asap", "pos"}
 _WORDS_OF_TWO = frozenset(
     word_list("ah am an as at be by do eh er go ha he hi if in is it me my no of oh ok on or ow ox so to up us we ye")
 )
@@ -38,12 +39,15 @@ _WORDS_OF_THREE = frozenset(
         "sit six ski sky sly son sow spa spy sub sue sum sun tab tag tan tap tar tax tea ten the tie tin tip toe "
         "ton too top toy try tub two use van vet via vow wad war was wax way web wed wet who why wig win wit won "
         "yes yet you zip zoo ram apt rom nan amp san von les ali ann amy bob jim ken kim lee max ray roy sam ted tim "
-        "tom una ave est led aka"
+        "tom una ave est aka"
     )
 )
-_AMBIGUOUS = frozenset(word_list("us it id am pm un os er who led"))  # words when the words around are capitals too
+_AMBIGUOUS = frozenset(word_list("us it am pm un os er who led"))  # words when the words around are capitals too
 _SPELLED_SMALL = frozenset(
-    word_list("ai idk omg imo imho irl api apis url urls cpu cpus gpu gpus ipv usb faq faqs diy fyi iot uk usa eu ui")
+    word_list(
+        "ai idk omg imo imho irl api apis url urls cpu cpus gpu gpus ipv usb faq faqs diy fyi iot uk usa eu ui "
+        "uuid uuids imei usps"
+    )
 )
 _SYLLABLE = re.compile(r"[bcdfghjklmnprstvwxz][aeiou][bcdfgklmnprstvxz]")
 _HAS_VOWEL = re.compile(r"[aeiouy]")

@@ -111,7 +111,7 @@ def _read(token: Token, around: Around) -> Reading:
         return made([*spell(core[0]), "minus"], kind, core, 0)
     capital = read_capital_word(core, around)
     if capital is not None:
-        return made([capital], kind, core, 0)
+        return made([*capital], kind, core, 0)
     short = read_abbreviation(core, closing, kind, around)
     if short is not None:
         return short

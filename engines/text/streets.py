@@ -95,6 +95,8 @@ def _numbered_before(around: Around) -> bool:
 
 def _is_direction(low: str, around: Around) -> bool:
     left = around.left
+    if left.lower == "per":  # per se
+        return False
     if left.capitalised and (left.lower in PLACES or left.lower in _FULL):
         return True
     numbered = len(around.recent) > 1 and around.recent[-2].lower() in _NUMBERED_ROADS and left.core.isdecimal()
