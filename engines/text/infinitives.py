@@ -33,7 +33,7 @@ DETERMINERS = words("the a an this that these those my your his her its our thei
 BE = words("am is are was were be been being 's 'm 're")
 _HAVE = words("have has had 've 'd havent hasnt hadnt having")
 _AUXILIARIES = VERBS_AHEAD - words("to please lets")
-_PRONOUNS = PERSONS | words("me him them us anyone anybody everyone everybody someone somebody")
+_PRONOUNS = PERSONS | words("me him them us anyone everyone someone")
 _LETS = words("let lets make makes made help helps helped watch hear have having had")
 _ADVERBS = Ending(
     "ly", "also always never ever just even still then please not first at least again maybe usually often sometimes"
