@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from engines.text import numbers
 from engines.text.abbreviations import DAY_SHORT, MONTH_SHORT, MONTHS
-from engines.text.amounts import Amount, following_scale, number_words, parse_amount, spoken
+from engines.text.amounts import COUNTED, SCALE_SHORT, Amount, following_scale, number_words, parse_amount, spoken
 from engines.text.calendar_tokens import clock_words, decade_words, is_day_of_month
 from engines.text.context import Around, Spoken
 from engines.text.word_lists import word_list
@@ -22,6 +22,8 @@ _ORDINAL = re.compile(r"(\d{1,2})(?:st|nd|rd|th)", re.IGNORECASE)
 _DAYS = frozenset(DAY_SHORT.values())
 _FULL_NAMES = frozenset([*MONTHS, *_DAYS])
 _HALF_DAYS = frozenset(word_list("am pm a.m p.m"))
+_COUNTS = re.compile(r"(\d{1,3}(?:\.\d)?)(k|K|M|B|T|bn|mn|tn)?[-–](\d{1,3}(?:\.\d)?)(k|K|M|B|T|bn|mn|tn)")
+_RACES = frozenset(word_list("run runs race races walk ride swim jog resolution video monitor"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +47,15 @@ def read_range(core: str, around: Around) -> Spoken | None:
     dashes = [match.start() for match in _DASH.finditer(core)]
     if not dashes or len(dashes) > _MAX_DASHES:
         return None
+    counts = _counts(core, around)
+    if counts is not None:
+        return counts
     for at in dashes:
         if not 0 < at < len(core) - 1:
             continue
         low, high = _end(core[:at]), _end(core[at + 1 :])
+        if low is not None and low.amount is not None and low.amount.money:
+            high = _upper(low.amount, core[at + 1 :]) or high
         if low is None or high is None or not (low.kind == high.kind or None in (low.kind, high.kind)):
             continue
         return _joined(low, high, core[at] == "-", around)
@@ -94,8 +101,33 @@ def _joined(low: _End, high: _End, is_hyphen: bool, around: Around) -> Spoken | 
     scale = following_scale(second, around, 0) if second.money else ""
     if scale:
         first, second = replace(first, scale=scale), replace(second, scale=scale)
+    elif second.money and second.scale and not first.scale and float(first.number) < float(second.number):
+        first = replace(first, scale=second.scale)
     top = spoken(second, bare=plain_number(second.number))
     return Spoken(words=[*_low_words(first, second), "to", *top], taken=bool(scale))
+
+
+def _upper(first: Amount, text: str) -> _End | None:
+    """The upper end of an amount of money, which may have a scale or a period: $75-90k, €20-30/month."""
+    assert first.money is not None
+    amount = parse_amount("$" + text) if text[0].isdecimal() and not text[-1].isdecimal() else None
+    if amount is None:
+        return None
+    second = replace(amount, money=first.money)
+    return _End(kind=second.kind, words=spoken(second), amount=second)
+
+
+def _counts(core: str, around: Around) -> Spoken | None:
+    """ "50-75k", "1.5-2M users"; "5-10k" alone is as often a distance."""
+    match = _COUNTS.fullmatch(core)
+    if match is None or (match[2] or match[4]) != match[4] or float(match[1]) >= float(match[3]):
+        return None
+    letter, following = match[4], around.following().lower()
+    sure = letter in ("M", "bn", "mn", "tn") or (letter in "kK" and float(match[3]) >= 20 and following not in _RACES)
+    if not sure and following not in COUNTED and letter not in "kK":
+        return None
+    scale = SCALE_SHORT[letter.lower()] if sure or following in COUNTED else "k"
+    return Spoken(words=[*numbers.decimal(match[1]), "to", *numbers.decimal(match[3]), scale])
 
 
 def _as(first: Amount, second: Amount) -> Amount:
