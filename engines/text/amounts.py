@@ -13,6 +13,7 @@ from engines.text import numbers
 from engines.text.context import Around, Spoken
 from engines.text.currencies import BEHIND, SIGN, Currency, currency, is_currency, is_currency_behind, money_number
 from engines.text.units import unit_names
+from engines.text.units_by_words import glued_by_words
 from engines.text.word_lists import word_list
 
 SCALES = frozenset({"thousand", "million", "billion", "trillion", "hundred", "lakh", "crore"})
@@ -210,6 +211,9 @@ def is_noun(token: str) -> bool:
 
 def read_amount(core: str, around: Around) -> Spoken | None:
     """Money, and whatever else has a unit; bare numbers are others' work."""
+    by_words = glued_by_words(core, around)
+    if by_words is not None:
+        return Spoken(words=by_words)
     amount = parse_amount(core)
     if amount is None:
         return _count(core, around)

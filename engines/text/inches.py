@@ -8,9 +8,10 @@ from engines.text import numbers
 from engines.text.amounts import is_noun
 from engines.text.context import Around
 from engines.text.pieces import Reading, closing_kind, made
+from engines.text.units_by_words import is_part_of_one
 from engines.text.word_lists import word_list
 
-_INCHES = re.compile(r'[(\[]?(\d+(?:[.,]\d+)?)"(?:[x×](\d+(?:[.,]\d+)?)")?([,.;:!?)\]]*)')
+_INCHES = re.compile(r'[(\[]?((?:\d{1,2}-)?\d{1,2}/[1-9]\d?|\d+(?:[.,]\d+)?)"(?:[x×](\d+(?:[.,]\d+)?)")?([,.;:!?)\]]*)')
 _ENDS_IN_INCHES = re.compile(r'\d"[^"\w]*$')
 _FEET_ALONE = re.compile(r"(\d{1,3})'([,.;:!?)\]]*)")
 _INCHES_BEHIND = re.compile(r'(\d{1,2})"([,.;:!?)\]]*)')
@@ -35,12 +36,24 @@ def read_inches(text: str, around: Around) -> Reading | None:
     match = None if around.quoted or '"' not in text else _INCHES.fullmatch(text)
     if match is None:
         return None
-    sides = [numbers.quantity(side) for side in (match[1], match[2]) if side]
+    sides = [_side(side, around) for side in (match[1], match[2]) if side]
     behind = around.peek(1) or ""
-    one = sides == [["one"]] or (is_noun(behind) and behind != "x") or (len(behind) > 1 and behind.isupper())
+    part = is_part_of_one(match[1], around.recent)
+    one = part or sides == [["one"]] or (is_noun(behind) and behind != "x") or (len(behind) > 1 and behind.isupper())
     words = [word for at, side in enumerate(sides) for word in (["by", *side] if at else side)]
     kind = closing_kind("", match[3])
-    return made([*words, "inch" if one and not match[3] else "inches"], kind, match[1] + "in", 0)
+    return made([*words, "inch" if part or (one and not match[3]) else "inches"], kind, match[1] + "in", 0)
+
+
+def _side(written: str, around: Around) -> list[str]:
+    """A number or a fraction, which may have a whole number before it: 5/8", 1-1/2", 1 1/2"."""
+    whole, _, part = written.rpartition("-")
+    top, stroke, bottom = part.partition("/")
+    if not stroke:
+        return numbers.quantity(written)
+    behind = around.left.number is not None and around.left.number.isdecimal()
+    first = numbers.cardinal(int(whole)) if whole else []
+    return [*first, *(["and"] if whole or behind else []), *numbers.fraction(int(top), int(bottom))]
 
 
 def _read_feet(digits: str, closing: str, around: Around) -> Reading | None:

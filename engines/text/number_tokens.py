@@ -25,6 +25,7 @@ _HYPHENED = re.compile(r"(\d{1,3})-(\d)/(\d{1,2})")  # 2-1/2
 _UNDERSCORED = re.compile(r"\d{1,3}(?:[_']\d{3})+")
 _OPEN_AMOUNT = re.compile(r"(.*\d[A-Za-z%]*)\+")
 _RATED = frozenset(word_list("rating rated rate rates score scored scores grade graded gave gives give review marks"))
+_MEASURES = frozenset(word_list("cup cups inch inches mile miles pound ounce teaspoon tablespoon acre hour length of"))
 _COUNTED = frozenset({"step", "page", "part", "slide", "round", "question", "episode", "attempt"})
 _LIST = re.compile(r"\d+(?:,\d+){2,}|\d+,\d{4,}")
 _GROUPS_OF_DIGITS = re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}")
@@ -41,7 +42,7 @@ _TIMES = re.compile(r"(\d+)[x×](\d+)(?:[x×](\d+))?")
 _FEET = re.compile(r"(\d{1,2})'(\d{1,2})(?:\"|'')?")
 _BARE = re.compile(r"([-+±~<>≈≤≥]|[<>]=)?(\.?\d(?:[\d.,]*\d)?)")
 _MEASURABLE = re.compile(
-    r"[-+~<>±]?(?:\d[\d,]*(?:\.\d+)?(?:[eE]\d{1,3}|[-–/]\d[\d,.]*)?[½¼¾]?|\d{1,3}(?:\.\d{3})+(?:,\d+)?)"
+    r"[-+~<>±]?(?:\d[\d,]*(?:\.\d+)?(?:[eE]\d{1,3}|[-–/]\d[\d,.]*)?[½¼¾]?|\d{1,3}(?:\.\d{3})+(?:,\d+)?|[½¼¾⅓⅔⅛⅜⅝⅞⅕⅖⅗⅘⅙⅚])"
 )
 _THOUSANDS_OF = re.compile(r"\d{1,3}(?:,\d{3})*,000s")
 _SIGNS = {
@@ -65,7 +66,7 @@ _Reader = Callable[[str, Around], Spoken | None]
 def read_number(core: str, around: Around) -> Spoken | None:
     """The words for a token that is a number of some kind, None for any other."""
     if not any(character.isdecimal() for character in core):
-        return None
+        return _part(core, around)
     for reader in _READERS:
         spoken = reader(core, around)
         if spoken is not None:
@@ -90,15 +91,26 @@ def _ordinal(core: str, around: Around) -> Spoken | None:
 def _fraction(core: str, around: Around) -> Spoken | None:
     mixed = _MIXED.fullmatch(core)
     if mixed:
-        part = _NAMED_PARTS[mixed[2]].split()
-        one = ["an" if part[0] == "eighth" else "a"] if len(part) == 1 else []
-        return Spoken(words=[*numbers.cardinal(int(mixed[1])), "and", *one, *part])
+        return Spoken(words=[*numbers.cardinal(int(mixed[1])), *_and_part(mixed[2])])
     hyphened = _HYPHENED.fullmatch(core)
     if hyphened and int(hyphened[2]) < int(hyphened[3]):
         return Spoken(
             words=[*numbers.cardinal(int(hyphened[1])), "and", *numbers.fraction(*map(int, hyphened.groups()[1:]))]
         )
     return _slashed(core, around)
+
+
+def _part(core: str, around: Around) -> Spoken | None:
+    """A sign of a fraction behind its whole number: 1 ½."""
+    if core not in _NAMED_PARTS or around.left.number is None or not around.left.number.isdecimal():
+        return None
+    return Spoken(words=_and_part(core))
+
+
+def _and_part(sign: str) -> list[str]:
+    part = _NAMED_PARTS[sign].split()
+    one = ["an" if part[0] == "eighth" else "a"] if len(part) == 1 else []
+    return ["and", *one, *part]
 
 
 def _measured_fraction(core: str, around: Around) -> Spoken | None:
@@ -152,6 +164,8 @@ def _rating(first: str, second: str, around: Around) -> Spoken | None:
     if first == second and second in ("5", "10"):
         return Spoken(words=[*numbers.cardinal(int(first)), "out", "of", *numbers.cardinal(int(second))])
     if second not in ("4", "5", "6", "10", "20", "100") or float(first) > int(second):
+        return None
+    if around.following().lower() in _MEASURES or detached_unit(around.following(), first) is not None:
         return None
     rated = around.left.lower in ("a", "an", "solid", "perfect") or not _RATED.isdisjoint(around.before.split(" "))
     if not rated and around.following().lower() not in ("stars", "star", "rating"):

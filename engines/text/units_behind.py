@@ -11,6 +11,7 @@ from engines.text.phones import PauseType
 from engines.text.pieces import Reading, closing_kind, made, stopped_short
 from engines.text.ranges import range_kind
 from engines.text.units import FIRST_HALVES, detached_unit
+from engines.text.units_by_words import is_part_of_one, unit_by_words
 from engines.text.word_lists import word_list
 
 _SET_IN_POINTS = frozenset(word_list("font type text size lettering"))
@@ -33,8 +34,11 @@ def read_unit(core: str, closing: str, kind: PauseType | None, around: Around) -
             one = left.number == "1" or _measures_noun(around, 2, stopped=last.endswith("."))
             behind = closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :])
             return made(list(pair[not one].split()), behind, core, 1)
-    if core in ("pt", "pts") and closing.startswith("."):
-        names: tuple[str, str] | None = _stopped_point(core, around)
+    by_words = unit_by_words(core, left.number, around.recent[:-1], around)
+    if by_words is not None:
+        names: tuple[str, str] | None = by_words
+    elif core in ("pt", "pts") and closing.startswith("."):
+        names = _stopped_point(core, around)
     elif core == "pt" and around.following() in _SET_IN_POINTS:
         names = ("point", "points")
     elif core == "in" and (closing or around.following().lower() in BEHIND_INCHES):
@@ -43,7 +47,8 @@ def read_unit(core: str, closing: str, kind: PauseType | None, around: Around) -
         names = detached_unit(core, left.number)
     if names is None:
         return None
-    one = left.number == "1" or (closing in ("", ".") and _measures_noun(around, 1))
+    one = left.number == "1" or is_part_of_one(left.number, around.recent[:-1])
+    one = one or (closing in ("", ".") and _measures_noun(around, 1))
     spoken = stopped_short(names[not one], core, closing, kind, around)
     if not spoken.left.core:
         return spoken
