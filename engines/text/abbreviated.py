@@ -71,7 +71,7 @@ def read_abbreviation(core: str, closing: str, kind: PauseType | None, around: A
     day = weekday(core, closing, around)
     if day is not None and closing == "." and not is_date(around.following()):
         return stopped_short(day, core, closing, kind, around)
-    day = day or day_name(core, stopped=stopped)
+    day = day or day_name(core, around, stopped=stopped)
     if day is not None and (closing != "." or low not in ("sat", "sun") or around.following()):
         return made([day], beyond, core, 0)
     titles = _TITLE_PAIR.fullmatch(core)

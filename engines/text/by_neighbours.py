@@ -24,7 +24,7 @@ _BEFORE_NUMBERS = {
     "ed": "edition",
 }
 _BEFORE_YEARS = {"b": "born", "d": "died", "c": "circa", "r": "reigned"}
-SHORTS = frozenset([*_BEFORE_NUMBERS, *_BEFORE_YEARS, "ft", "min", "co", "est", "v", "cat"])
+SHORTS = frozenset([*_BEFORE_NUMBERS, *_BEFORE_YEARS, "ft", "min", "co", "est", "v", "cat", "exp"])
 
 
 def expand(core: str, around: Around) -> str | None:
@@ -38,6 +38,10 @@ def expand(core: str, around: Around) -> str | None:
         return "minutes" if left.number is not None or left.lower in _QUANTIFIERS else "minimum"
     if left.number is not None:
         return None
+    if low == "exp":
+        if following.lower() in ("date", "dates", "year"):
+            return "expiration"
+        return "expires" if re.fullmatch(r"(?:0?[1-9]|1[0-2])/\d{1,4}(?:/\d{2,4})?", following) else None
     if low in _BEFORE_NUMBERS and following[:1].isdecimal() and (core[0].isupper() or low != "ed"):
         return _BEFORE_NUMBERS[low]
     if low in _BEFORE_YEARS:

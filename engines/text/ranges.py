@@ -23,6 +23,7 @@ _DAYS = frozenset(DAY_SHORT.values())
 _FULL_NAMES = frozenset([*MONTHS, *_DAYS])
 _HALF_DAYS = frozenset(word_list("am pm a.m p.m"))
 _COUNTS = re.compile(r"(\d{1,3}(?:\.\d)?)(k|K|M|B|T|bn|mn|tn)?[-–](\d{1,3}(?:\.\d)?)(k|K|M|B|T|bn|mn|tn)")
+_NAMED_HOURS = frozenset(word_list("noon midnight midday"))
 _RACES = frozenset(word_list("run runs race races walk ride swim jog resolution video monitor"))
 
 
@@ -172,6 +173,8 @@ def _end(text: str) -> _End | None:
     decade = decade_words(text)
     if decade is not None:
         return _End(kind="decade", words=decade)
+    if text.lower() in _NAMED_HOURS:
+        return _End(kind="clock", words=[text.lower()])
     name = _name(text)
     if name is not None:
         return _End(kind="day" if name in _DAYS else "month", words=[name])
