@@ -7,10 +7,11 @@ import re
 from engines.text import numbers
 from engines.text.amounts import COUNTED
 from engines.text.context import Around, Spoken
+from engines.text.word_lists import word_list
 
 _TELEPHONE = re.compile(
     r"(?:\+?\d{1,3}[-.])?\(?\d{3}\)?[-.]?\d{3}[-.]\d{4}|\d{3}[-.]\d{4}|\+\d{7,15}|\+\d{1,3}-\d{2,4}-\d{3,}(?:-\d+)*"
-    r"|1-\d{3}-\d{3}-\d{4}|0\d(?:[.-]\d\d){4}|0\d{1,4}/\d{4,8}"
+    r"|1-\d{3}-\d{3}-\d{4}|0\d(?:[.-]\d\d){4}|(?!0\d/(?:19|20)\d\d$)0\d{1,4}/\d{4,8}"
 )
 _LOCAL_NUMBER = re.compile(r"\d{3}[-.]\d{4}")
 _AREA_CODE = re.compile(r"\d{3}")
@@ -34,6 +35,7 @@ _GROUPED = tuple(
     )
 )
 _NEXT_GROUP = re.compile(r"(?:\(?0\))?\(?\d{2,8}\)?(?:[-.]\d{2,5})*")
+_MASKED = re.compile(r"(?:\*{4,}|[xX]{4,})-?(\d{2,6})")
 _ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?")
 _IPV6 = re.compile(r"(?=.*::|(?:[^:]*:){3})[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:/\d+)?")
 _CALLED = re.compile(
@@ -41,11 +43,17 @@ _CALLED = re.compile(
     r"(?: (?:us|me|him|her|them|number|no))?(?: (?:on|at|is))?$"
 )
 _SHORT_GROUP = (re.compile(r"\d{2,4}"),)
-_SHORT_NUMBERS = frozenset({"911", "112", "411", "999"})
+_SHORT_NUMBERS = frozenset(word_list("911 112 999 101 111 000 988 211 311 411 511 611 711 811"))
+_CALLS = frozenset(word_list("call calls dial dials called calling dialed dialing dialled ring phone text texting"))
+_EMERGENCY = frozenset(word_list("call calls caller callers operator operators dispatcher dispatchers emergency"))
+_TEXTED_TO = re.compile(r"(?:^| )(?:text|texting|sms|message)(?: [\w-]+){1,3} to$")
+_SHORT_CODE = re.compile(r"\d{5,6}")
 
 
 def read_telephone(core: str, around: Around) -> Spoken | None:
-    if core in _SHORT_NUMBERS and around.left.lower in ("call", "dial", "called", "calling", "dialed"):
+    if core in _SHORT_NUMBERS and _is_called(core, around):
+        return Spoken(words=numbers.digits(core))
+    if _SHORT_CODE.fullmatch(core) and _TEXTED_TO.search(around.before) and around.following() not in COUNTED:
         return Spoken(words=numbers.digits(core))
     if _TELEPHONE.fullmatch(core) or (around.left.telephone and _goes_on(core, around)):
         plus = ["plus"] if core.startswith("+") else []
@@ -59,6 +67,21 @@ def read_telephone(core: str, around: Around) -> Spoken | None:
     if _AREA_CODE.fullmatch(core) and _LOCAL_NUMBER.fullmatch(around.following()):
         return Spoken(words=numbers.digits(core), telephone=True)
     return None
+
+
+def _is_called(core: str, around: Around) -> bool:
+    """ "dial 911 or 999", "a 911 call" """
+    left, before = around.left.lower, around.recent
+    if left in _CALLS or (left in ("or", "and", "to") and len(before) > 1 and before[-2] in _SHORT_NUMBERS):
+        following = around.following().lower()
+        return following not in COUNTED and following not in ("people", "more", "times")
+    return core in ("911", "999") and around.following() in _EMERGENCY
+
+
+def read_masked(text: str) -> list[str] | None:
+    """The last digits of a card whose others are starred: ****4321."""
+    match = _MASKED.fullmatch(text)
+    return numbers.digits(match[1]) if match else None
 
 
 def _goes_on(core: str, around: Around) -> bool:

@@ -18,7 +18,7 @@ from engines.text.word_lists import word_list
 _BY_SIGN = re.compile(
     r"(?:^| )(?:code|pin|otp|passcode|password|confirmation|ending|ending in|ends in|ending with|"
     r"last (?:two|three|four|five|six|\d)|account|acct|tracking|reference|ref|booking|reservation|serial|iban|imei|"
-    r"routing|passport|rma|claim|transaction|policy|membership|member|licen[cs]e|plate|sku|zip|zipcode|postcode|extension|ext)"
+    r"routing|passport|cvv2?|cvc2?|rma|claim|transaction|policy|membership|member|licen[cs]e|plate|sku|zip|zipcode|postcode|extension|ext)"
     r"(?: (?:number|no|id|digits|code|#))?( is| are| was)?$"
 )
 _BY_PAIRS = re.compile(

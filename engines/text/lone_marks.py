@@ -6,16 +6,19 @@ from __future__ import annotations
 import re
 
 from engines.text import numbers
-from engines.text.context import STOPS, Around, Left
+from engines.text.context import CLOSING, STOPS, Around, Left
 from engines.text.folding import MINUS
 from engines.text.marks import OPERATORS, sign_name
 from engines.text.number_tokens import is_plain_number
 from engines.text.phones import PauseType
-from engines.text.pieces import Reading, Token, made
+from engines.text.pieces import Reading, Token, closing_kind, made
 from engines.text.ranges import agree, range_kind
 from engines.text.word_lists import word_list
 
 _RULE = re.compile(r"([-*_=~—])\1{2,}")
+_MASK = re.compile(r"\*{3,}")
+_LAST_DIGITS = re.compile(r"\d{3,5}")
+_MAX_GROUPS = 4
 _KEYS = {"*": "star", "#": "hash"}
 # Codes as networks have them: *67, #31#, *21*5550134#. "#1" is a number, "**1**" and "1*" are emphasis.
 _KEY_CODE = re.compile(r"\*\d+(?:\*\d+)*#?|(?:\*\*|##?)\d+(?:\*\d+)*#")
@@ -78,6 +81,9 @@ def read_marks(text: str, kind: PauseType | None, token: Token, around: Around) 
     left = around.left
     if text == MINUS and (token.opens_line or not _operates(text, left)):
         text = "-"
+    masked = None if token.opens_line or not _MASK.fullmatch(text) else _read_masked(text, around)
+    if masked is not None:
+        return masked
     if _RULE.fullmatch(text):
         return Reading(pieces=[PauseType.PERIOD if token.opens_line else PauseType.PLAIN], taken=0, left=Left())
     compared = _compared(text, token, around)
@@ -131,6 +137,18 @@ def _is_step(around: Around) -> bool:
     if not (left[:1].isupper() and following[:1].isupper() and min(len(left), len(following)) > 1):
         return False
     return not (left.isupper() and following.isupper())
+
+
+def _read_masked(text: str, around: Around) -> Reading | None:
+    """The last digits of a card, of which groups are starred: **** **** **** 4321."""
+    taken = 1
+    while taken < _MAX_GROUPS and around.following(taken) == "" and around.peek(taken) == text:
+        taken += 1
+    digits = around.following(taken)
+    if not _LAST_DIGITS.fullmatch(digits):
+        return None
+    last = around.peek(taken) or ""
+    return made([*numbers.digits(digits)], closing_kind("", last[len(last.rstrip(CLOSING + STOPS)) :]), digits, taken)
 
 
 def _operates(text: str, left: Left) -> bool:

@@ -6,14 +6,42 @@ import re
 
 from engines.text import numbers
 from engines.text.acronyms import spell
-from engines.text.amounts import COUNTED
+from engines.text.amounts import COUNTED, is_noun
 from engines.text.context import Around, Spoken
-from engines.text.units import unit_below
+from engines.text.units import detached_unit, unit_below
+from engines.text.word_lists import word_list
 
 _PARAGRAPH = re.compile(r"([1-9]\d{2})((?:\([a-z0-9]{1,2}\))*\([a-z0-9]{1,2})\)?(?:\)(s))?")
 _PLAN = re.compile(r"(40[13])[kKbB](s?)")  # 401k: savings plans
 _HEXADECIMAL = re.compile(r"0[xX][0-9A-Fa-f]+")
 _TIE_BREAK = re.compile(r"(\d{1,2})[-–](\d{1,2})\((\d{1,2})\)?")
+_AGO = re.compile(r"(\d{1,3})(s|m|min|h|hr|d|w|wk|mo|y|yr)")
+_AGES = {
+    "s": "second",
+    "m": "minute",
+    "min": "minute",
+    "h": "hour",
+    "hr": "hour",
+    "d": "day",
+    "w": "week",
+    "wk": "week",
+    "mo": "month",
+    "y": "year",
+    "yr": "year",
+}
+_MODELS = re.compile(r"([1-9]\d[1-9]|[1-9]0[1-9])s")  # 747s
+_BEFORE_MODELS = frozenset(word_list("the these those boeing levi's levis porsche peugeot airbus"))
+_SPANS = frozenset(
+    word_list(
+        "timeout delay window interval limit mark video clip cooldown period pause wait timer sprint test break lap "
+        "duration gap step exposure buffer deadline"
+    )
+)
+_PHONES = re.compile(r"([3-6])s")
+_FORMS = frozenset(word_list("1040 1065 1095 1098 1099"))
+_BEFORE_FORMS = frozenset(word_list("a an your my form irs w-2 w-9 w2 w9 1040 1099"))
+_BEHIND_FORMS = frozenset(word_list("form forms contractor contractors worker workers income filing filer employee"))
+_YEAR = re.compile(r"10\d\d")
 _POWER_PER = re.compile(r"10\^(\d{1,2})/([A-Za-zµ]{1,3})")
 _LESS = re.compile(r"[nxyz]-\d{1,2}|[b-hj-z]-1")  # n-1
 _RAISED = re.compile(r"([a-z]|\d{1,3})\)\^(\d)")  # (x + 1)^2
@@ -26,6 +54,9 @@ def read_marked_number(core: str, around: Around) -> Spoken | None:
     algebra = _algebra(core, around)
     if algebra is not None:
         return Spoken(words=algebra)
+    named = _named(core, around)
+    if named is not None:
+        return Spoken(words=named)
     paragraph = _PARAGRAPH.fullmatch(core)
     if paragraph:
         letters = [word for part in re.findall(r"\w+", paragraph[2]) for word in _part(part)]
@@ -70,6 +101,41 @@ def _is_summed(around: Around) -> bool:
     if sign not in _SUM_SIGNS:
         return False
     return sign != "-" or _TIMES_VARIABLE.fullmatch(around.following(2)) is None
+
+
+def _named(core: str, around: Around) -> list[str] | None:
+    """ "5m ago", "the 747s", "iPhone 6s", "a 1099", "in 1066" """
+    ago = _AGO.fullmatch(core)
+    if ago and around.following().lower() == "ago":
+        return [*numbers.cardinal(int(ago[1])), _AGES[ago[2]] + ("" if int(ago[1]) == 1 else "s")]
+    left = around.left.lower
+    models = _MODELS.fullmatch(core) if left in _BEFORE_MODELS else None
+    if models and around.following().lower() not in _SPANS:
+        words = _hundreds(models[1])
+        return [*words[:-1], _many(words[-1])]
+    if left == "iphone" and _PHONES.fullmatch(core):
+        return [*numbers.cardinal(int(core[0])), "s"]
+    if core in _FORMS and _is_form(left, around):
+        return numbers.year(int(core))
+    if left == "in" and core != "1000" and _YEAR.fullmatch(core):
+        counted = is_noun(around.peek(1) or "") or detached_unit(around.following(), core) is not None
+        return None if counted else numbers.year(int(core))
+    return None
+
+
+def _is_form(left: str, around: Around) -> bool:
+    following = around.following()
+    if following.lower() in _BEHIND_FORMS:
+        return True
+    if left in ("or", "and") and len(around.recent) > 1:
+        left = around.recent[-2].lower()
+        if left in ("a", "an", "your", "my"):
+            return False
+    return left in _BEFORE_FORMS and not is_noun(following)
+
+
+def _many(word: str) -> str:
+    return word[:-1] + "ies" if word.endswith("y") else word + ("es" if word.endswith("x") else "s")
 
 
 def _part(part: str) -> list[str]:

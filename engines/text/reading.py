@@ -17,6 +17,7 @@ from engines.text.addresses import read_address, spell_out
 from engines.text.amounts import read_sign
 from engines.text.capital_words import read_capital_word
 from engines.text.context import CLOSING, OPENING, STOPS, Around, Left, Spoken
+from engines.text.digit_strings import read_masked
 from engines.text.expressions import read_expression
 from engines.text.identifiers import read_letters_code
 from engines.text.inches import read_inches
@@ -143,6 +144,9 @@ def _read_spoken(core: str, text: str, around: Around) -> Spoken | None:
         reference = read_reference(marked, around) or read_numbered_name(core, around)
         if reference is not None:
             return reference
+    masked = read_masked(text.lstrip("([{\"'").rstrip(")]}\"'" + STOPS))
+    if masked is not None:
+        return Spoken(words=masked)
     spoken = read_address(marked) or read_address(core)
     if spoken is not None:
         return Spoken(words=spoken)
