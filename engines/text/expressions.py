@@ -73,7 +73,7 @@ def _is_silent(symbols: list[str], opening: int) -> bool:
     inside = symbols[opening + 1 :]
     if len(inside) > 1 and inside[1] in (")", "]") and inside[0].isalnum():
         return True
-    if not opening or not symbols[opening - 1].isalpha():
+    if not inside or not opening or not symbols[opening - 1].isalpha():
         return False
     end = inside.index("=") if "=" in inside else len(inside)
     return inside[end - 1] == ")" and inside[:end].count("(") == 0
