@@ -59,9 +59,8 @@ class Emission:
     def tell_starved(self) -> None:
         """Tells which streams have spoken all the text there is."""
         for name, sequence in self._perhaps_starved.items():
-            running = sequence.phase in (Phase.RUNNING, Phase.SWAPPED)
-            if running and not sequence.told_waiting and sequence.starved:
+            if sequence.phase in (Phase.RUNNING, Phase.SWAPPED) and not sequence.told_waiting and sequence.starved:
                 sequence.wait_for_text()
-                samples, heard = sequence.samples, sequence.heard
-                self._events.append(WaitingForText(request_id=name, spoken_samples=samples, heard=heard))
+                told = WaitingForText(request_id=name, spoken_samples=sequence.samples, heard=sequence.heard)
+                self._events.append(told)
         self._perhaps_starved.clear()

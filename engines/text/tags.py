@@ -86,10 +86,10 @@ class Tags:
         if not self.open and "<" not in text and "[" not in text:
             return text
         text = _PAUSE.sub(lambda found: self._pause(found[1]), text)
-        said, kept = None, ""
+        sounds, kept = None, ""
         if self._follows and not self.skipping and not self._begun and (found := _SOUNDS.search(text)):
-            said = self._sounds(found[1].replace("|", ""))
-            text = text[: found.start()] + ("" if said is None else "phoneme") + text[found.end() :]
+            sounds = self._sounds(found[1].replace("|", ""))
+            text = text[: found.start()] + ("" if sounds is None else "phoneme") + text[found.end() :]
         while text:
             if self.skipping:
                 text = self._skip(text)
@@ -101,8 +101,8 @@ class Tags:
                 kept += self._content(piece)
                 if tag is not None:
                     kept += self._handle(tag)
-        if said is not None:
-            self.spoken_as = SpokenAs(entry=said, rate=self._rates[-1] if self._rates else 1.0)
+        if sounds is not None:
+            self.spoken_as = SpokenAs(entry=sounds, rate=self._rates[-1] if self._rates else 1.0)
         return kept
 
     def _until_tag(self, text: str) -> tuple[str, re.Match[str] | None, str]:

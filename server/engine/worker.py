@@ -60,7 +60,7 @@ def _run(pipe: EnginePipe, engine: Engine) -> None:
 def run_process(
     end: socket.socket, bundle: Path | None, config: EngineConfig, nice: int = 0, checks_files: bool = False
 ) -> None:
-    """`run` as a child process: Ctrl-C and a terminal's end reach the whole group; only the server decides when to stop.
+    """`run` as a child process: Ctrl-C and a hang-up reach the whole group; the server alone decides when to stop.
 
     With `nice` it stands behind the server: what comes in and goes out takes a fraction of a millisecond and is waited
     for, while the engine can always use a core to work ahead.
