@@ -46,7 +46,7 @@ def test_rates_have_the_same_length(client: httpx.Client, rate_hz: int) -> None:
     ("body", "status", "param", "says"),
     [
         ({"input": ""}, 400, "input", "empty"),
-        ({"input": "😀"}, 400, "input", "at least one letter"),
+        ({"input": " "}, 400, "input", "at least one word"),
         ({"input": "a" * 4_097}, 413, "input", "4097 characters, the limit is 4096"),
         ({"input": 7}, 400, "input", "got 7"),
         ({"voice": "nobody"}, 400, "voice", "valid: rms"),

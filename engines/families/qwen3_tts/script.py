@@ -67,7 +67,7 @@ class Qwen3TtsScript:
         self._unread = deque[object]()
         self._ended = self._spoke = False
         self._tokens = deque[Token | None]()  # not given to the model yet; None ends a segment's text
-        taken = len(opening) + (len(reference.rows) if reference else 0)
+        taken = len(prefix.rows) + len(opening) + (len(reference.rows) if reference else 0)
         self._most_ids = max(8, (section.talker.positions - taken) // FRAMES_A_TOKEN)
         self._restart()
 
