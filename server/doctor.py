@@ -161,7 +161,7 @@ def _port(settings: Settings, name: str, port: int) -> Finding:
     try:
         listen(settings.host, port).close()
     except OSError as error:
-        if _answers(settings):
+        if name == "port" and _answers(settings):
             return Finding(what=what, found=f"{where} is taken, and a server of ours answers already")
         flag = " or --port" if name == "port" else ""
         return Finding(

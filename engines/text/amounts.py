@@ -28,18 +28,21 @@ SCALE_SHORT = {
     "tn": "trillion",
 }
 _SCALE_TOKENS = frozenset(word_list("bn mn tn B M K m b k"))
-_SIGN_WORDS = {
-    "-": "minus",
-    "+": "plus",
-    "±": "plus or minus",
-    "~": "about",
-    "≈": "about",
+COMPARED = {
     "<": "less than",
     ">": "more than",
     "<=": "at most",
     ">=": "at least",
     "≤": "at most",
     "≥": "at least",
+}
+_SIGN_WORDS = {
+    "-": "minus",
+    "+": "plus",
+    "±": "plus or minus",
+    "~": "about",
+    "≈": "about",
+    **COMPARED,
 }
 _AMOUNT = re.compile(rf"([-+±~≈<>≤≥]|[<>]=)?({SIGN})?([-+])?(\.?\d(?:[\d.,]*\d)?)(.*)", re.DOTALL)
 _SCALE = re.compile(r"(k|mn|mm|m|bn|b|tn|t|-?(?:thousand|million|billion|trillion))(?![a-z])", re.IGNORECASE)

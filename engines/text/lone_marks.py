@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 
 from engines.text import numbers
+from engines.text.amounts import COMPARED
 from engines.text.context import CLOSING, STOPS, Around, Left
 from engines.text.folding import MINUS
 from engines.text.marks import OPERATORS, sign_name
@@ -27,14 +28,6 @@ _CALLED_KEYS = ("key", "keys", "button", "sign", "symbol")
 _USES_CODE = re.compile(r"\b(?:us(?:e|es|ed|ing)|codes?|call(?:s|ed|ing)?)\b")
 _QUOTES = "\"'([{)]}"
 _ARROWS = ("→", "->", "=>", "⇒")
-_COMPARED = {
-    "<": "less than",
-    ">": "more than",
-    "<=": "at most",
-    ">=": "at least",
-    "≤": "at most",
-    "≥": "at least",
-}
 _VARIABLES = frozenset("nxyz")  # others name plans and vitamins
 _ASKED = re.compile(r"(?:^| )(?:what is|what's|whats|how much is|calculate|compute|evaluate) [\d.,]+$")
 _RAISED = re.compile(r"[a-z\d]\)\^\d")
@@ -120,7 +113,7 @@ def read_marks(text: str, kind: PauseType | None, token: Token, around: Around) 
 def _compared(text: str, token: Token, around: Around) -> str | None:
     """A comparison that has no left side: "< 5 minutes", "takes > 90%". A ">" that opens a line quotes it, unless a
     share or a price follows."""
-    if text not in _COMPARED:
+    if text not in COMPARED:
         return None
     left = around.left
     if not (token.opens_line or not left.core or left.paused or left.lower in _WANTS_AMOUNT):
@@ -128,7 +121,7 @@ def _compared(text: str, token: Token, around: Around) -> str | None:
     if not (token.opens_line or left.core) and not left.starts_sentence:  # behind another sign
         return None
     wanted = _SHARE_OR_PRICE if token.opens_line and text == ">" else _AMOUNT
-    return _COMPARED[text] if wanted.match(around.following()) else None
+    return COMPARED[text] if wanted.match(around.following()) else None
 
 
 def _is_step(around: Around) -> bool:
