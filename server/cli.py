@@ -27,8 +27,11 @@ from server import voice_commands
 from server.app import VERSION
 from server.audio import OFFERED_HZ, spoken_rate_hz
 from server.audio.resampling import DEFAULT_RATE_HZ
+from server.errors import ApiError
+from server.path_option import BundlePath, path
 from server.schemas import MAX_PITCH_SEMITONES, MAX_SEED, MAX_SPEED, MIN_SPEED
 from server.serve_command import serve
+from server.speech.model_options import in_language, takes_instructions
 
 app = typer.Typer(
     help="Streaming text-to-speech you host yourself.",
@@ -42,7 +45,6 @@ app.command()(serve)
 app.add_typer(bench, name="bench")
 app.add_typer(voice_commands.app, name="voices")
 out, err = Console(markup=False, highlight=False), Console(stderr=True, markup=False, highlight=False)
-BundlePath = Annotated[Path | None, typer.Option(help="A model folder; without it the shipped voice.")]
 
 
 class ExportDevice(StrEnum):
@@ -67,7 +69,7 @@ def parlando(
 @app.command()
 def say(
     text: str,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a WAV file.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", parser=path, help="Write a WAV file.")] = None,
     play: Annotated[bool, typer.Option("--play", help="Play it.")] = False,
     voice: Annotated[
         str | None, typer.Option(help="See `parlando voices`; a mix as `rms+slt` or `rms(2)+slt(1)`.")
@@ -78,6 +80,10 @@ def say(
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The same seed speaks the same audio.")] = 0,
     speed: Annotated[float, typer.Option(min=MIN_SPEED, max=MAX_SPEED, help="2 takes half the time.")] = 1.0,
+    language: Annotated[
+        str | None, typer.Option(help="Name or code, where the model speaks several [it finds out].")
+    ] = None,
+    instructions: Annotated[str | None, typer.Option(help="How to speak, for a model that follows them.")] = None,
     rate: Annotated[
         int, typer.Option(help=f"Sample rate, one of {', '.join(map(str, OFFERED_HZ))}.")
     ] = DEFAULT_RATE_HZ,
@@ -98,13 +104,18 @@ def say(
             names = {one.id: one.id for one in loaded.voices} | {one: one for one in added_voices(loaded, None)[0]}
             chosen = voice or loaded.voices[0].id
             chosen_voice = choose_voice(parse_mix(chosen, names), None if timbre is None else parse_mix(timbre, names))
+            spoken_in = dict(in_language(loaded, language, param="--language"))
             engine = load_engine(loaded)
+            if instructions is not None and not takes_instructions(engine.spec):
+                raise ValueError(f"--instructions: the model {loaded.name!r} follows none; leave it out")
             submit = Submit(
                 request_id="say",
                 voice=chosen_voice.voice,
                 seed=seed,
                 sample_rate_hz=spoken_rate_hz(rate, engine.spec.rates_hz, engine.spec.native_rate_hz),
-                options=options(timbre=chosen_voice.timbre, pitch_semitones=pitch or None),
+                options=options(
+                    timbre=chosen_voice.timbre, pitch_semitones=pitch or None, instruction=instructions, **spoken_in
+                ),
             )
             spoken = saying.say(engine, submit, text, speed=speed, rate_hz=rate)
             engine.close()
@@ -112,7 +123,7 @@ def say(
                 file.write(spoken.wav)
         if player is not None:
             saying.play(player, spoken.wav)
-    except (ParlandoError, ValueError) as error:
+    except (ParlandoError, ApiError, ValueError) as error:
         _stop(error)
     where = f", {output}" if output else ""
     rtf = f"{spoken.spent_s / spoken.audio_s:.3f}" if spoken.audio_s else "-"
@@ -157,7 +168,8 @@ def bench_engine(
 def export(
     source: Annotated[str, typer.Argument(help="A published checkpoint: a folder, or hf://OWNER/NAME@REVISION.")],
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="The bundle's folder, which must not exist [the model's name].")
+        Path | None,
+        typer.Option("--out", parser=path, help="The bundle's folder, which must not exist [the model's name]."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the model, as clients see it [the source's last part].")] = None,
     positions: Annotated[int, typer.Option(help="Of a slot: text and frames of a segment.")] = 1024,
@@ -168,7 +180,9 @@ def export(
     voice: Annotated[list[str] | None, typer.Option(help="pocket-tts: a voice's name or file; repeatable.")] = None,
     voice_licence: Annotated[str | None, typer.Option(help="pocket-tts: of voices of your own.")] = None,
     model: Annotated[str | None, typer.Option(help="pocket-tts: which of the repository's models [english].")] = None,
-    config: Annotated[Path | None, typer.Option(help="pocket-tts: configuration of a model not known here.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(parser=path, help="pocket-tts: configuration of a model not known here.")
+    ] = None,
     cloning: Annotated[
         bool, typer.Option("--cloning", help="pocket-tts: the bundle takes voices while it serves.")
     ] = False,
@@ -203,7 +217,7 @@ def export(
 
 @app.command(name="export-gpu")
 def export_gpu(
-    out_folder: Annotated[Path, typer.Argument(help="A folder for the graphs.")],
+    out_folder: Annotated[Path, typer.Argument(parser=path, help="A folder for the graphs.")],
     bundle: BundlePath = None,
     dtype: Annotated[str, typer.Option(help="float16, bfloat16 or float32.")] = "float16",
 ) -> None:
@@ -217,9 +231,14 @@ def export_gpu(
 
 @app.command(name="build-engine")
 def build_engine(
-    bundle: Annotated[Path | None, typer.Argument(help="A model folder; without it the shipped voice.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Argument(parser=path, help="A model folder; without it the shipped voice.")
+    ] = None,
     out_folder: Annotated[
-        Path, typer.Option("--out", help="The GPU form, as export-gpu writes it; made first where it is missing.")
+        Path,
+        typer.Option(
+            "--out", parser=path, help="The GPU form, as export-gpu writes it; made first where it is missing."
+        ),
     ] = Path("gpu-form"),
     dtype: Annotated[str | None, typer.Option(help="Of a form that is made: float16 or bfloat16 [float16].")] = None,
 ) -> None:

@@ -15,10 +15,10 @@ import typer
 from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ParlandoError
 from server.engine.launch import launch_all
+from server.path_option import BundlePath, path
 from server.settings import EngineMode, Settings, unknown_variables
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-BundlePath = Annotated[Path | None, typer.Option(help="A model folder; without it the shipped voice.")]
 
 
 @app.callback()
@@ -32,11 +32,17 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on [8000].")] = None,
     bundle: BundlePath = None,
     engine_mode: Annotated[EngineMode | None, typer.Option(help="Engine in a process [default] or a thread.")] = None,
-    pronunciations: Annotated[Path | None, typer.Option(help="A folder of pronunciation dictionaries.")] = None,
-    voices: Annotated[Path | None, typer.Option(help="A folder of cloned voices, to which clients may add.")] = None,
+    pronunciations: Annotated[
+        Path | None, typer.Option(parser=path, help="A folder of pronunciation dictionaries.")
+    ] = None,
+    voices: Annotated[
+        Path | None, typer.Option(parser=path, help="A folder of cloned voices, to which clients may add.")
+    ] = None,
     slots: Annotated[int | None, typer.Option(help="Streams at once [128].")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [auto].")] = None,
-    gpu_form: Annotated[Path | None, typer.Option(help="A folder that `parlando export-gpu` wrote.")] = None,
+    gpu_form: Annotated[
+        Path | None, typer.Option(parser=path, help="A folder that `parlando export-gpu` wrote.")
+    ] = None,
     deterministic: Annotated[
         bool | None, typer.Option(help="On a GPU: the same seed, the same bits; the cost is logged [off].")
     ] = None,
@@ -49,8 +55,12 @@ def serve(
         ),
     ] = None,
     wyoming_port: Annotated[int | None, typer.Option(help="Serve Wyoming (Home Assistant) on this TCP port.")] = None,
-    ssl_certfile: Annotated[Path | None, typer.Option(help="PEM certificate; with it the server speaks TLS.")] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM key, unless the certificate's file holds it.")] = None,
+    ssl_certfile: Annotated[
+        Path | None, typer.Option(parser=path, help="PEM certificate; with it the server speaks TLS.")
+    ] = None,
+    ssl_keyfile: Annotated[
+        Path | None, typer.Option(parser=path, help="PEM key, unless the certificate's file holds it.")
+    ] = None,
 ) -> None:
     """Starts the server. Every flag is also a PARLANDO_* variable."""
     given = {

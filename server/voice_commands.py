@@ -17,14 +17,16 @@ from engines.assemble import open_bundle
 from engines.errors import BadParameter, ParlandoError
 from engines.families.added_voices import added_voices, encode_voice, voices_folder
 from engines.families.common import voice_files
+from server.path_option import BundlePath, path
 from server.settings import Settings
 from server.speech.recording import decoded
 from server.speech.voice_names import OPENAI_VOICES
 
 app = typer.Typer(help="Lists the voices, and clones one from a recording.", rich_markup_mode=None)
 out, err = Console(markup=False, highlight=False), Console(stderr=True, markup=False, highlight=False)
-BundlePath = Annotated[Path | None, typer.Option(help="A model folder; without it the shipped voice.")]
-Folder = Annotated[Path | None, typer.Option("--voices", help="Where cloned voices are kept [the bundle's `voices`].")]
+Folder = Annotated[
+    Path | None, typer.Option("--voices", parser=path, help="Where cloned voices are kept [the bundle's `voices`].")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -55,7 +57,9 @@ def listed(bundle: BundlePath = None, folder: Folder = None) -> None:
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="1 to 64 of a-z, 0-9, - and _.")],
-    recording: Annotated[Path, typer.Argument(help="2 to 30 s of one speaker: WAV, FLAC, MP3, Ogg or M4A.")],
+    recording: Annotated[
+        Path, typer.Argument(parser=path, help="2 to 30 s of one speaker: WAV, FLAC, MP3, Ogg or M4A.")
+    ],
     text: Annotated[str, typer.Option(help="What the recording says; makes the voice nearer to it.")] = "",
     consent: Annotated[str, typer.Option(help="Who speaks in it, and that they agree; kept with the voice.")] = "",
     bundle: BundlePath = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -10,8 +11,10 @@ import socket
 import subprocess
 import sys
 import termios
+import threading
 import wave
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import takewhile
 from pathlib import Path
 from tempfile import gettempdir
@@ -21,8 +24,9 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from server.app import VERSION
+from server.app import VERSION, create_app
 from server.cli import app
+from server.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = typer.main.get_command(app)
@@ -101,6 +105,9 @@ taken = pytest.fixture(_taken)
         (["serve", "--prot", "1"], 2, "Error: No such option: --prot"),
         (["serve", "--port", "[x]"], 2, "Error: Invalid value for '--port': "),
         (["serve", "--port", "70000"], 1, "error --port is '70000': input should be less than or equal to 65535"),
+        (["serve", "--voices", ""], 2, "Error: Invalid value for '--voices': the path is empty"),
+        (["say", "Hello.", "--output", ""], 2, "Error: Invalid value for '-o' / '--output': the path is empty"),
+        (["export-gpu", ""], 2, "Error: Invalid value for 'out_folder': the path is empty"),
         (["serve", "--slots", "0"], 1, "error --slots is '0': input should be greater than or equal to 1"),
         (["serve", "--bundle", "/no[where]"], 1, "error /no[where]/manifest.json is not a readable manifest"),
         (["serve", "--ssl-certfile", "/no[where]"], 1, "error cannot speak TLS with /no[where] and the key in it: "),
@@ -108,6 +115,8 @@ taken = pytest.fixture(_taken)
         (["say", "Hello.", "--speed", "4.1"], 2, "Error: Invalid value for '--speed': "),
         (["say", "Hello.", "--rate", "1"], 1, "error rate 1 is not offered; valid: 8000, 16000, 22050, 24000, "),
         (["say", "Hello.", "--voice", "[red]"], 1, "error voice '[red]' does not exist; valid: rms, slt, awb, kal16"),
+        (["say", "Hello.", "--language", "de"], 1, "error --language 'de' is not spoken here; valid: auto, en"),
+        (["say", "Hello.", "--instructions", "sing"], 1, "error --instructions: the model 'flite' follows none"),
         (["say", "..."], 1, "error "),
         (["sing"], 2, "Error: No such command 'sing'."),
     ],
@@ -246,6 +255,29 @@ def test_the_doctor_looks_at_all_that_serving_needs(taken: int) -> None:
         f"cannot listen on 127.0.0.1:{taken}: address already in use; give another by PARLANDO_PORT or --port",
     ):
         assert words(line) in words(shown)
+
+
+@pytest.mark.parametrize(("title", "found"), [("parlando", True), ("other", False)])
+def test_the_doctor_knows_a_server_of_ours(title: str, found: bool) -> None:
+    document = json.dumps(create_app(Settings()).openapi() | {"info": {"title": title}}).encode()
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/openapi.json" else 404)
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        status, shown = in_a_terminal("doctor", PARLANDO_PORT=str(server.server_port))
+        server.shutdown()
+        thread.join()
+    assert status == (0 if found else 1)
+    assert ("a server of ours answers already" in words(shown)) == found
 
 
 @pytest.mark.parametrize(
