@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -32,6 +33,7 @@ from server.http.denial import deny, methods_at, no_such_path
 from server.http.guard import HttpGuard
 from server.http.held_bytes import Memory
 from server.http.hosts import Hosts
+from server.http.openapi import name_keys
 from server.logs import get_logger
 from server.metrics import Metrics
 from server.routing import cloning
@@ -46,6 +48,13 @@ VERSION = "0.1.0"
 _ROUTERS = (*ROUTERS, page.router, ops.router)
 
 
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        name_keys(document, wanted=self.state.parlando.access.wants_keys)
+        return document
+
+
 def create_app(
     settings: Settings,
     *,
@@ -56,7 +65,7 @@ def create_app(
     """`worker` and `clock` stand in for the engines' side of their pipes and for time; `launched` are the engines'
     processes, where they have been started already."""
     check_one_runtime()
-    app = FastAPI(title="parlando", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
+    app = _App(title="parlando", version=VERSION, lifespan=_lifespan, docs_url=None, redoc_url=None)
     metrics, bundle = Metrics(), open_bundle(settings.bundle)
     bundle.check_draft_tolerance(settings.draft_tolerance)
     choose(settings.own_kernels)  # a form that does not run here is an error now, not in the engine

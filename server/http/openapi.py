@@ -9,6 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from server.errors import KINDS
+
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "xi-api-key": {"type": "apiKey", "in": "header", "name": "xi-api-key"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+_REFUSED = {"application/json": {"schema": {"type": "object"}}}
 _REFUSALS = {
     400: "a field is wrong",
     401: "the API key is missing or wrong",
@@ -54,8 +62,22 @@ def speech_responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
 
 def error_responses() -> dict[int | str, dict[str, Any]]:
     """For the `responses` of any route: how it refuses."""
-    refused = {"application/json": {"schema": {"type": "object"}}}
-    return {status: {"description": says, "content": refused} for status, says in _REFUSALS.items()}
+    return {status: {"description": says, "content": _REFUSED} for status, says in _REFUSALS.items()}
+
+
+def also(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Errors of our table that are one route's own, for its `responses`."""
+    return {KINDS[code].status: {"description": KINDS[code].means, "content": _REFUSED} for code in codes}
+
+
+def name_keys(document: dict[str, Any], *, wanted: bool) -> None:
+    """Says of each operation that can refuse a key how one is sent; `wanted`: it cannot be left out."""
+    document.setdefault("components", {})["securitySchemes"] = _KEYS
+    ways: list[dict[str, list[str]]] = [{name: []} for name in _KEYS]
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "401" in operation["responses"]:
+                operation["security"] = ways if wanted else [{}, *ways]
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.errors import ApiError
+from server.http.openapi import also
 from server.state import state_of
 
 router = APIRouter()
@@ -18,7 +19,7 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready")
+@router.get("/ready", responses=also("not_ready"))
 async def ready(request: Request) -> JSONResponse:
     """200 only when a first utterance has come out of the engine and no drain has begun."""
     state = state_of(request)
@@ -27,7 +28,7 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse({"status": status}, status_code=200 if state.ready else 503)
 
 
-@router.get("/v1/capacity")
+@router.get("/v1/capacity", responses=also("not_ready"))
 async def capacity(request: Request) -> JSONResponse:
     """What one more stream can expect now: how many may still come in, and their predicted time to first audio."""
     state = state_of(request)

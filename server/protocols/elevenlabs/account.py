@@ -8,9 +8,10 @@ from fastapi import APIRouter
 
 from server.access import current_caller
 from server.http.dependencies import WITH_KEY, CurrentState
+from server.http.openapi import error_responses
 from server.state import State
 
-router = APIRouter(dependencies=WITH_KEY)
+router = APIRouter(dependencies=WITH_KEY, responses=error_responses())
 _NO_LIMIT = 2**31 - 1
 
 

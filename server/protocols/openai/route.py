@@ -20,7 +20,7 @@ from server.audio.formats import MEDIA_TYPES
 from server.errors import ApiError
 from server.http.answer import SpeechResponse, audio_bytes, audio_events, first_audio
 from server.http.dependencies import MAY_SPEAK, WITH_KEY, CurrentState, ReceivedS, body_as, check_accepting
-from server.http.openapi import error_responses, query_parameters, request_body, speech_responses
+from server.http.openapi import also, error_responses, query_parameters, request_body, speech_responses
 from server.http.whole_answer import wants_whole, whole_answer
 from server.protocols.openai.messages import SpeechBody, UrlBody, speech_body, speech_query, url_body
 from server.protocols.openai.signed_urls import PATH, check_playing, signed_url
@@ -31,7 +31,8 @@ from server.speech.resume import Resume, resume_header
 from server.state import State
 
 router = APIRouter()
-_SPEECH = speech_responses(*MEDIA_TYPES.values(), "text/event-stream")
+_SPEECH = speech_responses(*MEDIA_TYPES.values(), "text/event-stream") | also("cannot_resume")
+_PART = {206: {"description": "the part of it that `Range` asks for"}, **also("range_not_satisfiable")}
 
 
 @router.post(
@@ -57,7 +58,7 @@ async def _query(request: Request) -> SpeechBody:
 @router.get(
     PATH,
     dependencies=[Depends(_may_play), Depends(check_accepting)],
-    responses=_SPEECH,
+    responses=_SPEECH | _PART,
     openapi_extra=query_parameters(SpeechBody),
     response_class=Response,
 )
@@ -105,7 +106,7 @@ async def _open(state: State, body: SpeechBody, resume: Resume | None, request_i
         form=body.form,
         seed=body.seed,
         speed=body.speed if takes_instructions(state.spec) else body.effective_speed,
-        options=chosen(state.spec, language=body.language, instruction=body.instructions),
+        options=chosen(state, language=body.language, instruction=body.instructions),
         pitch_semitones=body.pitch_semitones,
         temperature=body.temperature,
         pronunciations=await state.dictionaries.chosen(body.pronunciations, body.input),
