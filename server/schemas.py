@@ -30,6 +30,7 @@ MIN_SPEED, MAX_SPEED = 0.25, 4.0
 MAX_PITCH_SEMITONES = 12.0  # either way
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 Name = Annotated[StrictStr, AfterValidator(_encodable)]  # of the client's: it is sent back
+Instructions = Annotated[Name, Field(max_length=4_096)]  # how to speak
 Speed = Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED)]
 PitchSemitones = Annotated[float, Field(ge=-MAX_PITCH_SEMITONES, le=MAX_PITCH_SEMITONES)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]

@@ -37,6 +37,7 @@ class Voice(Section, frozen=True, kw_only=True):
 
 class Bundle(Section, frozen=True, kw_only=True):
     FAMILY: ClassVar[str]
+    CHOOSES_LANGUAGE: ClassVar[bool] = False  # a request does, by the option `language`
 
     format: int
     family: str
@@ -52,6 +53,11 @@ class Bundle(Section, frozen=True, kw_only=True):
     @property
     def voices(self) -> tuple[Voice, ...]:
         raise NotImplementedError
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """That the model speaks, by their English names in small letters."""
+        return ("english",)
 
     @property
     def used_files(self) -> Iterable[str]:

@@ -14,11 +14,13 @@ from engines.families.bundle import Voice
 from server.errors import ApiError
 from server.protocols.elevenlabs.messages import ELEVEN_MODELS
 from server.speech.cloned_voices import ClonedVoice
+from server.speech.model_options import languages
 from server.state import State, state_of
 
 router = APIRouter()
 _SETTINGS = {"speed": 1.0}  # those that have a meaning here
-_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "there is none of that name; valid ones are named"}}
+_NOT_THERE = {"description": "there is none of that name; valid ones are named"}
+_UNKNOWN: dict[int | str, dict[str, Any]] = {404: _NOT_THERE, 400: _NOT_THERE}  # 400: a model, in ElevenLabs' words
 
 
 @router.get("/v1/audio/voices")
@@ -159,5 +161,7 @@ def _eleven_model(state: State, name: str) -> dict[str, Any]:
         "max_characters_request_free_user": state.settings.max_characters,
         "max_characters_request_subscribed_user": state.settings.max_characters,
         "maximum_text_length_per_request": state.settings.max_characters,
-        "languages": [{"language_id": "en", "name": "English"}],
+        "languages": [
+            {"language_id": code, "name": language.title()} for code, language in languages(state.bundle).items()
+        ],
     }

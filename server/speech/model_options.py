@@ -1,35 +1,68 @@
 """What a request asks of the model beyond what every model has: a language and an instruction, where the bundle takes
-them."""
+them.
+
+A language is asked for by its name or by its code, as every dialect has it: `german`, `de`, `de-AT`, `de_DE`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from engines.families.base import ModelSpec
+from engines.families.bundle import Bundle
 from server.errors import ApiError
+from server.speech.service import SpeechService
 
 Options = tuple[tuple[str, Any], ...]
-_SHORT = {"de": "german", "en": "english", "es": "spanish", "fr": "french", "it": "italian", "ja": "japanese"}
-_SHORT |= {"ko": "korean", "pt": "portuguese", "ru": "russian", "zh": "chinese"}
+_CODES = {  # ISO 639-1
+    "chinese": "zh",
+    "english": "en",
+    "french": "fr",
+    "german": "de",
+    "italian": "it",
+    "japanese": "ja",
+    "korean": "ko",
+    "portuguese": "pt",
+    "russian": "ru",
+    "spanish": "es",
+}
+_NAMES = {code: name for name, code in _CODES.items()}
+_ANY = "auto"
+
+
+def languages(bundle: Bundle) -> dict[str, str]:
+    """Codes of what the model speaks, to names, English first; a dialect without a code goes by its name."""
+    return {_CODES.get(name, name): name for name in sorted(bundle.languages, key=lambda name: name != "english")}
+
+
+def speaks(bundle: Bundle, language: str) -> bool:
+    return _named(language) in bundle.languages
+
+
+def in_language(
+    bundle: Bundle, language: str | None, *, param: str = "language", code: str = "invalid_parameter"
+) -> Options:
+    """Raises ApiError, as `code`, for one that is not spoken. None: the model finds out."""
+    if language is None or language.lower() == _ANY:
+        return ()
+    if not speaks(bundle, language):
+        says = f"{param} {language!r} is not spoken here; valid: {', '.join((_ANY, *languages(bundle)))}"
+        raise ApiError(code, says, param=param)
+    return (("language", _named(language)),) if bundle.CHOOSES_LANGUAGE else ()
 
 
 def takes_instructions(spec: ModelSpec) -> bool:
     return spec.option("instruction") is not None
 
 
-def chosen(spec: ModelSpec, *, language: str | None, instruction: str | None) -> Options:
-    """Raises ApiError for a language that is not spoken. An instruction that the model cannot follow is left out:
-    agents send one to every provider."""
-    found: list[tuple[str, Any]] = []
-    if instruction and instruction.strip() and takes_instructions(spec):
-        found.append(("instruction", instruction))
-    if language is not None and language.lower() != "auto":
-        asked = _SHORT.get(language.lower(), language.lower())
-        option = spec.option("language")
-        valid = ("auto", "english") if option is None else option.choices
-        if asked not in valid:
-            says = f"language {language!r} is not spoken here; valid: {', '.join(valid)}"
-            raise ApiError("invalid_request", says, param="language")
-        if option is not None:
-            found.append(("language", asked))
-    return tuple(found)
+def chosen(service: SpeechService, *, language: str | None, instruction: str | None) -> Options:
+    """Raises ApiError. An instruction that the model cannot follow is left out: agents send one to every provider."""
+    spoken = in_language(service.bundle, language, code="invalid_request")
+    if instruction is None or not instruction.strip() or not takes_instructions(service.spec):
+        return spoken
+    return (("instruction", instruction), *spoken)
+
+
+def _named(language: str) -> str:
+    asked = language.lower()
+    return _NAMES.get(asked.replace("_", "-").partition("-")[0], asked)

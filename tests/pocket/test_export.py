@@ -105,6 +105,17 @@ def test_files_that_do_not_fit_the_manifest(
         PocketFamily(Bundle.load(folder, checks_files=False), OnnxCpu())
 
 
+@pytest.mark.parametrize(
+    ("model", "language"), [("english_2m_2026-10", "english"), ("german_24l", "german"), ("mine", "english")]
+)
+def test_the_language_begins_the_models_name(bundle: Path, tmp_path: Path, model: str, language: str) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["provenance"]["model"] = model
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert Bundle.load(copy).languages == (language,)
+
+
 def test_serving_without_its_library(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ConfigError, match=r"needs tokenizers: pip install 'parlando\[pocket\]'"):

@@ -11,6 +11,14 @@ from typing import ClassVar
 from engines.families import bundle
 from engines.families.bundle import Count, Positive, Section
 
+_LANGUAGES = (
+    "english",
+    "french",
+    "german",
+    "italian",
+    "portuguese",
+    "spanish",
+)  # of published models
 CLONING_GRAPHS = ("hears.onnx", "follows.onnx", "voice.onnx")
 
 
@@ -86,6 +94,12 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
         longest = max(self.cloning.positions if self.cloning else 0, *(voice.positions for voice in self.voices))
         if longest >= self.lm.positions:
             raise ValueError(f"a voice takes {longest} positions of a slot's {self.lm.positions}: no speech fits")
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Begins the name of a published model, `german_24l`; another one's is taken for English."""
+        first = str(self.provenance.get("model", "")).partition("_")[0]
+        return (first,) if first in _LANGUAGES else super().languages
 
     @property
     def used_files(self) -> tuple[str, ...]:

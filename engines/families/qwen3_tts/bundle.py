@@ -13,6 +13,7 @@ NO_SPEAKER = "default"  # the voice of a checkpoint without named speakers: the 
 
 class Bundle(bundle.Bundle, frozen=True, kw_only=True):
     FAMILY: ClassVar[str] = "qwen3_tts"
+    CHOOSES_LANGUAGE: ClassVar[bool] = True
 
     qwen3_tts: Qwen3TtsSection
 
@@ -24,6 +25,11 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
             for one in self.qwen3_tts.codec.speakers
         )
         return found or (Voice(id=NO_SPEAKER, name="Default", description="a voice of the model's choice"),)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """With dialects."""
+        return tuple(self.qwen3_tts.codec.languages)
 
     @property
     def used_files(self) -> tuple[str, ...]:

@@ -11,11 +11,11 @@ from server.audio.formats import AudioFormat, Codec
 from server.errors import ApiError
 from server.schemas import Name as ClientName
 from server.schemas import Seed, Speed, described, read_json
+from server.speech.model_options import Options, in_language
 from server.speech.pronunciations import Chosen, DictionaryName, Name
 from server.state import State
 
 _MODELS = "sonic"
-_LANGUAGE = "en"
 _SPEEDS = {"slow": 0.8, "normal": 1.0, "fast": 1.25}
 _ENCODINGS = {
     "pcm_s16le": Codec.PCM, "pcm_f32le": Codec.PCM_F32, "pcm_mulaw": Codec.MU_LAW, "pcm_alaw": Codec.A_LAW,
@@ -147,11 +147,15 @@ def check(state: State, asked: Settings) -> None:
     """That there is such a model, voice, language and format. Raises ApiError."""
     if not asked.model_id.startswith(_MODELS):
         state.check_model(asked.model_id)
-    for field, spoken in (("language", asked.language), ("locale", asked.locale)):
-        if spoken is not None and spoken.replace("_", "-").lower().partition("-")[0] != _LANGUAGE:
-            raise ApiError("invalid_parameter", f"{field} {spoken!r} is not spoken; valid: {_LANGUAGE}", param=field)
+    options(state, asked)
     state.chosen_voice(asked.voice_id)
     _ = asked.output_format.form
+
+
+def options(state: State, asked: Settings) -> Options:
+    """Raises ApiError."""
+    language = in_language(state.bundle, asked.language)
+    return language or in_language(state.bundle, asked.locale, param="locale")
 
 
 async def pronunciations(state: State, asked: Settings, text: str) -> Chosen:

@@ -22,11 +22,12 @@ from server.http.websocket import serve_websocket
 from server.http.whole_answer import wants_whole, whole_answer
 from server.protocols.cartesia import messages
 from server.protocols.cartesia.errors import error_body, refuse
-from server.protocols.cartesia.messages import check, pronunciations, request_of
+from server.protocols.cartesia.messages import check, options, pronunciations, request_of
 from server.protocols.cartesia.socket import CartesiaSocket
 from server.protocols.cartesia.words import WordTimes
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio
+from server.speech.model_options import languages
 from server.state import State, state_of
 
 router = APIRouter()
@@ -89,6 +90,7 @@ async def _open(state: State, asked: messages.Request) -> EncodedSpeech:
         form=asked.output_format.form,
         seed=asked.seed,
         speed=asked.factor,
+        options=options(state, asked),
         pronunciations=await pronunciations(state, asked, asked.transcript),
         request_id=f"req-{uuid.uuid4().hex}",
         text_field="transcript",
@@ -154,14 +156,14 @@ def _place(names: list[str], name: str, param: str) -> int:
 
 
 def _voice(state: State, name: str) -> dict[str, Any]:
-    voice = state.voice(name)
+    voice, spoken = state.voice(name), [*languages(state.bundle)]
     return {
         "id": voice.id,
         "name": voice.name,
         "description": voice.description,
         "tagline": "",
-        "language": "en",
-        "locales": [{"locale": "en-US", "is_native": True}],
+        "language": spoken[0],
+        "locales": [{"locale": "en-US" if one == "en" else one, "is_native": True} for one in spoken],
         "access": "public",
         "visibility": "all",
         "is_owner": False,

@@ -23,6 +23,7 @@ from server.protocols.cartesia.messages import (
     check,
     context_of,
     message_of,
+    options,
     pronunciations,
 )
 from server.protocols.cartesia.words import WordTimes
@@ -135,6 +136,7 @@ class CartesiaSocket(UtteranceSocket):
             form=asked.output_format.form,
             seed=asked.seed,
             speed=asked.factor,
+            options=options(self.state, asked),
             pronunciations=chosen,
             text_field="transcript",
         )

@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
+from engines.families.common.voice_mix import ChosenVoice
 from server.audio.formats import AudioFormat, Codec, codec_rates_hz
 from server.errors import ApiError
 from server.schemas import Speed, described, read_json
+from server.speech.model_options import Options, in_language, languages, speaks
 from server.state import State
 
 _FAMILIES = ("aura", "flux")
@@ -89,18 +91,27 @@ def _form(encoding: str, rate_hz: int | None, bit_rate: int | None = None, *, in
     return AudioFormat(codec=codec, rate_hz=rate_hz, bit_rate=bit_rate, in_wav=in_wav)
 
 
-def voice_of(state: State, model: str) -> str | None:
+def spoken_by(state: State, model: str) -> tuple[ChosenVoice, Options]:
     """Deepgram's models are voices: `aura-2-NAME-en`. One of its own names is this server's first voice, as NAME may
-    be one of ours. Raises ApiError for a language that is not spoken."""
+    be one of ours. Raises ApiError."""
+    name, language = _parts(state, model)
+    chosen = state.chosen_voice(name)
+    if language is not None and not speaks(state.bundle, language):
+        valid = ", ".join(languages(state.bundle))
+        raise ApiError("unknown_model", f"model {model!r} speaks {language!r}; valid: {valid}", param="model")
+    return chosen, in_language(state.bundle, language)
+
+
+def _parts(state: State, model: str) -> tuple[str | None, str | None]:
+    """The voice, where it is one of ours, and the language that a model's name has."""
     family, *parts = model.split("-")
     if family not in _FAMILIES:
-        return model
+        return model, None
     if parts and parts[0].isdigit():
         parts = parts[1:]
-    if len(parts) > 1 and parts[-1] != "en":
-        raise ApiError("unknown_model", f"model {model!r} speaks {parts[-1]!r}; valid: en", param="model")
-    name = "-".join(parts[:-1] if len(parts) > 1 else parts)
-    return name if name in state.voice_names else None
+    language = parts.pop() if len(parts) > 1 else None
+    name = "-".join(parts)
+    return name if name in state.voice_names else None, language
 
 
 class Speak(_Lenient):

@@ -24,7 +24,7 @@ from server.protocols.deepgram.messages import (
     SpeakQuery,
     parsed,
     parsed_body,
-    voice_of,
+    spoken_by,
 )
 from server.speech.encoded import EncodedSpeech
 from server.state import State, state_of
@@ -61,12 +61,14 @@ def _open(state: State, query: SpeakQuery, body: SpeakBody, request_id: str) -> 
     if not body.text.strip():
         raise ApiError("unspeakable_text", "text is empty; send at least one word", param="text")
     state.check_text(body.text, "text")
+    chosen_voice, options = spoken_by(state, query.model)
     return EncodedSpeech(
         state,
         protocol="deepgram",
-        chosen_voice=state.chosen_voice(voice_of(state, query.model)),
+        chosen_voice=chosen_voice,
         form=query.form,
         speed=query.speed,
+        options=options,
         request_id=request_id,
     )
 

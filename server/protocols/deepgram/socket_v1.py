@@ -27,7 +27,7 @@ from server.protocols.deepgram.messages import (
     V1Message,
     message_of,
     parsed,
-    voice_of,
+    spoken_by,
 )
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio, SpeechEvent
@@ -44,7 +44,7 @@ class SpeakV1(UtteranceSocket):
         state.check_key(socket)
         self._query = parsed(SocketQuery, dict(socket.query_params))
         self._form = self._query.form
-        self._chosen_voice = state.chosen_voice(voice_of(state, self._query.model))
+        self._chosen_voice, self._options = spoken_by(state, self._query.model)
         self._utterance: SocketUtterance | None = None  # takes text
         self._sequence = 0  # of flushes and clears
         self._clears = 0
@@ -92,6 +92,7 @@ class SpeakV1(UtteranceSocket):
                 chosen_voice=self._chosen_voice,
                 form=self._form,
                 speed=self._query.speed,
+                options=self._options,
             )
             self._utterance = SocketUtterance(speech)
             self.add(self._utterance)

@@ -30,7 +30,7 @@ from server.protocols.deepgram.messages import (
     V2Message,
     message_of,
     parsed,
-    voice_of,
+    spoken_by,
 )
 from server.protocols.deepgram.socket_v1 import IDLE_S
 from server.schemas import MAX_SPEED, MIN_SPEED
@@ -67,7 +67,7 @@ class SpeakV2(UtteranceSocket):
         state.check_key(socket)
         query = parsed(SocketQuery, dict(socket.query_params))
         self._form, self._speed = query.form, query.speed
-        self._chosen_voice = state.chosen_voice(voice_of(state, query.model))
+        self._chosen_voice, self._options = spoken_by(state, query.model)
         self._utterance: _SpeechUtterance | None = None  # takes text
         self._blank = ""  # text of a turn that has no other
         self._unheard: deque[_SpeechUtterance] = deque()  # may not have been played to the end
@@ -127,6 +127,7 @@ class SpeakV2(UtteranceSocket):
                 chosen_voice=self._chosen_voice,
                 form=self._form,
                 speed=self._speed,
+                options=self._options,
                 may_be_silent=False,  # no sound, a warning and the usual end are Deepgram's words for it
             )
             utterance = self._utterance = _SpeechUtterance(speech)

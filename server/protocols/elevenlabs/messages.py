@@ -44,6 +44,7 @@ class TextBody(_Lenient):
     model_id: StrictStr | None = None
     voice_settings: VoiceSettings | None = None
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    language_code: ClientName | None = None
     pronunciation_dictionary_locators: Locators | None = None
 
     @property
@@ -57,6 +58,7 @@ class Query(_Lenient):
 
     output_format: str = Field(ELEVEN_DEFAULT, json_schema_extra={"enum": list(ELEVEN_FORMATS)})
     model_id: str | None = None
+    language_code: ClientName | None = None  # of a WebSocket
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
     inactivity_timeout: float = Field(20, gt=0, le=180)
     sync_alignment: bool = False

@@ -34,6 +34,7 @@ from server.protocols.elevenlabs.messages import (
 )
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio
+from server.speech.model_options import in_language
 from server.state import State
 
 _Writer = Callable[[EncodedSpeech, Audio, str], AsyncIterator[bytes]]
@@ -115,6 +116,7 @@ async def _open(state: State, voice_id: str, query: Query, body: TextBody, reque
         form=query.form,
         seed=body.seed if body.seed is not None else query.seed,
         speed=body.speed,
+        options=in_language(state.bundle, body.language_code, param="language_code"),
         pronunciations=await stored_pronunciations(state, body.pronunciation_dictionary_locators, body.text),
         follow_tags=query.enable_ssml_parsing,
         request_id=request_id,

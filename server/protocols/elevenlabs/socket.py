@@ -27,6 +27,7 @@ from server.protocols.elevenlabs.messages import (
 )
 from server.shutdown import DRAINING
 from server.speech.encoded import EncodedSpeech
+from server.speech.model_options import in_language
 from server.speech.pronunciations import Chosen
 from server.state import State, state_of
 
@@ -45,6 +46,7 @@ class _Connection:
         self._query = parsed(Query, "query", dict(socket.query_params))
         check_model(state, self._query.model_id)
         self._chosen_voice = state.chosen_voice(voice_id)
+        self._options = in_language(state.bundle, self._query.language_code, param="language_code")
         self._contexts: dict[str | None, Context] = {}
         self._running: dict[asyncio.Task[None], Context] = {}
         self._idle_s = max(state.settings.idle_s, self._query.inactivity_timeout)  # of a context
@@ -141,6 +143,7 @@ class _Connection:
             form=query.form,
             seed=query.seed,
             speed=speed,
+            options=self._options,
             pronunciations=pronunciations,
             follow_tags=query.enable_ssml_parsing,
             idle_s=self._idle_s,

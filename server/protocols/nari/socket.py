@@ -100,7 +100,7 @@ class NariConnection:
     def _options_of(self, start: RequestStart) -> Options:
         """Raises ApiError."""
         instruction = start.instruction or start.instruct or start.instructions
-        return chosen(self._state.spec, language=start.language, instruction=instruction)
+        return chosen(self._state, language=start.language, instruction=instruction)
 
     def _consume(self, kind: str, sequence: int) -> None:
         if self._start is None or self._text_ended:

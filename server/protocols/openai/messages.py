@@ -12,7 +12,7 @@ from server.audio.formats import AudioFormat, Codec, codec_rates_hz, default_rat
 from server.errors import ApiError
 from server.protocols.openai.instructions import effective_speed
 from server.protocols.openai.signed_urls import MAX_VALID_S
-from server.schemas import Name, PitchSemitones, Seed, Speed, Temperature, described, read_json
+from server.schemas import Instructions, Name, PitchSemitones, Seed, Speed, Temperature, described, read_json
 from server.speech.pronunciations import Pronunciations
 
 
@@ -36,7 +36,7 @@ class SpeechBody(BaseModel):
     speed: Speed = 1.0
     timbre: StrictStr | None = None
     pitch_semitones: PitchSemitones = 0.0
-    instructions: Annotated[Name, Field(max_length=4_096)] | None = None
+    instructions: Instructions | None = None
     language: Name | None = None
     seed: Seed | None = None
     sample_rate: StrictInt | None = None

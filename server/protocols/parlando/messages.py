@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from engines.messages import LeadingSilence
 from server.audio import DEFAULT_RATE_HZ
 from server.errors import ApiError
-from server.schemas import Name, PitchSemitones, Seed, Speed, Temperature, described, read_json
+from server.schemas import Instructions, Name, PitchSemitones, Seed, Speed, Temperature, described, read_json
 from server.speech.pronunciations import Pronunciations
 
 MAX_FLUSHES = 1_000
@@ -32,6 +32,8 @@ class _Request(_Message):
     temperature: Temperature | None = None
     leading_silence: LeadingSilence | None = None
     words: StrictBool = True
+    language: Name | None = None
+    instructions: Instructions | None = None
     pronunciations: Pronunciations | None = None
 
 

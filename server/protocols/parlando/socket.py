@@ -31,6 +31,7 @@ from server.schemas import check_rate
 from server.shutdown import DRAINING
 from server.speech.events import Audio, SpeechEvent
 from server.speech.kept import Resumable
+from server.speech.model_options import chosen
 from server.speech.resume import Resume, pieces
 from server.speech.utterance import Utterance
 from server.state import State
@@ -151,6 +152,7 @@ class ParlandoConnection:
             temperature=message.temperature,
             pronunciations=pronunciations,
             leading_silence=message.leading_silence,
+            options=chosen(state, language=message.language, instruction=message.instructions),
             resume=resume,
         )
         resumable = Resumable(utterance) if state.kept.for_s else None

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, Va
 
 from server.audio.formats import AudioFormat, Codec, codec_rates_hz, default_rate_hz
 from server.errors import ApiError
-from server.schemas import Seed, Speed, Temperature, described, read_json
+from server.schemas import Instructions, Name, Seed, Speed, Temperature, described, read_json
 
 
 class _Lenient(BaseModel):
@@ -27,6 +27,8 @@ class SessionConfig(_Lenient):
     speed: Speed = 1.0
     sample_rate: StrictInt | None = None
     word_timestamps: StrictBool = False
+    language: Name | None = None
+    instructions: Instructions | None = None
     seed: Seed | None = None
     temperature: Temperature | None = None
 

@@ -27,6 +27,7 @@ from server.protocols.vllm_omni.messages import (
 )
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio, SpeechEvent
+from server.speech.model_options import Options, chosen
 from server.state import State, state_of
 
 router = APIRouter()
@@ -114,7 +115,12 @@ class StreamSocket(UtteranceSocket):
         if config.model is not None:
             self.state.check_model(config.model)
         self.state.chosen_voice(config.voice_id)
+        self._options_of(config)
         _ = config.form
+
+    def _options_of(self, config: SessionConfig) -> Options:
+        """Raises ApiError."""
+        return chosen(self.state, language=config.language, instruction=config.instructions)
 
     def _append(self, text: str, received_s: float) -> None:
         if self._utterance is None and text.strip():
@@ -129,6 +135,7 @@ class StreamSocket(UtteranceSocket):
                 seed=config.seed,
                 speed=config.speed,
                 temperature=config.temperature,
+                options=self._options_of(config),
             )
             self._utterance = _Utterance(speech, config, self._count)
             self._count += 1

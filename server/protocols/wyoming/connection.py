@@ -13,13 +13,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from engines.families.common.voice_mix import ChosenVoice
 from engines.messages import Cancelled, Failed, Finished
 from server.audio import DEFAULT_RATE_HZ
 from server.errors import ApiError
 from server.http.websocket import Closed
 from server.protocols.wyoming.events import Event, EventChannel
-from server.protocols.wyoming.messages import Start, Synthesize, TextChunk, chosen_voice, info, parsed
+from server.protocols.wyoming.messages import Chosen, Start, Synthesize, TextChunk, chosen, info, parsed
 from server.shutdown import DRAINING
 from server.speech.events import Audio
 from server.speech.utterance import Utterance
@@ -33,7 +32,7 @@ _AUDIO = {"rate": DEFAULT_RATE_HZ, "width": 2, "channels": 1}
 class _Streamed:
     """Between `synthesize-start` and `synthesize-stop`."""
 
-    chosen_voice: ChosenVoice
+    chosen: Chosen
     utterance: Utterance | None = None  # from the first text on
 
 
@@ -61,12 +60,12 @@ class WyomingConnection:
                 await self._channel.send("pong", {"text": event.data.get("text")})
             case "synthesize" if self._streamed is None:  # within a stream it repeats the text for older servers
                 asked = parsed(Synthesize, event)
-                utterance = self._open(chosen_voice(self._state, asked.voice), asked.text, event, group, streamed=False)
+                utterance = self._open(chosen(self._state, asked.voice), asked.text, event, group, streamed=False)
                 utterance.end()
             case "synthesize-start":
                 if self._streamed is not None:
                     raise ApiError("invalid_request", "'synthesize-start' came before 'synthesize-stop'")
-                self._streamed = _Streamed(chosen_voice(self._state, parsed(Start, event).voice))
+                self._streamed = _Streamed(chosen(self._state, parsed(Start, event).voice))
             case "synthesize-chunk":
                 self._append(self._open_stream(event), parsed(TextChunk, event).text, event, group)
             case "synthesize-stop":
@@ -85,11 +84,9 @@ class WyomingConnection:
         if streamed.utterance is not None:
             streamed.utterance.append(text, event.received_s)
         elif text.strip():
-            streamed.utterance = self._open(streamed.chosen_voice, text, event, group, streamed=True)
+            streamed.utterance = self._open(streamed.chosen, text, event, group, streamed=True)
 
-    def _open(
-        self, chosen_voice: ChosenVoice, text: str, event: Event, group: asyncio.TaskGroup, *, streamed: bool
-    ) -> Utterance:
+    def _open(self, chosen: Chosen, text: str, event: Event, group: asyncio.TaskGroup, *, streamed: bool) -> Utterance:
         state = self._state
         state.check_accepting()
         state.check_text(text, "text")
@@ -100,7 +97,8 @@ class WyomingConnection:
         utterance = Utterance(
             state,
             protocol=PROTOCOL,
-            chosen_voice=chosen_voice,
+            chosen_voice=chosen.voice,
+            options=chosen.options,
             seed=None,
             speed=1.0,
             rate_hz=DEFAULT_RATE_HZ,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
@@ -10,10 +11,10 @@ from engines.families.common.voice_mix import ChosenVoice
 from server.errors import ApiError
 from server.protocols.wyoming.events import Event
 from server.schemas import described
+from server.speech.model_options import Options, in_language, languages, speaks
 from server.state import State
 
 _ATTRIBUTION = {"name": "parlando", "url": ""}
-_LANGUAGE = "en"
 
 
 class _Lenient(BaseModel):
@@ -49,21 +50,28 @@ def parsed(form: type[_Form], event: Event) -> _Form:
         raise described(error, "invalid_parameter") from error
 
 
-def chosen_voice(state: State, voice: VoiceRef | None) -> ChosenVoice:
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    voice: ChosenVoice
+    options: Options
+
+
+def chosen(state: State, voice: VoiceRef | None) -> Chosen:
     """By name, or any that speaks the language. Raises ApiError."""
-    if voice is not None and voice.name is None and voice.language is not None:
-        spoken = voice.language.replace("_", "-").lower().partition("-")[0]
-        if spoken != _LANGUAGE:
-            message = f"no voice speaks {voice.language!r}; valid: {_LANGUAGE}"
+    name, language = (None, None) if voice is None else (voice.name, voice.language)
+    if language is not None and not speaks(state.bundle, language):
+        if name is None:
+            message = f"no voice speaks {language!r}; valid: {', '.join(languages(state.bundle))}"
             raise ApiError("unknown_voice", message, param="voice")
-    return state.chosen_voice(voice.name if voice is not None else None)
+        language = None
+    return Chosen(state.chosen_voice(name), in_language(state.bundle, language))
 
 
 def info(state: State, version: str) -> dict[str, Any]:
     """What answers `describe`."""
     others = ("asr", "handle", "intent", "wake", "mic", "snd")
     voices = [
-        {**_artifact(voice.id, f"{voice.name}: {voice.description}", version), "languages": [_LANGUAGE]}
+        {**_artifact(voice.id, f"{voice.name}: {voice.description}", version), "languages": [*languages(state.bundle)]}
         for voice in state.listed_voices
     ]
     program = {
