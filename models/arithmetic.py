@@ -18,6 +18,7 @@ from torch import Tensor
 PROBE_S = 1.0
 PROBED_ROWS = 2  # of a batch of crops: as telling as all of them, where one arithmetic takes nine times as long
 _FEWEST = 2  # runs of each, whatever they take
+_HOPELESS = 4.0  # times float32's time: not measured again, a round may take half a minute
 _WORTH_IT = 0.95  # of float32's time: near a tie the more exact one is kept
 
 
@@ -49,18 +50,21 @@ def quicker(
     """
     clock = clock or (time.process_time if device == "cpu" else time.perf_counter)
     least = {FLOAT32: float("inf"), BFLOAT16: float("inf")}
-    started, rounds = clock(), 0
+    started, rounds, hopeless = clock(), 0, False
     with torch.random.fork_rng():
         while rounds <= _FEWEST or clock() - started < seconds:
             for arithmetic in least:
+                if arithmetic is BFLOAT16 and hopeless:
+                    continue
                 before = clock()
                 with arithmetic.on(device):
                     found = run()
                 found.float().sum().backward()  # type: ignore[no-untyped-call]
                 if device != "cpu":
                     torch.cuda.synchronize()
-                if rounds:  # the first round also allocates and compiles
-                    least[arithmetic] = min(least[arithmetic], clock() - before)
+                # The first round also allocates and compiles: it only tells what is beyond hope.
+                least[arithmetic] = clock() - before if rounds < 2 else min(least[arithmetic], clock() - before)
+            hopeless = hopeless or least[BFLOAT16] > max(seconds, _HOPELESS * least[FLOAT32])
             rounds += 1
     ratio = least[BFLOAT16] / least[FLOAT32]
     chosen = BFLOAT16 if ratio < _WORTH_IT else FLOAT32

@@ -79,7 +79,9 @@ class CodedSpeech:
         voices = self.rng.choice(len(self.voices), rows, p=self.shares)
         for voice in voices:
             candidates = self._long_enough[context][voice]
-            index = candidates[self.rng.integers(len(candidates))]
+            places = np.array([len(self.codes[voice][index]) - context - CROP_CODES + 1 for index in candidates])
+            # In the middle an utterance as often as it is long, so that all speech is seen alike.
+            index = int(self.rng.choice(candidates, p=places / places.sum() if context else None))
             utterance, of_it = self.voices[voice][0][index], self.codes[voice][index]
             first = int(self.rng.integers(len(of_it) - context - CROP_CODES + 1)) if context else 0
             codes.append(of_it[first : first + context + CROP_CODES])

@@ -31,7 +31,7 @@ from models.teacher.prepare import Utterance, load, pitch_statistics
 CROP_SAMPLES = 20_480  # 1.28 s
 HELD_OUT = 12  # last utterances of each voice (a quarter of few), never trained on
 DISTURBANCE_BELOW_DB = (30.0, 45.0)  # the noise of a disturbed crop, below the crop itself
-AT_START = 0.15  # share of crops that begin with the utterance, where the decoder has no past
+AT_START = 0.15  # share of crops that begin an utterance, where the decoder has no past
 
 
 def held_out(utterances: list[Utterance]) -> list[Utterance]:
@@ -66,21 +66,27 @@ class Speech:
         self._pairs = [] if pairs is None else [_Pairs(pairs, voice) for voice in voices]
         self._disturbed = disturbed
         self._times = [[phone_times(one) for one in utterances] for utterances, _, _ in self.voices]
+        self._places = [
+            _places(utterances[: len(utterances) - len(held_out(utterances))]) for utterances, _, _ in self.voices
+        ]
+
+    def place(self, voice: int) -> tuple[int, int]:
+        """-> utterance, first sample of a crop in it. All speech is seen alike, so an utterance as often as it is long;
+        but `AT_START` of the crops begin one."""
+        places = self._places[voice]
+        if self.rng.random() < AT_START:
+            return int(self.rng.choice(np.flatnonzero(places))), 0
+        index = int(self.rng.choice(len(places), p=places / places.sum()))
+        return index, int(self.rng.integers(places[index])) * HOP
 
     def batch(self, rows: int) -> Crop:
         waves, pitches, voices, seen = [], [], [], []
         for _ in range(rows):
             voice = int(self.rng.choice(len(self.voices), p=self.shares))
             utterances, pcm, f0 = self.voices[voice]
-            while True:
-                index = self.rng.integers(len(utterances) - len(held_out(utterances)))
-                one = utterances[index]
-                if one.samples >= CROP_SAMPLES:
-                    break
-            at_start = self.rng.random() < AT_START
-            start = one.offset + (
-                0 if at_start else int(self.rng.integers((one.samples - CROP_SAMPLES) // HOP + 1)) * HOP
-            )
+            index, first = self.place(voice)
+            one = utterances[index]
+            start = one.offset + first
             waves.append(pcm[start : start + CROP_SAMPLES])
             pitches.append(f0[start // HOP : (start + CROP_SAMPLES) // HOP])
             times = self._times[voice][index]
@@ -125,6 +131,14 @@ class Speech:
                 seen = torch.tensor(times.seen(0, one.samples // SAMPLES_PER_CODE))[None]
                 result.append(Crop(samples=samples, f0_hz=pitch, voice=torch.tensor([voice]), seen=seen))
         return result
+
+
+def _places(utterances: list[Utterance]) -> np.ndarray:
+    """[N]: the places where a crop of each may begin. Raises ValueError where there are none."""
+    found = np.array([max(0, (one.samples - CROP_SAMPLES) // HOP + 1) for one in utterances])
+    if not found.any():
+        raise ValueError(f"no utterance has the {CROP_SAMPLES} samples of a crop")
+    return found
 
 
 class _Pairs:

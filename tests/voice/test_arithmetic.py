@@ -50,6 +50,12 @@ def test_other_work_on_the_machine_falls_on_both() -> None:
     assert quicker("a layer", run, clock=machine.clock, seconds=5.0) is BFLOAT16
 
 
+def test_what_is_beyond_hope_is_run_once() -> None:
+    machine = Machine(1.0, 26.0)
+    assert quicker("a layer", machine.run, clock=machine.clock) is FLOAT32
+    assert machine.now_s == 26.0 + 3.0
+
+
 def test_the_probe_leaves_the_random_state_alone() -> None:
     machine = Machine(0.3, 0.2)
     torch.manual_seed(7)
