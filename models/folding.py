@@ -39,6 +39,11 @@ def fold(model: onnx.ModelProto, parts: Callable[[onnx.GraphProto], Iterable[tup
         if known.SerializeToString() != body.SerializeToString():
             raise ValueError(f"the nodes that make {part.outputs[0]} differ from those of the first {kind}")
         _replace(graph, part, kind)
+    # At the end and one by one: a list that is emptied and filled again keeps the memory of both, once a part.
+    used = {name for node in graph.node for name in node.input}
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in used:
+            del graph.initializer[index]
     brought = {one.name for one in result.functions}
     result.functions.extend(body for kind, body in bodies.items() if kind not in brought)
     helper.set_model_props(result, {FOLDED: "1"})
@@ -120,8 +125,5 @@ def _replace(graph: onnx.GraphProto, part: Part, kind: str) -> None:
     last = max(index for index, other in enumerate(graph.node) if other in part.nodes)
     at = sum(other not in part.nodes for other in list(graph.node)[: last + 1])
     kept.insert(at, node)
-    used = {name for node in kept for name in node.input}
-    rest = [one for one in graph.initializer if one.name in used]
-    del graph.node[:], graph.initializer[:]
+    del graph.node[:]
     graph.node.extend(kept)
-    graph.initializer.extend(rest)

@@ -1,6 +1,9 @@
 """Speech that a model makes of a few lines, on its float graphs: what int8's scales are fixed from and judged by.
 
 Rows are lines, all stepped together. Text goes in line by line, since lines differ in length.
+
+Of all calls one cache is kept, the last. A call sees positions below its own lengths alone and writes its own again, so
+the last cache gives what its own one would: 40 caches of six lines were over 4 GB at 100M.
 """
 
 from __future__ import annotations
@@ -25,13 +28,28 @@ MOST_TOKENS, FRAMES = 50, 40
 Frames = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Speech:
-    """What the float graphs were given, call by call, and the frames that they made: [rows, FRAMES, W]."""
+    """The frames that the float graphs made, and what they were given, call by call."""
 
-    prefills: list[Feeds]
-    steps: list[Feeds]
-    frames: Frames
+    frames: Frames  # [rows, FRAMES, W]
+    noises: Frames  # [rows, FRAMES, W]
+    first: Frames  # [rows, W]: what the first step reads
+    ids: list[list[int]]  # of each row's text
+    held: NDArray[np.int32]  # [rows]: positions before the first step
+    cache: Feeds  # behind the last step
+
+    def prefills(self) -> Iterator[Feeds]:
+        for row, (ids, held) in enumerate(zip(self.ids, self.held, strict=True)):
+            cache = {name: value[row : row + 1].copy() for name, value in self.cache.items()}
+            for value in cache.values():
+                value[:, :, held:] = 0  # what a prefill gives out is compared whole
+            yield {"ids": np.array([ids]), **_lengths(np.array([held], np.int32)), **cache}
+
+    def steps(self) -> Iterator[Feeds]:
+        for index in range(FRAMES):
+            latent = self.frames[:, index - 1] if index else self.first
+            yield {"latent": latent, "noise": self.noises[:, index], **_lengths(self.held + index + 1), **self.cache}
 
 
 def session(model: onnx.ModelProto) -> ort.InferenceSession:
@@ -42,40 +60,50 @@ def session(model: onnx.ModelProto) -> ort.InferenceSession:
 
 def speak(checkpoint: Checkpoint, prefill: onnx.ModelProto, step: onnx.ModelProto, positions: int, seed: int) -> Speech:
     """Every voice in turn speaks the lines."""
-    reader, speaker = session(prefill), session(step)
-    caches, held, prefills = [], [], []
-    for index, line in enumerate(LINES):
+    reader = session(prefill)
+    cache = initial_cache(checkpoint.config, len(LINES), positions)
+    lines, held = [], []
+    for row, line in enumerate(LINES):
         ids = checkpoint.tokenizer.encode(line).ids[:MOST_TOKENS]
-        voice = checkpoint.voices[index % len(checkpoint.voices)]
-        cache, at = initial_cache(checkpoint.config, 1, positions), voice.positions
+        voice = checkpoint.voices[row % len(checkpoint.voices)]
+        own, at = initial_cache(checkpoint.config, 1, positions), voice.positions
         for layer in range(len(voice.keys)):
-            cache[f"past_k{layer}"][0, :, :at] = voice.keys[layer][..., halves(voice.keys.shape[-1])]
-            cache[f"past_v{layer}"][0, :, :at] = voice.values[layer]
-        last = at + len(ids) - 1
-        feeds = {"ids": np.array([ids]), "seqlens_k": np.array([last], np.int32), **cache}
-        prefills.append(feeds | {"total_len": np.array([last + 1], np.int32)})
-        caches.append(_after(reader, prefills[-1])[1])
-        held.append(last + 1)
-    cache = {name: np.concatenate([one[name] for one in caches]) for name in caches[0]}
-    return Speech(prefills, *_steps(checkpoint, speaker, cache, np.array(held, np.int32), seed))
+            own[f"past_k{layer}"][0, :, :at] = voice.keys[layer][..., halves(voice.keys.shape[-1])]
+            own[f"past_v{layer}"][0, :, :at] = voice.values[layer]
+        lines.append(ids)
+        held.append(at + len(ids))
+        feeds = {"ids": np.array([ids]), **_lengths(np.array(held[-1:], np.int32)), **own}
+        for name, value in _after(reader, feeds)[1].items():
+            cache[name][row] = value[0]
+    del reader
+    return _spoken(checkpoint, session(step), cache, lines, np.array(held, np.int32), seed)
 
 
-def _steps(
-    checkpoint: Checkpoint, speaker: ort.InferenceSession, cache: Feeds, held: NDArray[np.int32], seed: int
-) -> tuple[list[Feeds], Frames]:
-    rng, rows = np.random.default_rng(seed), len(held)
+def _spoken(
+    checkpoint: Checkpoint,
+    speaker: ort.InferenceSession,
+    cache: Feeds,
+    ids: list[list[int]],
+    held: NDArray[np.int32],
+    seed: int,
+) -> Speech:
+    rng = np.random.default_rng(seed)
     scale = np.float32(np.sqrt(checkpoint.config.default_temperature))
-    latent = np.repeat(checkpoint.weights["flow_lm.bos_emb"][None], rows, 0)
-    calls, made = [], []
+    first = np.repeat(checkpoint.weights["flow_lm.bos_emb"][None], len(held), 0)
+    latent, noises, frames = first, [], []
     for index in range(FRAMES):
-        noise = scale * rng.standard_normal(latent.shape, np.float32)
-        feeds = {"latent": latent, "noise": noise, "seqlens_k": held + index, **cache}
-        feeds["total_len"] = np.array([held.max() + index + 1], np.int32)
+        noises.append(scale * rng.standard_normal(latent.shape, np.float32))
+        feeds = {"latent": latent, "noise": noises[-1], **_lengths(held + index + 1), **cache}
         found, cache = _after(speaker, feeds)
-        calls.append(feeds)
         latent = found["frames"]
-        made.append(latent)
-    return calls, np.stack(made, axis=1)
+        frames.append(latent)
+    every, noise = np.stack(frames, axis=1), np.stack(noises, axis=1)
+    return Speech(frames=every, noises=noise, first=first, ids=ids, held=held, cache=cache)
+
+
+def _lengths(held: NDArray[np.int32]) -> Feeds:
+    """`held` [rows]: positions behind the call."""
+    return {"seqlens_k": (held - 1).astype(np.int32), "total_len": np.array([held.max()], np.int32)}
 
 
 def _after(graph: ort.InferenceSession, feeds: Feeds) -> tuple[Feeds, Feeds]:

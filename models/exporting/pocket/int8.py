@@ -8,7 +8,7 @@ A part that misses its gate stays in float; the manifest says what was measured.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +39,14 @@ class Forms:
 
 def chosen(checkpoint: Checkpoint, step: onnx.ModelProto, prefill: onnx.ModelProto, decoder: onnx.ModelProto,
            positions: int) -> Forms:  # fmt: skip
-    seen = calibration.speak(checkpoint, prefill, step, positions, seed=1)
-    unseen = calibration.speak(checkpoint, prefill, step, positions, seed=2)
     grouped = checkpoint.config.flow_lm.transformer.kv_heads < checkpoint.config.flow_lm.transformer.num_heads
-    small_step, small_prefill = int8_form(step, seen.steps), int8_form(prefill, seen.prefills)
+    seen = calibration.speak(checkpoint, prefill, step, positions, seed=1)
+    small_step, small_prefill = int8_form(step, seen.steps()), int8_form(prefill, seen.prefills())
+    small_decoder = int8_form(decoder, calibration.decoder_feeds(decoder, seen.frames), least=1)
+    del seen
+    unseen = calibration.speak(checkpoint, prefill, step, positions, seed=2)
     frames, ends = _errors(step, small_step, unseen.steps, ("frames", "end"))
     keys = _errors(prefill, small_prefill, unseen.prefills, ("present_k0",))[0]
-    small_decoder = int8_form(decoder, calibration.decoder_feeds(decoder, seen.frames), least=1)
     db = _decoder_db(decoder, small_decoder, unseen.frames)
     measured: dict[str, Any] = {
         "frame_error": frames[0],
@@ -76,11 +77,13 @@ def int8_form(model: onnx.ModelProto, calls: Iterable[Feeds], **how: int) -> onn
 
 
 def _errors(
-    model: onnx.ModelProto, other: onnx.ModelProto, calls: list[Feeds], names: tuple[str, ...]
+    model: onnx.ModelProto, other: onnx.ModelProto, calls: Callable[[], Iterable[Feeds]], names: tuple[str, ...]
 ) -> list[tuple[float, float]]:
     """By output: root mean square of the differences over that of the values, and the largest difference."""
-    graphs = [calibration.session(one) for one in (model, other)]
-    found = [[graph.run(names, feeds) for feeds in calls] for graph in graphs]
+    found = []
+    for one in (model, other):
+        graph = calibration.session(one)
+        found.append([graph.run(names, feeds) for feeds in calls()])
     errors = []
     for at in range(len(names)):
         values, others = (np.concatenate([call[at].ravel() for call in form]) for form in found)
@@ -89,7 +92,7 @@ def _errors(
 
 
 def _decoder_db(model: onnx.ModelProto, other: onnx.ModelProto, frames: calibration.Frames) -> float:
-    (error, _), = _errors(model, other, [*calibration.decoder_feeds(model, frames)], ("pcm",))  # fmt: skip
+    (error, _), = _errors(model, other, lambda: calibration.decoder_feeds(model, frames), ("pcm",))  # fmt: skip
     return float(-20 * np.log10(max(error, 1e-9)))
 
 
