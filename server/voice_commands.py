@@ -17,9 +17,9 @@ from engines.assemble import open_bundle
 from engines.errors import BadParameter, ParlandoError
 from engines.families.added_voices import added_voices, encode_voice, voices_folder
 from engines.families.common import voice_files
+from engines.families.common.recording_files import decoded
 from server.path_option import BundlePath, path
 from server.settings import Settings
-from server.speech.recording import decoded
 from server.speech.voice_names import OPENAI_VOICES
 
 app = typer.Typer(help="Lists the voices, and clones one from a recording.", rich_markup_mode=None)

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from engines.errors import BadParameter
 from engines.families.common import voice_files
+from engines.families.common.recording_files import decoded
 from engines.families.qwen3_tts.bundle import Bundle
 from server.cli import app
-from server.speech.recording import decoded
 from tests.edge.conftest import RunningServer
 from tests.qwen3_tts.recordings import encoded, tone, wav
 
