@@ -34,8 +34,21 @@ LIBRARY_FIELDS = frozenset(
 )
 
 
-def located(source: str, cache: Path | None = None) -> Path:
-    """The folder of a checkpoint; downloads it where `source` names one on the hub (resumed where it broke off)."""
+CONFIGS = ("*.json", "*.txt")  # below folders too: what a checkpoint is checked by before its weights are fetched
+WHOLE = (*CONFIGS, "*.safetensors")
+
+
+def name_of(source: str) -> str:
+    """Of the model: the repository's, or the folder's own where the source is `.` or ends in `..`."""
+    match = _HUB.fullmatch(source)
+    name = match["name"].rpartition("/")[2] if match else Path(source).expanduser().resolve().name
+    if not name:
+        raise CheckpointError(f"{source} gives the model no name: give it one (--name)")
+    return name
+
+
+def located(source: str, wanted: tuple[str, ...] = WHOLE, cache: Path | None = None) -> Path:
+    """The folder of a checkpoint; downloads what is `wanted` of one on the hub (resumed where it broke off)."""
     if not source.startswith("hf://"):
         folder = Path(source).expanduser()
         if not folder.is_dir():
@@ -47,10 +60,9 @@ def located(source: str, cache: Path | None = None) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
-        raise CheckpointError(f"{source} needs huggingface_hub: pip install 'parlando[export]'") from error
-    wanted = ["*.json", "*.safetensors", "*.txt", "speech_tokenizer/*"]
+        raise CheckpointError(f"{source} needs huggingface_hub: in the checkout, pip install '.[export]'") from error
     try:
-        found = snapshot_download(match["name"], revision=match["revision"], allow_patterns=wanted, cache_dir=cache)
+        found = snapshot_download(match["name"], revision=match["revision"], allow_patterns=[*wanted], cache_dir=cache)
     except Exception as error:  # the hub's, the network's and the disk's errors have no common type
         raise CheckpointError(f"{source} could not be downloaded: {error}") from error
     return Path(found)

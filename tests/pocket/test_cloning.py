@@ -14,7 +14,8 @@ from engines.families.pocket.cloning import ends_on_pause
 from models.checkpoints.pocket import files
 from models.checkpoints.safetensors import SINGLE, Tensors, write
 from models.exporting.__main__ import main
-from models.exporting.pocket.cloning import encode_voice
+from models.exporting.pocket.cloning import encode_voice, is_recording, read_recording
+from tests.qwen3_tts.recordings import encoded
 
 NAME = "english_2m_2026-10"
 RATE_HZ = 24_000
@@ -63,8 +64,35 @@ def test_a_recording_becomes_a_voice_of_the_bundle(smallest: Path, tmp_path: Pat
     assert bundle.voice("mine").positions == 1 + 33, "one for the beginning, and one each 80 ms"
 
 
+@pytest.mark.parametrize("kind", ["u8", "s16", "s24", "s32", "flt", "mp3", "flac"])
+def test_a_recording_is_read_as_the_server_reads_it(tmp_path: Path, kind: str) -> None:
+    """A WAV of any width, and what other recorders write; in any case of the name, or without an ending."""
+    samples = voiced(2.5, 48_000)
+    codec = {"mp3": "libmp3lame", "flac": "flac", "flt": "pcm_f32le", "u8": "pcm_u8"}.get(kind, f"pcm_{kind}le")
+    content = encoded(samples, kind if codec in ("libmp3lame", "flac") else "wav", codec, 48_000)
+    for name in ("Jo.WAV", "jo.mp3", "jo"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert is_recording(str(path))
+        found = read_recording(path)
+        assert (found.name, found.rate_hz) == (path.stem, 48_000)
+        if kind != "mp3":
+            assert np.abs(found.samples - samples).max() < 0.01
+    assert not is_recording("alba")
+    assert not is_recording("mine.SAFETENSORS")
+    assert is_recording("not/there.Opus")
+
+
+def test_cloning_without_a_voice_is_told_before_weights_are_read(
+    smallest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(files, "read_weights", lambda *_, **__: pytest.fail("weights were read"))
+    assert main([str(smallest), "--model", NAME, "--cloning", "--out", str(tmp_path / "none")]) == 1
+    assert "error: name at least one voice: --voice alba" in capsys.readouterr().err
+
+
 def test_recordings_and_weights_that_cannot_be_used(
-    smallest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    smallest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told(*voices: Path, source: Path = smallest, licence: bool = True) -> str:
         asked = [str(source), "--model", NAME, "--out", str(tmp_path / "none")]
@@ -77,8 +105,15 @@ def test_recordings_and_weights_that_cannot_be_used(
     assert "short.wav: the recording is 1.0 s long, right is 2 to 30 s" in told(
         recorded(tmp_path / "short.wav", voiced(0.5))
     )
-    (tmp_path / "text.wav").write_text("no sound")
-    assert "text.wav is no readable WAV file" in told(tmp_path / "text.wav")
+    unread = "right is WAV, FLAC, MP3, Ogg, AAC, M4A or WebM"
+    for name in ("text.wav", "text.MP3", "text"):
+        (tmp_path / name).write_text("no sound")
+        assert f"{name}: the file cannot be read as audio" in (heard := told(tmp_path / name))
+        assert unread in heard
+    assert "none.Flac cannot be read: No such file or directory" in told(tmp_path / "none.Flac")
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "read_weights", lambda *_, **__: pytest.fail("weights were read"))
+        told(tmp_path / "short.wav")
     ungated = tmp_path / "ungated"
     tensors = Tensors.of_file(smallest / SINGLE)
     values = {name: tensors.read(name) for name in tensors.names()}

@@ -5,7 +5,8 @@
     languages/NAME/embeddings/VOICE.safetensors
 
 A source is that folder, the folder above `languages`, or `hf://OWNER/REPOSITORY[@REVISION]`, from which the files of
-one model and the wanted voices are downloaded, because the user says so.
+one model and the wanted voices are downloaded, because the user says so. The configuration may name another tokenizer
+(`tokenizer_path`), which is looked for below the same source.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tokenizers import Tokenizer
 
 from models.checkpoints.errors import CheckpointError
 from models.checkpoints.pocket import releases
-from models.checkpoints.pocket.config import Config, read_config
+from models.checkpoints.pocket.config import Config, LookupTable, read_config
 from models.checkpoints.pocket.tokens import read_tokenizer
 from models.checkpoints.pocket.voices import Voice, licence_of, read_voice
 from models.checkpoints.pocket.weights import Weights, read_weights
@@ -28,6 +29,8 @@ from models.checkpoints.safetensors import SINGLE
 DEFAULT_MODEL = "english"
 CONFIG = "config.yaml"
 _HUB = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
+_TOKENIZER = re.compile(r"hf://[\w.-]+/[\w.-]+/(?P<path>[^@]+)(?:@.*)?")
+_SUFFIXES = {"sentencepiece": "model", "tokenizers": "json"}
 Fetch = Callable[[str], Path]  # a path below the repository -> the file
 
 
@@ -42,11 +45,27 @@ class Checkpoint:
 
 
 def has_layout(source: str) -> bool:
-    """Whether a source is of this layout, as far as its name or its files' names tell."""
+    """Whether a source is of this layout, as far as its name or its files' names tell. Only others have a config.json;
+    a folder without `embeddings` is one whose voices are given as files."""
     if source.startswith("hf://"):
         return "/pocket-tts" in source
     root = Path(source).expanduser()
-    return (root / "languages").is_dir() or (root / "embeddings").is_dir()
+    if (root / "languages").is_dir() or (root / "embeddings").is_dir() or (root / CONFIG).is_file():
+        return True
+    tokenizer = any((root / f"tokenizer.{suffix}").is_file() for suffix in _SUFFIXES.values())
+    return tokenizer and (root / SINGLE).is_file() and not (root / "config.json").exists()
+
+
+def configuration(source: str, model: str = DEFAULT_MODEL, given: Path | None = None) -> Config:
+    """Nothing but a small file is fetched for it."""
+    if given is not None:
+        return read_config(given)
+    fetch, folder = _below(source, model)
+    try:
+        path = fetch(f"{folder}{CONFIG}")
+    except CheckpointError:
+        return releases.release(model)
+    return read_config(path)
 
 
 def read(
@@ -60,30 +79,52 @@ def read(
 ) -> Checkpoint:
     """With `hears` the voice encoder is read as well, and voices may be none.
 
-    `voices` are names of the model's own ones, or files that `pocket-tts export-voice` wrote."""
+    `voices` are names of the model's own ones, or files that `pocket-tts export-voice` wrote. Weights come
+    last: what is wrong with the rest is told before they are fetched."""
     if not voices and not hears:
         raise CheckpointError("name at least one voice, such as alba, or a file that `pocket-tts export-voice` wrote")
     licences = [_licence(voice, voice_licence) for voice in voices]  # before anything is downloaded
-    fetch, folder = _below_hub(source, model) if source.startswith("hf://") else _below_folder(source, model)
-    found = _config(fetch, folder, model, config)
-    weights = read_weights(fetch(f"{folder}{SINGLE}").parent, found, hears=hears)
-    suffix = "json" if found.flow_lm.lookup_table.tokenizer == "tokenizers" else "model"
-    tokenizer = read_tokenizer(fetch(f"{folder}tokenizer.{suffix}"), found.flow_lm.lookup_table.n_bins)
+    fetch, folder = _below(source, model)
+    found = configuration(source, model, config)
     read_voices = []
     for voice, (licence, origin) in zip(voices, licences, strict=True):
-        path = Path(voice) if _is_file(voice) else fetch(f"{folder}embeddings/{voice}.safetensors")
+        path = Path(voice) if is_voice_state(voice) else fetch(f"{folder}embeddings/{voice}.safetensors")
         read_voices.append(read_voice(path, found, Path(voice).stem, licence, origin))
+    table = found.flow_lm.lookup_table
+    tokenizer = read_tokenizer(_tokenizer(fetch, folder, table), table.n_bins)
+    weights = read_weights(fetch(f"{folder}{SINGLE}").parent, found, hears=hears)
     return Checkpoint(
         name=model, source=source, config=found, weights=weights, tokenizer=tokenizer, voices=tuple(read_voices)
     )
 
 
-def _is_file(voice: str) -> bool:
-    return voice.endswith(".safetensors")
+def is_voice_state(voice: str) -> bool:
+    return voice.lower().endswith(".safetensors")
+
+
+def _tokenizer(fetch: Fetch, folder: str, table: LookupTable) -> Path:
+    """The file that the configuration names, below this source whatever repository it names; else the model's own."""
+    named = table.tokenizer_path
+    if Path(named).is_absolute():
+        if not Path(named).is_file():
+            raise CheckpointError(f"tokenizer_path of the configuration names {named}, which is no file")
+        return Path(named)
+    if match := _TOKENIZER.fullmatch(named):
+        named = match["path"]
+    own = f"tokenizer.{_SUFFIXES[table.tokenizer]}"
+    # A folder of one model alone has no `languages`: there the file's name counts.
+    places = dict.fromkeys((named, f"{folder}{PurePosixPath(named).name}", f"{folder}{own}"))
+    problems: list[CheckpointError] = []
+    for place in places:
+        try:
+            return fetch(place)
+        except CheckpointError as error:
+            problems.append(error)
+    raise problems[-1]
 
 
 def _licence(voice: str, given: str | None) -> tuple[str, str]:
-    if not _is_file(voice):
+    if not is_voice_state(voice):
         try:
             return licence_of(voice)
         except CheckpointError:
@@ -91,17 +132,13 @@ def _licence(voice: str, given: str | None) -> tuple[str, str]:
                 raise
     if not given:
         raise CheckpointError(f"{voice} is a voice of your own: say its licence (--voice-licence)")
+    if is_voice_state(voice) and not Path(voice).is_file():
+        raise CheckpointError(f"there is no file {voice}")
     return given, "as given at export"
 
 
-def _config(fetch: Fetch, folder: str, model: str, given: Path | None) -> Config:
-    if given is not None:
-        return read_config(given)
-    try:
-        path = fetch(f"{folder}{CONFIG}")
-    except CheckpointError:
-        return releases.release(model)
-    return read_config(path)
+def _below(source: str, model: str) -> tuple[Fetch, str]:
+    return _below_hub(source, model) if source.startswith("hf://") else _below_folder(source, model)
 
 
 def _below_folder(source: str, model: str) -> tuple[Fetch, str]:
@@ -129,7 +166,7 @@ def _below_hub(source: str, model: str) -> tuple[Fetch, str]:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
     except ImportError as error:
-        raise CheckpointError(f"{source} needs huggingface_hub: pip install 'parlando[export]'") from error
+        raise CheckpointError(f"{source} needs huggingface_hub: in the checkout, pip install '.[export]'") from error
 
     def fetch(path: str) -> Path:
         try:

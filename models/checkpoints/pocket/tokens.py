@@ -26,7 +26,7 @@ _SPACE = "▁"
 
 def read_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
     """Raises CheckpointError where it is broken, has another vocabulary, or reads words another way than lines."""
-    tokenizer = _rewritten(path) if path.suffix == ".model" else _loaded(path)
+    tokenizer = _loaded(path) if path.suffix == ".json" else _rewritten(path)
     if tokenizer.get_vocab_size() != vocabulary:
         found = tokenizer.get_vocab_size()
         raise CheckpointError(f"{path} has {found} tokens, the configuration says n_bins {vocabulary}")
@@ -48,7 +48,7 @@ def _rewritten(path: Path) -> Tokenizer:
     try:
         from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
     except ImportError as error:
-        raise CheckpointError(f"{path} needs sentencepiece: pip install 'parlando[export]'") from error
+        raise CheckpointError(f"{path} needs sentencepiece: in the checkout, pip install '.[export]'") from error
     try:
         original = SentencePieceProcessor(str(path))
     except (OSError, RuntimeError) as error:

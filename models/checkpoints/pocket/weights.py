@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 Weights = dict[str, NDArray[np.float32]]
 _TIMES = {"lsd": 2, "drifting": 0, "pointwise": 0}  # time conditions of a flow head
 _TIME_WAVES = 128
-_SPOKEN = ("flow_lm.", "mimi.decoder", "mimi.quantizer", "mimi.upsample")  # what speaks; the rest encodes voices
+SPOKEN = ("flow_lm.", "mimi.decoder", "mimi.quantizer", "mimi.upsample")  # what speaks; the rest encodes voices
 
 
 def shapes(config: Config) -> dict[str, Shape]:
@@ -34,7 +34,7 @@ def read_weights(folder: Path, config: Config, *, hears: bool = False) -> Weight
     Raises CheckpointError on a missing, unknown, misshapen or broken one."""
     tensors, wanted = Tensors.open(folder), shapes(config)
     tensors.check(wanted)
-    weights = {name: tensors.read(name).numpy() for name in wanted if hears or name.startswith(_SPOKEN)}
+    weights = {name: tensors.read(name).numpy() for name in wanted if hears or name.startswith(SPOKEN)}
     for name, value in weights.items():
         if not np.isfinite(value).all():
             raise CheckpointError(f"{name} holds a value that is not finite: the file is broken")

@@ -56,8 +56,15 @@ class Checkpoint:
         return _loaded(CodecEncoder, self.codec.encoder_config, self.codec_tensors, "encoder.")
 
 
-def read(folder: Path) -> Checkpoint:
-    """Raises CheckpointError: all files are there, whole, of known fields, names, shapes and types."""
+@dataclass(frozen=True, slots=True)
+class Configs:
+    model: ModelConfig
+    generation: GenerationConfig
+    codec: CodecConfig
+
+
+def configs(folder: Path) -> Configs:
+    """Without the weights, which may not be there yet. Raises CheckpointError: the files are there, of known fields."""
     content = read_json(folder / "config.json")
     if content.get("model_type") != MODEL_TYPE:
         raise CheckpointError(
@@ -69,18 +76,22 @@ def read(folder: Path) -> Checkpoint:
     for name in TOKENIZER_FILES:
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder} lacks {name}")
-    codec_folder = folder / CODEC_FOLDER
-    codec = strict(read_json(codec_folder / "config.json"), CodecConfig, f"{CODEC_FOLDER}/config.json")
+    codec = strict(read_json(folder / CODEC_FOLDER / "config.json"), CodecConfig, f"{CODEC_FOLDER}/config.json")
     if codec.decoder_config.num_quantizers != config.talker_config.num_code_groups:
         raise CheckpointError(
             f"the codec has {codec.decoder_config.num_quantizers} codebooks, the talker speaks "
             f"{config.talker_config.num_code_groups}"
         )
-    tensors, codec_tensors = Tensors.open(folder), Tensors.open(codec_folder)
-    found = Checkpoint(folder, config, generation, codec, tensors, codec_tensors)
-    tensors.check(expected_tensors(config))
-    codec_tensors.check(expected_codec_tensors(codec))
-    return found
+    return Configs(config, generation, codec)
+
+
+def read(folder: Path) -> Checkpoint:
+    """Raises CheckpointError: all files are there, whole, of known fields, names, shapes and types."""
+    found = configs(folder)
+    tensors, codec_tensors = Tensors.open(folder), Tensors.open(folder / CODEC_FOLDER)
+    tensors.check(expected_tensors(found.model))
+    codec_tensors.check(expected_codec_tensors(found.codec))
+    return Checkpoint(folder, found.model, found.generation, found.codec, tensors, codec_tensors)
 
 
 def expected_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +12,20 @@ import soxr
 from numpy.typing import NDArray
 
 from engines.errors import BadParameter
+from engines.families.common.recording_files import SUFFIXES, decoded
 from engines.families.common.recordings import check_recording
 from engines.families.pocket.bundle import Cloning, SpeechModel, State
 from engines.families.pocket.cloning import encoded, ends_on_pause
 from engines.runtime.base import Array
 from models.checkpoints.errors import CheckpointError
 from models.checkpoints.pocket.config import Config
-from models.checkpoints.pocket.files import Checkpoint
+from models.checkpoints.pocket.files import Checkpoint, is_voice_state
 from models.checkpoints.pocket.voices import Voice
 from models.checkpoints.pocket.weights import Weights
 from models.exporting.pocket.calibration import session
 from models.exporting.pocket.decoder import states
 from models.exporting.pocket.layers import Float, halves
 from models.exporting.pocket.voice_graphs import most_positions, opening, voice_graphs
-
-_S16 = 32768.0
 
 
 class _Session:
@@ -38,22 +37,38 @@ class _Session:
         return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    name: str
+    samples: NDArray[np.float32]  # [S], mono
+    rate_hz: int
+
+
 def is_recording(voice: str) -> bool:
-    return voice.endswith(".wav")
+    """Not a voice's name, nor a voice state's file: a name as sound files have, or another file that is there."""
+    path = Path(voice)
+    return path.suffix.lower() in SUFFIXES or (path.is_file() and not is_voice_state(voice))
 
 
-def voice_of(path: Path, checkpoint: Checkpoint, licence: str) -> Voice:
-    """Raises CheckpointError for a file that is no recording of a voice, or weights that cannot hear one."""
-    rate_hz = checkpoint.config.mimi.sample_rate
+def read_recording(path: Path) -> Recording:
+    """Raises CheckpointError for a file that is no recording of a voice; looks at the file alone."""
     try:
-        samples, recorded_hz = _read(path)
-        check_recording(samples, recorded_hz)
+        samples, rate_hz = decoded(path.read_bytes())
+        check_recording(samples, rate_hz)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except BadParameter as error:
         raise CheckpointError(f"{path.name}: {error}") from error
-    if recorded_hz != rate_hz:
-        samples = soxr.resample(samples, recorded_hz, rate_hz).astype(np.float32)
+    return Recording(name=path.stem, samples=samples, rate_hz=rate_hz)
+
+
+def voice_of(recording: Recording, checkpoint: Checkpoint, licence: str) -> Voice:
+    """Raises CheckpointError for weights that cannot hear it."""
+    rate_hz, samples = checkpoint.config.mimi.sample_rate, recording.samples
+    if recording.rate_hz != rate_hz:
+        samples = soxr.resample(samples, recording.rate_hz, rate_hz).astype(np.float32)
     keys, values = encode_voice(checkpoint.config, checkpoint.weights, ends_on_pause(samples, rate_hz))
-    return Voice(name=path.stem, licence=licence, source="as given at export", keys=keys, values=values)
+    return Voice(name=recording.name, licence=licence, source="as given at export", keys=keys, values=values)
 
 
 def encode_voice(config: Config, weights: Weights, samples: Float) -> tuple[Float, Float]:
@@ -79,17 +94,3 @@ def cloning_of(config: Config, follows: onnx.ModelProto) -> Cloning:
         opening=opening(config),
         positions=most_positions(config),
     )
-
-
-def _read(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Mono samples and their rate."""
-    try:
-        with wave.open(str(path)) as file:
-            width, channels, rate_hz = file.getsampwidth(), file.getnchannels(), file.getframerate()
-            content = file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as error:
-        raise CheckpointError(f"{path} is no readable WAV file: {error}") from error
-    if width != 2:
-        raise CheckpointError(f"{path} has samples of {8 * width} bits, 16 are right")
-    samples = np.frombuffer(content[: len(content) // (2 * channels) * 2 * channels], "<i2").reshape(-1, channels)
-    return (samples.mean(axis=1) / _S16).astype(np.float32), rate_hz

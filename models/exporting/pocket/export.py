@@ -17,9 +17,11 @@ import numpy as np
 
 from engines.families.bundle import FORMAT
 from engines.families.pocket.bundle import Bundle
-from models.checkpoints.errors import CheckpointError
+from models.checkpoints.pocket.config import Config
 from models.checkpoints.pocket.files import Checkpoint
 from models.checkpoints.pocket.voices import ATTRIBUTION, Voice
+from models.checkpoints.pocket.weights import SPOKEN, shapes
+from models.exporting.destination import check_out, check_room, unwritable
 from models.exporting.pocket import int8
 from models.exporting.pocket.cloning import cloning_of
 from models.exporting.pocket.decoder import decoder_graph, states
@@ -34,23 +36,33 @@ IGNORED_FRAMES = 6
 _PADDING = 8  # positions that a short block of text may write beyond its end
 _ROUNDED = 16
 CLONING_WEIGHTS = "cloning.bin"
+_LEAST_MEMORY, _MEMORY_A_WEIGHT = 300_000_000, 20  # bytes: a little below what was measured at 1.9M and 100M
 
 
 def export(checkpoint: Checkpoint, folder: Path, name: str | None = None, *, clones: bool = False) -> dict[str, Any]:
-    """-> the manifest. With `clones` voices can be added to the bundle. Raises CheckpointError where the folder exists,
-    or the weights hear no voice."""
-    if folder.exists():
-        raise CheckpointError(f"{folder} exists already: name another folder, or remove it")
+    """-> the manifest. With `clones` voices can be added to the bundle. Raises ExportError where the folder exists or
+    cannot be written, CheckpointError where the weights hear no voice."""
+    check_out(folder)
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     try:
+        beside.mkdir(parents=True)
         manifest = _write(checkpoint, beside, name or f"pocket-{checkpoint.name}", clones)
         Bundle.load(beside)
         beside.rename(folder)
+    except OSError as error:
+        raise unwritable(folder, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return manifest
+
+
+def check(config: Config, folder: Path, *, clones: bool) -> None:
+    """What the configuration alone tells, before the weights are fetched or read. Graphs hold two bytes a weight, or
+    one in int8."""
+    counts = {name: math.prod(shape) for name, shape in shapes(config).items()}
+    written = sum(count for name, count in counts.items() if clones or name.startswith(SPOKEN))
+    check_room(folder, 2 * written, _LEAST_MEMORY + _MEMORY_A_WEIGHT * sum(counts.values()))
 
 
 def prefix_of(voice: Voice) -> tuple[Float, Float]:
@@ -81,7 +93,8 @@ def _write(checkpoint: Checkpoint, folder: Path, name: str, clones: bool) -> dic
         positions,
     )
     save_sharing({"step": forms.step, "prefill": forms.prefill, "decoder": forms.decoder}, folder)
-    checkpoint.tokenizer.save(str(folder / "tokenizer.json"))
+    # Not by its own `save`, whose errors are plain exceptions.
+    (folder / "tokenizer.json").write_text(checkpoint.tokenizer.to_str(pretty=True), encoding="utf-8")
     for voice in checkpoint.voices:
         np.save(folder / f"{voice.name}.npy", np.stack(prefix_of(voice)))
     manifest = _manifest(checkpoint, positions, name) | {

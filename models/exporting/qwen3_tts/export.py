@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import resource
 import sys
 from collections.abc import Callable
@@ -16,10 +17,18 @@ import onnx
 from engines.families.bundle import FORMAT
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.section import Qwen3TtsSection
-from models.checkpoints.qwen3_tts.reader import Checkpoint, read
+from models.checkpoints.qwen3_tts.reader import (
+    CODEC_FOLDER,
+    Checkpoint,
+    Configs,
+    expected_codec_tensors,
+    expected_tensors,
+    read,
+)
 from models.checkpoints.qwen3_tts.talker import Talker
+from models.exporting.destination import check_room
 from models.exporting.errors import ExportError
-from models.exporting.parts import Parts, check_room
+from models.exporting.parts import Parts
 from models.exporting.qwen3_tts import manifest as named
 from models.exporting.qwen3_tts import parity
 from models.exporting.qwen3_tts.calibration import int8_steps
@@ -29,21 +38,26 @@ from models.exporting.qwen3_tts.tokenizer import built
 from models.exporting.qwen3_tts.vocoder_graph import vocoder_graph
 from models.exporting.weights import WeightFile
 
+LEAST_POSITIONS = 64
 _PARITY_FRAMES = 12
+
+
+def check(configs: Configs, out: Path, positions: int) -> None:
+    """What the configuration alone tells, before the weights are fetched or read."""
+    most = configs.model.talker_config.max_position_embeddings - named.SPARE_POSITIONS
+    if not LEAST_POSITIONS <= positions <= most:
+        raise ExportError(f"positions {positions} is out of range {LEAST_POSITIONS} to {most}")
+    stored, loaded = _sizes(configs)
+    check_room(out, int(1.1 * stored), loaded)
 
 
 def export(
     folder: Path, out: Path, *, name: str, positions: int, dtype: str = "float32", say: Callable[[str], None]
 ) -> None:
     checkpoint = read(folder)
-    most = checkpoint.config.talker_config.max_position_embeddings - named.SPARE_POSITIONS
-    if not 64 <= positions <= most:
-        raise ExportError(f"positions {positions} is out of range 64 to {most}")
-    stored, loaded = _sizes(checkpoint)
-    check_room(out, int(1.1 * stored), loaded)
     parts = Parts(out, _digest(checkpoint, [FORMAT, positions, dtype]), say)
     tokenizer = built(folder)
-    parts.do("tokenizer", lambda: tokenizer.save(str(parts.folder / named.TOKENIZER)))
+    parts.do("tokenizer", lambda: _tokenizer(tokenizer, parts.folder))
     states = parts.do("vocoder", lambda: _vocoder(checkpoint, parts.folder))
     section = named.section(checkpoint, tokenizer, positions, [(state, tuple(shape)) for state, shape in states])
     figures: dict[str, Any] = {}
@@ -64,7 +78,7 @@ def export(
             "version": "1",
             "licences": ["Apache-2.0 (weights and reference code of Qwen3-TTS)"],
             "provenance": {
-                "source": folder.name,
+                "source": folder.resolve().name,
                 "model": f"Qwen3-TTS-12Hz {checkpoint.config.tts_model_size} {checkpoint.config.tts_model_type.value}",
                 "device": "cpu",
                 "dtype": dtype,
@@ -80,30 +94,29 @@ def export(
     say(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 1e9:.2f} GB, peak memory {peak / 1e9:.1f} GB")
 
 
-def _sizes(checkpoint: Checkpoint) -> tuple[int, int]:
+def _sizes(configs: Configs) -> tuple[int, int]:
     """Bytes of the bundle, and of memory: the talker in float32, the pages of its file, and its largest table being
     compared with what is stored."""
-    counts = [_count(checkpoint.tensors.shape(name)) for name in checkpoint.tensors.names()]
-    codec = sum(_count(checkpoint.codec_tensors.shape(name)) for name in checkpoint.codec_tensors.names())
+    counts = [math.prod(shape) for shape in expected_tensors(configs.model).values()]
+    codec = sum(math.prod(shape) for shape in expected_codec_tensors(configs.codec).values())
     return 2 * sum(counts) + 4 * codec, 6 * (sum(counts) + max(counts))
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for axis in shape:
-        count *= axis
-    return count
-
-
 def _digest(checkpoint: Checkpoint, options: list[Any]) -> str:
-    """Of the configs and of the weight files' sizes and times: their bytes take minutes."""
+    """Of the configs and of the weight files' sizes and times: their bytes take minutes. Folders below are not looked
+    into: the bundle itself may lie there."""
     digest = hashlib.sha256(json.dumps(options).encode())
-    for path in sorted(checkpoint.folder.rglob("*")):
-        if path.suffix == ".json":
+    for path in sorted(one for folder in ("", CODEC_FOLDER) for one in (checkpoint.folder / folder).glob("*")):
+        if path.suffix in (".json", ".txt"):
             digest.update(path.read_bytes())
         elif path.suffix == ".safetensors":
             digest.update(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}".encode())
     return digest.hexdigest()
+
+
+def _tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Not by its own `save`, whose errors are plain exceptions."""
+    (folder / named.TOKENIZER).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
 
 
 def _talker(
