@@ -5,6 +5,7 @@ Texts are plain, so that brackets in them are seen.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -190,7 +191,7 @@ def export(
     """Makes a bundle of a published checkpoint, in a process of its own: serving never loads what that needs."""
     missing = [one for one in ("torch", "onnx", "onnxscript", "tokenizers") if find_spec(one) is None]
     if missing:
-        _stop(ValueError(f"export needs {', '.join(missing)}: pip install 'parlando[export]'"))
+        _stop(ValueError(f"export needs {', '.join(missing)}: in the checkout, pip install '.[export]'"))
     if device is ExportDevice.TENSORRT:
         _wants_builder("device tensorrt")
     if device is not ExportDevice.CPU and out_folder is None:
@@ -201,12 +202,12 @@ def export(
     for option, value in [*given.items(), *(("voice", one) for one in voice or ())]:
         if value is not None:
             command += [f"--{option}", str(value)]
-    done = subprocess.run([*command, *(["--cloning"] if cloning else [])], check=False).returncode
+    done = _ran([*command, *(["--cloning"] if cloning else [])])
     if done == 0 and device is not ExportDevice.CPU and out_folder is not None:
         form = out_folder.with_name(f"{out_folder.name}-gpu")
         module = "models.gpu_graphs" if device is ExportDevice.CUDA else "models.tensorrt_plans"
         command = [sys.executable, "-m", module, str(form), "--bundle", str(out_folder)]
-        done = subprocess.run(command, check=False).returncode
+        done = _ran(command)
         if done:
             again = f"export-gpu {form} --bundle {out_folder}"
             if device is ExportDevice.TENSORRT:
@@ -226,7 +227,7 @@ def export_gpu(
         _stop(ValueError("export-gpu needs onnx: pip install 'onnx>=1.17,<1.24'"))
     options = ["--dtype", dtype, *(["--bundle", str(bundle)] if bundle else [])]
     command = [sys.executable, "-m", "models.gpu_graphs", str(out_folder), *options]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    raise typer.Exit(_ran(command))
 
 
 @app.command(name="build-engine")
@@ -246,7 +247,7 @@ def build_engine(
     _wants_builder("build-engine")
     options = [*(["--bundle", str(bundle)] if bundle else []), *(["--dtype", dtype] if dtype else [])]
     command = [sys.executable, "-m", "models.tensorrt_plans", str(out_folder), *options]
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    raise typer.Exit(_ran(command))
 
 
 @app.command()
@@ -261,6 +262,20 @@ def doctor(bundle: BundlePath = None) -> None:
         if finding.remedy is not None:
             out.print(indent(finding.remedy, " " * 6), soft_wrap=True)
     raise typer.Exit(0 if sound else 1)
+
+
+def _ran(command: list[str]) -> int:
+    """Its status, as a shell counts signals: a process that one ended has printed nothing."""
+    status = subprocess.run(command, check=False).returncode
+    if status >= 0:
+        return status
+    names = {one.value: one.name for one in signal.Signals}
+    told = f"{command[2]} was ended by {names.get(-status, f'signal {-status}')}"
+    if names.get(-status) == "SIGKILL":
+        told += ": most likely memory ran out (`dmesg` or the container's events tell)"
+    err.print("error", style="red", end=" ")
+    err.print(told, soft_wrap=True)
+    return 128 - status
 
 
 def _wants_builder(what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import namedtuple
@@ -19,12 +20,16 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from engines.families.qwen3_tts.bundle import Bundle
+from engines.runtime import memory
 from engines.runtime.ort import ort
-from models.exporting import parts
+from models.checkpoints.errors import CheckpointError
+from models.checkpoints.files import CONFIGS, name_of
+from models.exporting import destination, parts
 from models.exporting.__main__ import main
 from models.exporting.blocks import SpeechGraph
+from models.exporting.destination import check_out, check_room
 from models.exporting.errors import ExportError
-from models.exporting.parts import Parts, check_room
+from models.exporting.parts import Parts
 from models.exporting.qwen3_tts import export as exporting
 from models.exporting.qwen3_tts.parity import greedy
 from models.exporting.qwen3_tts.tokenizer import built
@@ -63,14 +68,13 @@ def test_an_export_that_broke_off_goes_on(
         patched.setattr(exporting, "step_graph", full)
         assert main(arguments) == 1
     printed = capsys.readouterr()
-    assert "error: talker cannot be written to" in printed.err
-    assert "No space left on device" in printed.err
+    assert "out.partial cannot be written (No space left on device): make room there, or name another" in printed.err
     assert not (tmp_path / "out").exists()
     assert main(arguments) == 0
     printed = capsys.readouterr()
     assert "vocoder: done before" in printed.out
     assert main(arguments) == 1
-    assert "exists; right is a folder that the export makes" in capsys.readouterr().err
+    assert "exists already: name another folder (--out), or remove it" in capsys.readouterr().err
 
 
 def runtime_cuts_products() -> bool:
@@ -125,9 +129,137 @@ def test_too_little_disk_or_memory_is_reported_before(tmp_path: Path, monkeypatc
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1_000_000_000))
     with pytest.raises(ExportError, match=r"the bundle takes 2\.5 GB, .* has 1\.0 GB free"):
         check_room(tmp_path / "new" / "out", 2_500_000_000, 0)
-    monkeypatch.setattr(parts, "available_memory_bytes", lambda: 8_000_000_000)
+    monkeypatch.setattr(destination, "available_bytes", lambda: 8_000_000_000)
     with pytest.raises(ExportError, match=r"takes 16\.0 GB of memory, 8\.0 GB are available"):
-        check_room(tmp_path, 0, 16_000_000_000)
+        check_room(tmp_path / "out", 0, 16_000_000_000)
+
+
+def test_what_an_export_that_broke_off_left_counts_as_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for the whole room again, which its own files had taken."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1_000_000))
+    (tmp_path / "out.partial").mkdir()
+    with (tmp_path / "out.partial" / "talker.weights").open("wb") as file:
+        file.truncate(2_000_000)
+    check_room(tmp_path / "out", 2_900_000, 0)
+    with pytest.raises(ExportError, match="the bundle takes"):
+        check_room(tmp_path / "out", 3_100_000, 0)
+
+
+def test_memory_of_a_control_group_counts(
+    qwen3_custom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A container sees the machine's memory and is killed at its own limit."""
+    group = tmp_path / "groups" / "job"
+    group.mkdir(parents=True)
+    for name, value in (("memory.max", "1000000"), ("memory.current", "900000"), ("memory.stat", "inactive_file 0")):
+        (group / name).write_text(value)
+    (tmp_path / "own").write_text("0::/job\n")
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "_OWN_GROUP", tmp_path / "own")
+    assert main([str(qwen3_custom), "--out", str(tmp_path / "out")]) == 1
+    assert "GB of memory, 0.0 GB are available" in capsys.readouterr().err
+    assert not (tmp_path / "out.partial").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words", "fetched"),
+    [
+        (["--out", "{folder}"], "exists already: name another folder (--out), or remove it", []),
+        (["--out", "{folder}/config.json/out"], "out cannot be written (Not a directory)", []),
+        (["--positions", "8"], "--positions 8 is too few, right is 64 or more", []),
+        (["--positions", "100000"], "positions 100000 is out of range 64 to 32760", [[*CONFIGS]]),
+        (["--name", "full"], "the bundle takes", [[*CONFIGS]]),
+    ],
+)
+def test_what_can_be_known_is_told_before_weights_are_downloaded(
+    qwen3_custom: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked: list[str],
+    words: str,
+    fetched: list[list[str]],
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed (make test brings it)")
+    wanted: list[list[str]] = []
+
+    def download(name: str, *, allow_patterns: list[str], **more: Any) -> str:
+        wanted.append(allow_patterns)
+        return str(qwen3_custom)
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    monkeypatch.chdir(tmp_path)
+    if "full" in asked:
+        usage = namedtuple("usage", "total used free")
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
+    assert main(["hf://Qwen/Some", *(one.format(folder=qwen3_custom) for one in asked)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert wanted == fetched
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write")
+def test_a_folder_that_cannot_be_written_is_named() -> None:
+    with pytest.raises(ExportError, match=r"/proc/new/out cannot be written \(.*\): make room there, or name another"):
+        check_out(Path("/proc/new/out"))
+
+
+def test_a_model_is_named_after_its_repository_or_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert name_of("hf://Qwen/Qwen3-TTS-12Hz-0.6B-Base@refs/pr/3") == "Qwen3-TTS-12Hz-0.6B-Base"
+    assert name_of("hf://Qwen/Qwen3-TTS-12Hz-0.6B-Base") == "Qwen3-TTS-12Hz-0.6B-Base"
+    (tmp_path / "mine" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert [name_of(one) for one in (".", "./", "inner/..", str(tmp_path / "mine") + "/")] == ["mine"] * 4
+    assert name_of("..") == tmp_path.name
+    with pytest.raises(CheckpointError, match=r"/ gives the model no name: give it one \(--name\)"):
+        name_of("/")
+
+
+def test_an_export_inside_its_checkpoint_goes_on_too(
+    qwen3_custom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`parlando export .` makes it there. Its own notes counted as the checkpoint's, so it began anew each time."""
+    folder = shutil.copytree(qwen3_custom, tmp_path / "mine")
+    monkeypatch.chdir(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(exporting, "_vocoder_parity", _out_of_memory)
+        assert main([".", "--positions", "128"]) == 1
+    capsys.readouterr()
+    assert main([".", "--positions", "128"]) == 0
+    printed = capsys.readouterr().out
+    assert "talker: done before" in printed
+    assert "begun anew" not in printed
+    assert Bundle.load(folder / "mine").name == "mine"
+
+
+def test_an_export_that_ends_while_it_hashes_goes_on(
+    qwen3_custom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(qwen3_custom), "--out", str(tmp_path / "out"), "--positions", "128"]
+
+    def killed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    replace = os.replace
+
+    def killed_at_the_last(source: Path, target: Path) -> None:
+        return killed() if target.name == "out" else replace(source, target)
+
+    for module, name, ends in ((parts, "_sha256", killed), (os, "replace", killed_at_the_last)):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, ends)
+            with pytest.raises(KeyboardInterrupt):
+                main(arguments)
+    capsys.readouterr()
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("done before") == 4, "tokenizer, vocoder, talker and vocoder parity"
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert set(manifest["files"]) == names - {"manifest.json"}
+    assert not [name for name in names if name.startswith("parts.json")]
 
 
 def _configured(**change: Any) -> Callable[[Path], None]:
@@ -185,7 +317,7 @@ def test_memory_that_ends_on_the_way_is_one_line(tmp_path: Path) -> None:
     assert parts_of_it.do("talker", lambda: 1) == 1
 
 
-def _out_of_memory() -> None:
+def _out_of_memory(*_: Any) -> None:
     raise MemoryError
 
 
@@ -239,8 +371,29 @@ def test_the_command_line_starts_it_and_names_the_missing_extra(
     asked = ["export", str(qwen3_custom), "--out", str(tmp_path / "out"), "--positions", "1"]
     done = subprocess.run([sys.executable, "-m", "server", *asked], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "error: positions 1 is out of range 64 to 32760" in done.stderr
+    assert "error: --positions 1 is too few, right is 64 or more" in done.stderr
     monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "torch" else object())
     result = CliRunner().invoke(cli.app, asked)
     assert result.exit_code == 1
-    assert "export needs torch: pip install 'parlando[export]'" in result.output
+    assert "export needs torch: in the checkout, pip install '.[export]'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "code", "words"),
+    [
+        (signal.SIGKILL, 137, "models.exporting was ended by SIGKILL: most likely memory ran out"),
+        (signal.SIGSEGV, 139, "models.exporting was ended by SIGSEGV"),
+    ],
+)
+def test_an_export_that_a_signal_ended_is_told(
+    monkeypatch: pytest.MonkeyPatch, ended_by: signal.Signals, code: int, words: str
+) -> None:
+    """The process itself prints nothing then; the status was 247."""
+    ends = "import os, sys; os.kill(os.getpid(), int(sys.argv[1]))"
+    run = subprocess.run
+    monkeypatch.setattr(
+        cli.subprocess, "run", lambda command, check: run([sys.executable, "-c", ends, str(int(ended_by))], check=check)
+    )
+    result = CliRunner().invoke(cli.app, ["export", "here"])
+    assert result.exit_code == code
+    assert words in " ".join(result.output.split())

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,13 @@ from engines.errors import BundleError, ConfigError, UnknownVoice
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.family import PocketFamily
 from engines.runtime.onnx_cpu import OnnxCpu
+from models.checkpoints.pocket import files
 from models.exporting.__main__ import main
+from models.exporting.pocket import calibration, int8
+from models.exporting.pocket import export as exporting
+from models.exporting.pocket.export import positions_of
+from models.exporting.pocket.int8 import Forms
+from models.exporting.pocket.speech_lm import initial_cache, prefill_graph, step_graph
 
 NAME = "english_2m_2026-10"
 
@@ -46,6 +53,32 @@ def test_the_command(smallest: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_command_says_what_is_wrong(smallest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(smallest)]) == 1
     assert "error: name at least one voice" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_is_one_line(
+    smallest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    asked = [str(smallest), "--voice", "marius", "--model", NAME, "--out", str(out)]
+    monkeypatch.setattr(int8, "chosen", lambda *_: Forms(*[onnx.ModelProto()] * 3, {}))
+    monkeypatch.setattr(exporting, "save_sharing", full)
+    assert main(asked) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"error: {out} cannot be written (No space left on device): make room there, or name another folder (--out)"
+    )
+    monkeypatch.setattr(files, "read_weights", full)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
+    assert main(asked) == 1
+    assert "error: the bundle takes 0.0 GB, " in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main([*asked[:-1], str(tmp_path / "file" / "out")]) == 1
+    assert "out cannot be written (Not a directory)" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_parlando_export_hands_its_options_on(smallest: Path) -> None:
@@ -118,8 +151,28 @@ def test_the_language_begins_the_models_name(bundle: Path, tmp_path: Path, model
 
 def test_serving_without_its_library(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ConfigError, match=r"needs tokenizers: pip install 'parlando\[pocket\]'"):
+    with pytest.raises(ConfigError, match=r"needs tokenizers: in the checkout, pip install '\.\[pocket\]'"):
         PocketFamily(Bundle.load(bundle), OnnxCpu())
+
+
+def test_calibration_keeps_one_cache_whose_calls_give_what_their_own_gave(smallest: Path) -> None:
+    """Of 40 steps and two sets of lines, every step's cache was kept: over 8 GB at 100M."""
+    read = files.read(str(smallest), ["alba", "marius"], NAME)
+    positions = positions_of(read)
+    graphs = prefill_graph(read.config, read.weights, positions), step_graph(read.config, read.weights, positions)
+    speech = calibration.speak(read, *graphs, positions, seed=1)
+    one = sum(value.nbytes for value in initial_cache(read.config, len(calibration.LINES), positions).values())
+    assert sum(value.nbytes for value in speech.cache.values()) == one
+    calls = [*speech.steps()]
+    held = {id(value): value.nbytes for call in calls for name, value in call.items() if name.startswith("past_")}
+    assert sum(held.values()) == one
+    step, prefill = calibration.session(graphs[1]), calibration.session(graphs[0])
+    for index, call in enumerate(calls):
+        assert np.array_equal(step.run(["frames"], call)[0], speech.frames[:, index]), index
+    for row, (call, end) in enumerate(zip(speech.prefills(), speech.held, strict=True)):
+        (keys,) = prefill.run(["present_k0"], call)
+        assert np.array_equal(keys[:, :, :end], speech.cache["past_k0"][row : row + 1, :, :end])
+        assert not keys[:, :, end:].any(), "figures count what a prefill has written alone"
 
 
 def test_weights_lie_in_the_bundle_once(bundle: Path) -> None:

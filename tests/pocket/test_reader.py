@@ -175,7 +175,7 @@ def test_weights_that_broke_off(copy: Path) -> None:
 
 
 def test_weights_of_another_size(copy: Path) -> None:
-    message = refusal(lambda: files.read(str(copy), ["alba"], config=_config_of("english_7m_refl_2026-10", copy)))
+    message = refusal(lambda: files.read(str(copy), [], config=_config_of("english_7m_refl_2026-10", copy), hears=True))
     assert "lacks tensors: mimi.decoder_transformer" in message
 
 
@@ -227,11 +227,40 @@ def test_tokenizers(copy: Path) -> None:
     assert "lacks tokenizer.model (there are config.yaml" in refusal(lambda: files.read(str(copy), ["alba"]))
 
 
+_AS_JSON = {"tokenizer": "tokenizers", "tokenizer_path": "tokenizer.json"}
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("languages/mine/words.model", "words.model"),
+        ("languages/other/tokenizer.model", "hf://kyutai/pocket-tts/languages/other/tokenizer.model@0123abc"),
+        ("words.spm", "{root}/words.spm"),
+        ("languages/mine/tokenizer.model", "hf://kyutai/pocket-tts/languages/lacking/tokenizer.model"),
+    ],
+)
+def test_the_tokenizer_that_the_configuration_names(smallest: Path, tmp_path: Path, place: str, named: str) -> None:
+    """Several models share one, which lies in another's folder."""
+    folder = shutil.copytree(smallest, tmp_path / "languages" / "mine")
+    original = (folder / "tokenizer.model").read_bytes()
+    (folder / "tokenizer.model").write_bytes(b"another")
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_bytes(original)
+    path = named.format(root=tmp_path)
+    edited(folder, lambda content: content["flow_lm"]["lookup_table"].update(tokenizer_path=path))
+    assert files.read(str(tmp_path), ["alba"], "mine").tokenizer.get_vocab_size() == 4000
+
+
+def test_a_tokenizer_that_is_named_and_lacks(copy: Path) -> None:
+    edited(copy, lambda content: content["flow_lm"]["lookup_table"].update(tokenizer_path="/nowhere/words.model"))
+    assert "names /nowhere/words.model, which is no file" in refusal(lambda: files.read(str(copy), ["alba"]))
+
+
 def test_tokenizer_that_reads_words_by_what_follows(copy: Path) -> None:
     pieces = [("<unk>", 0.0), *((chr(code), -1.0) for code in range(32, 127)), ("dog over", -0.5)]
     pieces += [(f"{number}", -9.0) for number in range(10, 10 + 4000 - len(pieces))]
     Tokenizer(models.Unigram(pieces, 0, False)).save(str(copy / "tokenizer.json"))
-    edited(copy, lambda content: content["flow_lm"]["lookup_table"].update(tokenizer="tokenizers"))
+    edited(copy, lambda content: content["flow_lm"]["lookup_table"].update(_AS_JSON))
     assert "reads words one by one otherwise than together" in refusal(lambda: files.read(str(copy), ["alba"]))
 
 
@@ -247,16 +276,43 @@ def test_tokenizers_of_another_kind(copy: Path) -> None:
     path.write_bytes(model.SerializeToString())
     assert "of type 2, unigram (1) is right" in refusal(lambda: files.read(str(copy), ["alba"]))
     (copy / "tokenizer.json").write_text("{}")
-    edited(copy, lambda content: content["flow_lm"]["lookup_table"].update(tokenizer="tokenizers"))
+    edited(copy, lambda content: content["flow_lm"]["lookup_table"].update(_AS_JSON))
     assert "tokenizer.json is no tokenizer.json: " in refusal(lambda: files.read(str(copy), ["alba"]))
 
 
 def test_libraries_that_are_not_installed(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sentencepiece", "huggingface_hub"):
         monkeypatch.setitem(sys.modules, name, None)
-    install = "pip install 'parlando[export]'"
+    install = "in the checkout, pip install '.[export]'"
     assert f"needs sentencepiece: {install}" in refusal(lambda: files.read(str(copy), ["alba"]))
     assert f"needs huggingface_hub: {install}" in refusal(lambda: files.read("hf://kyutai/pocket-tts", ["alba"]))
+
+
+def test_a_model_without_voices_of_its_own_is_known(copy: Path, tmp_path: Path) -> None:
+    """Its voices are given as files: `embeddings` may lack, and the configuration too."""
+    voice = str(shutil.copy(copy / "embeddings" / "alba.safetensors", tmp_path / "mine.safetensors"))
+    shutil.rmtree(copy / "embeddings")
+    assert files.has_layout(str(copy))
+    assert files.read(str(copy), [voice], voice_licence="CC0-1.0").voices[0].name == "mine"
+    (copy / files.CONFIG).unlink()
+    assert files.has_layout(str(copy))
+    (copy / "config.json").write_text("{}")
+    assert not files.has_layout(str(copy)), "another family's"
+
+
+def test_weights_are_fetched_last(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gigabytes are not to be fetched before a word about a voice."""
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("weights were read")
+
+    monkeypatch.setattr(files, "read_weights", never)
+    assert "embeddings/anna.safetensors" in refusal(lambda: files.read(str(copy), ["anna"]))
+    assert "there is no file none.safetensors" in refusal(
+        lambda: files.read("hf://kyutai/pocket-tts", ["none.safetensors"], voice_licence="CC0-1.0")
+    )
+    (copy / "tokenizer.model").unlink()
+    assert "lacks tokenizer.model" in refusal(lambda: files.read(str(copy), ["alba"]))
 
 
 def test_sources() -> None:

@@ -30,7 +30,7 @@ class WordTokens:
         try:
             from tokenizers import Tokenizer
         except ImportError as error:
-            raise ConfigError("this bundle needs tokenizers: pip install 'parlando[pocket]'") from error
+            raise ConfigError("this bundle needs tokenizers: in the checkout, pip install '.[pocket]'") from error
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises its base class
