@@ -19,7 +19,7 @@ from engines.synth import speak
 from engines.text import FrontEnd
 from models.excitation import HOP
 from models.lm_data import example, pause_types, phone_ids
-from models.teacher.prepare import load
+from models.teacher.prepare import load, natural_pitch, pitch
 from models.teacher.timed import timed_examples
 from models.teachers.kokoro import prepare, times
 from models.teachers.kokoro.speaker import Prosody, Speaker
@@ -123,6 +123,33 @@ def test_each_phone_lasts_a_hop() -> None:
         found = prepare.read(record, np.ones(200, bool))
         ends = np.round(np.array([end_s for _, end_s, _, _, _ in found["segments"]]) * 100).astype(int)
         assert np.diff(ends, prepend=0).min() >= 1
+
+
+def test_pitch_of_natural_speech_is_found_where_it_is_loud(tmp_path: Path) -> None:
+    """The graph knows F0, so its speech stands for a person's."""
+    prepare.prepare(FIXTURE, tmp_path, "af_heart")
+    utterances, pcm, f0 = load(tmp_path, "af_heart")
+    missed, invented, voiced, unvoiced = np.zeros(2), np.zeros(2), 0, 0
+    for one in utterances:
+        samples = np.array(pcm[one.offset : one.offset + one.samples])
+        true = np.array(f0[one.offset // HOP : (one.offset + one.samples) // HOP]) > 0
+        level = np.sqrt((samples.reshape(-1, HOP).astype(float) ** 2).mean(1))
+        loud = true & (level > 0.1 * level.max())
+        for way, found in enumerate((pitch(samples), natural_pitch(samples))):
+            assert found.dtype == np.float32
+            missed[way] += (loud & (found == 0)).sum()
+            invented[way] += (~true & (found > 0)).sum()
+        voiced, unvoiced = voiced + loud.sum(), unvoiced + (~true).sum()
+    print(f"missed {missed / voiced}, invented {invented / unvoiced}")
+    assert missed[1] < 0.75 * missed[0]
+    assert invented[1] < 0.05 * unvoiced
+
+
+def test_the_other_teachers_pitch_is_as_it_was() -> None:
+    utterances, pcm, f0 = load(FIXTURE.parent, "rms")
+    for one in utterances[:3]:
+        found = pitch(np.array(pcm[one.offset : one.offset + one.samples]))
+        np.testing.assert_allclose(found, f0[one.offset // HOP : (one.offset + one.samples) // HOP], rtol=1e-5)
 
 
 def test_pitch_keeps_voicing_apart() -> None:
