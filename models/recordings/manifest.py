@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from models.recordings.errors import Refused
 from models.teacher.prepare import MAX_SECONDS
 
 MIN_SECONDS = 0.3
+MAX_FILE_SECONDS = 1e6  # more is a mistake, and an integer may be too large for a float
 MIN_VOICE_MINUTES = 10.0  # less is refused
 SENSIBLE_VOICE_MINUTES = 60.0  # less is warned about
 _FIELDS = {"audio": str, "text": str, "voice": str, "start_s": float, "end_s": float}
@@ -46,7 +46,7 @@ class Manifest:
     path: Path
     recordings: tuple[Recording, ...]
     warnings: tuple[str, ...]
-    sha256: str  # of its bytes and the sizes of its files
+    sha256: str  # of its bytes and the sizes of its files, wherever it lies
 
     @property
     def voices(self) -> dict[str, float]:
@@ -78,8 +78,8 @@ def read_manifest(path: Path, front_end: FrontEnd, min_voice_minutes: float = MI
         if line.strip():
             reader.read(number, line)
     digest = hashlib.sha256(raw)
-    for audio in sorted(reader.probes):
-        digest.update(f"{audio} {audio.stat().st_size}\n".encode())
+    for written in sorted(reader.sizes):
+        digest.update(f"{written} {reader.sizes[written]}\n".encode(errors="surrogatepass"))
     manifest = Manifest(
         path=path,
         recordings=tuple(reader.recordings),
@@ -121,12 +121,14 @@ class _Reader:
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.probes: dict[Path, Probe] = {}
+        self.sizes: dict[str, int] = {}  # of each file, by its name in the manifest
+        self.lines: dict[tuple[object, ...], int] = {}  # of each recording
 
     def read(self, number: int, line: str) -> None:
         where = f"{self.path}:{number}"
         try:
             fields = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self.problems.append(f"{where}: not JSON ({error}); one object a line is right")
             return
         problems = list(_wrong_fields(fields))
@@ -146,7 +148,7 @@ class _Reader:
 
     def _wrong_audio(self, number: int, fields: dict[str, Any]) -> Iterator[str]:
         audio = self.path.parent / fields["audio"]
-        if not audio.is_file():
+        if not _is_file(audio):
             yield f"audio {fields['audio']!r} is not a file in {str(self.path.parent)!r}; paths count from the manifest"
             return
         if audio not in self.probes:
@@ -160,6 +162,7 @@ class _Reader:
                     f"{self.path}:{number}: audio {fields['audio']!r} has {self.probes[audio].sample_rate_hz} Hz; "
                     f"below {SAMPLE_RATE_HZ} Hz the voice will sound dull"
                 )
+        self.sizes[fields["audio"]] = audio.stat().st_size
         whole = self.probes[audio].seconds
         start_s, end_s = float(fields.get("start_s", 0.0)), fields.get("end_s")
         last = whole if end_s is None else float(end_s)
@@ -169,7 +172,13 @@ class _Reader:
             yield f"{last - start_s:.1f} s are too long; at most {MAX_SECONDS:g} s: cut it with start_s and end_s"
         elif last - start_s < MIN_SECONDS:
             yield f"{last - start_s:.2f} s are too short; at least {MIN_SECONDS:g} s"
+        elif (row := (audio, fields["text"], fields.get("voice"), start_s, last)) in self.lines:
+            self.warnings.append(
+                f"{self.path}:{number}: the same as line {self.lines[row]}, so left out: "
+                "one of the two could be trained on, the other held out"
+            )
         else:
+            self.lines[row] = number
             self.recordings.append(
                 Recording(
                     line=number,
@@ -198,5 +207,12 @@ def _wrong_fields(fields: object) -> Iterator[str]:
             yield f"{name} is {value!r}; a text that is not empty is right"
         elif kind is str and name == "voice" and not _VOICE.fullmatch(value):
             yield f"voice is {value!r}; up to 40 of A-Z, a-z, 0-9, - and _ are right"
-        elif kind is float and (type(value) not in (int, float) or not math.isfinite(value)):
-            yield f"{name} is {value!r}; a number of seconds is right"
+        elif kind is float and not (type(value) in (int, float) and abs(value) <= MAX_FILE_SECONDS):  # NaN is neither
+            yield f"{name} is {repr(value)[:40]}; a number of seconds is right"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # its name is longer than names may be
+        return False

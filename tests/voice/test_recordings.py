@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from engines.text import FrontEnd, PauseType
 from models.lm_data import pause_types
 from models.recordings import collect as collecting
-from models.recordings.audio import UnreadableAudioError, cut, levelled, probe
+from models.recordings.audio import UnreadableAudioError, cut, decode, levelled, probe
 from models.recordings.collect import GOOD_FIT, TooFewError, TooManyLeftOutError, collect, fit_floor, refuse_few
 from models.recordings.manifest import ManifestError, Recording, read_manifest
 from models.recordings.phone_aligner import PhoneAligner, recogniser_phones, spoken_words
@@ -62,6 +63,10 @@ def tone(seconds: float, rate_hz: int = RATE_HZ, level: float = 8000) -> np.ndar
         ({"audio": "text.wav", "text": "Hi."}, "audio 'text.wav': it cannot be decoded"),
         (["a.wav", "Hi."], "is not an object;"),
         ("{", "not JSON ("),
+        ("[" * 100_000, "not JSON ("),
+        ({"audio": "a" * 300 + ".wav", "text": "Hi."}, "is not a file in"),
+        ({"audio": "a.wav", "text": "Hi.", "end_s": 10**400}, "end_s is 1000000000"),
+        ({"audio": "a.wav", "text": "Hi.", "start_s": float("nan")}, "start_s is nan; a number of seconds is right"),
     ],
 )
 def test_wrong_lines_are_named(tmp_path: Path, front_end: FrontEnd, line: Any, message: str) -> None:
@@ -88,7 +93,7 @@ def test_all_wrong_lines_are_named_at_once(tmp_path: Path, front_end: FrontEnd) 
 
 def test_too_little_speech_is_refused_in_minutes(tmp_path: Path, front_end: FrontEnd) -> None:
     write_wav(tmp_path / "a.wav", tone(20.0))
-    path = write_lines(tmp_path / "manifest.jsonl", [{"audio": "a.wav", "text": "Hi."}] * 6)
+    path = write_lines(tmp_path / "manifest.jsonl", [{"audio": "a.wav", "text": f"Hi {n}."} for n in range(6)])
     with pytest.raises(ManifestError, match=r"'voice' has 2\.0 minutes of sound; at least 10 are needed, 60 or more"):
         read_manifest(path, front_end)
     found = read_manifest(path, front_end, 1.5)
@@ -115,6 +120,52 @@ def test_cuts_voices_and_low_rates(tmp_path: Path, front_end: FrontEnd) -> None:
     before = found.sha256
     write_wav(tmp_path / "a.wav", tone(3.1, 8000), 8000)
     assert read_manifest(path, front_end, 0.0).sha256 != before
+
+
+def test_a_manifest_is_known_wherever_it_lies(
+    tmp_path: Path, front_end: FrontEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_wav(tmp_path / "a.wav", tone(2.0))
+    path = write_lines(tmp_path / "manifest.jsonl", [{"audio": "a.wav", "text": "Hi."}])
+    monkeypatch.chdir(tmp_path)
+    by_name = read_manifest(Path("manifest.jsonl"), front_end, 0.0)
+    assert read_manifest(path, front_end, 0.0).sha256 == by_name.sha256
+
+
+def test_a_line_that_comes_twice_is_used_once(tmp_path: Path, front_end: FrontEnd) -> None:
+    write_wav(tmp_path / "a.wav", tone(2.0))
+    line = {"audio": "a.wav", "text": "Hi."}
+    lines = [line, line | {"text": "Hi there."}, line | {"start_s": 0, "end_s": 2.0}, line | {"end_s": 1.0}]
+    path = write_lines(tmp_path / "manifest.jsonl", lines)
+    found = read_manifest(path, front_end, 0.0)
+    assert [one.line for one in found.recordings] == [1, 2, 4]
+    assert found.warnings[0].startswith(f"{path}:3: the same as line 1, so left out")
+
+
+def test_a_pop_does_not_lower_the_voice() -> None:
+    utterances, pcm, _ = load(FIXTURE, "slt")
+    quiet = 0.1 * np.array(pcm[: utterances[0].samples], np.float32) / 32768
+    popped = quiet.copy()
+    popped[8000:8160] += 0.9 * np.sin(0.3 * np.arange(160)).astype(np.float32)
+    without, beside = (levelled(wave).astype(float)[9000:] for wave in (quiet, popped))
+    assert abs(20 * np.log10(np.sqrt((beside**2).mean() / (without**2).mean()))) < 0.5
+    assert np.abs(levelled(popped)).max() <= 0.951 * 32767
+    click = np.zeros(16_000, np.float32)
+    click[8000] = 0.9
+    with pytest.raises(UnreadableAudioError, match="but for a click or two"):
+        levelled(click)
+
+
+def test_long_files_are_resampled_as_they_are_read(tmp_path: Path) -> None:
+    path, seconds = tmp_path / "long.wav", 60
+    write_wav(path, np.resize(tone(1.0, 48_000), seconds * 48_000), 48_000)
+    decode.cache_clear()
+    tracemalloc.start()
+    found = decode(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == pytest.approx(seconds * RATE_HZ, abs=1)
+    assert peak < 2 * found.nbytes, "neither held at 48 kHz nor joined of parts"
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (44_100, 2), (48_000, 1), (22_050, 2)])
