@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from models.recordings.manifest import Manifest
+if TYPE_CHECKING:
+    from models.recordings.manifest import Manifest
 
 FIXTURE = Path(__file__).resolve().parent.parent / "tests" / "voice" / "fixture"
-BUDGETS = {  # CPU minutes: of a voice, of a smoke run
+BUDGETS = {  # CPU minutes: of a voice, of a smoke run; the forecast's are of all its rounds
     "codec": (110.0, 0.25),
     "duration": (40.0, 0.1),
     "vocoder": (60.0, 0.15),
     "lm": (110.0, 0.15),
     "forecast": (15.0, 0.1),
 }
-STEPS = {  # of the Kokoro voice: of a voice, of a smoke run
+STEPS = {  # likewise, of the Kokoro voice
     "codec": (20_000, 2),
     "listener": (4_000, 2),
     "duration": (40_000, 20),
@@ -26,6 +28,7 @@ STEPS = {  # of the Kokoro voice: of a voice, of a smoke run
 FORECAST_ROUNDS = 5
 HOURS = {"flite": "rms:8,slt:4.5,awb:4.5,kal16:2.5", "kokoro": "af_heart:3,am_michael:2"}
 KOKORO_FIXTURE = FIXTURE / "kokoro"
+NATURAL_WORK = Path("work", "natural-voice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from engines.text import FrontEnd
 from engines.text.phones import PAUSE, PHONES
 from models.packages import PackageError, member, verified, wheels
 from models.teachers.kokoro import generate
+from models.teachers.kokoro import prepare as preparation
 from models.teachers.kokoro.phones import MAX_TOKENS, spell
 from models.teachers.kokoro.prepare import pitch
 from models.teachers.kokoro.speaker import Spoken
@@ -83,6 +84,48 @@ def test_voices_alternate_by_their_hours(tmp_path: Path) -> None:
     many = [block.voice for block in generate.plan({"one": 10, "two": 5}, tmp_path)]
     for upto in range(3, len(many), 50):
         assert abs(many[:upto].count("one") - 2 * many[:upto].count("two")) <= 2
+
+
+def test_blocks_of_other_plans_count(tmp_path: Path) -> None:
+    wanted = generate.plan({"one": 3 / 60, "two": 2 / 60}, tmp_path)
+    assert generate.missing(wanted) == wanted
+    for block in generate.plan({"one": 2 / 60, "two": 4 / 60}, tmp_path):
+        block.path.touch()
+    assert [block.voice for block in generate.missing(wanted)] == ["one"]
+    (left,) = generate.missing(wanted)
+    assert not left.path.exists()
+    left.path.touch()
+    assert generate.missing(wanted) == []
+    assert generate.generate({"one": 3 / 60, "two": 2 / 60}, tmp_path, tmp_path, 0), "nothing is made for it"
+
+
+def test_the_running_plan_keeps_its_blocks(tmp_path: Path) -> None:
+    """Numbers and names of blocks that exist somewhere."""
+    blocks = generate.plan(generate.parse_hours("af_heart:3,am_michael:2"), tmp_path)
+    assert len(blocks) == 300
+    assert [block.path.name for block in blocks[:5]] == [
+        "00000-af_heart.npz",
+        "00001-am_michael.npz",
+        "00002-af_heart.npz",
+        "00003-am_michael.npz",
+        "00004-af_heart.npz",
+    ]
+    for block in blocks[:40]:
+        block.path.touch()
+    assert generate.missing(blocks) == blocks[40:]
+
+
+def test_what_is_held_out_stays_so_among_more_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[list[str]] = []
+    monkeypatch.setattr(preparation, "utterances", lambda blocks: orders.append([path.name for path in blocks]))
+    monkeypatch.setattr(preparation, "write", lambda *_: 0.0)
+    for blocks in (generate.plan({"one": 0.5}, tmp_path)[:20], generate.plan({"one": 0.5}, tmp_path)):
+        for block in blocks:
+            block.path.touch()
+        preparation.prepare(tmp_path, tmp_path, "one")
+    few, many = orders
+    assert [name for name in many if name in few] == few, "new ones come between"
+    assert few != sorted(few)
 
 
 def test_a_block_holds_what_was_spoken(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 Speech comes in blocks of about a minute, one file each, written beside its place and renamed: a kill at any moment
 loses one block at most, and the same command goes on. Several processes share the work, one block each; voices
-alternate by their hours, so that whatever exists is balanced. A block holds what the graph gave; phone times and pitch
-are made of it later (`models.teachers.kokoro.prepare`).
+alternate by their hours, so that whatever exists is balanced, and blocks made for other hours count. A block holds what
+the graph gave; phone times and pitch are made of it later (`models.teachers.kokoro.prepare`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import argparse
 import fcntl
 import io
 import json
-import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from models.packages import cache_folder
 from models.teachers.kokoro.phones import MAX_TOKENS, Spelling, is_stressed, spell
 from models.teachers.kokoro.speaker import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME, Prosody, Speaker
 from models.teachers.kokoro.texts import Texts
+from models.whole_files import replace_file
 
 BLOCK_S = 60.0
 HOURS = "af_heart:3,am_michael:2"
@@ -60,6 +61,20 @@ def plan(hours: dict[str, float], folder: Path, suffix: str = "npz") -> list[Blo
         made[voice] += 1
         blocks.append(Block(number=number, voice=voice, folder=folder, suffix=suffix))
     return blocks
+
+
+def missing(blocks: list[Block]) -> list[Block]:
+    """What is still to be made of a plan. A voice that has enough blocks lacks none, whatever their numbers: those of
+    other plans count. Processes that share the work find the same blocks, less those that are done."""
+    lacking = Counter(block.voice for block in blocks)
+    for voice in lacking:
+        lacking[voice] -= len(list(blocks[0].folder.glob(f"*-{voice}.{blocks[0].suffix}")))
+    found = []
+    for block in blocks:
+        if lacking[block.voice] > 0 and not block.path.exists():
+            lacking[block.voice] -= 1
+            found.append(block)
+    return found
 
 
 @contextmanager
@@ -132,10 +147,10 @@ def generate(hours: dict[str, float], folder: Path, packages: Path, budget_bytes
     """Makes what is missing and no other process makes; says whether all blocks are there."""
     folder.mkdir(parents=True, exist_ok=True)
     blocks = plan(hours, folder)
-    if all(block.path.exists() for block in blocks):
+    if not (lacking := missing(blocks)):
         return True
     speaker, front_end, texts = Speaker(packages), FrontEnd.load(), Texts()
-    for block in blocks:
+    for block in lacking:
         if block.path.exists():
             continue
         held = sum(path.stat().st_size for path in folder.glob("*.npz"))
@@ -148,32 +163,22 @@ def generate(hours: dict[str, float], folder: Path, packages: Path, budget_bytes
             wall_s, cpu_s = time.monotonic(), time.process_time()
             seconds = make(block, speaker, front_end, texts)
             wall_s, cpu_s = time.monotonic() - wall_s, time.process_time() - cpu_s
-            done = sum(one.path.exists() for one in blocks)
-            left_h = (len(blocks) - done) * cpu_s / 3600
+            done = len(blocks) - (left := len(missing(blocks)))
+            left_h = left * cpu_s / 3600
             _log(
                 folder,
                 f"block {block.number} {block.voice}: {seconds:.0f} s of speech, {cpu_s / seconds:.2f} CPU s and "
                 f"{wall_s / seconds:.2f} s each; {done} of {len(blocks)} blocks, {left_h:.1f} CPU hours left",
             )
-    missing = sum(not block.path.exists() for block in blocks)
-    _log(folder, f"{missing} blocks are made by another process" if missing else "all blocks are there")
-    return not missing
+    left = len(missing(blocks))
+    _log(folder, f"{left} blocks are made by another process" if left else "all blocks are there")
+    return not left
 
 
 def _log(folder: Path, line: str) -> None:
     with open(folder / "progress.log", "a") as log:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
     print(line, flush=True)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Written beside its place and renamed."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def parse_hours(text: str) -> dict[str, float]:

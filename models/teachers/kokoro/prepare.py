@@ -26,6 +26,7 @@ from models.teacher.prepare import Segment, SpeechWriter, trim, trim_times, trim
 from models.teachers.kokoro.generate import blocks_of, load
 from models.teachers.kokoro.speaker import PROSODY_RATE_HZ
 from models.teachers.kokoro.speaker import SAMPLE_RATE_HZ as KOKORO_RATE_HZ
+from models.voice_plan import NATURAL_WORK
 
 FRAME_S = 0.025
 LAG_S = 0.045
@@ -150,10 +151,11 @@ def utterances(blocks: list[Path]) -> Iterator[Utterance]:
 def prepare(speech: Path, out: Path, voice: str, hours: float | None = None) -> float:
     """Of a voice's blocks, the first of about so many hours; returns the seconds kept.
 
-    In random order, so that the last ones, which training holds out, are of all kinds.
+    In random order, so that the last ones, which training holds out, are of all kinds. A block's place is drawn by its
+    own number: among more blocks only new ones come behind those that were held out.
     """
     blocks = sorted(speech.glob(f"*-{voice}.npz"))[: blocks_of(hours) if hours else None]
-    random.Random(0).shuffle(blocks)
+    blocks.sort(key=lambda path: random.Random(path.stem).random())
     return write(out, voice, utterances(blocks))
 
 
@@ -195,7 +197,7 @@ def main() -> None:
     folder = cache_folder() / "voice-kokoro"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--speech", type=Path, default=folder / "speech")
-    parser.add_argument("--out", type=Path, default=folder / "prepared")
+    parser.add_argument("--out", type=Path, default=NATURAL_WORK / "speech")
     parser.add_argument("--voices", default="af_heart,am_michael")
     arguments = parser.parse_args()
     for voice in arguments.voices.split(","):

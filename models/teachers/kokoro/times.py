@@ -21,6 +21,7 @@ from models.teachers.kokoro.phones import MAX_TOKENS, spell
 from models.teachers.kokoro.prepare import audible_by_energy, read
 from models.teachers.kokoro.speaker import Speaker
 from models.teachers.kokoro.texts import Texts
+from models.voice_plan import NATURAL_WORK
 
 HOURS = "af_heart:15,am_michael:10"
 FIRST_BLOCK = 100_000  # none of these is spoken
@@ -75,7 +76,7 @@ def times(folder: Path, hours: dict[str, float], speaker: Speaker, texts: Texts)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=cache_folder() / "voice-kokoro" / "times")
+    parser.add_argument("--out", type=Path, default=NATURAL_WORK / "times")
     parser.add_argument("--packages", type=Path, default=cache_folder() / "packages")
     parser.add_argument("--hours", default=HOURS, help="hours of each voice")
     arguments = parser.parse_args()
