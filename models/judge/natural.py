@@ -34,6 +34,7 @@ from models.teachers.kokoro.generate import record
 from models.teachers.kokoro.phones import spell
 from models.teachers.kokoro.prepare import write
 from models.teachers.kokoro.speaker import Speaker
+from models.whole_files import replace_file
 
 LISTS = Path(__file__).parent / "lists"
 GENERAL = ("everyday", "harvard")
@@ -110,7 +111,7 @@ def listen(meters: Meters, texts: list[str], samples: list[Samples], name: str) 
 
 def _heard_once(meters: Meters, path: Path, texts: list[str], samples: list[Samples]) -> Heard:
     if not path.exists():
-        path.write_bytes(pickle.dumps(listen(meters, texts, samples, "the teacher")))
+        replace_file(path, pickle.dumps(listen(meters, texts, samples, "the teacher")))
     heard: Heard = pickle.loads(path.read_bytes())
     return heard
 

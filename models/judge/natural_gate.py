@@ -1,8 +1,8 @@
 """All gates of a natural bundle in one table: python -m models.judge.natural_gate --bundle DIR
 
 The bundle becomes the default when every row passes. A part can be measured alone (`--only heard,times,mixed,speed,
-drafts,size`); with `--out` figures are kept, and a later call with the same file measures what is missing. Ends with an
-error when a row fails or is not measured.
+drafts,size`); with `--out` figures are kept, and a later call with the same file and bundle measures what is missing.
+Ends with an error when a row fails or is not measured.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from models.judge import carried_times, natural, natural_mixed
 from models.judge.meters import Meters
 from models.packages import cache_folder
 from models.teachers.kokoro.speaker import Speaker
+from models.whole_files import replace_file
 
 Figures = dict[str, Any]
 MEGABYTE = 1e6
@@ -167,6 +168,12 @@ def measure(gate: Gate, parts: list[str], figures: Figures, keep: Callable[[Figu
     return figures
 
 
+def kept(path: Path, digest: str) -> Figures:
+    """The figures in a file, of the bundle with this digest; those of another one are not ours."""
+    found: Figures = json.loads(path.read_text()) if path.exists() else {}
+    return found if found.get("bundle") == digest else {"bundle": digest}
+
+
 def table(figures: Figures, wanted: list[Bar]) -> Table:
     found = Table("gate", "bar", "measured", "")
     for bar in wanted:
@@ -201,10 +208,9 @@ def main() -> None:
 
     def keep(figures: Figures) -> None:
         if out is not None:
-            out.write_text(json.dumps(figures, indent=1) + "\n")
+            replace_file(out, (json.dumps(figures, indent=1) + "\n").encode())
 
-    before = json.loads(out.read_text()) if out is not None and out.exists() else {}
-    figures = measure(gate, parts, before, keep)
+    figures = measure(gate, parts, kept(out, gate.bundle.digest) if out is not None else {}, keep)
     wanted = bars(voices)
     Console(width=120).print(table(figures, wanted))
     if not all(bar.passes(figures) for bar in wanted):

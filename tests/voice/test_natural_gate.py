@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from models.bench import beside
 from models.durations import DurationConfig, DurationNet
 from models.judge import carried_times, natural_gate, natural_mixed
 from models.judge.carried_times import Timed
-from models.judge.natural_gate import Bar, Gate, bars, measure, table
+from models.judge.natural_gate import Bar, Gate, bars, kept, measure, table
 from models.judge.natural_mixed import Compared
 from models.teacher.prepare import load
 from models.teachers.kokoro.speaker import Prosody, Speaker
@@ -144,10 +145,20 @@ def test_a_bar_passes_only_what_was_measured() -> None:
 def test_what_is_measured_is_kept(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(2_500_000))
     gate = Gate(path=tmp_path, against=None, voices=[], lists=tmp_path, packages=tmp_path)
-    kept: list[dict[str, Any]] = []
-    found = measure(gate, ["size"], {"speed": {"streams_ratio": 1.0}}, kept.append)
-    assert found == kept[-1] == {"speed": {"streams_ratio": 1.0}, "size": {"megabytes": 2.5}}
+    written: list[dict[str, Any]] = []
+    found = measure(gate, ["size"], {"speed": {"streams_ratio": 1.0}}, written.append)
+    assert found == written[-1] == {"speed": {"streams_ratio": 1.0}, "size": {"megabytes": 2.5}}
     measure(gate, ["size"], found, lambda figures: pytest.fail("it is there already"))
+
+
+def test_figures_of_another_bundle_are_measured_again(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    assert kept(out, "a" * 64) == {"bundle": "a" * 64}
+    out.write_text(json.dumps({"bundle": "a" * 64, "size": {"megabytes": 31.0}}))
+    assert kept(out, "a" * 64)["size"] == {"megabytes": 31.0}
+    assert kept(out, "b" * 64) == {"bundle": "b" * 64}
+    out.write_text(json.dumps({"size": {"megabytes": 31.0}}))
+    assert "size" not in kept(out, "a" * 64)
 
 
 def test_a_bundle_goes_through_what_needs_no_teacher() -> None:
