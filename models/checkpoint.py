@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.code_files import refuse_other_encoder
+
 
 class TrainingState:
     def __init__(
@@ -24,10 +26,12 @@ class TrainingState:
         budget_s: float,
         rng: np.random.Generator,
         steps: int | None = None,
+        encoder: str | None = None,
     ) -> None:
-        """Done after so many `steps`, or after `budget_s` where none are given."""
+        """Done after so many `steps`, or after `budget_s` where none are given. `encoder` names the one whose codes are
+        learned from; a checkpoint of another one is not gone on with."""
         self.path, self.network, self.optimiser, self.budget_s, self.rng = path, network, optimiser, budget_s, rng
-        self.steps, self.step = steps, 0
+        self.steps, self.encoder, self.step = steps, encoder, 0
         self._best: dict[str, Any] | None = None  # figure, step and weights
         self._spent_before_s = 0.0
         self._started_s = time.process_time()
@@ -50,18 +54,16 @@ class TrainingState:
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "step": self.step,
-                "spent_s": self.spent_s,
-                "torch_rng": torch.get_rng_state(),
-                "numpy_rng": self.rng.bit_generator.state,
-                "best": self._best,
-            },
-            partial,
-        )
+        saved = {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "spent_s": self.spent_s,
+            "torch_rng": torch.get_rng_state(),
+            "numpy_rng": self.rng.bit_generator.state,
+            "best": self._best,
+        }
+        torch.save(saved | ({"encoder_sha256": self.encoder} if self.encoder else {}), partial)
         os.replace(partial, self.path)
 
     def resume(self) -> bool:
@@ -69,6 +71,8 @@ class TrainingState:
         if not self.path.exists():
             return False
         saved: dict[str, Any] = torch.load(self.path, weights_only=False)
+        if self.encoder is not None:
+            refuse_other_encoder(self.path, saved.get("encoder_sha256"), self.encoder, "what it would learn from is")
         self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.step, self._spent_before_s = saved["step"], saved["spent_s"]

@@ -1,19 +1,20 @@
 """Turns prepared speech into codes and LM examples: python -m models.encode --data DIR --codec FILE --out FILE
 
-Only codes, phones and pointers are kept: some 50 bytes a second of speech.
+Only codes, phones and their ends are kept: some 520 bytes a second of speech. The file names the encoder.
 """
 
 from __future__ import annotations
 
 import argparse
-import pickle
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.progress import track
 
+from models.code_files import Coded, saying_refusals, write_codes
 from models.codec import Codec
+from models.encoder_hash import encoder_sha256
 from models.excitation import HOP
 from models.lm_data import Example, example
 from models.teacher.prepare import load
@@ -50,11 +51,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    examples = encode(arguments.data, load_codec(arguments.codec), arguments.voices.split(","))
-    arguments.out.write_bytes(pickle.dumps(examples))
+    codec = load_codec(arguments.codec)
+    examples = encode(arguments.data, codec, arguments.voices.split(","))
+    write_codes(arguments.out, Coded(encoder_sha256=encoder_sha256(codec), examples=examples))
     hours = sum(len(one.codes) for one in examples) / 25 / 3600
     print(f"{len(examples)} utterances, {hours:.2f} h")
 
 
 if __name__ == "__main__":
-    main()
+    saying_refusals(main)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from models.code_files import refuse_other_encoder
 from models.code_parts import is_shared, settle, share
 from models.durations import DurationConfig, DurationNet
 from models.encode import load_codec
@@ -114,6 +115,8 @@ def finish(
     origin = origin or imitating_flite(voices)
     codec, trained = load_codec(codec_path), torch.load(codec_path, weights_only=False)
     network, saved = load_lm(lm_path)
+    encoder = encoder_sha256(codec)
+    refuse_other_encoder(lm_path, saved.get("encoder_sha256"), encoder, codec_path)
     network.forecast = forecast
     round_to_half(codec.decoder)
     durations = load_durations(durations_path)
@@ -130,7 +133,7 @@ def finish(
         "licences": origin.licences,
         "provenance": {
             "teacher": origin.teacher,
-            "encoder_sha256": encoder_sha256(codec),
+            "encoder_sha256": encoder,
             "codec_steps": trained["step"],
             "decoder_steps": trained.get("decoder_steps", 0),  # after the codec's own
             "lm_steps": saved["step"],

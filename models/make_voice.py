@@ -16,6 +16,7 @@ With `--teacher kokoro` (docs/natural-voice.md) Kokoro-82M speaks in the first t
 
     kokoro_speak    hours of speech in blocks, into a folder that plans share     (CPU, 1.6 times real time per core)
     kokoro_prepare  trim, phone times, pitch
+    kokoro_times    phone times of more text, which is not spoken
     kokoro_unspoken codes of more text, behind `encode`, at a fifteenth of the cost of speech
 
 With `--data MANIFEST` (docs/own-voice.md) the voice is the user's own, and the first four stages are one:
@@ -23,7 +24,8 @@ With `--data MANIFEST` (docs/own-voice.md) the voice is the user's own, and the 
     recordings  read, check against their texts, find each phone
 
 Each stage but the last leaves a file and is skipped when that file is there; training stages checkpoint every minute
-and go on from their checkpoint, so the whole command can be killed and run again. `--smoke` does all of it in a minute
+and go on from their checkpoint, so the whole command can be killed and run again. What is made of codes names the
+codec's encoder; when the codec has gone on since, the files to delete are listed. `--smoke` does all of it in a minute
 on the committed fixture instead of fresh speech.
 """
 
@@ -35,14 +37,18 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from engines.text import FrontEnd
 from models import voice_stages as stages
 from models.packages import cache_folder
 from models.recordings.errors import Refused
 from models.recordings.manifest import MIN_VOICE_MINUTES, Manifest, read_manifest
-from models.voice_plan import BUDGETS, FIXTURE, HOURS, KOKORO_FIXTURE, STEPS, Plan
+from models.voice_plan import BUDGETS, FIXTURE, FORECAST_ROUNDS, HOURS, KOKORO_FIXTURE, NATURAL_WORK, STEPS, Plan
 from models.voice_stages import console
+from models.whole_files import replace_file
+
+IN_ROUNDS = {"forecast": f", all {FORECAST_ROUNDS} rounds together"}
 
 
 class OtherDataError(Refused):
@@ -89,17 +95,25 @@ def _stages(plan: Plan) -> list[tuple[Callable[[Plan], None], str]]:
 
 
 def _refuse_other_data(plan: Plan) -> None:
-    """A work folder holds what came of one collection of speech."""
-    path, ours = plan.work / "data.json", {"data": plan.data.sha256 if plan.data else None}
+    """A work folder holds what came of one collection of speech, in smoke form or whole."""
+    path, speech = plan.work / "data.json", {"data": plan.data.sha256 if plan.data else None}
     if plan.teacher != "flite":
-        ours |= {"teacher": plan.teacher, "voices": ",".join(plan.voices)}
-    theirs = json.loads(path.read_text()) if path.exists() else None
-    started = path.exists() or any((plan.work / product).exists() for _, product in _stages(plan))
-    if started and (theirs or {"data": None}) != ours:
-        raise OtherDataError(
-            f"{plan.work} holds a voice from other speech; give another --work, or --fresh to delete it"
-        )
-    path.write_text(json.dumps(ours) + "\n")
+        speech |= {"teacher": plan.teacher, "voices": ",".join(plan.voices)}
+    asked = speech | {"smoke": plan.smoke, "hours": plan.hours}
+    if path.exists() or any((plan.work / product).exists() for _, product in _stages(plan)):
+        held: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"data": None}
+        # A folder may be older than what is recorded of it.
+        smoke, hours = held.pop("smoke", plan.smoke), held.pop("hours", plan.hours)
+        instead = "give another --work, or --fresh to delete it"
+        if held != speech:
+            raise OtherDataError(f"{plan.work} holds a voice from other speech; {instead}")
+        if smoke != plan.smoke:
+            form = "a smoke run, which trains nothing to the end" if smoke else "a voice in full, not a smoke run"
+            raise OtherDataError(f"{plan.work} holds {form}; {instead}")
+        if list(hours.items()) != list(plan.hours.items()):  # their order numbers the voices
+            begun = ",".join(f"{voice}:{some:g}" for voice, some in hours.items())
+            raise OtherDataError(f"{plan.work} was begun with --hours {begun}; give these, or {instead}")
+    replace_file(path, (json.dumps(asked) + "\n").encode())
 
 
 def run(plan: Plan, *, fresh: bool, until: str | None = None) -> None:
@@ -114,6 +128,8 @@ def run(plan: Plan, *, fresh: bool, until: str | None = None) -> None:
         else:
             console.rule(stage.__name__)
             stage(plan)
+        if stage is stages.codec:
+            stages.refuse_old_codes(plan)
         if stage.__name__ == until:
             return
     console.rule("export")
@@ -131,9 +147,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: bundle in the work folder")
     parser.add_argument("--hours", help="hours of teacher speech for each voice, e.g. " + HOURS["kokoro"])
     for part, (usual, smoke) in BUDGETS.items():
-        parser.add_argument(f"--{part}-minutes", type=float, help=f"CPU minutes: {usual:g}, with --smoke {smoke:g}")
+        what = "CPU minutes" + IN_ROUNDS.get(part, "")
+        parser.add_argument(f"--{part}-minutes", type=float, help=f"{what}: {usual:g}, with --smoke {smoke:g}")
     for part, (steps, few) in STEPS.items():
-        parser.add_argument(f"--{part}-steps", type=int, help=f"of a Kokoro voice: {steps}, with --smoke {few}")
+        what = "of a Kokoro voice" + IN_ROUNDS.get(part, "")
+        parser.add_argument(f"--{part}-steps", type=int, help=f"{what}: {steps}, with --smoke {few}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--smoke", action="store_true", help="a minute's run, on the committed fixture without --data")
     parser.add_argument("--until", help="the last stage to run, for example codec")
@@ -177,7 +195,7 @@ def _plan(arguments: argparse.Namespace, data: Manifest | None) -> Plan:
     asked_steps = {part: getattr(arguments, f"{part}_steps") for part in STEPS}
     steps = {part: STEPS[part][arguments.smoke] if own is None else own for part, own in asked_steps.items()}
     usual = cache_folder() / "voice-kokoro" / "speech"
-    work = arguments.work or Path("work", "own-voice" if data else "natural-voice" if kokoro else "voice")
+    work = arguments.work or (Path("work", "own-voice") if data else NATURAL_WORK if kokoro else Path("work", "voice"))
     return Plan(
         work=work,
         out=arguments.out or work / "bundle",

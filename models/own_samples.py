@@ -8,7 +8,6 @@ Runs the exported graph as serving does, many rows at once.
 from __future__ import annotations
 
 import argparse
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from rich.progress import Progress
 
 from engines.families.phone_pointer.bundle import Bundle, PointerAdapter, load_bundle
+from models.code_files import Coded, read_codes, saying_refusals, write_codes
 from models.cpu_networks import speech_model
 from models.lm_data import Example, collate
 from models.speech_lm import feature_rows
@@ -82,9 +82,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tokens", type=int, default=600_000)
     arguments = parser.parse_args()
-    drawn = draw(load_bundle(arguments.bundle), pickle.loads(arguments.codes.read_bytes()), arguments.tokens)
-    arguments.out.write_bytes(pickle.dumps(drawn))
+    bundle, coded = load_bundle(arguments.bundle), read_codes(arguments.codes)
+    encoder = bundle.provenance.get("encoder_sha256", coded.encoder_sha256)  # what it says is in its own codes
+    write_codes(arguments.out, Coded(encoder_sha256=encoder, examples=draw(bundle, coded.examples, arguments.tokens)))
 
 
 if __name__ == "__main__":
-    main()
+    saying_refusals(main)

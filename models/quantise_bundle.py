@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from engines.families.common.randomness import noise
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.networks import pure
 from models import fold_lm, fold_vocoder
+from models.code_files import read_codes, saying_refusals
 from models.cpu_networks import spectrum_model
 from models.export import update_manifest
 from models.lm_data import Example, collate
@@ -85,10 +85,10 @@ def main() -> None:
     parser.add_argument("--codes", type=Path, required=True, help="what models.encode wrote")
     parser.add_argument("--part", choices=("all", "lm", "vocoder"), default="all")
     arguments = parser.parse_args()
-    examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
+    examples = read_codes(arguments.codes).examples
     part = arguments.part
     quantise_bundle(arguments.bundle, examples, lm=part != "vocoder", vocoder=part != "lm")
 
 
 if __name__ == "__main__":
-    main()
+    saying_refusals(main)

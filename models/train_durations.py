@@ -6,7 +6,6 @@ Same habits as the codec: budget in CPU time, a checkpoint each minute, `--resum
 from __future__ import annotations
 
 import argparse
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 
 from engines.text import NUM_PHONE_IDS
 from models.checkpoint import TrainingState
+from models.code_files import read_codes, saying_refusals
 from models.durations import DurationConfig, DurationNet, TimedPhones, expected_log_hops, loss
 from models.lm_data import Example
 from models.teacher.timed import timed_examples
@@ -81,7 +81,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
+    examples = read_codes(arguments.codes).examples  # of any encoder: the codes themselves are not looked at
     if arguments.times:
         examples += timed_examples(arguments.times, arguments.voices.split(","))
     order = rng.permutation(len(examples))
@@ -105,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    saying_refusals(main)

@@ -7,7 +7,6 @@ was sampled, on utterances it did not learn from: the share of drafts that will 
 from __future__ import annotations
 
 import argparse
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from models.arithmetic import quicker
 from models.checkpoint import TrainingState
+from models.code_files import read_codes, refuse_other_encoder, saying_refusals
 from models.finish import load_lm
 from models.forecast import Forecast, ForecastConfig, losses
 from models.lm_data import IGNORED, Example, collate
@@ -61,18 +61,23 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    lm, _ = load_lm(arguments.lm)
+    lm, saved = load_lm(arguments.lm)
     lm.requires_grad_(False)
+    samples = read_codes(arguments.samples)
+    encoder = samples.encoder_sha256
+    refuse_other_encoder(arguments.lm, saved.get("encoder_sha256"), encoder, arguments.samples)
     forecast = Forecast(ForecastConfig(width=lm.config.width))
     if arguments.start_from:
-        forecast.load_state_dict(torch.load(arguments.start_from, weights_only=False)["network"])
-    batches = Batches(pickle.loads(arguments.samples.read_bytes()), arguments.tokens, rng)
+        before = torch.load(arguments.start_from, weights_only=False)
+        refuse_other_encoder(arguments.start_from, before.get("encoder_sha256"), encoder, arguments.samples)
+        forecast.load_state_dict(before["network"])
+    batches = Batches(samples.examples, arguments.tokens, rng)
     probe = known(lm, *collate(batches.held_out[:4]))
     arithmetic = quicker("the forecast", lambda: losses(forecast, *probe)[0])
     optimiser = torch.optim.AdamW(
         forecast.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02, fused=True
     )
-    state = TrainingState(arguments.out, forecast, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps)
+    state = TrainingState(arguments.out, forecast, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps, encoder)
     if arguments.resume:
         state.resume()
 
@@ -90,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    saying_refusals(main)

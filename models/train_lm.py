@@ -6,7 +6,8 @@ Same habits as the codec: budget in CPU time, a checkpoint each minute, `--resum
 from __future__ import annotations
 
 import argparse
-import pickle
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from engines.text import NUM_PHONE_IDS
 from models.arithmetic import FLOAT32, Arithmetic, quicker
 from models.checkpoint import TrainingState
+from models.code_files import read_codes, refuse_other_encoder, saying_refusals
 from models.code_parts import share
 from models.finish import load_lm
 from models.lm_data import IGNORED, Example, collate
@@ -29,12 +31,16 @@ HELD_OUT = 40
 class Batches:
     """Utterances of similar length together, about `tokens` steps a batch."""
 
-    def __init__(self, examples: list[Example], tokens: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, examples: list[Example], tokens: int, rng: np.random.Generator, more: Sequence[Example] = ()
+    ) -> None:
+        """Held out are some of `examples`, drawn by what each is: among more of them, none is held out that training
+        has seen. `more` is only trained on."""
         self.rng, self.tokens = rng, tokens
-        order = rng.permutation(len(examples))
+        drawn = sorted(examples, key=_draw)
         kept = min(HELD_OUT, len(examples) // 4)
-        self.held_out = [examples[index] for index in order[:kept]]
-        self.train = sorted((examples[index] for index in order[kept:]), key=lambda one: len(one.codes))
+        self.held_out = drawn[:kept]
+        self.train = sorted([*drawn[kept:], *more], key=lambda one: len(one.codes))
         self._ends = np.cumsum([len(one.codes) for one in self.train])
 
     def draw(self) -> tuple[LmInputs, Tensor]:
@@ -42,6 +48,11 @@ class Batches:
         end = int(np.searchsorted(self._ends, self.rng.integers(self._ends[-1]), side="right")) + 1
         rows = max(1, self.tokens // len(self.train[end - 1].codes))
         return collate(self.train[max(0, end - rows) : end], self.rng)
+
+
+def _draw(one: Example) -> bytes:
+    """A number drawn by the phones and their times."""
+    return hashlib.sha256(f"{one.speaker} {one.phones.tolist()} {one.ends.tolist()}".encode()).digest()
 
 
 def losses(
@@ -89,7 +100,7 @@ def learning_rate(step: int, progress: float, peak: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--codes", type=Path, required=True)
-    parser.add_argument("--more", type=Path, help="codes of text that was not spoken, for more")
+    parser.add_argument("--more", type=Path, help="codes of text that was not spoken, only trained on")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-minutes", type=float, default=280)
     parser.add_argument("--steps", type=int, help="the budget in steps instead")
@@ -102,11 +113,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
-    if arguments.more:
-        examples += pickle.loads(arguments.more.read_bytes())
-    batches = Batches(examples, arguments.tokens, rng)
-    config = LmConfig(voices=1 + max(one.speaker for one in examples), num_phone_ids=NUM_PHONE_IDS)
+    coded, more = read_codes(arguments.codes), read_codes(arguments.more) if arguments.more else None
+    if more is not None:
+        refuse_other_encoder(arguments.more, more.encoder_sha256, coded.encoder_sha256, arguments.codes)
+    batches = Batches(coded.examples, arguments.tokens, rng, more.examples if more is not None else ())
+    speakers = {one.speaker for one in (*batches.held_out, *batches.train)}
+    config = LmConfig(voices=1 + max(speakers), num_phone_ids=NUM_PHONE_IDS)
     network = SpeechLm(config)
     if arguments.start_from:
         start_from(network, arguments.start_from)
@@ -116,7 +128,9 @@ def main() -> None:
     optimiser = torch.optim.AdamW(
         network.parameters(), arguments.peak, betas=(0.9, 0.95), weight_decay=0.02, fused=True
     )
-    state = TrainingState(arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps)
+    state = TrainingState(
+        arguments.out, network, optimiser, arguments.cpu_minutes * 60, rng, arguments.steps, coded.encoder_sha256
+    )
     if arguments.resume:
         state.resume()
     train(
@@ -129,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    saying_refusals(main)

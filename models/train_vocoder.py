@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-import pickle
 import time
 from pathlib import Path
 
@@ -21,10 +20,12 @@ from torch import Tensor, nn
 
 from models.arithmetic import FLOAT32, PROBED_ROWS, Arithmetic, quicker
 from models.checkpoint import TrainingState
+from models.code_files import read_codes, refuse_other_encoder, saying_refusals
 from models.codec import FRAMES_PER_CODE, Codec, Decoder
 from models.coded_speech import CodedSpeech, Crop
 from models.discriminator import Discriminator, adversarial_loss, discriminator_loss, feature_loss
 from models.encode import load_codec
+from models.encoder_hash import encoder_sha256
 from models.excitation import LOOK_BACK
 from models.mel import LogMel, SpectralLoss
 
@@ -151,7 +152,8 @@ def publish(path: Path, networks: Networks, state: TrainingState, codec_steps: i
     weights |= {f"decoder.{name}": value for name, value in networks.average.state_dict().items()}
     partial = path.with_suffix(".new")
     found = {name: value.cpu() for name, value in weights.items()}
-    torch.save({"network": found, "step": codec_steps, "decoder_steps": state.step, "spent_s": state.spent_s}, partial)
+    steps = {"step": codec_steps, "decoder_steps": state.step, "spent_s": state.spent_s}
+    torch.save({"network": found, "encoder_sha256": state.encoder, **steps}, partial)
     os.replace(partial, path)
 
 
@@ -196,8 +198,11 @@ def main() -> None:
     names = [part.split(":")[0] for part in arguments.voices.split(",")]
     shares = [float(part.split(":")[1]) for part in arguments.voices.split(",")]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    speech = CodedSpeech(arguments.data, pickle.loads(arguments.codes.read_bytes()), names, shares, 0)
-    networks = Networks(load_codec(arguments.codec)).to(device)
+    coded, codec = read_codes(arguments.codes), load_codec(arguments.codec)
+    encoder = encoder_sha256(codec)
+    refuse_other_encoder(arguments.codes, coded.encoder_sha256, encoder, arguments.codec)
+    speech = CodedSpeech(arguments.data, coded.examples, names, shares, 0)
+    networks = Networks(codec).to(device)
     codec_steps = torch.load(arguments.codec, weights_only=False)["step"]
     decoder, judge = networks.codec.decoder, networks.discriminator
     arithmetics = _arithmetics(networks, speech.batch(PROBED_ROWS).to(device), device.type)
@@ -209,7 +214,13 @@ def main() -> None:
         fused=True,
     )
     state = TrainingState(
-        arguments.out.with_suffix(".run"), networks, optimiser, arguments.cpu_minutes * 60, speech.rng, arguments.steps
+        arguments.out.with_suffix(".run"),
+        networks,
+        optimiser,
+        arguments.cpu_minutes * 60,
+        speech.rng,
+        arguments.steps,
+        encoder,
     )
     if not (arguments.resume and state.resume()):
         judge.adapt(speech.batch(64).samples.to(device))
@@ -244,4 +255,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    saying_refusals(main)

@@ -23,7 +23,7 @@ STEPS = {  # likewise, of the Kokoro voice
     "duration": (40_000, 20),
     "vocoder": (12_000, 2),
     "lm": (16_000, 3),
-    "forecast": (5_000, 10),
+    "forecast": (25_000, 10),
 }
 FORECAST_ROUNDS = 5
 HOURS = {"flite": "rms:8,slt:4.5,awb:4.5,kal16:2.5", "kokoro": "af_heart:3,am_michael:2"}

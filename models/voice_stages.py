@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from models.recordings.errors import Refused
 from models.voice_plan import Plan
-
-if TYPE_CHECKING:
-    from models.lm_data import Example
+from models.whole_files import replace_file
 
 console = Console()
 PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
@@ -27,6 +22,10 @@ LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglis
 
 
 class SpeechMissingError(Refused):
+    pass
+
+
+class StageFailedError(Refused):
     pass
 
 
@@ -112,10 +111,11 @@ def recordings(plan: Plan) -> None:
 
     assert plan.data is not None
     raw = plan.work / "recordings"
-    if not (raw / "report.json").exists():
+    if not (raw / "done").exists():
         collect(plan.data, raw, plan.threads)
+        (raw / "done").touch()
     for voice in plan.voices:
-        seconds = preparation.prepare(raw, plan.speech, voice)
+        seconds = preparation.prepare(raw, plan.speech, voice, natural=True)
         refuse_few(plan.speech, voice)
         console.print(f"{voice}: {seconds / 60:.1f} minutes of speech")
     (plan.work / "prepared").touch()
@@ -134,30 +134,43 @@ def codec(plan: Plan) -> None:
 
 
 def encode(plan: Plan) -> None:
+    from models.code_files import Coded, write_codes
     from models.encode import encode as encode_speech
     from models.encode import load_codec
+    from models.encoder_hash import encoder_sha256
 
-    examples = encode_speech(plan.speech, load_codec(plan.work / "codec.pt"), plan.voices)
-    (plan.work / "codes.pkl").write_bytes(pickle.dumps(examples))
+    codec = load_codec(plan.work / "codec.pt")
+    examples = encode_speech(plan.speech, codec, plan.voices)
+    write_codes(plan.work / "codes.pkl", Coded(encoder_sha256=encoder_sha256(codec), examples=examples))
+
+
+def refuse_old_codes(plan: Plan) -> None:
+    """A codec that has gone on says other codes, and each later product would otherwise be taken for done."""
+    from models.code_files import refuse_old_codes
+    from models.encode import load_codec
+    from models.encoder_hash import encoder_sha256
+
+    refuse_old_codes(plan.work, encoder_sha256(load_codec(plan.work / "codec.pt")))
 
 
 def kokoro_unspoken(plan: Plan) -> None:
+    from models.code_files import write_codes
     from models.packages import cache_folder
     from models.teachers.kokoro.listener import load_listener
     from models.teachers.kokoro.speaker import Speaker
     from models.teachers.kokoro.texts import Texts
     from models.teachers.kokoro.unspoken import load_unspoken, unspoken
 
-    listener, folder = plan.work / "listener.pt", plan.work / "unspoken"
-    arguments = ["--speech", str(plan.spoken), "--codec", str(plan.work / "codec.pt"), "--out", str(listener)]
+    trained, folder = plan.work / "listener.pt", plan.work / "unspoken"
+    arguments = ["--speech", str(plan.spoken), "--codec", str(plan.work / "codec.pt"), "--out", str(trained)]
     _train(
         "models.teachers.kokoro.train_listener", [*arguments, "--voices", ",".join(plan.voices)], plan, "listener", 15
     )
     hours = {voice: some * UNSPOKEN for voice, some in plan.hours.items()}
-    speaker = Speaker(cache_folder() / "packages", plan.threads)
-    if not unspoken(hours, folder, speaker, load_listener(listener), Texts()):
+    speaker, (listener, encoder) = Speaker(cache_folder() / "packages", plan.threads), load_listener(trained)
+    if not unspoken(hours, folder, speaker, listener, encoder, Texts()):
         raise SpeechMissingError(f"{folder} lacks blocks that another process still makes; run this again when it ends")
-    (plan.work / "more.pkl").write_bytes(pickle.dumps(load_unspoken(folder, plan.voices)))
+    write_codes(plan.work / "more.pkl", load_unspoken(folder, plan.voices, encoder))
 
 
 def vocoder(plan: Plan) -> None:
@@ -198,20 +211,23 @@ def durations(plan: Plan) -> None:
 def forecast(plan: Plan) -> None:
     """In rounds: what the LM with the forecast so far says, and a forecast trained on that."""
     from engines.families.phone_pointer.bundle import load_bundle
+    from models.code_files import Coded, read_codes, write_codes
     from models.own_samples import draw
 
+    codes = read_codes(plan.work / "codes.pkl")
     before: Path | None = None
     for number in range(1, plan.forecast_rounds + 1):
         samples, trained = plan.work / f"spoken-{number}.pkl", plan.work / f"forecast-{number}.pt"
         if not samples.exists():
             _export(plan, before, plan.work / "speaker")
-            drawn = draw(load_bundle(plan.work / "speaker"), _codes(plan), 2_000 if plan.smoke else 600_000)
-            samples.write_bytes(pickle.dumps(drawn))
+            drawn = draw(load_bundle(plan.work / "speaker"), codes.examples, 2_000 if plan.smoke else 600_000)
+            write_codes(samples, Coded(encoder_sha256=codes.encoder_sha256, examples=drawn))
         paths = ["--lm", str(plan.work / "lm.pt"), "--samples", str(samples), "--out", str(trained)]
         paths += ["--start-from", str(before)] if before else []
-        _train("models.train_forecast", paths, plan, "forecast", plan.forecast_minutes / plan.forecast_rounds)
+        _train("models.train_forecast", paths, plan, "forecast", plan.forecast_minutes)
         before = trained
-    shutil.copy(plan.work / f"forecast-{plan.forecast_rounds}.pt", plan.work / "forecast.pt")
+    assert before is not None, "there is at least one round"
+    replace_file(plan.work / "forecast.pt", before.read_bytes())
 
 
 def export(plan: Plan) -> None:
@@ -219,6 +235,7 @@ def export(plan: Plan) -> None:
 
 
 def _export(plan: Plan, trained: Path | None, out: Path) -> None:
+    from models.code_files import read_codes
     from models.export_drafts import export_drafts
     from models.finish import finish, from_recordings, imitating_kokoro, load_forecast
     from models.forecast import WEIGHT
@@ -235,19 +252,17 @@ def _export(plan: Plan, trained: Path | None, out: Path) -> None:
     parts = plan.work / "vocoder.pt", plan.work / "lm.pt", plan.work / "durations.pt"
     forecast = load_forecast(trained).weighted(WEIGHT) if trained else None
     lm = finish(*parts, plan.voices, out, tolerance=tolerance, origin=origin, forecast=forecast)
-    quantise_bundle(out, _codes(plan))
+    quantise_bundle(out, read_codes(plan.work / "codes.pkl").examples)
     if forecast is not None:
         export_drafts(out, lm)
 
 
-def _codes(plan: Plan) -> list[Example]:
-    found: list[Example] = pickle.loads((plan.work / "codes.pkl").read_bytes())
-    return found
-
-
 def _train(module: str, arguments: list[str], plan: Plan, part: str, minutes: float) -> None:
-    """A process of its own, so that its CPU time is its own."""
-    budget = ["--cpu-minutes", str(minutes), "--threads", str(plan.threads), "--resume"]
+    """A process of its own, so that its CPU time is its own. The forecast's budget is of all its rounds."""
+    rounds = plan.forecast_rounds if part == "forecast" else 1
+    budget = ["--cpu-minutes", str(minutes / rounds), "--threads", str(plan.threads), "--resume"]
     if plan.steps is not None:
-        budget += ["--steps", str(plan.steps[part])]
-    subprocess.run([sys.executable, "-m", module, *arguments, *budget], check=True)
+        budget += ["--steps", str(max(1, plan.steps[part] // rounds))]
+    done = subprocess.run([sys.executable, "-m", module, *arguments, *budget])
+    if done.returncode:
+        raise StageFailedError(f"python -m {module} ended with status {done.returncode}; it says why above")

@@ -11,7 +11,6 @@ docs/decisions/0012-merged-codes.md.
 from __future__ import annotations
 
 import argparse
-import pickle
 from dataclasses import fields
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from engines.text import NUM_PHONE_IDS
 from models.checkpoint import TrainingState
+from models.code_files import read_codes
 from models.lm_data import IGNORED, Example, collate
 from models.speech_lm import BEGIN_CODE, LmConfig, LmInputs, SpeechLm, rotary_table
 from models.train_lm import Batches, learning_rate
@@ -137,7 +137,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    examples: list[Example] = pickle.loads(arguments.codes.read_bytes())
+    examples = read_codes(arguments.codes).examples
     batches = Batches(examples, arguments.tokens, rng)
     config = LmConfig(voices=1 + max(one.speaker for one in examples), num_phone_ids=NUM_PHONE_IDS)
     network = MergedLm(config, arguments.codes_per_step)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from engines.text import FrontEnd
-from models.codec import LEVELS, FiniteScalarQuantiser
+from models.checkpoint import TrainingState
+from models.code_files import OtherEncoderError, read_codes
+from models.codec import LEVELS, Codec, FiniteScalarQuantiser
+from models.encoder_hash import encoder_sha256
 from models.teachers.kokoro import generate, train_listener
+from models.teachers.kokoro import unspoken as making
 from models.teachers.kokoro.generate import plan
 from models.teachers.kokoro.listener import STATES, WIDTH, Listener, agreement, heard
 from models.teachers.kokoro.speaker import Speaker, Unspoken
@@ -20,6 +25,7 @@ from models.teachers.kokoro.unspoken import coded, load_unspoken, unspoken
 from models.voice_plan import KOKORO_FIXTURE
 
 POOL = ["The sun went down.", "Is it late?", "What a day!", "He asked, and she answered."]
+ENCODER = "e" * 64
 WORDS = ["alpha", "beta", "gamma", "delta", *"abcdefghij"]
 
 
@@ -83,7 +89,7 @@ def test_it_learns_what_the_states_say() -> None:
     for _ in range(12):
         slow = torch.tensor(rng.standard_normal((40, WIDTH))).float()
         found.append(Pair(seen=slow.repeat_interleave(4, 0).half(), levels=(slow @ directions).clamp(-3.5, 3.5)))
-    crops, listener = Crops(found, 0), Listener(48)
+    crops, listener = Crops(found, np.random.default_rng(0)), Listener(48)
     listener.adapt(torch.cat([one.seen.float() for one in crops.train]))
     before = evaluate(listener, crops.held_out)["levels"]
     optimiser = torch.optim.AdamW(listener.parameters(), 3e-3)
@@ -114,18 +120,68 @@ def test_an_utterance_has_as_many_codes_as_its_sound_would() -> None:
 
 def test_blocks_go_on_where_they_were(tmp_path: Path) -> None:
     hours, texts, listener = {"af_heart": 0.03, "am_michael": 0.02}, Texts(POOL, WORDS), Listener().eval()
-    assert unspoken(hours, tmp_path, Thinker(), listener, texts)
+    assert unspoken(hours, tmp_path, Thinker(), listener, ENCODER, texts)
     whole = {path.name: path.read_bytes() for path in tmp_path.glob("*.pkl")}
     assert len(whole) == len(plan(hours, tmp_path)) == 3
     (tmp_path / "00001-am_michael.pkl").unlink()
     again = Thinker()
-    assert unspoken(hours, tmp_path, again, listener, texts)
+    assert unspoken(hours, tmp_path, again, listener, ENCODER, texts)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pkl")} == whole
-    first, *_ = load_unspoken(tmp_path, ["am_michael"])
-    assert {one.speaker for one in load_unspoken(tmp_path, list(hours))} == {0, 1}
+    first, *_ = load_unspoken(tmp_path, ["am_michael"], ENCODER).examples
+    assert {one.speaker for one in load_unspoken(tmp_path, list(hours), ENCODER).examples} == {0, 1}
     assert first.speaker == 1
     assert again.asked, "only what was missing"
-    assert len(again.asked) < sum(len(load_unspoken(tmp_path, [voice])) for voice in hours)
+    assert len(again.asked) < sum(len(load_unspoken(tmp_path, [voice], ENCODER).examples) for voice in hours)
+
+
+def test_blocks_of_another_encoder_are_refused(tmp_path: Path) -> None:
+    hours, texts, listener = {"af_heart": 0.02}, Texts(POOL, WORDS), Listener().eval()
+    unspoken(hours, tmp_path, Thinker(), listener, ENCODER, texts)
+    message = f"00000-af_heart.pkl is of encoder {ENCODER[:12]}, the listener of encoder {'f' * 12}.*Delete .*00000-af"
+    with pytest.raises(OtherEncoderError, match=message):
+        unspoken(hours, tmp_path, Thinker(), listener, "f" * 64, texts)
+    with pytest.raises(OtherEncoderError, match=message):
+        load_unspoken(tmp_path, list(hours), "f" * 64)
+
+
+def commanded(module: Any, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr("sys.argv", ["command", *map(str, arguments)])
+    module.main()
+
+
+def untrained(folder: Path, steps: int) -> TrainingState:
+    """A codec, and a listener of it that has taken so many steps."""
+    codec, listener = Codec(1).eval(), Listener()
+    torch.save({"network": codec.state_dict(), "step": 1}, folder / "codec.pt")
+    optimiser, rng = torch.optim.AdamW(listener.parameters()), np.random.default_rng(0)
+    state = TrainingState(folder / "listener.pt", listener, optimiser, 1.0, rng, 3, encoder_sha256(codec))
+    state.step = steps
+    state.compare(1.0)
+    state.save()
+    return state
+
+
+def test_a_listener_that_is_done_hears_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    untrained(tmp_path, 3)
+    monkeypatch.setattr(train_listener, "Speaker", lambda *_: pytest.fail("no speech is needed"))
+    paths = ["--codec", tmp_path / "codec.pt", "--out", tmp_path / "listener.pt", "--speech", tmp_path]
+    commanded(train_listener, monkeypatch, *paths, "--steps", 3, "--resume")
+    assert torch.load(tmp_path / "listener.pt", weights_only=False)["step"] == 3
+    torch.save({"network": Codec(1).state_dict(), "step": 1}, tmp_path / "codec.pt")
+    with pytest.raises(OtherEncoderError, match=r"listener\.pt is of encoder .*Delete .*listener\.pt"):
+        commanded(train_listener, monkeypatch, *paths, "--steps", 3, "--resume")
+
+
+def test_unspoken_codes_become_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = untrained(tmp_path, 3).encoder
+    monkeypatch.setattr(making, "Speaker", lambda *_: Thinker())
+    monkeypatch.setattr(making, "Texts", lambda: Texts(POOL, WORDS))
+    paths = ["--listener", tmp_path / "listener.pt", "--out", tmp_path / "unspoken", "--pickle", tmp_path / "more.pkl"]
+    commanded(making, monkeypatch, *paths, "--hours", "af_heart:0.03,am_michael:0.02")
+    more = read_codes(tmp_path / "more.pkl")
+    assert more.encoder_sha256 == encoder
+    assert len(more.examples) > 3
+    assert {one.speaker for one in more.examples} == {0, 1}
 
 
 def test_a_block_of_another_speaker_is_refused() -> None:
@@ -133,8 +189,6 @@ def test_a_block_of_another_speaker_is_refused() -> None:
     (block,) = KOKORO_FIXTURE.glob("*.npz")
     records = [one for one, _, _ in generate.load(block)]
     assert len(records) > 1
-    from models.codec import Codec
-
     with pytest.raises(ValueError, match="another speaker"):
         pairs([block], Thinker(), Codec(2).eval(), ["af_heart", "am_michael"])
 
@@ -151,10 +205,8 @@ def test_pairs_are_of_one_length() -> None:
                 frames=counts, f0_hz=100 * values, energy=values, states=np.ones((len(values), STATES), np.float32)
             )
 
-    from models.codec import Codec
-
     found = pairs([block], Same(), Codec(2).eval(), ["af_heart", "am_michael"])
     assert found
     for one in found:
         assert len(one.seen) == 4 * len(one.levels) >= 4 * CROP_CODES
-    assert train_listener.Crops(found, 0).draw(3)[1].shape == (3, CROP_CODES, 4)
+    assert train_listener.Crops(found, np.random.default_rng(0)).draw(3)[1].shape == (3, CROP_CODES, 4)

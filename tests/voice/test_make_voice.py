@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from engines.engine import EngineConfig
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.runtime.ort import ort
 from engines.synth import speak
+from models.code_files import Coded, read_codes, write_codes
 from models.codec import Codec
 from models.encode import load_codec
 from models.encoder_hash import encoder_sha256
@@ -59,14 +59,16 @@ def test_voice_from_fixture(tmp_path: Path) -> None:
     assert made_by["decoder_steps"] == torch.load(vocoder, weights_only=False)["decoder_steps"] > 0
     assert made_by["encoder_sha256"] == encoder_sha256(load_codec(codec)) == encoder_sha256(load_codec(vocoder))
     before = {name: (bundle / name).stat().st_size for name in ("lm.onnx", "vocoder.onnx")}
-    quantise_bundle(bundle, pickle.loads(codes.read_bytes()))
+    quantise_bundle(bundle, read_codes(codes).examples)
     assert all((bundle / name).stat().st_size < 0.8 * size for name, size in before.items())
     samples, forecast = tmp_path / "own.pkl", tmp_path / "forecast.pt"
-    samples.write_bytes(pickle.dumps(draw(exact, pickle.loads(codes.read_bytes()), 1500)))
+    coded = read_codes(codes)
+    drawn = Coded(encoder_sha256=coded.encoder_sha256, examples=draw(exact, coded.examples, 1500))
+    write_codes(samples, drawn)
     train("models.train_forecast", forecast, 3, "--lm", str(lm), "--samples", str(samples), "--tokens", "400")
     weighted = load_forecast(forecast).weighted(2.0)
     network = finish(vocoder, lm, durations, ["rms", "slt"], bundle, tolerance=1e-2, forecast=weighted)
-    quantise_bundle(bundle, pickle.loads(codes.read_bytes()))
+    quantise_bundle(bundle, read_codes(codes).examples)
     export_drafts(bundle, network)
     finished = load_bundle(bundle)
     now = json.loads((bundle / "manifest.json").read_text())["provenance"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.code_files import Coded, read_codes, write_codes
 from models.codec import FRAMES_PER_CODE, SAMPLES_PER_CODE, Codec
 from models.coded_speech import CROP_CODES, CodedSpeech
 from models.discriminator import Discriminator, adversarial_loss, discriminator_loss, feature_loss
@@ -31,9 +31,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vocoder")
     torch.manual_seed(5)
     codec = Codec(2).eval()
-    torch.save({"network": codec.state_dict(), "step": 7}, folder / "codec.pt")
-    (folder / "codes.pkl").write_bytes(pickle.dumps(encode(FIXTURE, codec, VOICES)))
+    write_codec_and_codes(folder, codec)
     return folder
+
+
+def write_codec_and_codes(folder: Path, codec: Codec) -> None:
+    torch.save({"network": codec.state_dict(), "step": 7}, folder / "codec.pt")
+    examples = encode(FIXTURE, codec, VOICES)
+    write_codes(folder / "codes.pkl", Coded(encoder_sha256=encoder_sha256(codec), examples=examples))
 
 
 def train(folder: Path, out: Path, seconds: float, *more: str) -> list[str]:
@@ -44,7 +49,7 @@ def train(folder: Path, out: Path, seconds: float, *more: str) -> list[str]:
 
 
 def coded_speech(folder: Path, seed: int = 0) -> CodedSpeech:
-    return CodedSpeech(FIXTURE, pickle.loads((folder / "codes.pkl").read_bytes()), VOICES, [0.5, 0.5], seed)
+    return CodedSpeech(FIXTURE, read_codes(folder / "codes.pkl").examples, VOICES, [0.5, 0.5], seed)
 
 
 def test_only_the_decoder_moves_and_a_killed_run_goes_on(trained: Path, tmp_path: Path) -> None:
@@ -60,10 +65,30 @@ def test_only_the_decoder_moves_and_a_killed_run_goes_on(trained: Path, tmp_path
     assert encoder_sha256(load_codec(out)) == encoder_sha256(load_codec(trained / "codec.pt"))
     assert second["step"] == 7, "the codec's own steps, which say what made the codes"
     assert second["decoder_steps"] == int(lines[-1].split()[1]) > first["decoder_steps"] > 0
-    examples = pickle.loads((trained / "codes.pkl").read_bytes())
+    examples = read_codes(trained / "codes.pkl").examples
     again = encode(FIXTURE, load_codec(out), VOICES, slice(0, 3))
     for one, other in zip(again[:3], examples[:3]):
         assert np.array_equal(one.codes, other.codes)
+
+
+def refused(folder: Path, out: Path) -> str:
+    with pytest.raises(subprocess.CalledProcessError) as found:
+        train(folder, out, 4, "--resume")
+    assert "Traceback" not in found.value.stderr
+    return str(found.value.stderr)
+
+
+def test_a_codec_that_went_on_is_not_undone(trained: Path, tmp_path: Path) -> None:
+    """The run's checkpoint holds the codec whole, and would put the encoder of then over the one of now."""
+    out = tmp_path / "vocoder.pt"
+    train(trained, out, 3)
+    codec = load_codec(trained / "codec.pt")
+    with torch.no_grad():
+        codec.encoder.project.bias.add_(0.5)
+    write_codec_and_codes(tmp_path, codec)
+    assert f"Delete {tmp_path / 'vocoder.run'} and make it again" in refused(tmp_path, out)
+    (tmp_path / "codes.pkl").write_bytes((trained / "codes.pkl").read_bytes())
+    assert f"Delete {tmp_path / 'codes.pkl'} and make it again" in refused(tmp_path, tmp_path / "other.pt")
 
 
 def test_the_encoders_hash_names_what_makes_codes() -> None:
@@ -106,7 +131,7 @@ def test_crops_hold_codes_and_speech_of_one_moment(trained: Path) -> None:
 
 
 def test_codes_of_other_speech_are_refused(trained: Path) -> None:
-    examples = pickle.loads((trained / "codes.pkl").read_bytes())
+    examples = read_codes(trained / "codes.pkl").examples
     with pytest.raises(ValueError, match="not those of this speech"):
         CodedSpeech(FIXTURE, examples[1:], VOICES, [0.5, 0.5], 0)
 

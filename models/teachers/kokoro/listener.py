@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.code_files import OtherEncoderError
 from models.codec import FRAMES_PER_CODE, LEVELS, MIN_F0_HZ, FiniteScalarQuantiser
 from models.excitation import HOP, SAMPLE_RATE_HZ
 from models.streaming import ConvNeXt
@@ -76,10 +77,13 @@ class Listener(nn.Module):
         return found
 
 
-def load_listener(path: Path) -> Listener:
-    listener = Listener()
-    listener.load_state_dict(torch.load(path, weights_only=False)["network"])
-    return listener.eval()
+def load_listener(path: Path) -> tuple[Listener, str]:
+    """With the hash of the encoder that it learned from."""
+    listener, saved = Listener(), torch.load(path, weights_only=False)
+    if "encoder_sha256" not in saved:
+        raise OtherEncoderError(f"{path} does not name its encoder; delete it and train it again")
+    listener.load_state_dict(saved["network"])
+    return listener.eval(), saved["encoder_sha256"]
 
 
 def agreement(ours: Tensor, theirs: Tensor) -> dict[str, float]:

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from models.arithmetic import FLOAT32, Arithmetic, quicker
 from models.checkpoint import TrainingState
+from models.code_files import saying_refusals
 from models.codec import FRAMES_PER_CODE, SAMPLES_PER_CODE, Codec
 from models.encode import load_codec
+from models.encoder_hash import encoder_sha256
 from models.excitation import HOP
 from models.packages import cache_folder
 from models.teachers.kokoro.generate import load
@@ -61,9 +63,9 @@ def pairs(blocks: list[Path], speaker: Speaker, codec: Codec, voices: list[str])
 
 
 class Crops:
-    def __init__(self, found: list[Pair], seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        order = self.rng.permutation(len(found))
+    def __init__(self, found: list[Pair], rng: np.random.Generator) -> None:
+        self.rng = rng
+        order = np.random.default_rng(0).permutation(len(found))  # whatever the other has drawn already
         kept = max(1, round(HELD_OUT_SHARE * len(found)))
         self.held_out, self.train = [found[at] for at in order[:kept]], [found[at] for at in order[kept:]]
 
@@ -119,18 +121,23 @@ def main() -> None:
     torch.manual_seed(0)
     voices = arguments.voices.split(",")
     blocks = [path for path in sorted(arguments.speech.glob("*.npz")) if path.stem.partition("-")[2] in voices]
-    speaker = Speaker(arguments.packages, arguments.threads)
-    crops = Crops(pairs(blocks[: arguments.blocks], speaker, load_codec(arguments.codec), voices), 0)
-    listener = Listener()
-    listener.adapt(torch.cat([one.seen.float() for one in crops.train[::8]]))
-    seen, _ = crops.draw(arguments.rows)
-    arithmetic = quicker("the listener", lambda: listener(seen))
+    listener, codec, rng = Listener(), load_codec(arguments.codec), np.random.default_rng(0)
     optimiser = torch.optim.AdamW(
         listener.parameters(), arguments.peak, betas=(0.9, 0.98), weight_decay=1e-2, fused=True
     )
-    state = TrainingState(arguments.out, listener, optimiser, arguments.cpu_minutes * 60, crops.rng, arguments.steps)
-    if arguments.resume:
-        state.resume()
+    budget_s, encoder = arguments.cpu_minutes * 60, encoder_sha256(codec)
+    state = TrainingState(arguments.out, listener, optimiser, budget_s, rng, arguments.steps, encoder)
+    resumed = arguments.resume and state.resume()
+    if resumed and state.done:  # before an hour of speech is thought through again
+        state.settle()
+        state.save()
+        return
+    found = pairs(blocks[: arguments.blocks], Speaker(arguments.packages, arguments.threads), codec, voices)
+    crops = Crops(found, rng)
+    if not resumed:
+        listener.adapt(torch.cat([one.seen.float() for one in crops.train[::8]]))
+    seen, _ = Crops(found, np.random.default_rng(1)).draw(arguments.rows)
+    arithmetic = quicker("the listener", lambda: listener(seen))
     train(
         state,
         lambda step, progress: learning_rate(step, progress, arguments.peak),
@@ -141,4 +148,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    saying_refusals(main)
