@@ -54,13 +54,7 @@ class Cutter:
     @property
     def warnings(self) -> list[str]:
         """What of the markup could not be followed."""
-        tags = self._markup.tags
-        found = list(tags.warnings)
-        if tags.skipping:
-            found.append(f"<{tags.skipping}> is not closed: {tags.skipped_chars} characters behind it were not spoken")
-        if tags.unfinished:
-            found.append(f"a tag {tags.unfinished[:20]!r} is not closed: it was not spoken")
-        return found
+        return self._markup.tags.told
 
     def feed(self, text: str) -> list[Token | Paragraph]:
         found: list[Token | Paragraph] = []

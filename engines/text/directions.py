@@ -27,22 +27,27 @@ _MAX_TOKENS = 5
 class Directions:
     """Owned by one stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_written: bool = False) -> None:
+        """`as_written`: what was none is given back with its marks, for a reader of raw text."""
+        self._as_written = as_written
         self._until = ""  # the mark that closes the one that is open
-        self._held = ""
+        self._held = self._written = ""
         self._tokens = 0
 
     @property
     def open(self) -> bool:
         return bool(self._until)
 
-    def end_line(self) -> None:
+    def end_line(self) -> str:
+        """What was held, if it is to be read all the same."""
+        held = self._written if self._until and self._as_written else ""
         self._until = ""
+        return held
 
-    def read(self, text: str) -> str:
-        """What is left of the next token."""
+    def read(self, text: str, *, glued: bool = False) -> str:
+        """What is left of the next token; `glued`: no white space stands before it."""
         if self._until:
-            return self._go_on(text)
+            return self._go_on(text, glued=glued)
         if text[:1] not in _CLOSES:
             return text
         found = _BEGIN.fullmatch(text)
@@ -52,11 +57,12 @@ class Directions:
             return "" if found[3] == _CLOSES[found[1]] else text
         if found[4]:
             return text
-        self._until, self._held, self._tokens = _CLOSES[found[1]], found[2], 0
+        self._until, self._held, self._written, self._tokens = _CLOSES[found[1]], found[2], text, 0
         return ""
 
-    def _go_on(self, text: str) -> str:
+    def _go_on(self, text: str, *, glued: bool) -> str:
         self._tokens += 1
+        self._written += text if glued else f" {text}"
         word = text.rstrip(".,;:!?")
         closed = word.endswith(self._until)
         plain = word.removesuffix(self._until).lower()
@@ -68,4 +74,6 @@ class Directions:
                 self._held += " " + plain
             return ""
         held, self._until = self._held, ""
+        if self._as_written:
+            return self._written
         return f"{held.replace(' ', '-')}-{text}"  # it was none

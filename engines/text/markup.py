@@ -11,22 +11,21 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from engines.text.comments import Comments
 from engines.text.directions import Directions
 from engines.text.links import LinkTails
 from engines.text.tags import AS_WRITTEN, Tags
 from engines.text.word_lists import word_list
 
-_MAX_COMMENT_TOKENS = 200  # of one that is never closed
-_BLOCK_END = re.compile(
-    r"(?<![.,;:!?\s])(?:<br\s*/?>|</(?:p|div|li|tr|td|th|h[1-6]|dt|dd|blockquote)>)+", re.IGNORECASE
-)
-_ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9A-Fa-f]{1,5}|[A-Za-z]{2,30}\d{0,2});")
-_REFERENCE = re.compile(r"\]\[[^\]\s]*\](?=\W|$)")
+BLOCK_END = re.compile(r"(?:<br\s*/?>|</(?:p|div|li|tr|td|th|h[1-6]|dt|dd|blockquote)>)+", re.IGNORECASE)
+_BLOCK_END = re.compile(r"(?<![.,;:!?\s])" + BLOCK_END.pattern, re.IGNORECASE)
+ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9A-Fa-f]{1,5}|[A-Za-z]{2,30}\d{0,2});")
+REFERENCE = re.compile(r"\]\[[^\]\s]*\](?=\W|$)")
 _CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}\](?!\()|\[\^[\w-]+\]:?|【[^】]*】")
-_LINKED_CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}(?=\]\()")
+LINKED_CITATION = re.compile(r"(?<=[\w.,;:!?\")'])\[\^?[1-9]\d{0,2}(?=\]\()")
 # Emphasis inside a word, which is spoken as one. A lone star between letters may be a sign of multiplication, and a
 # longer beginning is a word whose blank was forgotten.
-_IN_WORD = re.compile(
+IN_WORD = re.compile(
     r"(?<![\w*])(\*{1,3})([A-Za-z]{1,3})\1(?=[A-Za-z])"
     r"|(?<=[A-Za-z])(\*{2,3})([A-Za-z]+)\3"
     r"|(?<=[A-Za-z])(\*)([A-Za-z]+)\5(?!\w)"
@@ -34,8 +33,8 @@ _IN_WORD = re.compile(
 _POWER = re.compile(r"(?<![\w*])(\w|\d+)\*\*(\w|\d+)(?![\w*])")
 _HIGHLIGHT = re.compile(r"(?<![\w=])==(?=\w)|(?<=[\w.,;:!?])==(?![\w=])")
 _RAISED = re.compile(r"(?<=\w)\^(\w+)\^")
-_FENCE = re.compile(r"(?:`{3,}|~{3,})[^`~]*")
-_TABLE_RULE = re.compile(r"\|?:?-+:?(?:\|:?-*:?)+")
+FENCE = re.compile(r"(?:`{3,}|~{3,})[^`~]*")
+TABLE_RULE = re.compile(r"\|?:?-+:?(?:\|:?-*:?)+")
 _ITEM = re.compile(r"[-*+•‣◦·]|\(?(?:\d{1,3}[.)]|[A-Za-z]\))")
 _ESCAPED = re.compile(r"\\([*_#`\[\]()$~|>+!-])")
 _FORMULA = re.compile(
@@ -85,8 +84,7 @@ class Markup:
         self.tags = Tags(skips_reasoning=settings.skip_reasoning, follows=settings.follow_tags)
         self._directions = Directions() if settings.skip_directions else None
         self._links = LinkTails()
-        self._in_comment = False
-        self._comment_tokens = 0
+        self._comments = Comments()
         self._in_item = False  # the token before was the mark of a list entry
         self._skips_line = False  # the rest of a fence's line
         self._line_end = LineEnd.NOTHING
@@ -122,42 +120,26 @@ class Markup:
         if after_item and text in _BOX:
             self._in_item = text == "["
             return _BOX[text]
-        if text == "]" or _TABLE_RULE.fullmatch(text):
+        if text == "]" or TABLE_RULE.fullmatch(text):
             return ""
         if self._directions is not None:
             text = self._directions.read(text)
-        text = self._visible(_LINKED_CITATION.sub("", text))
+        text = self._comments.strip(LINKED_CITATION.sub("", text))
         text = self._links.strip(text, opens_line=opens_line)
         if "`" in text:
             return self.tags.read(text)
         text = self.tags.read(_BLOCK_END.sub("—", text))
         text = _emphasised(_plain_formula(text))
-        text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
-        return _REFERENCE.sub("", _CITATION.sub("", text))
+        text = ENTITY.sub(lambda match: html.unescape(match.group()), text)
+        return REFERENCE.sub("", _CITATION.sub("", text))
 
     @property
     def _inside_something(self) -> bool:
         directed = self._directions is not None and self._directions.open
-        return self.tags.open or directed or self._skips_line or self._links.open or self._in_comment
-
-    def _visible(self, text: str) -> str:
-        """Without comments, which may go on for many tokens; in a span of code they are read."""
-        kept = ""
-        while True:
-            if self._in_comment:
-                self._comment_tokens += 1
-                _, closed, rest = text.partition("-->")
-                if not closed and self._comment_tokens <= _MAX_COMMENT_TOKENS:
-                    return kept
-                text, self._in_comment = rest if closed else text, False
-            begin = text.find("<!--")
-            if begin < 0 or text.count("`", 0, begin) % 2:
-                return kept + text
-            kept, text = kept + text[:begin], text[begin + 4 :]
-            self._in_comment, self._comment_tokens = True, 0
+        return self.tags.open or directed or self._skips_line or self._links.open or self._comments.open
 
     def _fence(self, text: str) -> bool:
-        if not _FENCE.fullmatch(text):
+        if not FENCE.fullmatch(text):
             return False
         self._in_code = not self._in_code
         self._skips_line, self._line_end = True, LineEnd.PAUSE
@@ -170,10 +152,15 @@ def _line_end(text: str) -> LineEnd:
     return LineEnd.PAUSE if _ITEM.fullmatch(text) or text.startswith("|") else LineEnd.NOTHING
 
 
+def without_inner_marks(text: str) -> str:
+    """Without the emphasis of a part of a word."""
+    return IN_WORD.sub(lambda found: found[2] or found[4] or found[6], text)
+
+
 def _emphasised(text: str) -> str:
     """Marks inside words and around them that would read as signs of arithmetic."""
     if "*" in text:
-        text = _IN_WORD.sub(lambda found: found[2] or found[4] or found[6], _POWER.sub(r"\1^\2", text))
+        text = without_inner_marks(_POWER.sub(r"\1^\2", text))
     if "==" in text:
         text = _HIGHLIGHT.sub("", text)
     return _RAISED.sub(r"^\1", text) if text.count("^") > 1 else text

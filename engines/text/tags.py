@@ -37,8 +37,8 @@ _HTML = frozenset(
         "var video"
     )
 )
-_FOLLOWED = frozenset(word_list("speak break spell say-as sub phoneme prosody p s"))
-_UNSUPPORTED = frozenset(word_list("emphasis voice audio mark lang express-as effect"))
+FOLLOWED = frozenset(word_list("speak break spell say-as sub phoneme prosody p s"))
+UNSUPPORTED = frozenset(word_list("emphasis voice audio mark lang express-as effect"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Tags:
         self.skipping = ""  # the reasoning element that is open
         self.skipped_chars = 0
         self._tail = ""  # of what is skipped: its end may be cut by a token's
-        self._begun = ""  # a tag whose ">" has not come
+        self.begun = ""  # a tag whose ">" has not come
         self._spelling = 0  # elements open
         self._ordinal = False  # inside <say-as interpret-as="ordinal">
         self._entry: Entry | None = None  # of an element that is open, until it has been spoken
@@ -73,28 +73,33 @@ class Tags:
 
     @property
     def open(self) -> bool:
-        return bool(self.skipping or self._begun or self._spelling or self._ordinal or self._replaced or self._rates)
+        return bool(self.skipping or self.begun or self._spelling or self._ordinal or self._replaced or self._rates)
 
     @property
-    def unfinished(self) -> str:
-        """A tag whose end has not come."""
-        return self._begun
+    def told(self) -> list[str]:
+        """What could not be followed, and what has no end."""
+        found = list(self.warnings)
+        if self.skipping:
+            found.append(f"<{self.skipping}> is not closed: {self.skipped_chars} characters behind it were not spoken")
+        if self.begun:
+            found.append(f"a tag {self.begun[:20]!r} is not closed: it was not spoken")
+        return found
 
-    def read(self, text: str) -> str:
-        """What is left of the next token."""
+    def read(self, text: str, *, glued: bool = False) -> str:
+        """What is left of the next token; `glued`: no white space stands before it."""
         self.spoken_as = AS_WRITTEN
         if not self.open and "<" not in text and "[" not in text:
             return text
         text = _PAUSE.sub(lambda found: self._pause(found[1]), text)
         sounds, kept = None, ""
-        if self._follows and not self.skipping and not self._begun and (found := _SOUNDS.search(text)):
+        if self._follows and not self.skipping and not self.begun and (found := _SOUNDS.search(text)):
             sounds = self._sounds(found[1].replace("|", ""))
             text = text[: found.start()] + ("" if sounds is None else "phoneme") + text[found.end() :]
         while text:
             if self.skipping:
                 text = self._skip(text)
-            elif self._begun:
-                piece, text = self._go_on(text)
+            elif self.begun:
+                piece, text = self._go_on(text, glued=glued)
                 kept += piece
             else:
                 piece, tag, text = self._until_tag(text)
@@ -114,8 +119,8 @@ class Tags:
                 if found and self._is_tag(found, text):
                     return text[:start], found, text[found.end() :]
                 begun = _BEGUN.match(text, start)
-                if begun and (start == 0 or not text[start - 1].isalnum() or begun[1].lower() in _HTML | _FOLLOWED):
-                    self._begun = begun[0]
+                if begun and (start == 0 or not text[start - 1].isalnum() or begun[1].lower() in _HTML | FOLLOWED):
+                    self.begun = begun[0]
                     return text[:start], None, ""
             start += 1
         return text, None, ""
@@ -124,24 +129,28 @@ class Tags:
         """A name glued behind a word is a type, as in List<int>, unless it is known or closed in the same token."""
         glued = found.start() > 0 and (text[found.start() - 1].isalnum() or text[found.start() - 1] == "_")
         name = found[2].lower()
-        known = found[1] or found[3] or name in _HTML or name in _FOLLOWED or name in _UNSUPPORTED or name in REASONING
+        known = found[1] or found[3] or name in _HTML or name in FOLLOWED or name in UNSUPPORTED or name in REASONING
         return not glued or bool(known) or f"</{found[2]}>" in text
 
-    def _go_on(self, text: str) -> tuple[str, str]:
+    def _go_on(self, text: str, *, glued: bool) -> tuple[str, str]:
         """The next token of a tag that is many tokens long: the break that it stands for, and the text behind it."""
         body, closed, rest = text.partition(">")
-        if " " not in self._begun and not _FIRST_ATTRIBUTE.match(text):  # "if a <b and c"
-            begun, self._begun = self._begun, ""
-            return f"{begun}—{text}", ""
-        self._begun += f" {body}"
+        if " " not in self.begun and not _FIRST_ATTRIBUTE.match(text):  # "if a <b and c"
+            begun, self.begun = self.begun, ""
+            return self._none(begun, text, glued=glued), ""
+        self.begun += f" {body}"
         if closed:
-            whole, self._begun = self._begun + ">", ""
+            whole, self.begun = self.begun + ">", ""
             found = _TAG.fullmatch(whole)
             return self._handle(found) if found else "", rest
-        if len(self._begun) > _MAX_TAG_CHARS:
-            self._warn(f"a tag {self._begun[:20]!r} was not closed within {_MAX_TAG_CHARS} characters")
-            self._begun = ""
+        if len(self.begun) > _MAX_TAG_CHARS:
+            self._warn(f"a tag {self.begun[:20]!r} was not closed within {_MAX_TAG_CHARS} characters")
+            self.begun = ""
         return "", ""
+
+    def _none(self, begun: str, text: str, *, glued: bool) -> str:
+        """What was taken for the beginning of a tag, with the token behind it."""
+        return f"{begun}—{text}"
 
     def _skip(self, text: str) -> str:
         """What follows the end of the reasoning in this token."""
@@ -178,13 +187,16 @@ class Tags:
             elif not found[3].endswith("/"):
                 self.skipping, self.skipped_chars = name, 0
             return ""
+        return self._follow(name, found[3], closing=closing)
+
+    def _follow(self, name: str, body: str, *, closing: bool) -> str:
         if not self._follows:
             return ""
         if closing:
             self._close(name)
             return ""
         attributes = {
-            one[1].lower(): html.unescape(one[2] or one[3] or one[4] or "") for one in _ATTRIBUTE.finditer(found[3])
+            one[1].lower(): html.unescape(one[2] or one[3] or one[4] or "") for one in _ATTRIBUTE.finditer(body)
         }
         match name:
             case "break":
@@ -201,7 +213,7 @@ class Tags:
                 self._phoneme(attributes)
             case "prosody":
                 self._prosody(attributes)
-            case _ if name in _UNSUPPORTED:
+            case _ if name in UNSUPPORTED:
                 self._warn(f"<{name}> has no effect here")
         return ""
 
