@@ -28,6 +28,7 @@ from engines.messages import (
     options,
 )
 from engines.runtime.onnx_cpu import OnnxCpu
+from engines.text import TextSettings
 from models.checkpoints.pocket import files, releases
 from models.checkpoints.pocket.random_checkpoint import write_random
 from models.exporting.pocket.export import export
@@ -190,6 +191,29 @@ def test_text_without_a_sound_is_refused(engine: Engine) -> None:
         failed = next(event for event in events if isinstance(event, Failed))
         assert failed.code == "unspeakable_text"
         assert words in failed.message
+
+
+MARKED = (
+    "<think>A joke. Keep [the secret](http://x.y).</think># Hello **there**,\n\n- this *is* a [first](http://x.y/z 't')"
+    " sentence [laughs] to `say`. <break time='1s'/>And here is 漢 another **one**."
+)
+UNMARKED = "Hello there,\n\nthis is a first sentence to say. And here is 漢 another one."
+
+
+def test_markup_is_not_read(engine: Engine) -> None:
+    whole = speech(engine, [UNMARKED])[0]
+    for pieces in ([MARKED], list(MARKED), [f"{word} " for word in MARKED.split(" ")]):
+        pcm, events = speech(engine, pieces)
+        assert pcm == whole
+        warnings = next(event for event in events if isinstance(event, Finished)).warnings
+        assert "漢" in warnings[0]
+        assert warnings[1:] == ("<break> has no effect on this model",)
+    kept = options(text_settings=TextSettings(skip_reasoning=False, follow_tags=False))
+    aloud, events = speech(engine, [MARKED], options=kept)
+    assert len(aloud) > len(whole)
+    assert len(next(event for event in events if isinstance(event, Finished)).warnings) == 1
+    _, events = speech(engine, ["<think>no end"])
+    assert "<think> is not closed" in next(event for event in events if isinstance(event, Failed)).message
 
 
 def test_what_is_left_out_is_told(engine: Engine) -> None:

@@ -61,6 +61,21 @@ def test_words_over_a_socket_give_the_bytes_of_http(server: RunningServer, clien
     assert pcm == whole
 
 
+def test_markup_is_left_out_as_the_settings_say(bundle: Path, client: httpx.Client) -> None:
+    marked = f"<think>Not this.</think>[laughs] {TEXT.replace('first', '**first**')}"
+    assert spoken(client, input=marked) == spoken(client)
+    asked: dict[str, object] = {"text": f"{TEXT}<break time='1s'/>", "seed": 3}
+    path = "/v1/text-to-speech/alba?output_format=pcm_24000&enable_ssml_parsing"
+    assert len({client.post(f"{path}={one}", json=asked).content for one in ("true", "false")}) == 1
+    events = client.post("/v1/audio/speech", json=body(input=asked["text"], stream_format="sse")).text
+    assert "<break> has no effect on this model" in events
+    with (
+        RunningServer(bundle=str(bundle), slots="1", skip_directions="false") as other,
+        httpx.Client(base_url=other.url, timeout=60) as reads,
+    ):
+        assert spoken(reads, input=marked) == spoken(reads, input=f"[laughs] {TEXT}") != spoken(client)
+
+
 def test_other_rates_are_resampled(client: httpx.Client) -> None:
     at_its_own = spoken(client)
     assert len(spoken(client, sample_rate=8_000)) == pytest.approx(len(at_its_own) / 3, rel=0.05)

@@ -9,6 +9,10 @@ from engines.errors import BadParameter
 from engines.families.base import OptionSpec
 from engines.messages import Submit
 
+TEXT_SETTINGS = OptionSpec(
+    name="text_settings", kind="object", description="what of the text is left out, and whether tags count"
+)
+
 
 def check_options(submit: Submit, known: Iterable[OptionSpec], model: str) -> None:
     """Raises BadParameter, which names the option, its value and what is right."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from engines.errors import BadParameter
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
-from engines.families.common.options import check_options
+from engines.families.common.options import TEXT_SETTINGS, check_options
 from engines.families.common.voice_files import VoiceFile, check_same_voice, unpacked
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.chunks import Chunker
@@ -23,9 +23,11 @@ from engines.families.pocket.vocoder import PocketVocoder
 from engines.families.pocket.voices import prefix_of
 from engines.messages import Submit
 from engines.runtime.base import Backend
+from engines.text import FOR_THE_EAR
+from engines.text.plain import PlainText
 
 MAX_TEMPERATURE = 2.0
-OPTIONS = (OptionSpec(name="temperature", kind="number", least=0, most=MAX_TEMPERATURE),)
+OPTIONS = (OptionSpec(name="temperature", kind="number", least=0, most=MAX_TEMPERATURE), TEXT_SETTINGS)
 _LACKING = {
     "speed": "speed: it speaks as its voice does",
     "pitch_semitones": "pitch: it speaks as its voice does",
@@ -93,7 +95,8 @@ class PocketFamily:
         chunker = Chunker(self._bundle.text, self._tokens)
         temperature = submit.option("temperature", self._bundle.temperature)
         voice = self._cloned.get(submit.voice) or self._voices[self._bundle.voice(submit.voice).id]
-        return PocketScript(self._bundle, chunker, voice, temperature)
+        text = PlainText(submit.option(TEXT_SETTINGS.name, FOR_THE_EAR))
+        return PocketScript(self._bundle, text, chunker, voice, temperature)
 
     def talker(self, backend: Backend, slots: int) -> Talker:
         return PocketTalker(self._bundle, backend, slots)

@@ -1,4 +1,4 @@
-"""The text side of one utterance: text -> chunks -> token ids that are prefilled, and when a chunk's speech ends.
+"""The text side of one utterance: text -> plain text -> chunks -> token ids that are prefilled, and when speech ends.
 
 Words go into the cache as they come; the first step of a chunk waits for the chunk's end, since the model reads all of
 it before it speaks. A step reads nothing but the frame before it.
@@ -14,6 +14,7 @@ from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.chunks import Chunk, Chunker, frames_after_end, most_frames
 from engines.families.pocket.voices import VoicePrefix
 from engines.runtime.base import FloatArray
+from engines.text.plain import PlainText
 
 _CHUNKS_AHEAD = 3  # read and not yet spoken; a book is not read faster than it is spoken
 _FLUSH, _END = object(), object()
@@ -23,8 +24,10 @@ _NO_ROW: Row = ()
 class PocketScript:
     controls = None
 
-    def __init__(self, bundle: Bundle, chunker: Chunker, prefix: VoicePrefix, temperature: float) -> None:
-        self._bundle, self._chunker = bundle, chunker
+    def __init__(
+        self, bundle: Bundle, text: PlainText, chunker: Chunker, prefix: VoicePrefix, temperature: float
+    ) -> None:
+        self._bundle, self._text, self._chunker = bundle, text, chunker
         self.prefix: Prefix | None = prefix
         self.sampling = Sampling(temperature=temperature)
         self.guards = set[str]()
@@ -40,7 +43,8 @@ class PocketScript:
     @property
     def warnings(self) -> tuple[str, ...]:
         words = ", ".join([*self._chunker.left_out][:5])
-        return (f"left out, since the model knows none of its characters: {words}",) if words else ()
+        left_out = [f"left out, since the model knows none of its characters: {words}"] if words else []
+        return (*left_out, *self._text.warnings)
 
     # -- text ------------------------------------------------------------------------------------------------------
 
@@ -60,7 +64,7 @@ class PocketScript:
 
     @property
     def has_text(self) -> bool:
-        return bool(self._unread or self._chunks or self._chunker.pending)
+        return bool(self._unread or self._chunks or self._text.holds_text or self._chunker.pending)
 
     def read(self, max_chars: int) -> int:
         read = 0
@@ -68,13 +72,13 @@ class PocketScript:
             step = self._unread[0]
             if isinstance(step, str):
                 count = min(len(step), max_chars - read)
-                self._chunks += self._chunker.feed(step[:count])
+                self._chunks += self._chunker.feed(self._text.feed(step[:count]))
                 read += count
                 if count < len(step):
                     self._unread[0] = step[count:]
                     continue
             else:
-                self._chunks += self._chunker.close()
+                self._chunks += [*self._chunker.feed(self._text.close()), *self._chunker.close()]
                 read += 1
                 if step is _END:
                     self._end()
@@ -84,7 +88,7 @@ class PocketScript:
     def _end(self) -> None:
         self._ended = True
         if not self._chunker.spoke:
-            why = "".join(self.warnings) or "it has no letter and no digit"
+            why = "; ".join(self.warnings) or "it has no letter and no digit"
             raise UnspeakableText(f"nothing in the text can be spoken: {why}")
 
     # -- rows ------------------------------------------------------------------------------------------------------
