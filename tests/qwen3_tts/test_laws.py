@@ -16,6 +16,7 @@ from engines.families.qwen3_tts.talker import Qwen3TtsTalker
 from engines.families.qwen3_tts.tokens import ids_of
 from engines.messages import Append, Cancel, Cancelled, EndText, Failed, Finished, Flush, SetPaused
 from engines.runtime.onnx_cpu import OnnxCpu
+from engines.text import TextSettings
 from tests.qwen3_tts.conftest import MakeEngine, Streams, spoken
 
 TEXT = "Hello world, the quick brown fox speaks. Good morning everyone!"
@@ -172,6 +173,28 @@ def test_long_text_is_spoken_in_segments(make_engine: MakeEngine) -> None:
     assert heard.pcm == whole
     assert isinstance(heard.last, Finished)
     assert heard.last.timings.segments > 3
+
+
+MARKED = (
+    "<think>The user wants [a joke](http://x.y).</think>\n\n# Hello **world**\n\n- the *quick* [brown](http://x.y) fox"
+    " [laughs] speaks. <break time='1s'/>Good `morning` everyone!"
+)
+UNMARKED = "Hello world\n\nthe quick brown fox speaks. Good morning everyone!"
+
+
+def test_markup_is_not_read(make_engine: MakeEngine) -> None:
+    whole, engine = spoken(make_engine(), UNMARKED), make_engine()
+    for number, pieces in enumerate(([MARKED], list(MARKED), [f"{word} " for word in MARKED.split(" ")])):
+        streams = Streams(engine)
+        streams.submit(f"{number}")
+        streams.say(f"{number}", pieces)
+        heard = streams.run()[f"{number}"]
+        assert heard.pcm == whole
+        assert isinstance(heard.last, Finished)
+        assert "<break> has no effect on this model" in heard.last.warnings
+    kept = TextSettings(skip_directions=False)
+    assert spoken(engine, "Hello [laughs] world.", text_settings=kept) != spoken(engine, "Hello [laughs] world.")
+    assert spoken(engine, "Hello world.") == spoken(engine, "Hello [laughs] world.")
 
 
 def test_voice_prefixes_are_computed_once(make_engine: MakeEngine, bundle: Bundle, backend: OnnxCpu) -> None:

@@ -16,7 +16,8 @@ from engines.families.base import ScriptState, Verdict
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.script import Qwen3TtsScript, Reference, depth_sampling, no_rows
 from engines.families.qwen3_tts.section import Qwen3TtsSection
-from engines.families.qwen3_tts.tokens import TokenStream, ids_of
+from engines.families.qwen3_tts.tokens import ids_of
+from engines.text.plain import PlainText
 from models.checkpoints.qwen3_tts.reader import Checkpoint
 from models.exporting.qwen3_tts.manifest import section as section_of
 from models.exporting.qwen3_tts.talker_graphs import frame_table
@@ -91,7 +92,8 @@ def _ours(
         recorded = Reference(text=tuple(ids_of(tokenizer, reference[0])), rows=frames)
     script = Qwen3TtsScript(
         section,
-        TokenStream(tokenizer),
+        PlainText(),
+        tokenizer,
         depth_sampling(section, {"temperature": 0.0}),
         VoicePrefix(key=None, rows=no_rows(section)),
         rows,

@@ -10,7 +10,7 @@ import numpy as np
 
 from engines.errors import BadParameter
 from engines.families.base import Drafter, ModelSpec, OptionSpec, Script, Talker, Vocoder, VoiceSpec
-from engines.families.common.options import check_options
+from engines.families.common.options import TEXT_SETTINGS, check_options
 from engines.families.common.voice_files import VoiceFile, check_same_voice, unpacked
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.cloning import voice_of
@@ -18,12 +18,15 @@ from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.script import Qwen3TtsScript, Reference, depth_sampling, no_rows
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from engines.families.qwen3_tts.talker import Qwen3TtsTalker
-from engines.families.qwen3_tts.tokens import TokenStream, ids_of, load_tokenizer
+from engines.families.qwen3_tts.tokens import ids_of, load_tokenizer
 from engines.families.qwen3_tts.vocoder import Qwen3TtsVocoder
 from engines.messages import Submit
 from engines.runtime.base import Backend
+from engines.text import FOR_THE_EAR
+from engines.text.plain import PlainText
 
 MAX_INSTRUCTION_CHARS = 2000
+_NO_NUMBERS = ("language", "instruction", TEXT_SETTINGS.name)
 RESAMPLED_HZ = (8_000, 16_000, 24_000, 32_000, 48_000)
 
 
@@ -87,10 +90,10 @@ class Qwen3TtsFamily:
             rows = []
             key = f"{submit.voice} {cloned.digest if cloned else ''} {language}"
             prefix = VoicePrefix(key=key, rows=opening, speaker=cloned.speaker if cloned else None)
-        numbers = {name: float(given) for name, given in asked.items() if name not in ("language", "instruction")}
-        stream = TokenStream(self._tokenizer)
+        numbers = {name: float(given) for name, given in asked.items() if name not in _NO_NUMBERS}
+        plain = PlainText(asked.get(TEXT_SETTINGS.name, FOR_THE_EAR))
         sampling = depth_sampling(section, numbers)
-        return Qwen3TtsScript(section, stream, sampling, prefix, rows, reference, submit.sample_rate_hz)
+        return Qwen3TtsScript(section, plain, self._tokenizer, sampling, prefix, rows, reference, submit.sample_rate_hz)
 
     def talker(self, backend: Backend, slots: int) -> Talker:
         return Qwen3TtsTalker(self._bundle, backend, slots)
@@ -143,6 +146,7 @@ def options(section: Qwen3TtsSection) -> tuple[OptionSpec, ...]:
         OptionSpec(name="top_k", kind="integer", least=1, most=section.talker.most_likely),
         OptionSpec(name="top_p", kind="number", least=0.01, most=1),
         OptionSpec(name="repetition_penalty", kind="number", least=0.5, most=2),
+        TEXT_SETTINGS,
     ]
     if section.takes_instructions:
         found.append(OptionSpec(name="instruction", kind="text", most=MAX_INSTRUCTION_CHARS))

@@ -1,5 +1,5 @@
-"""The text side of one utterance: text -> ids -> one id a frame. A pause in the text is not an end: without the next id
-the sequence waits.
+"""The text side of one utterance: text -> plain text -> ids -> one id a frame. A pause in the text is not an end:
+without the next id the sequence waits.
 
 A flush or the end of the text ends a segment: the model reads its end mark, then padding, and says itself when it has
 spoken. Long text is cut into segments at sentences; where is a function of the text alone.
@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from engines.families.qwen3_tts.tokens import Token, TokenStream
 from engines.runtime.base import IntArray
+from engines.text.plain import PlainText
 
 FRAMES_A_TOKEN = 6  # at most: speech takes 3 to 4; so many positions of a slot are kept for each id
 TOKENS_AHEAD = 512  # read and not yet given to the model
@@ -48,7 +50,8 @@ class Qwen3TtsScript:
     def __init__(
         self,
         section: Qwen3TtsSection,
-        stream: TokenStream,
+        text: PlainText,
+        tokenizer: Any,
         sampling: DepthSampling,
         prefix: VoicePrefix,
         opening: Sequence[IntArray] = (),
@@ -57,11 +60,10 @@ class Qwen3TtsScript:
     ) -> None:
         """`opening`: rows behind the prefix, of every segment. `rate_hz`: of the samples; None: the model's own."""
         self.controls = rate_hz or section.vocoder.rate_hz
-        self._section, self._stream = section, stream
+        self._section, self._text, self._stream = section, text, TokenStream(tokenizer)
         self.sampling: Sampling = sampling
         self.prefix: Prefix | None = prefix
         self.guards = set[str]()
-        self.warnings = tuple[str, ...]()
         self._begun_at = len(prefix.rows)
         self._rows, self._opening, self._reference = Rows(section), opening, reference
         self._unread = deque[object]()
@@ -70,6 +72,10 @@ class Qwen3TtsScript:
         taken = len(prefix.rows) + len(opening) + (len(reference.rows) if reference else 0)
         self._most_ids = max(8, (section.talker.positions - taken) // FRAMES_A_TOKEN)
         self._restart()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(self._text.warnings)
 
     def _restart(self) -> None:
         """A segment of which nothing is given yet."""
@@ -102,24 +108,25 @@ class Qwen3TtsScript:
 
     @property
     def has_text(self) -> bool:
-        return bool(self._unread or self._tokens or self._ids or self._stream.holds_text)
+        return bool(self._unread or self._tokens or self._ids or self._text.holds_text or self._stream.holds_text)
 
     def read(self, max_chars: int) -> int:
         step = self._unread[0]
         if isinstance(step, str):
-            self._take(self._stream.feed(step[:max_chars]))
+            self._take(self._stream.feed(self._text.feed(step[:max_chars])))
             if len(step) > max_chars:
                 self._unread[0] = step[max_chars:]
             else:
                 self._unread.popleft()
             return min(len(step), max_chars)
         self._unread.popleft()
-        self._take(self._stream.close())
+        self._take([*self._stream.feed(self._text.close()), *self._stream.close()])
         self._tokens.append(None)
         if step is _END:
             self._ended = True
             if not self._spoke:
-                raise UnspeakableText("nothing in the text can be spoken: it is empty")
+                why = "; ".join(self.warnings) or "it has no word"
+                raise UnspeakableText(f"nothing in the text can be spoken: {why}")
         self._skip_ends()
         return 1
 
