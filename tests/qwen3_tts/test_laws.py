@@ -8,13 +8,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from engines.families.base import ScriptState, Verdict
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.family import Qwen3TtsFamily
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.script import depth_sampling
 from engines.families.qwen3_tts.talker import Qwen3TtsTalker
 from engines.families.qwen3_tts.tokens import ids_of
-from engines.messages import Append, Cancel, Cancelled, EndText, Failed, Finished, Flush, SetPaused
+from engines.messages import Append, Cancel, Cancelled, EndText, Failed, Finished, Flush, SetPaused, Submit
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.text import TextSettings
 from tests.qwen3_tts.conftest import MakeEngine, Streams, spoken
@@ -195,6 +196,49 @@ def test_markup_is_not_read(make_engine: MakeEngine) -> None:
     kept = TextSettings(skip_directions=False)
     assert spoken(engine, "Hello [laughs] world.", text_settings=kept) != spoken(engine, "Hello [laughs] world.")
     assert spoken(engine, "Hello world.") == spoken(engine, "Hello [laughs] world.")
+
+
+class Given:
+    """What a script gives a model that ends each segment `lasts` frames behind its text, or never."""
+
+    def __init__(self, family: Qwen3TtsFamily, *pieces: str, lasts: int | None = 0) -> None:
+        self.script = family.open(Submit(request_id="one", voice="serena", seed=1))
+        self.ids, self.frames, self._lasts = [list[int]()], [0], lasts
+        self._end, self._pad = family._section.text.end, family._section.text.pad
+        for piece in pieces:
+            self.script.append(piece)
+            self._run()
+        self.script.end()
+        self._run()
+        assert self.script.state is ScriptState.DONE
+
+    def _run(self) -> None:
+        """As far as the text goes."""
+        script, nothing = self.script, np.zeros(16, np.int64)
+        while script.readable:
+            script.read(1_000)
+            while (state := script.state) in (ScriptState.PREFILL, ScriptState.READY):
+                if state is ScriptState.PREFILL:
+                    script.prompt(1_000)
+                    continue
+                text = int(script.row()[0])
+                self.frames[-1] += 1
+                self.ids[-1] += [text] if text not in (self._end, self._pad) else []
+                over = self.frames[-1] - len(self.ids[-1])
+                ends = self._lasts is not None and over > self._lasts
+                if script.commit(nothing, 1.0 if ends else -1.0, None) is not Verdict.GOES_ON:
+                    self.ids.append([])
+                    self.frames.append(0)
+
+
+def test_speech_that_never_ends_is_cut_off_and_told(family: Qwen3TtsFamily) -> None:
+    endless = Given(family, "Hi.", lasts=None)
+    assert 5.0 < sum(endless.frames) * family._section.frame_s < 8.0
+    assert endless.script.guards == {"no_end_of_speech"}
+    assert "since the model did not end it" in endless.script.warnings[0]
+    slow = Given(family, "Hi.", lasts=40)
+    assert not slow.script.warnings
+    assert not slow.script.guards
 
 
 def test_voice_prefixes_are_computed_once(make_engine: MakeEngine, bundle: Bundle, backend: OnnxCpu) -> None:

@@ -7,6 +7,7 @@ spoken. Long text is cut into segments at sentences; where is a function of the 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from engines.runtime.base import IntArray
 from engines.text.plain import PlainText
 
 FRAMES_A_TOKEN = 6  # at most: speech takes 3 to 4; so many positions of a slot are kept for each id
+_MOST_FRAMES_A_TOKEN, _MOST_FRAMES_S = 2 * FRAMES_A_TOKEN, 5.0  # of a segment whose speech does not end
 TOKENS_AHEAD = 512  # read and not yet given to the model
 _FLUSH, _END = object(), object()
 
@@ -64,6 +66,7 @@ class Qwen3TtsScript:
         self.sampling: Sampling = sampling
         self.prefix: Prefix | None = prefix
         self.guards = set[str]()
+        self._cut_short: dict[str, None] = {}  # what is told of segments that did not end
         self._begun_at = len(prefix.rows)
         self._rows, self._opening, self._reference = Rows(section), opening, reference
         self._unread = deque[object]()
@@ -75,11 +78,11 @@ class Qwen3TtsScript:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(self._text.warnings)
+        return (*self._cut_short, *self._text.warnings)
 
     def _restart(self) -> None:
         """A segment of which nothing is given yet."""
-        self._positions = self._begun_at
+        self._positions, self._frames = self._begun_at, 0
         self._prompt = deque[IntArray](self._opening)
         self._before = deque[int](self._reference.text if self._reference else ())  # ids of the reference
         self._codes = deque[IntArray](self._reference_rows())  # rows that want a text id, the last one in a step
@@ -213,6 +216,7 @@ class Qwen3TtsScript:
         self._next_text()
         self._codes.clear()
         self._positions += 1
+        self._frames += 1
         if end_score > 0:
             if not self._text_over:
                 self.guards.add("ended_before_text")
@@ -220,9 +224,19 @@ class Qwen3TtsScript:
             return Verdict.END_MARKER
         if self._positions >= self._section.talker.positions:
             self.guards.add("segment_too_long")
-            self._close()
-            return Verdict.SEGMENT_ENDS
-        return Verdict.GOES_ON
+        elif self._text_over and self._frames >= self._most_frames:
+            self.guards.add("no_end_of_speech")
+        else:
+            return Verdict.GOES_ON
+        seconds = self._frames * self._section.frame_s
+        self._cut_short[f"speech was cut off after {seconds:.1f} s, since the model did not end it"] = None
+        self._close()
+        return Verdict.SEGMENT_ENDS
+
+    @property
+    def _most_frames(self) -> int:
+        """That the segment's text may take. While text comes, each id brings one frame."""
+        return _MOST_FRAMES_A_TOKEN * self._ids + math.ceil(_MOST_FRAMES_S / self._section.frame_s)
 
     def _close(self) -> None:
         """The next step begins a segment with the text that is left, if there is some or some comes."""
