@@ -4,6 +4,7 @@ nothing leaks."""
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -239,6 +240,34 @@ def test_speech_that_never_ends_is_cut_off_and_told(family: Qwen3TtsFamily) -> N
     slow = Given(family, "Hi.", lasts=40)
     assert not slow.script.warnings
     assert not slow.script.guards
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(f"- the quick brown fox number {number}" for number in range(20)),
+        " ".join("the, quick: brown; fox" for _ in range(12)),
+        " ".join(f"word{number}" for number in range(60)),
+        "one two " + "x" * 90 + " three " + "https://x.y/" + "z/" * 40 + " four",
+        "The quick brown fox speaks. Good morning. " * 8,
+    ],
+)
+def test_segments_end_before_words(family: Qwen3TtsFamily, text: str) -> None:
+    """And where they do hangs on the text alone."""
+    whole = Given(family, text).ids
+    assert whole == Given(family, *text).ids == Given(family, *(f"{word} " for word in text.split(" "))).ids
+    signs = [map(family._tokenizer.id_to_token, ids) for ids in whole if ids]
+    segments = ["".join(one).replace("Ġ", " ").replace("Ċ", "\n") for one in signs]
+    assert "".join(segments) == text.strip().removeprefix("- ").replace("\n- ", "\n")
+    assert len(segments) > 2
+    for before, behind in pairwise(segments):
+        boundary = before[-1].isspace() or behind[0].isspace()
+        inside = f"{before.split()[-1]}{behind.split()[0]}"
+        assert boundary or len(ids_of(family._tokenizer, inside)) > 12, (before, behind)
+        if "Good morning." in text:
+            assert before.rstrip(" ").endswith(".")
+        if "fox number" in text:
+            assert before.endswith("\n")
 
 
 def test_voice_prefixes_are_computed_once(make_engine: MakeEngine, bundle: Bundle, backend: OnnxCpu) -> None:

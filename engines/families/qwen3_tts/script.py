@@ -2,7 +2,7 @@
 without the next id the sequence waits.
 
 A flush or the end of the text ends a segment: the model reads its end mark, then padding, and says itself when it has
-spoken. Long text is cut into segments at sentences; where is a function of the text alone.
+spoken. Long text is cut into segments at sentences, or else at clauses or words; where is a function of the text alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engines.errors import UnspeakableText
 from engines.families.base import FloatArray, Frames, Prefix, Row, Sampling, ScriptState, Verdict, WordTimes
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.section import Qwen3TtsSection
-from engines.families.qwen3_tts.tokens import Token, TokenStream
+from engines.families.qwen3_tts.tokens import Cut, Token, TokenStream
 from engines.runtime.base import IntArray
 from engines.text.plain import PlainText
 
@@ -62,7 +62,7 @@ class Qwen3TtsScript:
     ) -> None:
         """`opening`: rows behind the prefix, of every segment. `rate_hz`: of the samples; None: the model's own."""
         self.controls = rate_hz or section.vocoder.rate_hz
-        self._section, self._text, self._stream = section, text, TokenStream(tokenizer)
+        self._section, self._text = section, text
         self.sampling: Sampling = sampling
         self.prefix: Prefix | None = prefix
         self.guards = set[str]()
@@ -74,6 +74,7 @@ class Qwen3TtsScript:
         self._tokens = deque[Token | None]()  # not given to the model yet; None ends a segment's text
         taken = len(prefix.rows) + len(opening) + (len(reference.rows) if reference else 0)
         self._most_ids = max(8, (section.talker.positions - taken) // FRAMES_A_TOKEN)
+        self._stream = TokenStream(tokenizer, self._most_ids)
         self._restart()
 
     @property
@@ -174,7 +175,10 @@ class Qwen3TtsScript:
 
     def _is_cut(self, token: Token, ids: int) -> bool:
         """Whether the segment's text ends before this token."""
-        return ids >= self._most_ids or (token.begins_sentence and 2 * ids >= self._most_ids)
+        most = self._most_ids
+        if not ids or ids + token.word > most or ids >= most:  # a word alone may be longer than a segment
+            return ids > 0
+        return (token.cut is Cut.SENTENCE and 2 * ids >= most) or (token.cut is Cut.CLAUSE and 4 * ids >= 3 * most)
 
     def _next_text(self) -> int:
         """Gives the next id: the reference's, the text's, the end mark once, then padding."""
