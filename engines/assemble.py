@@ -63,23 +63,21 @@ def load_engine(
     beside = OnnxCpu(config.vocoder_threads, config.own_kernels)
     if isinstance(bundle, PointerBundle):
         of_family["max_expanded"] = config.max_expanded
-    else:
+    elif hasattr(_KINDS[bundle.family][1], "set_voice"):  # it is one that AddsVoices
         of_family["voices"] = added_voices(bundle, config.voices)[0]
     family = _KINDS[bundle.family][1](bundle, host, **of_family)
     spec = family.spec(backend)
-    config = replace(config, slots=slots_by_memory(config.slots, spec.bytes_per_slot))
     if drafter is None and config.drafts is not DraftMode.OFF and talker is None:
         drafter = family.drafter(backend, tolerance=config.draft_tolerance)
-    found: CudaParts | str | None = None
-    if talker is None and vocoder is None:
-        found = cuda_parts(bundle, config)
+    found = cuda_parts(bundle, config, spec.bytes_per_slot) if talker is None and vocoder is None else None
     on_device = found if isinstance(found, CudaParts) else None
     if on_device is not None:
         # A call covers all slots, and costs nearly the same for one row as for all of them.
-        rows = config.slots
-        job_frames = rows * spec.chunk_frames[-1]
-        config = replace(config, max_batch=rows, draft_rows=rows, verify_rows=rows, job_frames=job_frames)
+        rows, frames = on_device.slots, on_device.slots * spec.chunk_frames[-1]
+        config = replace(config, slots=rows, max_batch=rows, draft_rows=rows, verify_rows=rows, job_frames=frames)
         talker, vocoder = on_device.talker, on_device.vocoder
+    else:
+        config = replace(config, slots=slots_by_memory(config.slots, spec.bytes_per_slot))
     talker = talker or family.talker(backend, config.slots)
     device = talker.device if on_device is None else on_device.device
     if isinstance(found, str) and config.device is DeviceChoice.CUDA:
@@ -92,6 +90,7 @@ def load_engine(
         drafter=drafter,
         arithmetic=backend.arithmetic if on_device is None else on_device.arithmetic,
         device=device,
+        awaits=on_device is not None,
         why_no_gpu=found if isinstance(found, str) else None,
     )
     return Engine(model, config, clock, profile)

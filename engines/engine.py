@@ -64,7 +64,7 @@ class Engine:
         self._wake_up = WakeUp()
         self._sequences: dict[str, Sequence] = {}
         self._called = False  # the speech model, in the last round
-        self._frames_before, self._predicted_before_s, self._round_cpu_s = 0, 0.0, 0.0  # when this round began
+        self._frames_before, self._predicted_before_s, self._round_began_s = 0, 0.0, 0.0  # when this round began
         self.counters = Counters()
         self._slots = SlotUse(model, config.slots, self._sequences, self.counters)
         self._emission = Emission(self.counters)
@@ -81,8 +81,8 @@ class Engine:
         self._planning = Planning(
             model, config, self.profile, self._sequences.values(), self._slots, self._steps, self._vocoding
         )
-        self._cpu_clock = time.thread_time if clock is time.monotonic else clock
-        self._measuring = Measuring(self, self._cpu_clock)
+        self._work_clock = time.thread_time if clock is time.monotonic and not model.awaits else clock
+        self._measuring = Measuring(self, self._work_clock)
 
     # -- the door --------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Engine:
         """The first half: commands, text, finished audio. What it returns need not wait for the speech model's call."""
         self._wake_up.clear()
         self._frames_before = self.counters.frames
-        self._predicted_before_s, self._round_cpu_s = self.counters.predicted_s, self._cpu_clock()
+        self._predicted_before_s, self._round_began_s = self.counters.predicted_s, self._work_clock()
         self._admission.saw_time(self._clock())
         self._drain()
         self._take(self._reading.run(self._clock()))
@@ -171,7 +171,7 @@ class Engine:
             return
         predicted_s = self.counters.predicted_s - self._predicted_before_s
         if self.counters.frames - self._frames_before >= self.profile.efficient_rows / 2 and predicted_s > 0:
-            self.profile.saw_batch(predicted_s, self._cpu_clock() - self._round_cpu_s)
+            self.profile.saw_batch(predicted_s, self._work_clock() - self._round_began_s)
 
     def stats(self) -> EngineStats:
         phases, load, model = [one.phase for one in self._sequences.values()], self.load(), self.model

@@ -19,6 +19,7 @@ class Model:
     drafter: Drafter | None
     arithmetic: Callable[[str], str]  # kernels -> all that decides last bits besides the bundle
     device: str = "cpu"  # that the speech model runs on, with remarks on the choice
+    awaits: bool = False  # a device works while the thread that called it sleeps: only a clock tells how long it takes
     why_no_gpu: str | None = None  # where one was looked for
 
     @property

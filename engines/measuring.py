@@ -32,7 +32,7 @@ _TEXT = "The ship was due at nine, but the fog had come down over the harbour an
 
 class Measuring:
     def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
-        """`clock` tells the CPU seconds of the loop's thread: what other processes take is not the machine's."""
+        """`clock` tells the CPU seconds of the loop's thread: others' are not the machine's; on a device all."""
         self._engine, self._model, self._clock = engine, engine.model, clock
         self._profile, self._counters, self._slots = engine.profile, engine.counters, engine.config.slots
         self.rehearses = False  # nothing is learned or guarded meanwhile

@@ -19,7 +19,6 @@ from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ParlandoError
 from engines.families.bundle import Bundle
 from engines.runtime.installed import check_one_runtime
-from engines.runtime.memory import slots_by_memory
 from server.app import VERSION, create_app
 from server.doctor_gpu import gpu, weights_bytes
 from server.serving import authority, check_wyoming, listen, loaded
@@ -128,14 +127,18 @@ def _speaks(settings: Settings, bundle: Bundle) -> Iterator[Finding]:
     finally:
         engine.close()
     ttfa_ms, each = 1000 * (timings.first_chunk_s - timings.first_text_s), engine.spec.bytes_per_slot
-    held = slots_by_memory(wanted, each)
+    held = engine.config.slots
     yield Finding(what="slots", found=f"memory holds {held} of the {wanted} asked for, {each / 1e6:.1f} MB each")
     for what, found, remedy in gpu(device is DeviceChoice.CUDA, each, weights_bytes(settings.gpu_form)):
         yield Finding(what=what, found=found, remedy=remedy)
     reason = engine.model.why_no_gpu if device is not DeviceChoice.CUDA else None  # which the device names
     yield Finding(what="device", found=engine.model.device + (f", since {reason}" if reason else ""))
     yield Finding(what="engine", found=f"speaks, first audio after {ttfa_ms:.1f} ms; kernels: {stats.kernels}")
-    yield Finding(what="streams", found=f"{stats.capacity} at once in real time, by what was measured just now")
+    if stats.lone_rtf > 1:
+        slow = f"none in real time: one takes {stats.lone_rtf:.1f} s for a second of audio, and is heard with gaps"
+        yield Finding(what="streams", found=slow, remedy="a faster machine or a smaller model speaks without gaps")
+    else:
+        yield Finding(what="streams", found=f"{stats.capacity} at once in real time, by what was measured just now")
 
 
 def _answers(settings: Settings) -> bool:

@@ -7,13 +7,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from engines.errors import ParlandoError
+from engines.runtime.cuda_session import has_provider
 from engines.runtime.device import CudaDevice, DeviceFacts
 from engines.runtime.device_weights import HELD
-from engines.runtime.onnx_cuda import has_provider
+from engines.runtime.memory import slots_on_device
 
 # Compute capabilities that the wheels hold code for, and no code that a driver could compile for others.
 _COMPILED_FOR = {"1.31": ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (12, 0))}
-_SHARE_OF_MEMORY = 0.85  # for slots; the rest is for weights and workspaces
 _NEEDS_DRIVER = 13000  # of CUDA
 
 
@@ -43,7 +43,7 @@ def gpu(wanted: bool, bytes_per_slot: int, weights: int = 0) -> Iterator[tuple[s
     old = f"a driver for CUDA 13 (580 or later) is needed, this one is for {facts.driver // 1000}"
     yield "GPU", f"compute capability {capability}, {driver}, {memory}", None if facts.driver >= _NEEDS_DRIVER else old
     yield _kernels(facts)
-    slots = int(_SHARE_OF_MEMORY * facts.free_bytes / bytes_per_slot)
+    slots = slots_on_device(bytes_per_slot, facts.free_bytes - weights)
     beside = f", {bytes_per_slot / 1e6:.1f} MB each, beside {weights / 1e6:.1f} MB of weights" if weights else ""
     yield "GPU slots", f"its memory holds at least {slots}{beside}", None
     yield "TensorRT", _tensorrt(), None

@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     model_aliases: str = Field("", description="comma-separated: other names under which clients may ask for the model")
     voice_aliases: str = Field("", description="comma-separated NAME=VOICE; VOICE is an id or a mix")
     engines: str = Field(
-        "1", pattern="^(?:[1-8]|auto)$", description="engine processes, 1 to 8; auto: one for every two cores"
+        "1",
+        pattern="^(?:[1-8]|auto)$",
+        description="engine processes, 1 to 8; auto: one for every two cores, one with a GPU form",
     )
     slots: int = Field(128, ge=1, description="maximum number of streams generated concurrently")
     prefill_positions: int = Field(256, ge=8, description="prompt positions of one call of the speech model")
@@ -205,6 +207,8 @@ class Settings(BaseSettings):
 def num_engines(settings: Settings) -> int:
     if settings.engines != "auto":
         return int(settings.engines)
+    if settings.gpu_form is not None and settings.device != "cpu":
+        return 1  # several would take turns on the one device
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MAX_ENGINES, cores // _CORES_EACH))
 

@@ -13,14 +13,19 @@ from engines.families.base import Talker, Vocoder
 from engines.families.common.device_form import DeviceForm
 from engines.families.pocket.bundle import Bundle as PocketBundle
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
-from engines.runtime.onnx_cuda import OnnxCuda, has_provider
+from engines.runtime.cuda_session import has_provider
+from engines.runtime.memory import slots_on_device
+from engines.runtime.onnx_cuda import OnnxCuda
 from engines.runtime.tensorrt import PLANS, TensorRt
+
+_failed: list[OnnxCuda] = []  # whose device takes no calls any more
 
 
 class CudaParts(NamedTuple):
     talker: Talker
     vocoder: Vocoder
     arithmetic: Callable[[str], str]
+    slots: int  # that the device's memory holds, of those asked for
     remarks: tuple[str, ...] = ()  # what it costs to be deterministic, and why a quicker backend does not serve
 
     @property
@@ -64,9 +69,9 @@ def _makers_of(bundle: Any) -> _Makers:
     return _Makers(self_test=self_test, talker=DeviceTalker, vocoder=DeviceVocoder)
 
 
-def cuda_parts(bundle: Any, config: EngineConfig) -> CudaParts | str:
+def cuda_parts(bundle: Any, config: EngineConfig, bytes_per_slot: int) -> CudaParts | str:
     """Of the first of TensorRT and ONNX Runtime that passes its self-test; or a reason in plain words. Tested and
-    captured in this thread, which must be the engine's."""
+    captured in this thread, which must be the engine's. `bytes_per_slot`: at most."""
     if config.device is DeviceChoice.CPU:
         return "the device is set to cpu"
     backends = _backends(config)
@@ -76,7 +81,7 @@ def cuda_parts(bundle: Any, config: EngineConfig) -> CudaParts | str:
         return "no GPU form is set; `parlando export-gpu OUT` writes one, gpu_form names it"
     reasons: list[str] = []
     for name, make in backends.items():
-        match _tried(make, bundle, config.gpu_form, config.slots):
+        match _tried(make, bundle, config.gpu_form, config.slots, bytes_per_slot):
             case CudaParts() as parts:
                 passed_over = [f"passed over: {'; '.join(reasons)}"] if reasons else []
                 return parts._replace(remarks=(*parts.remarks, *passed_over))
@@ -97,22 +102,43 @@ def _backends(config: EngineConfig) -> dict[str, Callable[[], OnnxCuda]]:
     return found
 
 
-def _tried(make: Callable[[], OnnxCuda], bundle: Any, folder: Path, slots: int) -> CudaParts | str:
+def _tried(
+    make: Callable[[], OnnxCuda], bundle: Any, folder: Path, wanted: int, bytes_per_slot: int
+) -> CudaParts | str:
+    backends: list[OnnxCuda] = []
+
+    def backend() -> OnnxCuda:
+        backends.append(make())
+        return backends[-1]
+
+    found = _made(backend, bundle, folder, wanted, bytes_per_slot)
+    for one in backends:
+        if isinstance(found, CudaParts):
+            one.trust()
+        elif not one.give_back():
+            _failed.append(one)
+    return found
+
+
+def _made(
+    backend: Callable[[], OnnxCuda], bundle: Any, folder: Path, wanted: int, bytes_per_slot: int
+) -> CudaParts | str:
     makers = _makers_of(bundle)
     try:
-        form, backend = DeviceForm.load(folder, bundle), make()
-        if reason := makers.self_test(form, bundle, backend):
+        form, of_talker = DeviceForm.load(folder, bundle), backend()
+        slots = min(wanted, slots_on_device(bytes_per_slot, of_talker.free_bytes - form.weights_bytes))
+        if reason := makers.self_test(form, bundle, of_talker):
             return reason
-        talker = makers.talker(bundle, form, backend, slots)
-        vocoder = makers.vocoder(bundle, form, make(), slots)
+        talker = makers.talker(bundle, form, of_talker, slots)
+        vocoder = makers.vocoder(bundle, form, backend(), slots)
         talker.warm_up()
         vocoder.warm_up()
     except ParlandoError as error:
         return str(error)
-    except (RuntimeError, TypeError, SystemError) as error:  # of TensorRT's Python layer
+    except Exception as error:  # of TensorRT's Python layer, of ONNX Runtime's: the CPU serves, whatever it is
         return f"{type(error).__name__}: {error}"
-    found = CudaParts(talker, vocoder, backend.arithmetic)
-    if not backend.deterministic:
-        return found
+    made = CudaParts(talker, vocoder, of_talker.arithmetic, slots)
+    if not of_talker.deterministic:
+        return made
     costs = f"a step takes {talker.cost:.2g}, a vocoder's call {vocoder.cost:.2g} times the smallest bucket's time"
-    return found._replace(remarks=(f"deterministic: {costs}",))
+    return made._replace(remarks=(f"deterministic: {costs}",))

@@ -40,6 +40,10 @@ class Buffer(Protocol):
         """Of a slab [rows, heads, T, width]: the first `positions` of a row to another one."""
         ...
 
+    def read_row(self, row: int, positions: int) -> Array:
+        """-> host copy [heads, positions, width] of a slab's row, which `write_row` takes back bit for bit."""
+        ...
+
     def write_row(self, values: Array, row: int) -> None:
         """values [heads, N, width] to the first N positions of a row of a slab; what lies behind them may change."""
         ...

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SHARE = 0.5  # for slots; the rest is for weights, the server and the system
+_DEVICE_SHARE = 0.85  # for slots; the rest is for captured calls and workspaces
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUP = Path("/proc/self/cgroup")
 
@@ -14,6 +15,11 @@ def slots_by_memory(wanted: int, bytes_per_slot: int) -> int:
     """As many of them as memory holds."""
     available = available_bytes()
     return wanted if available is None else max(1, min(wanted, int(_SHARE * available / bytes_per_slot)))
+
+
+def slots_on_device(bytes_per_slot: int, free_bytes: int) -> int:
+    """As many as a device's memory holds beside its weights."""
+    return max(1, int(_DEVICE_SHARE * free_bytes / bytes_per_slot))
 
 
 def available_bytes() -> int | None:

@@ -44,6 +44,9 @@ class CpuBuffer:
     def copy_row(self, source: int, target: int, positions: int) -> None:
         self.array[target, :, :positions] = self.array[source, :, :positions]
 
+    def read_row(self, row: int, positions: int) -> Array:
+        return self.array[row, :, :positions].copy()
+
     def write_row(self, values: Array, row: int) -> None:
         self.array[row, :, : values.shape[1]] = values
 

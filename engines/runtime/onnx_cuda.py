@@ -8,6 +8,7 @@ after. Nothing is captured later: a call that was not prepared is refused.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 from collections.abc import Mapping
@@ -16,15 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from engines.errors import BundleError, EngineFault
+from engines.errors import EngineFault
 from engines.runtime.base import Array, Buffer, Call, Graph, TensorSpec
-from engines.runtime.device import CudaDevice, Device, Pinned, Stream
+from engines.runtime.cuda_session import EAGER, run_options, session, specs
+from engines.runtime.device import CudaDevice, Device, Pinned
 from engines.runtime.device_weights import DeviceWeights
 from engines.runtime.ort import ort
 
-CUDA = "CUDAExecutionProvider"
-_EAGER = -1  # as a graph id: neither captured nor replayed
-_DTYPES = {"float": "float32", "double": "float64"}
 _ELEMENTS = {"float32": 1, "float16": 10, "bfloat16": 16, "int64": 7, "int32": 6, "bool": 9}  # ONNX's numbers
 _BRAIN = "bfloat16"  # no NumPy type: the host sees its bits, and reads and writes float32
 _MOST_STAGED = 1 << 24  # bytes of pinned memory on the way to the device
@@ -109,8 +108,8 @@ class CudaBuffer:
                 raise EngineFault("a buffer was written while a call over it was in flight; wait for the call first")
             self._array[first : first + len(values)] = values
             return
-        plain = _narrowed(values) if self.kind == _BRAIN else np.ascontiguousarray(values, self.dtype)
-        self._queue.write(self.address + first * self._row_bytes, plain.reshape(-1).view(np.uint8))
+        plain = np.ascontiguousarray(self._narrow(values)).reshape(-1).view(np.uint8)
+        self._queue.write(self.address + first * self._row_bytes, plain)
 
     def read(self, first: int = 0, last: int | None = None) -> Array:
         last = self.shape[0] if last is None else last
@@ -128,14 +127,33 @@ class CudaBuffer:
         _, heads, length, width = self.shape
         assert positions <= length, (positions, length)
         size_bytes, head_bytes = positions * width * self.dtype.itemsize, length * width * self.dtype.itemsize
-        for head in range(heads):
-            start, to = (self.address + row * self._row_bytes + head * head_bytes for row in (source, target))
-            self._queue.device.copy(to, start, size_bytes, self._queue.stream)
+        start, to = (self.address + row * self._row_bytes for row in (source, target))
+        self._queue.device.copy_columns(to, head_bytes, start, head_bytes, size_bytes, heads, self._queue.stream)
+
+    def read_row(self, row: int, positions: int) -> Array:
+        """bfloat16 as its bits."""
+        _, heads, length, width = self.shape
+        one = width * self.dtype.itemsize
+        staged = self._queue.staging(heads * positions * one)
+        source, pitch = self.address + row * self._row_bytes, positions * one
+        self._queue.device.copy_columns(staged.address, pitch, source, length * one, pitch, heads, self._queue.stream)
+        self._queue.finish()
+        return staged.array[: heads * pitch].copy().view(self.dtype).reshape(heads, positions, width)
 
     def write_row(self, values: Array, row: int) -> None:
-        whole = np.zeros((1, *self.shape[1:]), values.dtype)
-        whole[0, :, : values.shape[1]] = values
-        self.write(whole, row)
+        heads, length, width = self.shape[1:]
+        plain = np.ascontiguousarray(self._narrow(values)).reshape(-1).view(np.uint8)
+        staged, one = self._queue.staging(len(plain)), width * self.dtype.itemsize
+        staged.array[: len(plain)] = plain
+        to, pitch = self.address + row * self._row_bytes, values.shape[1] * one
+        self._queue.device.copy_columns(to, length * one, staged.address, pitch, pitch, heads, self._queue.stream)
+        self._queue.finish()
+
+    def _narrow(self, values: Array) -> Array:
+        """In the buffer's own type; bits of bfloat16 are that already."""
+        if self.kind == _BRAIN and values.dtype != self.dtype:
+            return _narrowed(values)
+        return values.astype(self.dtype, copy=False)
 
     def clear(self) -> None:
         self._queue.device.fill(self.address, 0, self.size_bytes, self._queue.stream)
@@ -158,7 +176,7 @@ class CudaCall:
         self._open()
 
     def _open(self) -> None:
-        self._binding, self._options = self.graph.session.io_binding(), _run_options(self.number)
+        self._binding, self._options = self.graph.session.io_binding(), run_options(self.number)
         for one in self.graph.inputs:
             self._binding.bind_input(*self._bound(one))
         for one in self.graph.outputs:
@@ -194,10 +212,12 @@ class CudaCall:
             memory.calls_in_flight += 1
 
     def wait(self) -> None:
-        self._queue.device.wait(self._event)
-        for memory in self._memories:
-            memory.calls_in_flight -= self._in_flight
-        self._in_flight = 0
+        try:
+            self._queue.device.wait(self._event)
+        finally:
+            for memory in self._memories:
+                memory.calls_in_flight -= self._in_flight
+            self._in_flight = 0
 
     def _run(self) -> None:
         try:
@@ -212,9 +232,9 @@ class CudaGraph:
     def __init__(self, queue: _Queue, path: Path, numbers: itertools.count[int], weights: DeviceWeights) -> None:
         self.name, self.path = path.name, path
         self._weights = weights.of(path)  # which the session does not keep
-        self.session = _session(path, queue.stream, self._weights)
+        self.session = session(path, queue.stream, self._weights)
         self._queue, self._numbers = queue, numbers
-        self.inputs, self.outputs = _specs(self.session.get_inputs()), _specs(self.session.get_outputs())
+        self.inputs, self.outputs = specs(self.session.get_inputs()), specs(self.session.get_outputs())
 
     def bind(self, buffers: Mapping[str, Buffer], *, lane: int | None = None) -> Call:
         """One lane: calls of a stream follow each other."""
@@ -227,22 +247,46 @@ class CudaGraph:
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         names = [one.name for one in self.outputs]
-        return dict(zip(names, self.session.run(names, dict(feeds), _run_options(_EAGER, waits=True)), strict=True))
+        return dict(zip(names, self.session.run(names, dict(feeds), run_options(EAGER, waits=True)), strict=True))
 
 
 class OnnxCuda:
     lanes = 1
 
-    def __init__(self, device: Device | None = None, index: int = 0, *, deterministic: bool = False) -> None:
-        self.device, self.deterministic = f"cuda:{index}", deterministic
-        self._device = device or CudaDevice(index)
+    def __init__(self, device: Device | None = None, *, deterministic: bool = False) -> None:
+        """Of device 0: CUDA_VISIBLE_DEVICES says which one that is."""
+        self.device, self.deterministic = "cuda:0", deterministic
+        self._device = device or CudaDevice()
         self._queue = _Queue(self._device)
         self.weights = DeviceWeights(self._device, self._queue.write)
         self._buffers: list[CudaBuffer] = []
         self._numbers = itertools.count(1)
+        self._on_trial: list[CudaGraph] = []  # kept until the device is known to work: see `give_back`
 
     def graphs(self, *paths: Path, trial: Mapping[str, Array] | None = None) -> tuple[Graph, ...]:
-        return tuple(CudaGraph(self._queue, path, self._numbers, self.weights) for path in paths)
+        made = tuple(CudaGraph(self._queue, path, self._numbers, self.weights) for path in paths)
+        self._on_trial += made
+        return made
+
+    @property
+    def free_bytes(self) -> int:
+        return self._device.facts().free_bytes
+
+    def trust(self) -> None:
+        """The device works: graphs live no longer than what uses them."""
+        self._on_trial.clear()
+
+    def give_back(self) -> bool:
+        """All memory, after a failure. False where the device itself has failed: ONNX Runtime ends the process when it
+        destroys a captured graph there, so this object and its graphs have to stay."""
+        try:
+            self._queue.finish()
+        except EngineFault:
+            return False
+        self._on_trial.clear()
+        gc.collect()  # what failed holds some of them in circles
+        self._device.close()
+        return True
 
     def buffer(self, shape: tuple[int, ...], dtype: str, *, shared: bool = False) -> CudaBuffer:
         """`shared` is pinned memory, read and written by the device where it lies."""
@@ -296,41 +340,3 @@ def _narrowed(values: Array) -> Array:
 def _widened(bits: Array) -> Array:
     widened: Array = (bits.astype(np.uint32) << 16).view(np.float32)
     return widened
-
-
-def has_provider() -> bool:
-    """Whether this onnxruntime is one for CUDA. It may be so on a machine without a device."""
-    return CUDA in ort.get_available_providers()
-
-
-def _session(path: Path, stream: Stream, weights: Mapping[str, Any]) -> Any:
-    """Fails where a node would run on the host, since such a session cannot be captured. `weights` outlive it."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    # Of the weights that are its own: allocations of their size, where its arena would take up to twice as much.
-    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    for name, value in weights.items():
-        options.add_initializer(name, value)
-    provider = {"enable_cuda_graph": "1", "user_compute_stream": str(stream), "use_tf32": "0"}
-    try:
-        return ort.InferenceSession(str(path), options, providers=[(CUDA, provider)], enable_fallback=0)
-    except Exception as error:  # ONNX Runtime raises its own types for every kind of unreadable graph
-        raise BundleError(f"{path.name} cannot be loaded on {CUDA}: {error}") from error
-
-
-def _run_options(graph: int, *, waits: bool = False) -> Any:
-    options = ort.RunOptions()
-    options.add_run_config_entry("gpu_graph_id", str(graph))
-    if not waits:
-        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    return options
-
-
-def _specs(ends: list[Any]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(name=one.name, shape=tuple(one.shape), dtype=_dtype(one.type)) for one in ends)
-
-
-def _dtype(kind: str) -> str:
-    bare = kind.removeprefix("tensor(").removesuffix(")")
-    return _DTYPES.get(bare, bare)

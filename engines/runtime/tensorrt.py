@@ -262,13 +262,12 @@ class TensorRt(OnnxCuda):
         self,
         folder: Path,
         device: Device | None = None,
-        index: int = 0,
         trt: Any = None,
         *,
         deterministic: bool = False,
     ) -> None:
         """Raises BundleError where the plans are of another device, TensorRT or file."""
-        super().__init__(device, index, deterministic=deterministic)
+        super().__init__(device, deterministic=deterministic)
         self.trt, self.plans, self._folder = trt or tensorrt(), Plans.load(folder), folder
         self.queue, self.numbers = self._queue, self._numbers
         here = self._device.facts().capability

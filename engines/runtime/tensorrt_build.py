@@ -46,6 +46,7 @@ def build(
     _check(log)
     kinds = (str(network.get_layer(at).type).rsplit(".", 1)[-1] for at in range(network.num_layers))
     layers, config = Counter(kinds), builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # set by default: float32 parts want float32
     for at in range(network.num_layers if decomposable else 0):
         layer = network.get_layer(at)
         if layer.type == trt.LayerType.ATTENTION_OUTPUT:

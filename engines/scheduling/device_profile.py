@@ -1,4 +1,4 @@
-"""What this machine needs for each part of the work, measured in CPU seconds of the thread that does it.
+"""What this machine needs for each part of the work: CPU seconds of the thread that does it, of a device all seconds.
 
 A step of the LM and a vocoder job by size, and the time of the loop and of the edge around them: capacity and all
 planning follow from these and from the frame time. It learns from measurements and from full batches alone, so idle
@@ -119,7 +119,7 @@ class DeviceProfile:
 
     def capacity(self, job_frames: int) -> float:
         """Streams at real time. The busiest worker decides, or the cores that all share."""
-        rows = self.efficient_rows
+        rows = min(self.efficient_rows, self.rows_within(_USABLE * self.frame_s))  # each waits for the whole step
         loop_s = self.step_s(rows) / rows
         frames = max(1, job_frames // 2)  # first chunks are small, and jobs half full
         vocoder_s = self.job_s(frames) / frames

@@ -25,6 +25,7 @@ from server.settings import Settings
 log = get_logger()
 _RESTART_DELAYS_S = (0.1, 0.5, 2.0, 5.0)  # a crash at once must not spin
 _LOAD_S, _LOAD_BYTES_S = 120.0, 10e6  # weights of gigabytes may lie on a slow disk, or the machine be shared
+_TRIES_ON_A_DEVICE = 3  # engines that may end there before they are ready
 _WARM_UP_S = 60.0
 _WARM_UP, _PROBE_AUDIO_S = "Ready to speak.", 2.0
 
@@ -132,7 +133,8 @@ class EngineClient:
             try:
                 launched, self._launched = self._launched, None
                 again = self.restarts > 0
-                self._link = await EngineLink.launch(self.settings, self._worker, launched, again=again)
+                settings = self.settings if quick_deaths < _TRIES_ON_A_DEVICE else _without_device(self.settings)
+                self._link = await EngineLink.launch(settings, self._worker, launched, again=again)
                 self.spec = await self._link.hello(load_within_s(self.settings.bundle))
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._read(self._link))
@@ -234,6 +236,14 @@ class EngineClient:
     def _deliver_last(self, stream: EngineStream, event: Event) -> None:
         self._streams.pop(stream.request_id, None)
         stream.put(event)
+
+
+def _without_device(settings: Settings) -> Settings:
+    """A crash in a driver or a library takes the engine with it before that can try the CPU."""
+    if settings.device != "auto" or settings.gpu_form is None:
+        return settings
+    log.warning("gpu_left", means="the engine ended before it was ready, again and again: the CPU serves")
+    return settings.model_copy(update={"device": "cpu"})
 
 
 def load_within_s(bundle: Path | None) -> float:

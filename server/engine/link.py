@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -115,10 +116,23 @@ class EngineLink:
         try:
             received = await receive(self._reader)
         except EOFError as error:
-            raise EngineLost("it died") from error
+            raise EngineLost(await self._ending()) from error
         if isinstance(received, Fault):
             raise EngineLost(received.traceback)
         return received
+
+    async def _ending(self) -> str:
+        """How its side of the pipe came to an end."""
+        if not isinstance(self._runner, BaseProcess):
+            return "it died"
+        await asyncio.to_thread(self._runner.join, _LEAVE_S)
+        status = self._runner.exitcode
+        if status is None:
+            return "it closed its pipe"
+        if status >= 0:
+            return f"it ended with status {status}"
+        name = signal.Signals(-status).name
+        return f"{name} ended it" + (": the system does that when memory runs out" if name == "SIGKILL" else "")
 
     async def end(self) -> None:
         """Closes the pipe, at which the engine leaves; kills a process that does not. What it has not read is dropped:

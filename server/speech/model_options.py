@@ -6,6 +6,7 @@ A language is asked for by its name or by its code, as every dialect has it: `ge
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from engines.families.base import ModelSpec
@@ -16,6 +17,7 @@ from server.speech.service import SpeechService
 Options = tuple[tuple[str, Any], ...]
 _CODES = {  # ISO 639-1
     "chinese": "zh",
+    "dutch": "nl",
     "english": "en",
     "french": "fr",
     "german": "de",
@@ -53,6 +55,12 @@ def in_language(
 
 def takes_instructions(spec: ModelSpec) -> bool:
     return spec.option("instruction") is not None
+
+
+def follows_pace(spec: ModelSpec) -> bool:
+    """Whether words about pace become a speed. A model that follows instructions reads them itself; one that is asked
+    for every speed refuses all but its own."""
+    return not takes_instructions(spec) and not math.isinf(spec.speeds[1])
 
 
 def chosen(service: SpeechService, *, language: str | None, instruction: str | None) -> Options:

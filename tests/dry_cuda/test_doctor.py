@@ -56,7 +56,7 @@ def test_the_weights_of_a_form_are_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(doctor_gpu, "has_provider", lambda: True)
     monkeypatch.setattr(doctor_gpu, "CudaDevice", Told((9, 0)))
     told = {what: text for what, text, _ in doctor_gpu.gpu(True, 2_000_000, doctor_gpu.weights_bytes(tmp_path))}
-    assert told["GPU slots"] == "its memory holds at least 3400, 2.0 MB each, beside 3.2 MB of weights"
+    assert told["GPU slots"] == "its memory holds at least 3398, 2.0 MB each, beside 3.2 MB of weights"
     assert (doctor_gpu.weights_bytes(None), doctor_gpu.weights_bytes(tmp_path / "none")) == (0, 0)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 
+from engines.config import DeviceChoice, EngineConfig
 from engines.errors import ConfigError
-from server.engine import link
+from server.engine import client, link
 from server.settings import Settings, num_engines
 from server.state import State
 from tests.edge.toy import WORD_S, AsgiSocket, ToyEngine, serving, word_pcm
@@ -219,8 +222,40 @@ def test_capacity_is_of_all_and_metrics_of_each() -> None:
     asyncio.run(scenario())
 
 
+class OnlyOnTheCpu(ToyEngine):
+    """Ends before it is ready wherever it may take a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.devices: list[DeviceChoice] = []
+
+    def __call__(self, end: socket.socket, bundle: Path | None, config: EngineConfig) -> None:
+        self.devices.append(config.device)
+        if config.device is not DeviceChoice.CPU:
+            end.close()
+            return
+        super().__call__(end, bundle, config)
+
+
+def test_a_device_that_ends_the_engine_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_RESTART_DELAYS_S", (0.01,))
+    toy = OnlyOnTheCpu()
+
+    async def scenario() -> None:
+        async with serving(toy, gpu_form=Path("form")) as app, AsgiSocket(app) as socket:
+            socket.say("append", text="alpha")
+            socket.say("end")
+            assert (await socket.hear("done"))[0] == word_pcm("alpha")
+
+    asyncio.run(scenario())
+    assert toy.devices == [DeviceChoice.AUTO] * 3 + [DeviceChoice.CPU]
+
+
 def test_engines_are_counted_or_given() -> None:
     assert num_engines(Settings(engines="3")) == 3
     assert 1 <= num_engines(Settings(engines="auto")) <= 8
+    on_a_device = Settings(engines="auto", gpu_form=Path("form"))
+    assert num_engines(on_a_device) == 1
+    assert num_engines(on_a_device.model_copy(update={"device": "cpu"})) == num_engines(Settings(engines="auto"))
     with pytest.raises(ConfigError, match="engines is '9'"):
         Settings.with_flags({"engines": "9"})

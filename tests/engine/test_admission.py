@@ -51,6 +51,18 @@ def test_capacity_follows_the_busiest_worker_and_the_cores() -> None:
     assert admission(own).capacity < 0.65 * alone, "the loop's own time counts"
 
 
+def test_a_batch_that_outlasts_its_frame_serves_no_one() -> None:
+    """One stream waits for the whole step, however cheap each of its rows is."""
+    for step_s, streams in ((0.15 * FRAME_S, 150), (0.8 * FRAME_S, 20), (1.5 * FRAME_S, 1)):
+        made = DeviceProfile(frame_s=FRAME_S, cores=4, overlaps=True, loop_row_s=0.0, correction=2.0)
+        for size in (1, 64):
+            made.steps.add(size, (step_s + size * FRAME_S / 200) / 2)
+            made.jobs.add(size, 1e-6 * size)
+        found = admission(made).capacity
+        assert found == pytest.approx(streams, rel=0.2)
+        assert found == 1 or made.step_s(min(found, 64)) <= FRAME_S
+
+
 def test_a_lone_streams_real_time_factor_is_told() -> None:
     """Of the slower worker where there are two, of both where there is one."""
     for overlaps, cores, rtf in ((True, 2, 3.5), (True, 1, 4.5), (False, 2, 4.5)):

@@ -35,7 +35,8 @@ def test_it_is_the_package_with_another_runtime() -> None:
     wanted = by_name(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
     given = by_name([line for line in CUDA.read_text().splitlines() if line and not line.startswith("#")])
     assert wanted.pop("onnxruntime").endswith(",<1.32")
-    assert given.pop("onnxruntime-gpu") == "onnxruntime-gpu[cuda,cudnn]>=1.31,<1.32"
+    assert given.pop("onnxruntime-gpu") == "onnxruntime-gpu[cuda]>=1.31,<1.32"
+    assert given.pop("nvidia-cublas") == "nvidia-cublas>=13,<14"
     assert given == wanted
 
 
@@ -55,7 +56,8 @@ def test_it_resolves_and_speaks(tmp_path: Path) -> None:
         for one in json.loads(report.read_text())["install"]
     }
     assert "onnxruntime" not in found
-    assert {"onnxruntime-gpu", "nvidia-cuda-runtime", "nvidia-cublas", "nvidia-cudnn-cu13"} <= set(found)
+    assert {"onnxruntime-gpu", "nvidia-cuda-runtime", "nvidia-cublas"} <= set(found)
+    assert "nvidia-cudnn-cu13" not in found, "gigabytes that no session asks for"
     subprocess.run(
         [*pip, "--no-deps", *(one for name, one in found.items() if not name.startswith("nvidia-"))], check=True
     )

@@ -41,7 +41,12 @@ class IProgressMonitor:
         pass
 
 
+class BuilderFlag:
+    TF32 = "TF32"
+
+
 class FakeTensorRt:
+    BuilderFlag = BuilderFlag
     """As the module `tensorrt`."""
 
     __version__ = "11.4.0.106"
@@ -80,6 +85,7 @@ class Builder:
         for node in network.model.graph.node:
             if node.op_type == "Attention" and any(node.input[6:]):
                 self._log.log(Severity.WARNING, f"Unused Input: {node.input[6]}")
+        assert not config.flags, "float32 parts run in float32"
         config.progress_monitor.phase_start("Building", None, 2)
         for step in range(2):
             assert config.progress_monitor.step_complete("Building", step)
@@ -95,8 +101,12 @@ class Profile(dict[str, Any]):
 
 class Config:
     def __init__(self) -> None:
+        self.flags = {BuilderFlag.TF32}  # as TensorRT has it
         self.profiles: list[Any] = []
         self.progress_monitor: Any = None
+
+    def clear_flag(self, flag: str) -> None:
+        self.flags.discard(flag)
 
     def add_optimization_profile(self, profile: Any) -> int:
         self.profiles.append(profile)

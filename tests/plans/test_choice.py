@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ pytest.importorskip("onnx")
 
 from engines.assemble import load_engine
 from engines.config import DeviceChoice, DraftMode, EngineConfig
-from engines.errors import ConfigError
+from engines.errors import ConfigError, EngineFault
 from engines.families import on_a_device
+from engines.families.phone_pointer.device_vocoder import DeviceVocoder
+from engines.runtime.device import Event, Stream
 from engines.runtime.tensorrt import TensorRt
 from engines.synth import speak
 from models import tensorrt_plans
@@ -29,9 +32,9 @@ def config(form: Path | None, device: DeviceChoice = DeviceChoice.AUTO) -> Engin
     return EngineConfig(slots=2, device=device, gpu_form=form, drafts=DraftMode.OFF, sheds=False, workers=False)
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, cuda: Callable[..., Any] | None) -> None:
+def pretend(monkeypatch: pytest.MonkeyPatch, cuda: Callable[..., Any] | None, device: FakeDevice | None = None) -> None:
     """A device in plain Python for TensorRT; `cuda` in the place of ONNX Runtime's backend, or no such provider."""
-    device = FakeDevice()
+    device = device or FakeDevice()
     monkeypatch.setattr(
         on_a_device, "TensorRt", lambda plans, **how: TensorRt(plans, device, trt=FakeTensorRt(device), **how)
     )
@@ -92,7 +95,16 @@ def test_what_serves_tells_what_was_passed_over(
     engine.close()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no kernel image"), TypeError("factory function returned nullptr")])
+ERRORS = [
+    RuntimeError("no kernel image"),
+    TypeError("factory function returned nullptr"),
+    AttributeError("no such name"),
+]
+
+
+@pytest.mark.parametrize(
+    "error", [*ERRORS, ValueError("a shape"), MemoryError("of the host"), AssertionError("a claim")]
+)
 def test_an_error_of_tensorrts_own_is_a_reason(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fails(plans: Path, **_: Any) -> Any:
         raise error
@@ -101,6 +113,56 @@ def test_an_error_of_tensorrts_own_is_a_reason(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(on_a_device, "TensorRt", fails)
     engine = load_engine(BUNDLE, config(built()))
     assert (engine.model.talker.device, engine.model.why_no_gpu) == ("cpu", f"{type(error).__name__}: {error}")
+    engine.close()
+
+
+class Ill(FakeDevice):
+    """Takes no call any more, once it has failed."""
+
+    failed = False
+
+    def record(self, event: Event, stream: Stream) -> None:
+        if self.failed:
+            raise EngineFault("an illegal memory access was encountered (CUDA error 700)")
+        super().record(event, stream)
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_a_backend_that_fails_late_gives_its_memory_back_where_the_device_works(
+    monkeypatch: pytest.MonkeyPatch, healthy: bool
+) -> None:
+    device = Ill()
+
+    def fails(vocoder: DeviceVocoder) -> None:
+        device.failed = not healthy
+        raise MemoryError("no room for the last call")
+
+    pretend(monkeypatch, None, device)
+    monkeypatch.setattr(DeviceVocoder, "warm_up", fails)
+    monkeypatch.setattr(on_a_device, "_failed", [])
+    engine = load_engine(BUNDLE, config(built()))
+    assert engine.model.why_no_gpu == "MemoryError: no room for the last call"
+    facts = device.facts()
+    assert (facts.free_bytes == facts.total_bytes) == healthy
+    assert len(on_a_device._failed) == (0 if healthy else 2), "to destroy them would end the process"
+    engine.close()
+
+
+def test_slots_follow_the_devices_memory_and_not_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.runtime.memory.available_bytes", lambda: 1)
+    pretend(monkeypatch, None)
+    asked = config(built())
+    engine = load_engine(BUNDLE, asked)
+    assert engine.config.slots == engine.stats().slots == asked.slots
+    engine.close()
+    device = FakeDevice()
+    monkeypatch.setattr(
+        "engines.runtime.memory._DEVICE_SHARE", 5.5 * engine.spec.bytes_per_slot / device.facts().total_bytes
+    )
+    pretend(monkeypatch, None, device)
+    engine = load_engine(BUNDLE, replace(asked, slots=64))
+    assert engine.config.slots == engine.config.max_batch == 5
+    assert len(speak(engine, "Ready.").pcm) > 16_000 * 2 * 0.3
     engine.close()
 
 

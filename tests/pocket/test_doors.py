@@ -65,6 +65,13 @@ def test_http_is_the_same_audio(server: PocketServer, wanted: bytes) -> None:
         assert deepgram.content == wanted
 
 
+def test_an_instruction_that_no_one_follows_is_left_out(server: PocketServer, wanted: bytes) -> None:
+    openai = {"input": TEXT, "voice": "alba", "response_format": "pcm", "instructions": "Speak slowly, and cheerfully."}
+    answer = httpx.post(f"{server.url}/v1/audio/speech", json=openai, timeout=60)
+    assert (answer.status_code, answer.headers["x-speed"]) == (200, "1")
+    assert answer.content == wanted
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

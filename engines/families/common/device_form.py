@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import BundleError, ParlandoError
+from engines.runtime.device_weights import HELD
 
 FORMAT = 2
 _MANIFEST = "gpu.json"
@@ -61,6 +62,12 @@ class DeviceForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             if not (folder / name).is_file() or _sha256(folder / name) != digest:
                 raise BundleError(f"{folder / name} has not the sha256 that {_MANIFEST} gives{again}")
         return msgspec.structs.replace(found, folder=folder)
+
+    @property
+    def weights_bytes(self) -> int:
+        """That its graphs share, of a device's memory."""
+        held = self.folder / HELD
+        return held.stat().st_size if held.is_file() else 0
 
     def graph(self, name: str) -> Path:
         return self.folder / f"{name}.onnx"

@@ -16,6 +16,7 @@ from engines.errors import BadParameter
 READ_AS = "WAV, FLAC, MP3, Ogg, AAC, M4A or WebM"
 SUFFIXES = frozenset(".wav .w64 .flac .mp3 .ogg .oga .opus .aac .m4a .mp4 .mka .webm .aif .aiff".split())
 _FORMATS = "wav,flac,mp3,ogg,aac,mov,matroska,w64,aiff"  # none that opens other files
+_ESTIMATED = ("aac", "mp3")  # frames without a length: FFmpeg guesses it from the first ones
 _OPEN_BYTES = 0x7FFFFF00  # and more: a WAV file that was written as a stream
 _MOST_S = 120.0  # what is longer is refused anyway
 
@@ -29,7 +30,9 @@ def decoded(content: bytes) -> tuple[NDArray[np.float32], int]:
             if not container.streams.audio:
                 raise BadParameter(f"the file has no audio, right is {READ_AS}")
             stream = container.streams.audio[0]
-            rate_hz, stated_s = stream.rate, _stated_s(stream.duration, stream.time_base)
+            rate_hz, stated_s = stream.rate, None
+            if container.format.name not in _ESTIMATED:
+                stated_s = _stated_s(stream.duration, stream.time_base)
             floats = av.AudioResampler("fltp")
             pieces, count = [np.zeros(0, np.float32)], 0
             for frame in container.decode(stream):

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-import numpy as np
-
 from engines.errors import BundleError
 from engines.runtime.base import Array, Backend, Buffer, Call, Graph
 
@@ -48,7 +46,7 @@ class KvSlabs:
 
 def taken(slabs: Iterable[Buffer], row: int, positions: int) -> list[Array]:
     """Host copies of the first positions of a row, [kv_heads, positions, head_dim] of each slab."""
-    return [np.array(slab.read(row, row + 1)[0, :, :positions]) for slab in slabs]
+    return [slab.read_row(row, positions) for slab in slabs]
 
 
 def put(slabs: Iterable[Buffer], row: int, kept: Iterable[Array]) -> None:

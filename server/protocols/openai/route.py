@@ -26,7 +26,7 @@ from server.protocols.openai.messages import SpeechBody, UrlBody, speech_body, s
 from server.protocols.openai.signed_urls import PATH, check_playing, signed_url
 from server.speech.encoded import EncodedSpeech
 from server.speech.events import Audio
-from server.speech.model_options import chosen, takes_instructions
+from server.speech.model_options import chosen, follows_pace
 from server.speech.resume import Resume, resume_header
 from server.state import State
 
@@ -86,7 +86,7 @@ async def _answer(request: Request, state: State, body: SpeechBody, received_s: 
     resume = resume_header(request, body.form, body.input, body.seed)
     speaking = await _open(state, body, resume, f"req-{uuid.uuid4().hex}")
     first = await first_audio(speaking, body.input, received_s, "input")
-    headers = {**speaking.headers, "x-speed": f"{body.effective_speed:g}"}
+    headers = {**speaking.headers, "x-speed": f"{_speed(state, body):g}"}
     if body.stream_format == "sse":
         headers["Cache-Control"] = "no-cache"
         events = _events(speaking, first, len(body.input))
@@ -94,6 +94,10 @@ async def _answer(request: Request, state: State, body: SpeechBody, received_s: 
     if wants_whole(request, body.form, stream=body.stream):
         return await whole_answer(request, state, speaking, first, headers)
     return SpeechResponse(speaking, audio_bytes(speaking, first), body.form.media_type, headers)
+
+
+def _speed(state: State, body: SpeechBody) -> float:
+    return body.effective_speed if follows_pace(state.spec) else body.speed
 
 
 async def _open(state: State, body: SpeechBody, resume: Resume | None, request_id: str) -> EncodedSpeech:
@@ -105,7 +109,7 @@ async def _open(state: State, body: SpeechBody, resume: Resume | None, request_i
         chosen_voice=state.chosen_voice(body.voice_id, body.timbre),
         form=body.form,
         seed=body.seed,
-        speed=body.speed if takes_instructions(state.spec) else body.effective_speed,
+        speed=_speed(state, body),
         options=chosen(state, language=body.language, instruction=body.instructions),
         pitch_semitones=body.pitch_semitones,
         temperature=body.temperature,
