@@ -84,5 +84,6 @@ def encode_voice(bundle: Any, samples: FloatArray, rate_hz: int, text: str, cons
         "seconds": round(len(samples) / rate_hz, 2),
         "uses_text": voice.uses_text,
         "consent": consent,
+        **(pocket.about(bundle) if isinstance(bundle, PocketBundle) else {}),
     }
     return packed(voice.arrays, about)

@@ -19,6 +19,7 @@ from engines.engine import Engine
 from engines.families.added_voices import MOST, added_voices, encode_voice, most_voices, voice_bytes
 from engines.families.common import voice_files
 from engines.families.pocket.bundle import Bundle
+from engines.families.pocket.cloning import about
 from engines.families.pocket.voices import SPARE_ROWS, prefix_of
 from engines.messages import Append, Chunk, EndText, Event, Failed, SetVoice, Started, Submit
 from models.checkpoints.pocket import files
@@ -44,7 +45,7 @@ def clones(smallest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def added(seed: int, lm: Bundle, positions: int = 20) -> bytes:
     shape = (2, lm.lm.layers, lm.lm.kv_heads, positions, lm.lm.head_dim)
     keys, values = np.random.default_rng(seed).standard_normal(shape, np.float32)
-    return voice_files.packed({"keys": keys, "values": values}, {})
+    return voice_files.packed({"keys": keys, "values": values}, about(lm))
 
 
 def engine_of(bundle: Bundle, slots: int = 8) -> Engine:
@@ -122,6 +123,22 @@ def test_files_are_as_large_as_the_model_makes_them(clones: Path, tmp_path: Path
     assert heard(engine, ["longest"])["longest"]
 
 
+def test_a_voice_of_other_weights_is_refused(clones: Path, tmp_path: Path) -> None:
+    """Though its arrays have the same shapes."""
+    bundle = open_bundle(clones)
+    assert isinstance(bundle, Bundle)
+    arrays = voice_files.unpacked(added(1, bundle)).arrays
+    other = replace(bundle, name="pocket-mine", files={name: digest[::-1] for name, digest in bundle.files.items()})
+    for name, told in {"own": about(bundle), "theirs": about(other), "old": {"seconds": 3}}.items():
+        voice_files.write(tmp_path, name, voice_files.packed(arrays, told))
+    found, problems = added_voices(bundle, tmp_path)
+    assert [*found] == ["own"]
+    assert "a voice of pocket-mine with other weights than those of pocket-english_2m" in problems["theirs"]
+    assert "does not say which weights made it: clone it again, with `parlando voices add`" in problems["old"]
+    again = replace(bundle, files=bundle.files | {"step.onnx": "of another precision"})
+    assert [*added_voices(again, tmp_path)[0]] == ["own"], "what reads the keys is not what made them"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("voices")
@@ -160,8 +177,10 @@ def test_a_client_adds_a_voice_and_speaks_with_it(client: httpx.Client, tmp_path
 
 
 def test_what_a_file_says_of_its_recording_stops_nothing(client: httpx.Client, clones: Path, folder: Path) -> None:
-    arrays = voice_files.unpacked(added(1, open_bundle(clones))).arrays
-    voice_files.write(folder, "odd", voice_files.packed(arrays, {"created_s": None, "seconds": "long"}))
+    bundle = open_bundle(clones)
+    assert isinstance(bundle, Bundle)
+    arrays, told = voice_files.unpacked(added(1, bundle)).arrays, about(bundle)
+    voice_files.write(folder, "odd", voice_files.packed(arrays, told | {"created_s": None, "seconds": "long"}))
     for _ in range(100):
         if '"odd"' in client.get("/v1/voices").text:
             return

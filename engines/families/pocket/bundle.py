@@ -6,6 +6,7 @@ hears.onnx  follows.onnx  voice.onnx  where voices can be cloned
 
 from __future__ import annotations
 
+import hashlib
 from typing import ClassVar
 
 from engines.families import bundle
@@ -20,6 +21,7 @@ _LANGUAGES = (
     "spanish",
 )  # of published models
 CLONING_GRAPHS = ("hears.onnx", "follows.onnx", "voice.onnx")
+_CLONING_WEIGHTS = "cloning.bin"  # that these graphs draw from
 
 
 class Voice(bundle.Voice, frozen=True, kw_only=True):
@@ -105,6 +107,13 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
     def used_files(self) -> tuple[str, ...]:
         graphs = ("step.onnx", "prefill.onnx", "decoder.onnx", *(CLONING_GRAPHS if self.cloning else ()))
         return (*graphs, "tokenizer.json", *(one.file for one in self.voices))
+
+    @property
+    def voice_weights(self) -> str:
+        """Digest of the weights that make keys and values of a recording: another bundle of the same weights has it
+        too."""
+        names = (_CLONING_WEIGHTS,) if _CLONING_WEIGHTS in self.files else CLONING_GRAPHS
+        return hashlib.sha256("".join(self.files[name] for name in names).encode()).hexdigest()
 
     @property
     def frame_s(self) -> float:

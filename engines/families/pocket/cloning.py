@@ -102,6 +102,11 @@ def why_no_cloning(bundle: Bundle) -> str | None:
     return f"{bundle.name} cannot clone voices: it was exported without the voice encoder; {_GATED}"
 
 
+def about(bundle: Bundle) -> dict[str, str]:
+    """What a voice's file says of the model that made it."""
+    return {"model": bundle.name, "weights": bundle.voice_weights}
+
+
 def voice_bytes(bundle: Bundle) -> int:
     """The most that a voice's arrays take."""
     return bundle.cloning.positions * bundle.lm.bytes_per_position if bundle.cloning else 0
@@ -121,6 +126,13 @@ def voice_of(file: VoiceFile, bundle: Bundle) -> VoicePrefix:
         raise BundleError("it holds a value that is not finite: clone it again")
     if (problem := _does_not_fit(positions, bundle.cloning)) is not None:
         raise BundleError(problem)
+    if "weights" not in file.about:
+        raise BundleError("it does not say which weights made it: clone it again, with `parlando voices add`")
+    if file.about["weights"] != bundle.voice_weights:
+        raise BundleError(
+            f"it is a voice of {file.about.get('model')} with other weights than those of {bundle.name} in "
+            f"{bundle.folder.name}: clone it again for this bundle"
+        )
     return VoicePrefix(file.digest, keys.astype(np.float32), values.astype(np.float32))
 
 
