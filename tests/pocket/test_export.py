@@ -27,6 +27,7 @@ from models.exporting.pocket import export as exporting
 from models.exporting.pocket.export import positions_of
 from models.exporting.pocket.int8 import Forms
 from models.exporting.pocket.speech_lm import initial_cache, prefill_graph, step_graph
+from server.speech import model_options
 
 NAME = "english_2m_2026-10"
 
@@ -139,14 +140,24 @@ def test_files_that_do_not_fit_the_manifest(
 
 
 @pytest.mark.parametrize(
-    ("model", "language"), [("english_2m_2026-10", "english"), ("german_24l", "german"), ("mine", "english")]
+    ("model", "language", "code"),
+    [
+        ("english_2m_2026-10", "english", "en"),
+        ("german_24l", "german", "de"),
+        ("dutch_24l", "dutch", "nl"),
+        ("mine", "english", "en"),
+    ],
 )
-def test_the_language_begins_the_models_name(bundle: Path, tmp_path: Path, model: str, language: str) -> None:
+def test_the_language_begins_the_models_name(
+    bundle: Path, tmp_path: Path, model: str, language: str, code: str
+) -> None:
     copy = shutil.copytree(bundle, tmp_path / "copy")
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["provenance"]["model"] = model
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    assert Bundle.load(copy).languages == (language,)
+    found = Bundle.load(copy)
+    assert found.languages == (language,)
+    assert model_options.languages(found) == {code: language}
 
 
 def test_serving_without_its_library(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

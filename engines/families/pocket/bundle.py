@@ -12,14 +12,7 @@ from typing import ClassVar
 from engines.families import bundle
 from engines.families.bundle import Count, Positive, Section
 
-_LANGUAGES = (
-    "english",
-    "french",
-    "german",
-    "italian",
-    "portuguese",
-    "spanish",
-)  # of published models
+_LANGUAGES = ("dutch", "english", "french", "german", "italian", "portuguese", "spanish")  # of published models
 CLONING_GRAPHS = ("hears.onnx", "follows.onnx", "voice.onnx")
 _CLONING_WEIGHTS = "cloning.bin"  # that these graphs draw from
 
