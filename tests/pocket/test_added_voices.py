@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
+from engines import assemble
 from engines.assemble import load_engine, open_bundle
 from engines.config import EngineConfig
 from engines.engine import Engine
@@ -20,8 +22,10 @@ from engines.families.added_voices import MOST, added_voices, encode_voice, most
 from engines.families.common import voice_files
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.cloning import about
+from engines.families.pocket.family import PocketFamily
 from engines.families.pocket.voices import SPARE_ROWS, prefix_of
 from engines.messages import Append, Chunk, EndText, Event, Failed, SetVoice, Started, Submit
+from engines.runtime.base import Backend
 from models.checkpoints.pocket import files
 from models.exporting.__main__ import main
 from server.cli import app
@@ -199,6 +203,21 @@ def test_the_command_line_adds_one(clones: Path, tmp_path: Path) -> None:
     found = CliRunner().invoke(app, arguments, env={**os.environ})
     assert "kim: 3.0 s, by its sound alone" in found.output.replace("\n", " ")
     assert [*added_voices(open_bundle(clones), tmp_path)[0]] == ["kim"]
+
+
+def test_a_family_that_adds_no_voices_is_made_without_them(clones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain:
+        """As docs/add-a-family.md says: made of its bundle and a host."""
+
+        def __init__(self, bundle: Bundle, host: Backend) -> None:
+            self._family = PocketFamily(bundle, host)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._family, name)
+
+    bundle = open_bundle(clones)
+    monkeypatch.setitem(assemble._KINDS, "pocket", (type(bundle), Plain))
+    assert heard(engine_of(bundle, 1), ["alba"])["alba"]
 
 
 def test_a_bundle_without_the_encoder_says_how_to_get_it(bundle: Path, tmp_path: Path) -> None:
