@@ -105,11 +105,11 @@ def _refuse_other_data(plan: Plan) -> None:
         # A folder may be older than what is recorded of it.
         smoke, hours = held.pop("smoke", plan.smoke), held.pop("hours", plan.hours)
         instead = "give another --work, or --fresh to delete it"
-        if held != speech:
-            raise OtherDataError(f"{plan.work} holds a voice from other speech; {instead}")
         if smoke != plan.smoke:
             form = "a smoke run, which trains nothing to the end" if smoke else "a voice in full, not a smoke run"
             raise OtherDataError(f"{plan.work} holds {form}; {instead}")
+        if held != speech:
+            raise OtherDataError(f"{plan.work} holds a voice from other speech; {instead}")
         if list(hours.items()) != list(plan.hours.items()):  # their order numbers the voices
             begun = ",".join(f"{voice}:{some:g}" for voice, some in hours.items())
             raise OtherDataError(f"{plan.work} was begun with --hours {begun}; give these, or {instead}")

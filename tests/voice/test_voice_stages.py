@@ -105,6 +105,7 @@ def begun(plan: Plan, **change: Any) -> str:
     ("smoke", "change", "message"),
     [
         (True, {"smoke": False}, "holds a smoke run, which trains nothing to the end; give another --work, or --fresh"),
+        (True, {"smoke": False, "hours": {"af_heart": 3.0, "am_michael": 2.0}}, "holds a smoke run"),
         (False, {"smoke": True}, "holds a voice in full, not a smoke run; give another --work, or --fresh"),
         (False, {"hours": {"af_heart": 10.0}}, "was begun with --hours af_heart:3; give these, or give another --work"),
         (False, {"hours": {"am_michael": 3.0}}, "holds a voice from other speech"),
