@@ -20,10 +20,15 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from engines.families.qwen3_tts.bundle import Bundle
+from engines.families.qwen3_tts.family import Qwen3TtsFamily
+from engines.families.qwen3_tts.tokens import load_tokenizer
+from engines.messages import Submit
 from engines.runtime import memory
+from engines.runtime.onnx_cpu import OnnxCpu
 from engines.runtime.ort import ort
 from models.checkpoints.errors import CheckpointError
 from models.checkpoints.files import CONFIGS, name_of
+from models.checkpoints.safetensors import Tensors, write
 from models.exporting import destination, parts
 from models.exporting.__main__ import main
 from models.exporting.blocks import SpeechGraph
@@ -31,7 +36,8 @@ from models.exporting.destination import check_out, check_room
 from models.exporting.errors import ExportError
 from models.exporting.parts import Parts
 from models.exporting.qwen3_tts import export as exporting
-from models.exporting.qwen3_tts.parity import greedy
+from models.exporting.qwen3_tts.parity import MOST_NATS, greedy
+from models.exporting.qwen3_tts.prompts import prompt
 from models.exporting.qwen3_tts.tokenizer import built
 from models.exporting.sampling import declare_sampling, drawn
 from models.exporting.weights import WeightFile
@@ -90,12 +96,20 @@ def runtime_cuts_products() -> bool:
     return bool((found != 8 * 255 * 127).any())
 
 
-def test_int8_rows_are_independent_and_near_the_network(qwen3_custom: Path, tmp_path: Path) -> None:
+def test_int8_rows_are_independent_and_near_the_network(
+    qwen3_custom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
-    assert main([str(qwen3_custom), "--out", str(out), "--positions", "128", "--dtype", "int8"]) == 0
+    done = main([str(qwen3_custom), "--out", str(out), "--positions", "128", "--dtype", "int8"])
+    if done and runtime_cuts_products():
+        pytest.skip("this processor has no VNNI, and the runtime's int8 is not near the network there")
+    assert done == 0
     figures = json.loads((out / "manifest.json").read_text())["quality"]["parity"]
-    assert 0 < figures["talker_logits_int8"] < 0.1
+    assert 0 < figures["talker_logits_int8"] < 0.2
+    assert 0 < figures["nats_int8"] < (MOST_NATS if runtime_cuts_products() else 0.02)
     assert figures["codes_that_differ_int8"] < (0.6 if runtime_cuts_products() else 0.3)
+    assert f"int8: {figures['nats_int8']:.4f} nats a code beside float32" in capsys.readouterr().out
+    assert not [path for path in out.iterdir() if path.stem in ("judged", "watched")]
     part = Bundle.load(out).qwen3_tts.talker
     session, rng = (
         ort.InferenceSession(str(out / part.step), providers=["CPUExecutionProvider"]),
@@ -115,6 +129,47 @@ def test_int8_rows_are_independent_and_near_the_network(qwen3_custom: Path, tmp_
         alone["total_len"] = alone["seqlens_k"] + 1
         for one, all_rows in zip(session.run(["logits", "frames"], alone), together, strict=True):
             assert np.array_equal(one[0], all_rows[row])
+
+
+def test_int8_that_speaks_another_distribution_is_refused(
+    qwen3_custom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two channels of each product a few hundred times as large as the rest, as trained weights have them: float32 says
+    the same as before, and one step for all leaves nothing of the others."""
+    folder = shutil.copytree(qwen3_custom, tmp_path / "outliers")
+    tensors = Tensors.open(folder)
+    values = {name: tensors.read(name, torch.float32) for name in tensors.names()}
+    for name in values:
+        if name.endswith("mlp.up_proj.weight"):
+            values[name][:2] *= 512
+            values[name.replace("up_proj", "down_proj")][:, :2] /= 512
+    write(folder / "model.safetensors", {name: value.to(torch.bfloat16) for name, value in values.items()})
+    arguments = [str(folder), "--out", str(tmp_path / "out"), "--positions", "128"]
+    assert main([*arguments, "--dtype", "int8"]) == 1
+    told = capsys.readouterr().err
+    assert "nats a code, at most 0.1 is right" in told
+    assert "export it with --dtype float32" in told
+    assert main(arguments) == 0
+
+
+def test_what_int8_is_watched_with_is_what_is_served(bundle: Path) -> None:
+    """Not random ids: an opening, the marks, and a line's own text beside the frames."""
+    family = Qwen3TtsFamily(Bundle.load(bundle), OnnxCpu(1))
+    section, tokenizer = Bundle.load(bundle).qwen3_tts, load_tokenizer(bundle / "tokenizer.json")
+    speaker = next(iter(section.codec.speakers))
+    line = "hello world the quick brown fox"
+    given = prompt(section, tokenizer, line, 24)
+    script = family.open(Submit(request_id="one", voice=speaker, seed=1, sample_rate_hz=24_000))
+    script.append(line)
+    script.end()
+    while script.readable:
+        script.read(1000)
+    assert script.prefix is not None
+    served = np.concatenate([script.prefix.rows, [script.row()]])
+    assert np.array_equal(given.codes[0], served[:, 1:])
+    assert np.array_equal(given.text[0, : given.opening + 1], served[:, 0])
+    spoken = tokenizer.encode(line).ids
+    assert [*given.text[0, given.opening :]][: len(spoken) + 2] == [*spoken, section.text.end, section.text.pad]
 
 
 def test_parts_of_another_source_are_not_taken(tmp_path: Path) -> None:

@@ -54,13 +54,17 @@ class CodePredictor(nn.Module):
 
     def greedy(self, hidden: Tensor, first_embedding: Tensor) -> Tensor:
         """hidden, first_embedding [B, talker width] -> codes 1.. [B, Q - 1]"""
-        codes, x = [], torch.stack([hidden, first_embedding], dim=1)
+        return self.greedy_logits(hidden, first_embedding).argmax(-1)
+
+    def greedy_logits(self, hidden: Tensor, first_embedding: Tensor) -> Tensor:
+        """hidden, first_embedding [B, talker width] -> logits of codes 1.. [B, Q - 1, V], each behind the likeliest"""
+        every, x = [], torch.stack([hidden, first_embedding], dim=1)
         past: Cache | None = None
         for head in range(self.config.num_code_groups - 1):
             logits, past = self.step(x, head, past)
-            codes.append(logits.argmax(-1))
-            x = self.model.codec_embedding[head](codes[-1])[:, None]
-        return torch.stack(codes, dim=1)
+            every.append(logits)
+            x = self.model.codec_embedding[head](logits.argmax(-1))[:, None]
+        return torch.stack(every, dim=1)
 
 
 class TextProjection(nn.Module):

@@ -33,13 +33,16 @@ from models.exporting.qwen3_tts import manifest as named
 from models.exporting.qwen3_tts import parity
 from models.exporting.qwen3_tts.calibration import int8_steps
 from models.exporting.qwen3_tts.encoders import export_codec_encoder, export_speaker_encoder
-from models.exporting.qwen3_tts.talker_graphs import prefill_graph, step_graph
+from models.exporting.qwen3_tts.prompts import COMPARED, Prompt, prompt
+from models.exporting.qwen3_tts.talker_graphs import judged_graph, prefill_graph, step_graph
 from models.exporting.qwen3_tts.tokenizer import built
 from models.exporting.qwen3_tts.vocoder_graph import vocoder_graph
 from models.exporting.weights import WeightFile
 
 LEAST_POSITIONS = 64
 _PARITY_FRAMES = 12
+_JUDGED = "judged.onnx"  # no part of the bundle
+_NOTED = 2  # of what parts note: what another version began is begun anew
 
 
 def check(configs: Configs, out: Path, positions: int) -> None:
@@ -55,7 +58,7 @@ def export(
     folder: Path, out: Path, *, name: str, positions: int, dtype: str = "float32", say: Callable[[str], None]
 ) -> None:
     checkpoint = read(folder)
-    parts = Parts(out, _digest(checkpoint, [FORMAT, positions, dtype]), say)
+    parts = Parts(out, _digest(checkpoint, [FORMAT, _NOTED, positions, dtype]), say)
     tokenizer = built(folder)
     parts.do("tokenizer", lambda: _tokenizer(tokenizer, parts.folder))
     states = parts.do("vocoder", lambda: _vocoder(checkpoint, parts.folder))
@@ -63,8 +66,11 @@ def export(
     figures: dict[str, Any] = {}
     steps = None
     if dtype == "int8":
-        steps = parts.do("calibration", lambda: int8_steps(parts.folder, checkpoint, section.talker))
-    figures |= parts.do("talker", lambda: _talker(checkpoint, parts.folder, section, steps))
+        steps = parts.do("calibration", lambda: int8_steps(parts.folder, checkpoint, section, tokenizer))
+    given = prompt(section, tokenizer, COMPARED, parity.STEPS)
+    figures |= parts.do("talker", lambda: _talker(checkpoint, parts.folder, section, given, steps))
+    if steps is not None:
+        say(f"int8: {parity.figures_in_words(figures)}; what it does to speech is not heard here")
     figures["vocoder"] = parts.do("vocoder parity", lambda: _vocoder_parity(checkpoint, parts.folder, states))
     if checkpoint.clones:
         figures["speaker_embedding"] = parts.do("speaker encoder", lambda: _speaker(checkpoint, parts.folder))
@@ -120,20 +126,28 @@ def _tokenizer(tokenizer: Any, folder: Path) -> None:
 
 
 def _talker(
-    checkpoint: Checkpoint, folder: Path, section: Qwen3TtsSection, steps: dict[str, float] | None
+    checkpoint: Checkpoint, folder: Path, section: Qwen3TtsSection, given: Prompt, steps: dict[str, float] | None
 ) -> dict[str, float]:
-    expected = _written(checkpoint.talker(), folder, section, steps)
-    return parity.talker(folder, expected, section.talker, named.STEP, named.PREFILL, exact=steps is None)
+    expected = _written(checkpoint.talker(), folder, section, given, steps)
+    if steps is None:
+        return parity.talker(folder, expected, section.talker, named.STEP, named.PREFILL)
+    figures = parity.talker(folder, expected, section.talker, _JUDGED, named.PREFILL, section.sampling)
+    (folder / _JUDGED).unlink()
+    return figures
 
 
-def _written(network: Talker, folder: Path, section: Qwen3TtsSection, steps: dict[str, float] | None) -> parity.Spoken:
+def _written(
+    network: Talker, folder: Path, section: Qwen3TtsSection, given: Prompt, steps: dict[str, float] | None
+) -> parity.Spoken:
     """Both graphs, and what they must say. The caller holds no network: the runtime needs its memory."""
     part = section.talker
     positions = part.positions + part.spare_positions
     with WeightFile(folder / "talker.weights") as weights:
         onnx.save(step_graph(network, weights, positions, part.most_likely, steps), folder / named.STEP)
         onnx.save(prefill_graph(network, weights, positions, steps), folder / named.PREFILL)
-    return parity.spoken(network, part)
+        if steps is not None:
+            onnx.save(judged_graph(network, weights, positions, part.most_likely, steps), folder / _JUDGED)
+    return parity.spoken(network, part, given)
 
 
 def _vocoder(checkpoint: Checkpoint, folder: Path) -> list[tuple[str, tuple[int, ...]]]:

@@ -35,6 +35,18 @@ def step_graph(
     return _stepping(SpeechGraph(weights, steps), talker, positions, most).model("qwen3_tts_step")
 
 
+def judged_graph(
+    talker: Talker, weights: WeightFile, positions: int, most: int, steps: Mapping[str, float]
+) -> onnx.ModelProto:
+    """The step graph, which also gives out the logits of codes 1 to Q - 1, as `inner_logits1` and on."""
+    graph = _stepping(SpeechGraph(weights, steps), talker, positions, most)
+    inner = talker.config.code_predictor_config
+    for q in range(1, talker.config.num_code_groups):
+        graph.node("Identity", [f"predictor.logits{q}"], f"inner_logits{q}")
+        graph.output(f"inner_logits{q}", TensorProto.FLOAT, ["B", inner.vocab_size])
+    return graph.model("qwen3_tts_judged")
+
+
 def watched_graph(
     talker: Talker, weights: WeightFile, positions: int, most: int
 ) -> tuple[onnx.ModelProto, dict[str, str]]:
