@@ -7,7 +7,7 @@ import json
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StrictInt, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StrictInt, StrictStr, ValidationError
 
 from server.audio import OFFERED_HZ
 from server.errors import ApiError
@@ -34,6 +34,22 @@ Instructions = Annotated[Name, Field(max_length=4_096)]  # how to speak
 Speed = Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED)]
 PitchSemitones = Annotated[float, Field(ge=-MAX_PITCH_SEMITONES, le=MAX_PITCH_SEMITONES)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
+
+
+SAMPLED = ("top_k", "top_p", "repetition_penalty")
+
+
+class Sampled(BaseModel):
+    """How a model draws its codes, beside the temperature. Which values it takes, it says itself."""
+
+    top_k: StrictInt | None = None
+    top_p: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    repetition_penalty: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @property
+    def sampled(self) -> dict[str, float]:
+        """What is given."""
+        return {name: value for name in SAMPLED if (value := getattr(self, name)) is not None}
 
 
 def check_characters(text: str, param: str) -> None:

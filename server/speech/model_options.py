@@ -7,6 +7,7 @@ A language is asked for by its name or by its code, as every dialect has it: `ge
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from engines.families.base import ModelSpec
@@ -63,12 +64,16 @@ def follows_pace(spec: ModelSpec) -> bool:
     return not takes_instructions(spec) and not math.isinf(spec.speeds[1])
 
 
-def chosen(service: SpeechService, *, language: str | None, instruction: str | None) -> Options:
-    """Raises ApiError. An instruction that the model cannot follow is left out: agents send one to every provider."""
-    spoken = in_language(service.bundle, language, code="invalid_request")
-    if instruction is None or not instruction.strip() or not takes_instructions(service.spec):
-        return spoken
-    return (("instruction", instruction), *spoken)
+def chosen(
+    service: SpeechService, *, language: str | None, instruction: str | None, sampled: Mapping[str, float] | None = None
+) -> Options:
+    """Raises ApiError. What the model has not, an instruction or a way to sample, is left out: agents send the same to
+    every provider."""
+    options = in_language(service.bundle, language, code="invalid_request")
+    if instruction is not None and instruction.strip() and takes_instructions(service.spec):
+        options = (("instruction", instruction), *options)
+    drawn = ((name, value) for name, value in (sampled or {}).items() if service.spec.option(name) is not None)
+    return (*options, *drawn)
 
 
 def _named(language: str) -> str:

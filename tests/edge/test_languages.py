@@ -47,6 +47,12 @@ def test_another(way: str, language: str) -> None:
     assert f"{language!r} is not spoken here; valid: auto, en" in answer.text
 
 
+def test_a_way_to_sample_that_the_model_has_not() -> None:
+    """Foreign clients send it to every provider."""
+    answer = _asked("/v1/audio/speech", {"input": "one", "response_format": "pcm", "top_k": 5, "top_p": 0.5}, "")
+    assert (answer.status_code, answer.content) == (200, word_pcm("one"))
+
+
 @pytest.mark.parametrize("kind", ["start", "session.config"])
 def test_on_a_socket(kind: str) -> None:
     path, names = "/v1/audio/speech/stream", tuple[str, ...]()

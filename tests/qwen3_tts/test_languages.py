@@ -68,6 +68,34 @@ def test_a_dialect_by_its_name(client: httpx.Client, french: bytes) -> None:
     assert _openai(client, language="Beijing_Dialect") not in (french, _openai(client, language="zh"))
 
 
+SAMPLED = {"top_k": 2, "top_p": 0.7, "repetition_penalty": 1.9}
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_how_codes_are_drawn(server: RunningServer, client: httpx.Client, name: str) -> None:
+    asked, plain = {name: SAMPLED[name]}, _openai(client)
+    drawn = _openai(client, **asked)
+    assert drawn != plain
+    with dial(server) as socket:
+        say(socket, type="start", voice="serena", **asked)
+        say(socket, type="append", text=TEXT)
+        say(socket, type="end")
+        assert hear(socket, "done")[0] == drawn
+    with connect(server.ws_url.removesuffix("/ws") + "/stream", compression=None) as socket:
+        say(socket, type="session.config", voice="serena", **asked)
+        say(socket, type="input.text", text=TEXT)
+        say(socket, type="input.done")
+        assert hear(socket, "audio.done")[0] == drawn
+    with connect(server.ws_url, subprotocols=["nari.speech.v1"], compression=None) as socket:  # type: ignore[list-item]
+        say(socket, type="request.start", voice="serena", response_format="pcm", seed=7, **asked)
+        say(socket, type="input_text.append", sequence=0, text=TEXT)
+        say(socket, type="input_text.end", sequence=1)
+        assert hear(socket, "response.done")[0] == drawn
+    wrong = client.post("/v1/audio/speech", json={"input": TEXT, "voice": "serena", "top_p": 7.0})
+    assert wrong.status_code == 400
+    assert "top_p" in wrong.text
+
+
 def test_parlando(server: RunningServer, french: bytes, deep: bytes) -> None:
     for asked, expected in (({}, french), ({"instructions": "speak in a deep voice"}, deep)):
         with dial(server) as socket:

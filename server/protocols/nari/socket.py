@@ -17,6 +17,7 @@ from server.errors import ApiError
 from server.http.websocket import Closed, Outgoing, Received, WebSocketChannel
 from server.protocols.nari.errors import refuse
 from server.protocols.nari.messages import NariMessage, RequestStart, ResponseCancel, TextAppend, TextEnd, nari_message
+from server.schemas import SAMPLED
 from server.shutdown import DRAINING
 from server.speech.events import Audio
 from server.speech.model_options import Options, chosen
@@ -100,7 +101,8 @@ class NariConnection:
     def _options_of(self, start: RequestStart) -> Options:
         """Raises ApiError."""
         instruction = start.instruction or start.instruct or start.instructions
-        return chosen(self._state, language=start.language, instruction=instruction)
+        given = {name: getattr(start, name) for name in SAMPLED if name in start.model_fields_set}
+        return chosen(self._state, language=start.language, instruction=instruction, sampled=given)
 
     def _consume(self, kind: str, sequence: int) -> None:
         if self._start is None or self._text_ended:

@@ -12,7 +12,7 @@ from server.audio.formats import AudioFormat, Codec, codec_rates_hz, default_rat
 from server.errors import ApiError
 from server.protocols.openai.instructions import effective_speed
 from server.protocols.openai.signed_urls import MAX_VALID_S
-from server.schemas import Instructions, Name, PitchSemitones, Seed, Speed, Temperature, described, read_json
+from server.schemas import Instructions, Name, PitchSemitones, Sampled, Seed, Speed, Temperature, described, read_json
 from server.speech.pronunciations import Pronunciations
 
 
@@ -20,10 +20,10 @@ class VoiceRef(BaseModel):
     id: StrictStr
 
 
-class SpeechBody(BaseModel):
-    """Extensions: `timbre`, `pitch_semitones`, `language`, `seed`, `sample_rate`, `temperature`,
-    `pronunciations`, `leading_silence`, `stream` (false: one answer of known length), and the formats that OpenAI does
-    not name."""
+class SpeechBody(Sampled):
+    """Extensions: `timbre`, `pitch_semitones`, `language`, `seed`, `sample_rate`, `temperature`, `top_k`, `top_p`,
+    `repetition_penalty`, `pronunciations`, `leading_silence`, `stream` (false: one answer of known length), and the
+    formats that OpenAI does not name."""
 
     model_config = ConfigDict(extra="ignore")
 

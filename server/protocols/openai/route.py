@@ -110,7 +110,7 @@ async def _open(state: State, body: SpeechBody, resume: Resume | None, request_i
         form=body.form,
         seed=body.seed,
         speed=_speed(state, body),
-        options=chosen(state, language=body.language, instruction=body.instructions),
+        options=chosen(state, language=body.language, instruction=body.instructions, sampled=body.sampled),
         pitch_semitones=body.pitch_semitones,
         temperature=body.temperature,
         pronunciations=await state.dictionaries.chosen(body.pronunciations, body.input),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from engines.messages import LeadingSilence
 from server.audio import DEFAULT_RATE_HZ
 from server.errors import ApiError
-from server.schemas import Instructions, Name, PitchSemitones, Seed, Speed, Temperature, described, read_json
+from server.schemas import Instructions, Name, PitchSemitones, Sampled, Seed, Speed, Temperature, described, read_json
 from server.speech.pronunciations import Pronunciations
 
 MAX_FLUSHES = 1_000
@@ -22,7 +22,7 @@ class _Message(BaseModel):
     context: ContextName | None = None  # None: the unnamed one
 
 
-class _Request(_Message):
+class _Request(_Message, Sampled):
     voice: StrictStr | None = None
     timbre: StrictStr | None = None
     pitch_semitones: PitchSemitones = 0.0

@@ -152,7 +152,10 @@ class ParlandoConnection:
             temperature=message.temperature,
             pronunciations=pronunciations,
             leading_silence=message.leading_silence,
-            options=chosen(state, language=message.language, instruction=message.instructions),
+            options=(
+                *chosen(state, language=message.language, instruction=message.instructions),
+                *message.sampled.items(),
+            ),
             resume=resume,
         )
         resumable = Resumable(utterance) if state.kept.for_s else None

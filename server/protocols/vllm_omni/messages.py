@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, Va
 
 from server.audio.formats import AudioFormat, Codec, codec_rates_hz, default_rate_hz
 from server.errors import ApiError
-from server.schemas import Instructions, Name, Seed, Speed, Temperature, described, read_json
+from server.schemas import Instructions, Name, Sampled, Seed, Speed, Temperature, described, read_json
 
 
 class _Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class SessionConfig(_Lenient):
+class SessionConfig(_Lenient, Sampled):
     """Text is spoken as it comes, so that `split_granularity` has no effect."""
 
     type: Literal["session.config"]

@@ -120,7 +120,7 @@ class StreamSocket(UtteranceSocket):
 
     def _options_of(self, config: SessionConfig) -> Options:
         """Raises ApiError."""
-        return chosen(self.state, language=config.language, instruction=config.instructions)
+        return chosen(self.state, language=config.language, instruction=config.instructions, sampled=config.sampled)
 
     def _append(self, text: str, received_s: float) -> None:
         if self._utterance is None and text.strip():
