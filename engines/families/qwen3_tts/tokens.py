@@ -48,7 +48,9 @@ def load_tokenizer(path: Path) -> Any:
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
-        raise BundleError("this bundle needs the tokenizers package: in the checkout, pip install '.[qwen3-tts]'") from error
+        raise BundleError(
+            "this bundle needs the tokenizers package: in the checkout, pip install '.[qwen3-tts]'"
+        ) from error
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception for an unreadable file
