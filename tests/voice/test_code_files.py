@@ -98,7 +98,7 @@ def test_more_codes_are_of_the_same_encoder(tmp_path: Path) -> None:
 
 
 def test_held_out_speech_has_been_heard() -> None:
-    """The weights that fit it best are kept, so it must not be what the listener said."""
+    """The weights that fit it best are kept, so it must not be of codes that the listener gave."""
     spoken, more = [example(seed) for seed in range(60)], [example(seed) for seed in range(1000, 1200)]
     batches = Batches(spoken, 200, np.random.default_rng(0), more)
     assert len(batches.held_out) == 15

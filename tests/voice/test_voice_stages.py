@@ -93,7 +93,7 @@ def test_a_stage_that_fails_is_a_sentence(tmp_path: Path) -> None:
 
 
 def begun(plan: Plan, **change: Any) -> str:
-    """What is said when a plan comes to the folder of another one."""
+    """The refusal when a plan comes to the folder of another one."""
     make_voice._refuse_other_data(plan)
     make_voice._refuse_other_data(plan)  # the same one goes on
     with pytest.raises(OtherDataError) as found:
