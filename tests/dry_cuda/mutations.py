@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CUDA, DEVICE = "engines/runtime/onnx_cuda.py", "engines/runtime/device.py"
+SESSION = "engines/runtime/cuda_session.py"
 WEIGHTS = "engines/runtime/device_weights.py"
 TALKER, FORM = "engines/families/phone_pointer/device_talker.py", "engines/families/common/device_form.py"
 
@@ -64,7 +65,7 @@ MUTATIONS = (
     ),
     Mutation(
         trap="a replay waits for its end unless it is told not to",
-        file=CUDA,
+        file=SESSION,
         guard="    if not waits:\n",
         without="    if False:\n",
         test="test_onnx_cuda.py::test_a_wait_is_for_an_event_and_never_for_the_device",
@@ -99,7 +100,7 @@ MUTATIONS = (
     ),
     Mutation(
         trap="the provider's arena takes up to twice the weights' size",
-        file=CUDA,
+        file=SESSION,
         guard='    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")\n',
         without="",
         test="test_device_weights.py::test_a_form_without_a_list_has_its_own_weights",

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from engines.errors import ParlandoError
+from engines.runtime.cuda_session import has_provider
 from engines.runtime.device import CudaDevice
-from engines.runtime.onnx_cuda import has_provider
 
 PRETENDED = "DRY_CUDA" in os.environ  # `make test-gpu-dry` sets it
 IS_REHEARSAL = "GPU_CHECK_REHEARSAL" in os.environ
