@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST = 87  # 84 measured; three more are a matter of timing
+MOST = 88  # 85 measured; three more are a matter of timing
 
 
 def test_the_walk_has_the_files_that_the_page_says() -> None:

@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from engines.runtime.ort import cpu_session, session_options
 
 ROOT = Path(__file__).resolve().parents[2]
-MAKES_OPTIONS = {"engines/runtime/ort.py", "engines/runtime/onnx_cuda.py"}  # the latter has no node on a CPU
+MAKES_OPTIONS = {"engines/runtime/ort.py", "engines/runtime/cuda_session.py"}  # the latter has no node on a CPU
 
 
 def products(count: int) -> ModelProto:

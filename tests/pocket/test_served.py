@@ -97,7 +97,6 @@ def test_voices_and_model_are_the_bundles(client: httpx.Client) -> None:
     ("how", "words"),
     [
         ({"speed": 1.25}, "speed 1.25: this model has no speed"),
-        ({"instructions": "Speak slowly."}, "this model has no speed"),
         ({"pitch_semitones": 2}, "pitch_semitones 2.0: this model has no pitch"),
         ({"timbre": "alba+marius"}, "this model has no mixing of voices"),
         ({"temperature": 5}, "temperature"),
