@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engines.text.given_sounds import Given
 from engines.text.markup import TextSettings
 from engines.text.pronunciation import Entry
 from engines.text.tags import FOLLOWED, UNSUPPORTED, Tags
@@ -12,6 +13,8 @@ _TOLD = (FOLLOWED | UNSUPPORTED) - _SILENT
 
 class DroppedTags(Tags):
     """Owned by one stream."""
+
+    _blank = " "
 
     def __init__(self, settings: TextSettings) -> None:
         super().__init__(skips_reasoning=settings.skip_reasoning, follows=settings.follow_tags)
@@ -31,4 +34,9 @@ class DroppedTags(Tags):
 
     def _sounds(self, ipa: str) -> Entry | None:
         self._warn(f"<<{ipa}>> was left out: this model takes no phones")
+        return None
+
+    def _given_entry(self, given: Given) -> Entry | None:
+        if self._follows:
+            self._warn(f"{given.word!r} is read as it is written: this model takes no phones")
         return None

@@ -155,7 +155,7 @@ class PlainText:
                 elif self._line_ends == 2:
                     self._emphasis.end_paragraph()
             more = one == "\n" and self._line_ends > self._gap.count("\n")
-            if self._tags.skipping or self._tags.begun or self._comments.open or self._links.open:
+            if self._tags.skipping or self._tags.is_cut or self._comments.open or self._links.open:
                 continue
             if more or not (self._dropped and self._gap):
                 self._gap = (self._gap + one)[-8:]

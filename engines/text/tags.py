@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from engines.text.errors import BadPronunciation
+from engines.text.given_sounds import BEGINNING, Given, given_sounds
 from engines.text.phone_alphabets import words_from_arpabet, words_from_ipa
 from engines.text.pls import alphabet_field
 from engines.text.pronunciation import Entry
@@ -57,12 +58,15 @@ AS_WRITTEN = SpokenAs()
 class Tags:
     """Owned by one stream."""
 
+    _blank = "—"  # between tokens that were taken for something else: a token of phones holds no white space
+
     def __init__(self, *, skips_reasoning: bool, follows: bool = True) -> None:
         self._skips_reasoning, self._follows = skips_reasoning, follows
         self.skipping = ""  # the reasoning element that is open
         self.skipped_chars = 0
         self._tail = ""  # of what is skipped: its end may be cut by a token's
         self.begun = ""  # a tag whose ">" has not come
+        self._sounds_begun = ""  # a word with its sounds whose bracket has not come
         self._spelling = 0  # elements open
         self._ordinal = False  # inside <say-as interpret-as="ordinal">
         self._entry: Entry | None = None  # of an element that is open, until it has been spoken
@@ -73,7 +77,13 @@ class Tags:
 
     @property
     def open(self) -> bool:
-        return bool(self.skipping or self.begun or self._spelling or self._ordinal or self._replaced or self._rates)
+        inside = self._spelling or self._ordinal or self._replaced or self._rates
+        return bool(self.skipping or self.is_cut or inside)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the next token belongs to a tag, or to a word with its sounds."""
+        return bool(self.begun or self._sounds_begun)
 
     @property
     def told(self) -> list[str]:
@@ -81,20 +91,26 @@ class Tags:
         found = list(self.warnings)
         if self.skipping:
             found.append(f"<{self.skipping}> is not closed: {self.skipped_chars} characters behind it were not spoken")
-        if self.begun:
-            found.append(f"a tag {self.begun[:20]!r} is not closed: it was not spoken")
+        for begun in filter(None, (self.begun, self._sounds_begun)):
+            found.append(f"a tag {begun[:20]!r} is not closed: it was not spoken")
         return found
 
     def read(self, text: str, *, glued: bool = False) -> str:
         """What is left of the next token; `glued`: no white space stands before it."""
         self.spoken_as = AS_WRITTEN
-        if not self.open and "<" not in text and "[" not in text:
+        if not self.open and "<" not in text and "[" not in text and BEGINNING not in text:
             return text
         text = _PAUSE.sub(lambda found: self._pause(found[1]), text)
         sounds, kept = None, ""
         if self._follows and not self.skipping and not self.begun and (found := _SOUNDS.search(text)):
             sounds = self._sounds(found[1].replace("|", ""))
             text = text[: found.start()] + ("" if sounds is None else "phoneme") + text[found.end() :]
+        if self._sounds_begun or (BEGINNING in text and not self.skipping and not self.begun):
+            before, given, behind, self._sounds_begun = given_sounds(self._sounds_begun, text)
+            if given is not None:
+                sounds = self._given_entry(given)
+                before += given.word if sounds is None else "phoneme"
+            text = (before + behind).replace(" ", self._blank)
         while text:
             if self.skipping:
                 text = self._skip(text)
@@ -150,7 +166,7 @@ class Tags:
 
     def _none(self, begun: str, text: str, *, glued: bool) -> str:
         """What was taken for the beginning of a tag, with the token behind it."""
-        return f"{begun}—{text}"
+        return f"{begun}{self._blank}{text}"
 
     def _skip(self, text: str) -> str:
         """What follows the end of the reasoning in this token."""
@@ -281,6 +297,16 @@ class Tags:
             return Entry(words=("phoneme",), phones=words_from_ipa(ipa))
         except BadPronunciation as error:
             self._warn(f"<<{ipa}>>: {error}")
+            return None
+
+    def _given_entry(self, given: Given) -> Entry | None:
+        """None where the word is read as it is written."""
+        if not self._follows:
+            return None
+        try:
+            return Entry(words=("phoneme",), phones=words_from_ipa(given.ipa))
+        except BadPronunciation as error:
+            self._warn(f"{given.word!r} is read as it is written: {error}")
             return None
 
     def _warn(self, what: str) -> None:

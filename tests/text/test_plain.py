@@ -119,6 +119,9 @@ def test_what_is_dropped_is_a_setting_and_told() -> None:
     assert [told.partition(" ")[0] for told in dropped.warnings] == ["<break>", "<emphasis>", "<<ab>>", "[pause]", "a"]
     kept = TextSettings(skip_reasoning=False, skip_directions=False, follow_tags=False)
     assert plain(text, settings=kept) == "a plan [laughs] one two <<a|b>> "
+    sounds = PlainText()
+    assert sounds.feed(r'A \{"word": "gif", "pronounce": "dʒɪf"\}. ') == "A gif. "
+    assert sounds.warnings == ["'gif' is read as it is written: this model takes no phones"]
     silent = PlainText(kept)
     silent.feed("one <break time='1s'/> two [pause]")
     assert not silent.warnings

@@ -82,6 +82,42 @@ def test_cartesias_phones_are_said_as_written() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "rest"),
+    [
+        (r'\{"word": "gif", "pronounce": "dʒɪf"\}', ", please."),
+        (r'\{"word":"gif","pronounce":"dʒɪf"\}', ", please."),
+        (r'{"word": "gif", "pronounce": "dʒɪf"}', ", please."),
+        (r'\{"pronounce": "/dʒɪf/", "word": "gif"\}', "."),
+        (r'(\{"word": "a gif", "pronounce": "dʒɪf"\})', "."),
+    ],
+)
+def test_deepgrams_words_with_sounds_are_spoken_so(given: str, rest: str) -> None:
+    tagged = FRONT_END.phones('Take <phoneme ph="dʒɪf">x</phoneme>' + rest)
+    written = f"Take {given}{rest}"
+    for size in (1, 5, 80):
+        stream = FRONT_END.open()
+        found = [phone for at in range(0, len(written), size) for phone in stream.append(written[at : at + size])]
+        assert [one.symbol for one in found + stream.end()] == [one.symbol for one in tagged]
+        assert not stream.warnings
+
+
+@pytest.mark.parametrize(
+    ("written", "script"),
+    [
+        ('It has {"word": "one", "count": 3} in it', "it has word, one, count, three, in it"),
+        ('`{"word": "a", "pronounce": "a"}` it is', "word, ay, pronounce, ay, it is"),
+        ('{"word": {"a": 1}, "pronounce": 3} it is', "word, a, one, pronounce, three, it is"),
+        ('{"word" ' + "now " * 80 + "yes", "word, " + "now, " * 73 + "now " * 7 + "yes"),
+    ],
+)
+def test_other_brackets_are_read_on(written: str, script: str) -> None:
+    stream = FRONT_END.open()
+    stream.append(written)
+    stream.end()
+    assert " ".join(stream.script) == script
+
+
+@pytest.mark.parametrize(
     ("written", "warning"),
     [
         ("Yes. <think>no end", "<think> is not closed: 5 characters"),
@@ -97,6 +133,8 @@ def test_cartesias_phones_are_said_as_written() -> None:
         ('<say-as interpret-as="date">1</say-as>', "is read like other text"),
         ('<phoneme ph="ǃ">x</phoneme>', "<phoneme>:"),
         ("a <<x|7>> b", "<<x7>>:"),
+        (r'a \{"word": "gif", "pronounce": "ǃ"\} b', "'gif' is read as it is written: IPA"),
+        (r'a \{"word": "gif", "pro', "is not closed: it was not spoken"),
         ('<speak><break time="800ms"/>one</speak>', "breaks of 0.8 s before the first word have no effect"),
         ("[pause:300ms] [pause:1s]\n\none [pause:2s] two", "breaks of 1.3 s before the first word"),
         ("tower of 東京", "left out: 2 characters of the Han script"),
