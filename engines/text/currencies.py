@@ -83,13 +83,15 @@ SIGNS = frozenset("﷼꠸") | {
 _CODES = "|".join(code for code in CODES if code != "TRY" and code not in _BEHIND)  # "TRY5" is shouted
 _GLUED = "|".join(_BEHIND)
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}\.\d{3}")
-SIGN = rf"(?:(?:US|U\.S\.|AU?|CA?|NZ|HK|S|R)?\$|[{''.join(sorted(SIGNS))}]|(?:{_CODES})(?=\d))"
+_DOLLARS = r"(?:US|U\.S\.|AU?|CA?|NZ|HK|S|R)?\$"
+SIGN = rf"(?:{_DOLLARS}|[{''.join(sorted(SIGNS))}]|(?:{_CODES})(?=\d))"
 BEHIND = rf"{SIGN}|{_GLUED}"
 
 
 def is_currency(text: str) -> bool:
     """Before its amount and a blank; without a full stop."""
-    return text in SIGNS or (text in CODES and (text in _BEHIND or not text.islower()))
+    known = text in SIGNS or (text in CODES and (text in _BEHIND or not text.islower()))
+    return known or (text.endswith("$") and re.fullmatch(_DOLLARS, text) is not None)
 
 
 def is_currency_behind(text: str) -> bool:

@@ -37,10 +37,12 @@ FENCE = re.compile(r"(?:`{3,}|~{3,})[^`~]*")
 TABLE_RULE = re.compile(r"\|?:?-+:?(?:\|:?-*:?)+")
 _ITEM = re.compile(r"[-*+•‣◦·]|\(?(?:\d{1,3}[.)]|[A-Za-z]\))")
 _ESCAPED = re.compile(r"\\([*_#`\[\]()$~|>+!-])")
+_MONEY = "".join(rf"(?<!\b{country})" for country in word_list("US CA AU NZ HK NT R"))  # R$ 30
 _FORMULA = re.compile(
-    r"^\${1,2}(?=[A-Za-z\\].*[$])(.*?)\${1,2}([.,;:!?)]*)$|^\$\$|(?<=[A-Za-z\])}])\$(?=[.,;:!?)]*$)|\$\$(?=[.,;:!?)]*$)"
+    r"^\${1,2}(?=[A-Za-z\\].*[$])(.*?)\${1,2}((?:-\w+)?[.,;:!?)]*)$"
+    rf"|^\$\$|(?<=[A-Za-z\])}}]){_MONEY}\$(?=[.,;:!?)]*$)|\$\$(?=[.,;:!?)]*$)"
 )
-_INNER_FORMULA = re.compile(r"^\$(?=[A-Za-z]?[\^_\\]|[a-z]$)|(?<=[\^_][A-Za-z0-9])\$(?=[.,;:!?)]*$)")
+_INNER_FORMULA = re.compile(r"^\$(?=[A-Za-z]?[\^_\\]|[A-Za-z]$)|(?<=[\^_][A-Za-z0-9])\$(?=[.,;:!?)]*$)")
 _FRACTION = re.compile(r"\\d?frac\{([^{}]+)\}\{([^{}]+)\}")
 _COMMAND = re.compile(r"(?<![\w:\\])\\([A-Za-z]{2,9})\b")
 _COMMANDS = dict(
@@ -129,7 +131,7 @@ class Markup:
         if "`" in text:
             return self.tags.read(text)
         text = self.tags.read(_BLOCK_END.sub("—", text))
-        text = _emphasised(_plain_formula(text))
+        text = _emphasised(_ESCAPED.sub(r"\1", plain_formula(text)))
         text = ENTITY.sub(lambda match: html.unescape(match.group()), text)
         return REFERENCE.sub("", _CITATION.sub("", text))
 
@@ -166,13 +168,12 @@ def _emphasised(text: str) -> str:
     return _RAISED.sub(r"^\1", text) if text.count("^") > 1 else text
 
 
-def _plain_formula(text: str) -> str:
-    """LaTeX as far as chat models write it in running text, and the backslash before a mark of Markdown."""
+def plain_formula(text: str) -> str:
+    """LaTeX as far as chat models write it in running text, by words and signs that are read."""
     if "$" in text:
         text = _FORMULA.sub(lambda match: (match[1] or "") + (match[2] or ""), text)
         text = _INNER_FORMULA.sub("", text)
     if "\\" not in text:
         return text
     text = _FRACTION.sub(r"\1/\2", text)
-    text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[1]), text)
-    return _ESCAPED.sub(r"\1", text)
+    return _COMMAND.sub(lambda match: _COMMANDS.get(match[1], match[1]), text)

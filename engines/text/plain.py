@@ -1,9 +1,9 @@
 """Raw text without what is not for the ear, for models that read letters: a stage before their tokens.
 
-Reasoning, tags, directions, comments, citations, Markdown's marks and the addresses of links go; all else comes out
-character by character as it came, in any script. What goes is found as for phones (`markup`), token by token, so pieces
-of any size give the same text. Held back are only a token until its white space, or until a script without spaces goes
-on, and a tag, a direction or a link's text that is not closed.
+Reasoning, tags, directions, comments, citations, Markdown's marks and the addresses of links go, LaTeX becomes signs;
+all else comes out character by character as it came, in any script. What goes is found as for phones (`markup`), token
+by token, so pieces of any size give the same text. Held back are only a token until its white space, or until a script
+without spaces goes on, and a tag, a direction or a link's text that is not closed.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from engines.text.markup import (
     LINKED_CITATION,
     REFERENCE,
     TextSettings,
+    plain_formula,
     without_inner_marks,
 )
 from engines.text.plain_lines import LineMarks
@@ -121,7 +122,7 @@ class PlainText:
         if "`" in left:
             return self._emphasis.strip(self._tags.read(left, glued=glued), before, behind)
         left = self._tags.read(BLOCK_END.sub("\n", _AUTOLINK.sub(r"\1", left)), glued=glued)
-        left = ENTITY.sub(lambda found: html.unescape(found.group()), left)
+        left = ENTITY.sub(lambda found: html.unescape(found.group()), plain_formula(left))
         left = REFERENCE.sub(TAIL, _CITATION.sub("", _MODEL_CITATION.sub("", left)))
         return self._emphasis.strip(without_inner_marks(left), before, behind)
 
