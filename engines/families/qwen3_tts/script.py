@@ -27,6 +27,7 @@ from engines.text.plain import PlainText
 FRAMES_A_TOKEN = 6  # at most: speech takes 3 to 4; so many positions of a slot are kept for each id
 _MOST_FRAMES_A_TOKEN, _MOST_FRAMES_S = 2 * FRAMES_A_TOKEN, 5.0  # of a segment whose speech does not end
 TOKENS_AHEAD = 512  # read and not yet given to the model
+_MAX_TOLD = 8  # segments that did not end
 _FLUSH, _END = object(), object()
 
 
@@ -232,8 +233,9 @@ class Qwen3TtsScript:
             self.guards.add("no_end_of_speech")
         else:
             return Verdict.GOES_ON
-        seconds = self._frames * self._section.frame_s
-        self._cut_short[f"speech was cut off after {seconds:.1f} s, since the model did not end it"] = None
+        if len(self._cut_short) < _MAX_TOLD:
+            seconds = self._frames * self._section.frame_s
+            self._cut_short[f"speech was cut off after {seconds:.1f} s, since the model did not end it"] = None
         self._close()
         return Verdict.SEGMENT_ENDS
 
