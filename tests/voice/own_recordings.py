@@ -13,9 +13,14 @@ from models.teacher.prepare import Utterance, load
 
 FIXTURE = Path(__file__).parent / "fixture"
 VOICES = {"rms": "anna", "slt": "ben"}
+RATE_HZ = 16_000
 
 
-def write_wav(path: Path, samples: np.ndarray, rate_hz: int = 16_000, channels: int = 1) -> None:
+def tone(seconds: float, rate_hz: int = RATE_HZ, level: float = 8000) -> np.ndarray:
+    return level * np.sin(2 * np.pi * 200 * np.arange(int(seconds * rate_hz)) / rate_hz)
+
+
+def write_wav(path: Path, samples: np.ndarray, rate_hz: int = RATE_HZ, channels: int = 1) -> None:
     """samples [S] or [S, channels], int16"""
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
