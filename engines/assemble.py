@@ -16,12 +16,12 @@ from engines.families.base import Drafter, Family, Talker, Vocoder
 from engines.families.bundle import Bundle, family_of
 from engines.families.on_a_device import CudaParts, cuda_parts
 from engines.families.phone_pointer.bundle import Bundle as PointerBundle
-from engines.families.phone_pointer.bundle import default_bundle
 from engines.families.phone_pointer.family import PointerFamily
 from engines.families.pocket.bundle import Bundle as PocketBundle
 from engines.families.pocket.family import PocketFamily
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.families.qwen3_tts.family import Qwen3TtsFamily
+from engines.families.shipped import default_bundle
 from engines.runtime.kernels import OFF
 from engines.runtime.memory import slots_by_memory
 from engines.runtime.onnx_cpu import OnnxCpu

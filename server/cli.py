@@ -23,13 +23,14 @@ from engines.assemble import load_engine, open_bundle
 from engines.errors import ParlandoError
 from engines.families.added_voices import added_voices
 from engines.families.common.voice_mix import choose_voice, parse_mix
+from engines.families.shipped import DEFAULT
 from engines.runtime.installed import check_one_runtime
 from server import voice_commands
 from server.app import VERSION
 from server.audio import OFFERED_HZ, spoken_rate_hz
 from server.audio.resampling import DEFAULT_RATE_HZ
 from server.errors import ApiError
-from server.path_option import BundlePath, path
+from server.path_option import BundlePath, bundle_path, path
 from server.schemas import MAX_PITCH_SEMITONES, MAX_SEED, MAX_SPEED, MIN_SPEED
 from server.serve_command import serve
 from server.speech.model_options import in_language, takes_instructions
@@ -233,7 +234,7 @@ def export_gpu(
 @app.command(name="build-engine")
 def build_engine(
     bundle: Annotated[
-        Path | None, typer.Argument(parser=path, help="A model folder; without it the shipped voice.")
+        Path | None, typer.Argument(parser=bundle_path, help=f"A model folder, or a voice that ships [{DEFAULT}].")
     ] = None,
     out_folder: Annotated[
         Path,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from engines.families.shipped import DEFAULT, bundle_folder
+
 
 def path(given: str) -> Path:
     """For the `parser` of an option or argument, which its help names after this function."""
@@ -15,4 +17,11 @@ def path(given: str) -> Path:
     return Path(given)
 
 
-BundlePath = Annotated[Path | None, typer.Option(parser=path, help="A model folder; without it the shipped voice.")]
+def bundle_path(given: str) -> Path:
+    """As `path`, or the name of a voice that ships."""
+    return bundle_folder(path(given))
+
+
+BundlePath = Annotated[
+    Path | None, typer.Option(parser=bundle_path, help=f"A model folder, or a voice that ships [{DEFAULT}].")
+]

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from engines.config import MAX_DRAFT_TOLERANCE
 from engines.errors import ConfigError
+from engines.families.shipped import DEFAULT, bundle_folder
 from engines.messages import LeadingSilence
 
 PREFIX = "PARLANDO_"
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
-    bundle: Path | None = Field(None, description="model folder; unset: the shipped voice")
+    bundle: Path | None = Field(None, description=f"model folder, or a voice that ships; unset: `{DEFAULT}`")
     engine_mode: EngineMode = Field(EngineMode.PROCESS, description="run the engine in its own process or in a thread")
     pronunciations: Path | None = Field(None, description="folder of pronunciation dictionaries; unset: none")
     voices: Path | None = Field(
@@ -141,6 +142,11 @@ class Settings(BaseSettings):
         if given == "":
             raise ValueError("leave it out, or set it")
         return given
+
+    @field_validator("bundle")
+    @classmethod
+    def _is_a_folder(cls, given: Path | None) -> Path | None:
+        return given and bundle_folder(given)
 
     @field_validator("allowed_hosts")
     @classmethod

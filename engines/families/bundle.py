@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from engines.errors import BundleError, ConfigError, UnknownVoice
+from engines.families.shipped import SHIPPED
 
 FORMAT = 5  # 5: the manifest names its family; 4: the LM's graph gives no states, drafts need none
 _AT = re.compile(r"(?P<problem>.*?)(?: - at `\$(?P<path>[^`]*)`)?", re.DOTALL)
@@ -109,6 +110,8 @@ def family_of(folder: Path) -> Any:
 
 def _read(folder: Path) -> tuple[bytes, dict[str, Any]]:
     path = folder / "manifest.json"
+    if not folder.exists():
+        raise BundleError(f"{folder} does not exist; name a model's folder, or one that ships: {', '.join(SHIPPED)}")
     try:
         text = path.read_bytes()
         content = msgspec.json.decode(text)

@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from engines.families.phone_pointer.bundle import default_bundle
+from engines.families.shipped import default_bundle
 from engines.messages import Append, Chunk, EngineStats
 from server.engine.client import load_within_s
 from server.engine.link import EngineLink

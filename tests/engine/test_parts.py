@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engines.assemble import open_bundle
 from engines.errors import BundleError
-from engines.families.phone_pointer.bundle import Bundle, default_bundle, load_bundle
+from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.durations import Planner
 from engines.families.phone_pointer.inputs import StepInputs
 from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
+from engines.families.shipped import SHIPPED, bundle_folder, default_bundle
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
 from models.cpu_networks import speech_model
@@ -90,8 +92,20 @@ def test_bundle_refuses_what_does_not_match(copy: Path, changes: dict[str, objec
 
 
 def test_bundle_refuses_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="not a readable manifest"):
+    with pytest.raises(BundleError, match=r"nowhere does not exist; .* one that ships: flite"):
         load_bundle(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match="not a readable manifest"):
+        load_bundle(tmp_path)
+
+
+def test_a_shipped_voice_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in SHIPPED:
+        assert open_bundle(bundle_folder(Path(name))).folder == bundle_folder(Path(name))
+        assert bundle_folder(Path(".", name, "..", name)) == Path(name, "..", name), "a path is no name"
+    assert bundle_folder(Path("other")) == Path("other")
+    Path("flite").mkdir()
+    assert bundle_folder(Path("flite")) == Path("flite"), "a folder of that name goes first"
 
 
 class TestPlan:

@@ -109,7 +109,11 @@ taken = pytest.fixture(_taken)
         (["say", "Hello.", "--output", ""], 2, "Error: Invalid value for '-o' / '--output': the path is empty"),
         (["export-gpu", ""], 2, "Error: Invalid value for 'out_folder': the path is empty"),
         (["serve", "--slots", "0"], 1, "error --slots is '0': input should be greater than or equal to 1"),
-        (["serve", "--bundle", "/no[where]"], 1, "error /no[where]/manifest.json is not a readable manifest"),
+        (
+            ["serve", "--bundle", "/no[where]"],
+            1,
+            "error /no[where] does not exist; name a model's folder, or one that ships: flite",
+        ),
         (["serve", "--ssl-certfile", "/no[where]"], 1, "error cannot speak TLS with /no[where] and the key in it: "),
         (["say"], 2, "Error: Missing argument"),
         (["say", "Hello.", "--speed", "4.1"], 2, "Error: Invalid value for '--speed': "),
@@ -251,7 +255,7 @@ def test_the_doctor_looks_at_all_that_serving_needs(taken: int) -> None:
     assert status == 1
     for line in (
         "WRONG settings: PARLANDO_PROT is no setting did you mean PARLANDO_PORT?",
-        "WRONG bundle: cannot be served /no[where]/manifest.json is not a readable manifest",
+        "WRONG bundle: cannot be served /no[where] does not exist; name a model's folder, or one that ships: flite",
         f"cannot listen on 127.0.0.1:{taken}: address already in use; give another by PARLANDO_PORT or --port",
     ):
         assert words(line) in words(shown)

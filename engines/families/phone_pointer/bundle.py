@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -12,6 +11,7 @@ from engines.families import bundle
 from engines.families.base import Frames
 from engines.families.bundle import Count, Positive, Section
 from engines.families.common.voice_mix import Timbre
+from engines.families.shipped import default_bundle
 from engines.runtime.base import IntArray
 
 _FEATURES = {"code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker"}
@@ -232,11 +232,6 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
     @property
     def hop_s(self) -> float:
         return self.hop_length / self.sample_rate_hz
-
-
-def default_bundle() -> Path:
-    """The shipped voice."""
-    return Path(str(resources.files("engines").joinpath("bundles", "flite")))
 
 
 def load_bundle(folder: Path | None = None) -> Bundle:
