@@ -52,8 +52,8 @@ class Networks(nn.Module):
 
 def generate(
     codec: Codec, crop: Crop, predicted_share: float, arithmetic: Arithmetic = FLOAT32
-) -> tuple[Tensor, Tensor, Tensor]:
-    """spoken [B, S] beside samples [:, : S], log F0 and voicing logit [B, F].
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """spoken [B, S] beside samples [:, : S], log F0 and voicing logit [B, F], log filters [B, F, 2 BINS].
 
     A share of the rows is spoken with the predicted pitch, as in serving; the others with the teacher's own.
     """
@@ -64,7 +64,16 @@ def generate(
     own = (torch.rand(len(crop.codes), 1, device=crop.codes.device) < predicted_share).float()
     f0_hz = own * torch.exp(log_f0.detach()) + (1 - own) * crop.f0_hz
     voiced = own * (voicing.detach() > 0).float() + (1 - own) * (crop.f0_hz > 0).float()
-    return decoder.synthesise(filters, f0_hz, voiced)[:, LOOK_BACK : crop.samples.shape[1]], log_f0, voicing
+    return decoder.synthesise(filters, f0_hz, voiced)[:, LOOK_BACK : crop.samples.shape[1]], log_f0, voicing, filters
+
+
+def unrest(filters: Tensor) -> Tensor:
+    """Mean distance of each log filter from the middle of its neighbours in time. filters [B, F, 2 BINS]
+
+    A window reaches over three frames, so that what changes from one to the next and back is hardly in the spectra, and
+    is heard as roughness.
+    """
+    return (filters[:, 1:-1] - (filters[:, :-2] + filters[:, 2:]) / 2).abs().mean()
 
 
 def pitch_losses(log_f0: Tensor, voicing: Tensor, f0_hz: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,7 +97,7 @@ def step_losses(
     judging: Arithmetic = FLOAT32,
 ) -> dict[str, Tensor]:
     """Leaves gradients in the decoder and the discriminator; returns the figures."""
-    spoken, log_f0, voicing = generate(networks.codec, crop, share, arithmetic)
+    spoken, log_f0, voicing, filters = generate(networks.codec, crop, share, arithmetic)
     theirs = crop.samples[:, : spoken.shape[1]]
     heard = spoken.detach().requires_grad_()
     start = int(torch.randint(spoken.shape[1] - JUDGED_SAMPLES + 1, ()))
@@ -104,7 +113,9 @@ def step_losses(
     }
     pull = _balanced(figures["spectral"] + figures["mel"], figures, heard, weights)
     f0, steps, figures["voicing"] = pitch_losses(log_f0, voicing, crop.f0_hz)
-    (weights["f0"] * (f0 + steps) + 0.4 * figures["voicing"] + (spoken * pull).sum()).backward()
+    figures["unrest"] = unrest(filters)
+    aside = weights["f0"] * (f0 + steps) + 0.4 * figures["voicing"] + weights["unrest"] * figures["unrest"]
+    (aside + (spoken * pull).sum()).backward()
     figures["discriminator"] = discriminator_loss(real, fake)
     figures["discriminator"].backward(inputs=list(networks.discriminator.parameters()))
     return figures | {"f0": f0, "f0_steps": steps}
@@ -189,6 +200,7 @@ def main() -> None:
     parser.add_argument("--adversarial", type=float, default=5.0, help="pull relative to the spectral losses'")
     parser.add_argument("--features", type=float, default=2.0, help="likewise, of feature matching")
     parser.add_argument("--f0", type=float, default=6.0)
+    parser.add_argument("--unrest", type=float, default=0.2, help="likewise, of filters that change to and fro")
     parser.add_argument("--predicted", type=float, default=0.5, help="share of crops spoken with the predicted pitch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
@@ -224,7 +236,8 @@ def main() -> None:
     )
     if not (arguments.resume and state.resume()):
         judge.adapt(speech.batch(64).samples.to(device))
-    weights = {"adversarial": arguments.adversarial, "features": arguments.features, "f0": arguments.f0}
+    weights = {"adversarial": arguments.adversarial, "features": arguments.features}
+    weights |= {"f0": arguments.f0, "unrest": arguments.unrest}
     mel, spectral = LogMel().to(device), SpectralLoss().to(device)
     unseen = [crop.to(device) for crop in speech.unseen()]
     recent: list[list[float]] = []

@@ -18,11 +18,11 @@ from models.encode import encode, load_codec
 from models.encoder_hash import encoder_sha256
 from models.excitation import LOOK_BACK
 from models.mel import LogMel, SpectralLoss
-from models.train_vocoder import Networks, generate, pitch_losses, step_losses
+from models.train_vocoder import Networks, generate, pitch_losses, step_losses, unrest
 
 FIXTURE = Path(__file__).parent / "fixture"
 VOICES = ["rms", "slt"]
-WEIGHTS = {"adversarial": 1.0, "features": 1.0, "f0": 6.0}
+WEIGHTS = {"adversarial": 1.0, "features": 1.0, "f0": 6.0, "unrest": 0.2}
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_a_crop_is_spoken_with_its_past(trained: Path) -> None:
             parameter.add_(0.02 * torch.randn_like(parameter))
         values = decoder.quantiser.values(crop.codes)
         whole = decoder.parameters_of_speech(values, crop.voice)[0][:, crop.context * FRAMES_PER_CODE :]
-        _, log_f0, _ = generate(codec, crop, 1.0)
+        log_f0 = generate(codec, crop, 1.0)[1]
         cut = decoder.parameters_of_speech(values[:, crop.context :], crop.voice)[0]
     assert (log_f0 - whole).abs().max() < 0.05 * (cut - whole).abs().max() + 0.05  # bfloat16 on the way
     assert (cut[:, 0] - whole[:, 0]).abs().max() > 1e-3, "the past matters"
@@ -196,7 +196,13 @@ def test_pitch_losses_count_voiced_frames_only() -> None:
     assert float(voicing) < 1e-6
 
 
-@pytest.mark.parametrize("off", ["adversarial", "features"])
+def test_filters_that_go_one_way_are_at_rest() -> None:
+    steady, to_and_fro = torch.arange(6.0)[None, :, None] * torch.ones(2, 1, 4), torch.tensor([0.0, 1.0]).repeat(3)
+    assert float(unrest(steady)) == 0
+    assert float(unrest(steady + to_and_fro[None, :, None])) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("off", ["adversarial", "features", "unrest"])
 def test_each_weight_changes_what_the_decoder_learns(trained: Path, off: str) -> None:
     gradients = []
     for weights in (WEIGHTS, WEIGHTS | {off: 0.0}):
@@ -229,9 +235,9 @@ def test_the_mean_decoder_follows(trained: Path) -> None:
 def test_spoken_lies_beside_the_samples(trained: Path) -> None:
     crop = coded_speech(trained).batch(2)
     with torch.no_grad():
-        spoken, log_f0, voicing = generate(load_codec(trained / "codec.pt"), crop, 0.0)
+        spoken, log_f0, voicing, filters = generate(load_codec(trained / "codec.pt"), crop, 0.0)
     assert spoken.shape == (2, crop.samples.shape[1] - LOOK_BACK)
-    assert log_f0.shape == voicing.shape == crop.f0_hz.shape
+    assert log_f0.shape == voicing.shape == filters.shape[:2] == crop.f0_hz.shape
 
 
 def test_pitch_is_not_rounded_to_half_precision(trained: Path) -> None:
