@@ -67,7 +67,9 @@ def learning_rate(step: int, progress: float, peak: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--codes", type=Path, required=True, help="what models.encode wrote")
+    parser.add_argument(
+        "--codes", type=Path, nargs="+", required=True, help="what models.encode wrote, or unspoken did"
+    )
     parser.add_argument("--times", type=Path, help="a folder of models.teacher.timed, for more")
     parser.add_argument("--voices", default="rms,slt,awb,kal16", help="of --times, in the order of their numbers")
     parser.add_argument("--out", type=Path, required=True)
@@ -81,7 +83,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    examples = read_codes(arguments.codes).examples  # of any encoder: the codes themselves are not looked at
+    examples = [one for path in arguments.codes for one in read_codes(path).examples]  # codes are not looked at
     if arguments.times:
         examples += timed_examples(arguments.times, arguments.voices.split(","))
     order = rng.permutation(len(examples))

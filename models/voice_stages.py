@@ -16,6 +16,7 @@ from models.whole_files import replace_file
 console = Console()
 PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
 MORE_TIMES = 5.0  # times the hours: texts of which only the phone times are kept
+KOKORO_TIMES = 2.0  # likewise, beside those of the texts whose codes are known
 UNSPOKEN = 4.0  # times the hours: texts whose codes are known without their sound
 SHORT_PER_HOUR = 10_000  # letters and words alone, likewise
 LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglish", "cmulex")
@@ -100,7 +101,7 @@ def kokoro_times(plan: Plan) -> None:
     from models.teachers.kokoro.texts import Texts
     from models.teachers.kokoro.times import times
 
-    hours = {voice: some * MORE_TIMES for voice, some in plan.hours.items()}  # no sound and no codes: cheaper still
+    hours = {voice: some * KOKORO_TIMES for voice, some in plan.hours.items()}  # no sound and no codes: cheaper still
     times(plan.work / "times", hours, Speaker(cache_folder() / "packages", plan.threads), Texts())
     (plan.work / "times" / "done").touch()
 
@@ -201,7 +202,8 @@ def times(plan: Plan) -> None:
 
 
 def durations(plan: Plan) -> None:
-    paths = ["--codes", str(plan.work / "codes.pkl"), "--out", str(plan.work / "durations.pt")]
+    coded = [str(path) for name in ("codes.pkl", "more.pkl") if (path := plan.work / name).exists()]
+    paths = ["--codes", *coded, "--out", str(plan.work / "durations.pt")]
     if not plan.smoke and plan.data is None:
         paths += ["--times", str(plan.work / "times"), "--voices", ",".join(plan.voices)]
     _train("models.train_durations", paths, plan, "duration", plan.duration_minutes)

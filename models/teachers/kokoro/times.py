@@ -23,7 +23,7 @@ from models.teachers.kokoro.speaker import Speaker
 from models.teachers.kokoro.texts import Texts
 from models.voice_plan import NATURAL_WORK
 
-HOURS = "af_heart:15,am_michael:10"
+HOURS = "af_heart:6,am_michael:4"
 FIRST_BLOCK = 100_000  # none of these is spoken
 VOICE_BLOCKS = 10_000  # between the first blocks of two voices
 BLOCK_S = 60.0
