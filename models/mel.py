@@ -84,3 +84,20 @@ class SpectralLoss(nn.Module):
             total = total + (torch.log(a.clamp(min=1e-3)) - torch.log(b.clamp(min=1e-3))).abs().mean()
             total = total + 0.5 * ((a - b) ** 2).sum().sqrt() / ((b**2).sum().sqrt() + 1e-3)
         return total / len(self.resolutions)
+
+
+class LowHarmonics(nn.Module):
+    """Log-magnitude distance below 1 kHz, weighed by magnitude: of the first harmonics, not of what lies between."""
+
+    window: Tensor
+
+    def __init__(self, window: int = 1024, hop: int = 160) -> None:
+        super().__init__()
+        self.hop, self.bins = hop, window * 1_000 // SAMPLE_RATE_HZ
+        self.register_buffer("window", torch.hann_window(window), persistent=False)
+
+    def forward(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """[B, S] -> []"""
+        a, b = (magnitude(one, self.window, self.hop)[:, : self.bins] for one in (ours, theirs))
+        distance = (torch.log(a.clamp(min=1e-3)) - torch.log(b.clamp(min=1e-3))).abs()
+        return (b * distance).sum() / b.sum().clamp(min=1e-3)

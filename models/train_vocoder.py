@@ -27,7 +27,7 @@ from models.discriminator import Discriminator, adversarial_loss, discriminator_
 from models.encode import load_codec
 from models.encoder_hash import encoder_sha256
 from models.excitation import LOOK_BACK
-from models.mel import LogMel, SpectralLoss
+from models.mel import LogMel, LowHarmonics, SpectralLoss
 
 JUDGED_SAMPLES = 10_240  # of each crop, shown to the discriminator
 JUDGE_RATE = 1e-3
@@ -90,6 +90,7 @@ def step_losses(
     networks: Networks,
     spectral: SpectralLoss,
     mel: LogMel,
+    low: LowHarmonics,
     crop: Crop,
     weights: dict[str, float],
     share: float,
@@ -108,10 +109,12 @@ def step_losses(
     figures = {
         "spectral": spectral(heard, theirs),
         "mel": (mel(heard) - mel(theirs)).abs().mean(),
+        "low": low(heard, theirs),
         "adversarial": adversarial_loss(fake),
         "features": feature_loss(real, fake),
     }
-    pull = _balanced(figures["spectral"] + figures["mel"], figures, heard, weights)
+    spectra = figures["spectral"] + figures["mel"] + weights["low"] * figures["low"]
+    pull = _balanced(spectra, figures, heard, weights)
     f0, steps, figures["voicing"] = pitch_losses(log_f0, voicing, crop.f0_hz)
     figures["unrest"] = unrest(filters)
     aside = weights["f0"] * (f0 + steps) + 0.4 * figures["voicing"] + weights["unrest"] * figures["unrest"]
@@ -200,6 +203,7 @@ def main() -> None:
     parser.add_argument("--adversarial", type=float, default=5.0, help="pull relative to the spectral losses'")
     parser.add_argument("--features", type=float, default=2.0, help="likewise, of feature matching")
     parser.add_argument("--f0", type=float, default=6.0)
+    parser.add_argument("--low", type=float, default=1.0, help="share of the first harmonics in the spectral losses")
     parser.add_argument("--unrest", type=float, default=0.2, help="likewise, of filters that change to and fro")
     parser.add_argument("--predicted", type=float, default=0.5, help="share of crops spoken with the predicted pitch")
     parser.add_argument("--threads", type=int, default=1)
@@ -236,9 +240,9 @@ def main() -> None:
     )
     if not (arguments.resume and state.resume()):
         judge.adapt(speech.batch(64).samples.to(device))
-    weights = {"adversarial": arguments.adversarial, "features": arguments.features}
+    weights = {"adversarial": arguments.adversarial, "features": arguments.features, "low": arguments.low}
     weights |= {"f0": arguments.f0, "unrest": arguments.unrest}
-    mel, spectral = LogMel().to(device), SpectralLoss().to(device)
+    mel, low, spectral = LogMel().to(device), LowHarmonics().to(device), SpectralLoss().to(device)
     unseen = [crop.to(device) for crop in speech.unseen()]
     recent: list[list[float]] = []
     next_save, next_report = time.monotonic() + 60, time.monotonic() + 20
@@ -246,7 +250,7 @@ def main() -> None:
         optimiser.param_groups[0]["lr"] = learning_rate(state.step, state.progress, arguments.peak)
         optimiser.zero_grad()
         crop = speech.batch(arguments.batch).to(device)
-        parts = step_losses(networks, spectral, mel, crop, weights, arguments.predicted, *arithmetics)
+        parts = step_losses(networks, spectral, mel, low, crop, weights, arguments.predicted, *arithmetics)
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
         torch.nn.utils.clip_grad_norm_(judge.parameters(), 5.0)
         optimiser.step()

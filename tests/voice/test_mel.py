@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from models.mel import LogMel, SpectralLoss, magnitude
+from models.mel import LogMel, LowHarmonics, SpectralLoss, magnitude
 
 
 @pytest.mark.parametrize(("size", "hop"), [(256, 64), (512, 128), (1024, 160), (1024, 256)])
@@ -30,3 +32,14 @@ def test_silence_has_no_gradient_that_is_not_a_number() -> None:
     (SpectralLoss()(samples, torch.full((1, 4096), 0.1)) + LogMel()(samples).mean()).backward()
     assert samples.grad is not None
     assert torch.isfinite(samples.grad).all()
+
+
+def test_low_harmonics_are_those_that_are_loud_and_below_1_khz() -> None:
+    time = torch.arange(8_000) / 16_000
+    low, high = torch.sin(2 * torch.pi * 500 * time)[None], 0.5 * torch.sin(2 * torch.pi * 3_000 * time)[None]
+    distance = LowHarmonics()
+    assert float(distance(low + high, low)) < 0.01
+    assert float(distance(2 * low + high, low + high)) == pytest.approx(math.log(2), abs=0.02)
+    assert float(distance(low + 0.003 * torch.sin(2 * torch.pi * 700 * time), low)) < 0.05, (
+        "what is faint counts little"
+    )

@@ -17,12 +17,12 @@ from models.discriminator import Discriminator, adversarial_loss, discriminator_
 from models.encode import encode, load_codec
 from models.encoder_hash import encoder_sha256
 from models.excitation import LOOK_BACK
-from models.mel import LogMel, SpectralLoss
+from models.mel import LogMel, LowHarmonics, SpectralLoss
 from models.train_vocoder import Networks, generate, pitch_losses, step_losses, unrest
 
 FIXTURE = Path(__file__).parent / "fixture"
 VOICES = ["rms", "slt"]
-WEIGHTS = {"adversarial": 1.0, "features": 1.0, "f0": 6.0, "unrest": 0.2}
+WEIGHTS = {"adversarial": 1.0, "features": 1.0, "f0": 6.0, "unrest": 0.2, "low": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_filters_that_go_one_way_are_at_rest() -> None:
     assert float(unrest(steady + to_and_fro[None, :, None])) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("off", ["adversarial", "features", "unrest"])
+@pytest.mark.parametrize("off", ["adversarial", "features", "unrest", "low"])
 def test_each_weight_changes_what_the_decoder_learns(trained: Path, off: str) -> None:
     gradients = []
     for weights in (WEIGHTS, WEIGHTS | {off: 0.0}):
@@ -210,7 +210,7 @@ def test_each_weight_changes_what_the_decoder_learns(trained: Path, off: str) ->
         networks = Networks(load_codec(trained / "codec.pt"))
         crop = coded_speech(trained, seed=3).batch(2)
         networks.discriminator.adapt(crop.samples)
-        figures = step_losses(networks, SpectralLoss(), LogMel(), crop, weights, 0.5)
+        figures = step_losses(networks, SpectralLoss(), LogMel(), LowHarmonics(), crop, weights, 0.5)
         assert all(torch.isfinite(value) for value in figures.values())
         gradients.append([p.grad for p in networks.codec.decoder.parameters()])
         assert all(p.grad is None for p in networks.codec.encoder.parameters())
