@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--features", type=float, default=2.0, help="likewise, of feature matching")
     parser.add_argument("--f0", type=float, default=6.0)
     parser.add_argument("--low", type=float, default=0.0, help="share of the first harmonics in the spectral losses")
-    parser.add_argument("--unrest", type=float, default=0.2, help="likewise, of filters that change to and fro")
+    parser.add_argument("--unrest", type=float, default=0.3, help="weight of filters that change to and fro")
     parser.add_argument("--predicted", type=float, default=0.5, help="share of crops spoken with the predicted pitch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resume", action="store_true")

@@ -10,6 +10,7 @@ from collections import deque
 
 from engines.errors import UnspeakableText
 from engines.families.base import Frames, Prefix, Row, Sampling, ScriptState, Verdict, WordTimes
+from engines.families.common.cut_short import CutShort
 from engines.families.pocket.bundle import Bundle
 from engines.families.pocket.chunks import Chunk, Chunker, frames_after_end, most_frames
 from engines.families.pocket.voices import VoicePrefix
@@ -17,7 +18,6 @@ from engines.runtime.base import FloatArray
 from engines.text.plain import PlainText
 
 _CHUNKS_AHEAD = 3  # read and not yet spoken; a book is not read faster than it is spoken
-_MAX_TOLD = 8  # chunks that did not end
 _FLUSH, _END = object(), object()
 _NO_ROW: Row = ()
 
@@ -32,7 +32,7 @@ class PocketScript:
         self.prefix: Prefix | None = prefix
         self.sampling = Sampling(temperature=temperature)
         self.guards = set[str]()
-        self._cut_short: dict[str, None] = {}  # what is told of chunks that did not end
+        self._cut_short = CutShort()
         self._unread = deque[object]()  # texts, _FLUSH, _END; the first text may be half read
         self._chunks = deque[Chunk]()
         self._ended = False
@@ -46,7 +46,7 @@ class PocketScript:
     def warnings(self) -> tuple[str, ...]:
         words = ", ".join([*self._chunker.left_out][:5])
         left_out = [f"left out, since the model knows none of its characters: {words}"] if words else []
-        return (*left_out, *self._cut_short, *self._text.warnings)
+        return (*left_out, *self._cut_short.warnings, *self._text.warnings)
 
     # -- text ------------------------------------------------------------------------------------------------------
 
@@ -126,17 +126,12 @@ class PocketScript:
             ends = self._frames >= most_frames(len(chunk.ids), self._bundle.frame_s)
             if ends:
                 self.guards.add("no_end_of_speech")
-                self._warn_of_cut()
+                self._cut_short.add(self._frames * self._bundle.frame_s)
         if not ends:
             return Verdict.GOES_ON
         self._chunks.popleft()
         self._begin_chunk()
         return Verdict.SEGMENT_ENDS
-
-    def _warn_of_cut(self) -> None:
-        if len(self._cut_short) < _MAX_TOLD:
-            seconds = self._frames * self._bundle.frame_s
-            self._cut_short[f"speech was cut off after {seconds:.1f} s, since the model did not end it"] = None
 
     def words_until(self, frames: int) -> WordTimes:
         return ()  # none are measured on this model

@@ -18,6 +18,7 @@ import numpy as np
 
 from engines.errors import UnspeakableText
 from engines.families.base import FloatArray, Frames, Prefix, Row, Sampling, ScriptState, Verdict, WordTimes
+from engines.families.common.cut_short import CutShort
 from engines.families.qwen3_tts.prompt import Rows, VoicePrefix
 from engines.families.qwen3_tts.section import Qwen3TtsSection
 from engines.families.qwen3_tts.tokens import Cut, Token, TokenStream
@@ -27,7 +28,6 @@ from engines.text.plain import PlainText
 FRAMES_A_TOKEN = 6  # at most: speech takes 3 to 4; so many positions of a slot are kept for each id
 _MOST_FRAMES_A_TOKEN, _MOST_FRAMES_S = 2 * FRAMES_A_TOKEN, 5.0  # of a segment whose speech does not end
 TOKENS_AHEAD = 512  # read and not yet given to the model
-_MAX_TOLD = 8  # segments that did not end
 _FLUSH, _END = object(), object()
 
 
@@ -67,7 +67,7 @@ class Qwen3TtsScript:
         self.sampling: Sampling = sampling
         self.prefix: Prefix | None = prefix
         self.guards = set[str]()
-        self._cut_short: dict[str, None] = {}  # what is told of segments that did not end
+        self._cut_short = CutShort()
         self._begun_at = len(prefix.rows)
         self._rows, self._opening, self._reference = Rows(section), opening, reference
         self._unread = deque[object]()
@@ -80,7 +80,7 @@ class Qwen3TtsScript:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return (*self._cut_short, *self._text.warnings)
+        return (*self._cut_short.warnings, *self._text.warnings)
 
     def _restart(self) -> None:
         """A segment of which nothing is given yet."""
@@ -233,9 +233,7 @@ class Qwen3TtsScript:
             self.guards.add("no_end_of_speech")
         else:
             return Verdict.GOES_ON
-        if len(self._cut_short) < _MAX_TOLD:
-            seconds = self._frames * self._section.frame_s
-            self._cut_short[f"speech was cut off after {seconds:.1f} s, since the model did not end it"] = None
+        self._cut_short.add(self._frames * self._section.frame_s)
         self._close()
         return Verdict.SEGMENT_ENDS
 
