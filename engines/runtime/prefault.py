@@ -24,6 +24,11 @@ def zeros(shape: tuple[int, ...], dtype: str) -> NDArray[np.generic]:
     return array
 
 
+def await_all() -> None:
+    """Until what was asked for so far is brought in, or cannot be."""
+    _beside.submit(int).result()
+
+
 def bring_in(array: NDArray[np.generic]) -> bool:
     """Returns whether the system did so."""
     try:

@@ -18,7 +18,8 @@ from engines.families.phone_pointer.durations import Planner
 from engines.families.phone_pointer.inputs import StepInputs
 from engines.families.phone_pointer.networks import Durations
 from engines.families.phone_pointer.segmenter import LONGEST_PHONES, SENTENCE_PHONES, Segment, Segmenter
-from engines.families.shipped import SHIPPED, bundle_folder, default_bundle
+from engines.families.shipped import SHIPPED, bundle_folder
+from engines.runtime import prefault
 from engines.runtime.onnx_cpu import OnnxCpu
 from engines.text import FrontEnd, PauseType, Phone, pause, phone_id
 from models.cpu_networks import speech_model
@@ -48,7 +49,7 @@ def test_short_sentences_share_a_segment() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(default_bundle(), tmp_path / "bundle"))
+    return Path(shutil.copytree(bundle_folder(Path("flite")), tmp_path / "bundle"))
 
 
 def edit(folder: Path, **changes: object) -> None:
@@ -168,7 +169,9 @@ class TestPlan:
 
 def test_the_memory_of_all_slots_is_there_from_the_start(bundle: Bundle) -> None:
     """Else a busier minute than any before would wait for pages, and could find none."""
-    for buffer in speech_model(bundle, 64).slabs.slabs.values():
+    slabs = speech_model(bundle, 64).slabs.slabs
+    prefault.await_all()
+    for buffer in slabs.values():
         slab = buffer.read()
         first = -(-slab.ctypes.data // mmap.PAGESIZE) * mmap.PAGESIZE
         pages = (slab.ctypes.data + slab.nbytes - first) // mmap.PAGESIZE
