@@ -21,7 +21,7 @@ from engines.families.pocket.bundle import Bundle as PocketBundle
 from engines.families.pocket.family import PocketFamily
 from engines.families.qwen3_tts.bundle import Bundle as Qwen3TtsBundle
 from engines.families.qwen3_tts.family import Qwen3TtsFamily
-from engines.families.shipped import default_bundle
+from engines.families.shipped import bundle_folder
 from engines.runtime.kernels import OFF
 from engines.runtime.memory import slots_by_memory
 from engines.runtime.onnx_cpu import OnnxCpu
@@ -35,8 +35,8 @@ _KINDS: dict[str, tuple[type[Bundle], Callable[..., Family]]] = {
 
 
 def open_bundle(folder: Path | None = None, *, checks_files: bool = True) -> Bundle:
-    """By its manifest's family; without a folder the shipped voice. Raises BundleError."""
-    folder = folder or default_bundle()
+    """By its manifest's family; a name is a shipped voice, nothing the default one. Raises BundleError."""
+    folder = bundle_folder(folder)
     family = family_of(folder)
     if family not in _KINDS:
         raise BundleError(f"manifest.family is {family!r}; this version serves {', '.join(sorted(_KINDS))}")

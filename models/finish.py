@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Origin:
     voices: dict[str, tuple[str, str]]  # id -> name and description
     licences: list[str]
     teacher: str
+    pitches: dict[str, str] = field(default_factory=dict)  # id -> low or high, where it is known
 
 
 def imitating_flite(voices: list[str]) -> Origin:
@@ -54,6 +55,7 @@ def imitating_kokoro(voices: list[str]) -> Origin:
         voices={voice: (f"Kokoro {voice}", f"US English; imitates Kokoro-82M's {voice}") for voice in voices},
         licences=["Apache-2.0 (code and weights)", "teacher: Kokoro-82M, Apache-2.0; its ONNX export: MIT; see NOTICE"],
         teacher="Kokoro-82M (hexgrad), voices " + ", ".join(voices),
+        pitches={voice: {"f": "high", "m": "low"}[voice[1]] for voice in voices},
     )
 
 
@@ -124,6 +126,7 @@ def finish(
     round_to_half(durations)
     described = [
         {"id": voice, "name": origin.voices[voice][0], "index": index, "description": origin.voices[voice][1]}
+        | ({"pitch": origin.pitches[voice]} if voice in origin.pitches else {})
         for index, voice in enumerate(voices)
     ]
     extra = {

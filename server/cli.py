@@ -234,7 +234,10 @@ def export_gpu(
 @app.command(name="build-engine")
 def build_engine(
     bundle: Annotated[
-        Path | None, typer.Argument(parser=bundle_path, help=f"A model folder, or a voice that ships [{DEFAULT}].")
+        Path | None,
+        typer.Argument(
+            parser=bundle_path, envvar="PARLANDO_BUNDLE", help=f"A model folder, or a voice that ships [{DEFAULT}]."
+        ),
     ] = None,
     out_folder: Annotated[
         Path,

@@ -23,5 +23,8 @@ def bundle_path(given: str) -> Path:
 
 
 BundlePath = Annotated[
-    Path | None, typer.Option(parser=bundle_path, help=f"A model folder, or a voice that ships [{DEFAULT}].")
+    Path | None,
+    typer.Option(
+        parser=bundle_path, envvar="PARLANDO_BUNDLE", help=f"A model folder, or a voice that ships [{DEFAULT}]."
+    ),
 ]

@@ -84,7 +84,7 @@ class State:
     @property
     def own_names(self) -> dict[str, str]:
         """The names that no client can take, and the voices that they are."""
-        names = names_of([voice.id for voice in self.bundle.voices])
+        names = names_of(self.bundle.voices)
         return names | dict.fromkeys(self.settings.voice_names, "")
 
     @property
@@ -92,7 +92,7 @@ class State:
         """Every name of one voice, and that voice's id."""
         cloned = self.cloned.listed
         if self._voice_names is None or self._voice_names[0] is not cloned:
-            names = {name: name for name in cloned} | names_of([voice.id for voice in self.bundle.voices])
+            names = {name: name for name in cloned} | names_of(self.bundle.voices)
             aliases = self.settings.voice_names.items()
             self._voice_names = cloned, names | {alias: names[voice] for alias, voice in aliases if voice in names}
         return self._voice_names[1]

@@ -1,5 +1,5 @@
-"""What holds for every test: no time limit on single examples, since a busy machine would decide, and no telemetry of
-libraries that bring ONNX Runtime with them, as clients do."""
+"""What holds for every test: no time limit on single examples, since a busy machine would decide; no telemetry of
+libraries that bring ONNX Runtime with them, as clients do; servers speak with Flite's voices, which tests name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ.setdefault("PARLANDO_BUNDLE", "flite")
 
 import pytest
 from hypothesis import settings

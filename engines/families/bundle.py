@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 from msgspec import Meta, Struct
@@ -34,6 +34,7 @@ class Voice(Section, frozen=True, kw_only=True):
     id: str
     name: str
     description: str
+    pitch: Literal["low", "high"] | None = None  # beside other voices; names known from elsewhere are dealt by it
 
 
 class Bundle(Section, frozen=True, kw_only=True):

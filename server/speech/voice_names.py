@@ -1,14 +1,17 @@
 """Voice names that clients know from elsewhere. OpenAI's thirteen are dealt over the bundle's voices.
 
-A voice of the bundle with the same id wins. The names are spread by how their owners sound: lower ones go to the
-bundle's first voice, higher ones to its second.
+A voice of the bundle with the same id wins. The names are spread by how their owners sound: to the first voice of
+that pitch, and where the bundle tells of no pitch, lower ones to its first voice and higher ones to its second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-LOW, HIGH = 0, 1
+from engines.families.bundle import Voice
+
+PITCHES = ("low", "high")
+LOW, HIGH = PITCHES
 OPENAI_VOICES = {
     "alloy": HIGH,
     "ash": LOW,
@@ -26,7 +29,11 @@ OPENAI_VOICES = {
 }
 
 
-def names_of(voices: Sequence[str]) -> dict[str, str]:
-    """Every name that is answered to, the voices' own first, and the voice that it is."""
-    aliases = {name: voices[place % len(voices)] for name, place in OPENAI_VOICES.items()}
-    return {voice: voice for voice in voices} | {name: of for name, of in aliases.items() if name not in voices}
+def names_of(voices: Sequence[Voice]) -> dict[str, str]:
+    """Every name that is answered to, the voices' own first, and the id of the voice that it is."""
+    owner = {}
+    for place, pitch in enumerate(PITCHES):
+        fitting = [voice.id for voice in voices if voice.pitch == pitch]
+        owner[pitch] = fitting[0] if fitting else voices[place % len(voices)].id
+    own = {voice.id: voice.id for voice in voices}
+    return own | {name: owner[pitch] for name, pitch in OPENAI_VOICES.items() if name not in own}

@@ -38,7 +38,7 @@ _found: dict[tuple[str, int, str], Captured] = {}
 
 @cache
 def bundle() -> Bundle:
-    return load_bundle()
+    return load_bundle(Path("flite"))
 
 
 @cache

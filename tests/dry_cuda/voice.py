@@ -21,7 +21,7 @@ from engines.runtime.onnx_cuda import OnnxCuda
 from models.gpu_graphs.__main__ import export
 from tests.dry_cuda.emulation import Emulation
 
-BUNDLE = load_bundle()
+BUNDLE = load_bundle(Path("flite"))
 _forms: dict[tuple[str, str], DeviceForm] = {}
 GREEDY, DRAWN = Sampling(), Sampling(temperature=0.8)
 

@@ -33,7 +33,7 @@ class Recording(ToyEngine):
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, drafts: Drafts | None) -> None:
-    bundle = msgspec.structs.replace(load_bundle(), drafts=drafts)
+    bundle = msgspec.structs.replace(load_bundle(Path("flite")), drafts=drafts)
 
     def load(folder: Path | None) -> Bundle:
         return bundle

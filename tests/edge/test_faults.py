@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from engines.families.shipped import default_bundle
+from engines.families.shipped import bundle_folder
 from engines.messages import Append, Chunk, EngineStats
 from server.engine.client import load_within_s
 from server.engine.link import EngineLink
@@ -204,7 +204,7 @@ def test_an_engine_that_reads_nothing_is_ended() -> None:
 
 
 def test_a_bundle_that_was_changed_is_not_served_by_a_restarted_engine(tmp_path: Path) -> None:
-    shutil.copytree(default_bundle(), tmp_path / "bundle")
+    shutil.copytree(bundle_folder(Path("flite")), tmp_path / "bundle")
     with RunningServer(bundle=str(tmp_path / "bundle")) as server:
         weights = tmp_path / "bundle" / "lm.weights"
         weights.write_bytes(bytes(weights.stat().st_size))

@@ -6,14 +6,16 @@ import base64
 import io
 import json
 import wave
+from typing import Literal
 
 import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engines.families.bundle import Voice
 from server.protocols.openai.instructions import effective_speed, pace_of
-from server.speech.voice_names import OPENAI_VOICES
+from server.speech.voice_names import OPENAI_VOICES, names_of
 from tests.audio.signals import clicks, decoded, delay
 
 TEXT = "Every format says the same words, and the seams between the chunks stay silent."
@@ -144,6 +146,30 @@ def test_all_names_of_openai_speak(client: httpx.Client) -> None:
     assert set(aliases.values()) == {"rms", "slt"}
     for name, voice in aliases.items():
         assert speech(client, voice=name, response_format="pcm").content == own[voice]
+
+
+def voice(name: str, pitch: Literal["low", "high"] | None = None) -> Voice:
+    return Voice(id=name, name=name, description="", pitch=pitch)
+
+
+@pytest.mark.parametrize(
+    ("voices", "low", "high"),
+    [
+        ([voice("a")], "a", "a"),
+        ([voice("a"), voice("b"), voice("c")], "a", "b"),
+        ([voice("a", "high"), voice("b", "low")], "b", "a"),
+        ([voice("a", "high"), voice("b", "high"), voice("c", "low")], "c", "a"),
+        ([voice("a", "low")], "a", "a"),
+    ],
+)
+def test_names_of_openai_go_by_pitch(voices: list[Voice], low: str, high: str) -> None:
+    names = names_of(voices)
+    assert (names["onyx"], names["nova"]) == (low, high)
+
+
+def test_a_voice_of_that_name_is_that_voice() -> None:
+    names = names_of([voice("onyx", "high"), voice("b", "low")])
+    assert (names["onyx"], names["echo"]) == ("onyx", "b")
 
 
 @pytest.mark.parametrize("model", ["gpt-4o-mini-tts-2025-12-15", "tts-1-1106", "tts-2-2025-12-15"])

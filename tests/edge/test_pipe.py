@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_many_and_large_messages_come_in_order() -> None:
 
 
 def test_all_that_an_engine_tells_comes_as_it_was() -> None:
-    bundle = load_bundle()
+    bundle = load_bundle(Path("flite"))
     engine = load_engine(bundle, EngineConfig(slots=2, workers=False))
     engine.submit(Submit(request_id="good", voice=bundle.voices[0].id, seed=1))
     engine.submit(Append(request_id="good", text="It was cold. 山"))

@@ -65,7 +65,7 @@ def word_pcm(word: str, rate_hz: int = 24_000) -> bytes:
 
 @cache
 def toy_spec() -> ModelSpec:
-    return spec_of(load_bundle())
+    return spec_of(load_bundle(Path("flite")))
 
 
 class FakeClock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.families.toy_engine import TOYS, toy_engine
 
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
-    return load_bundle()
+    return load_bundle(Path("flite"))
 
 
 @pytest.fixture(scope="session")

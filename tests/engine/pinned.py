@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="replace the hashes of this machine's kinds")
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     write = parser.parse_args().write
-    for engine in engines_of_all_kinds(load_bundle()):
+    for engine in engines_of_all_kinds(load_bundle(Path("flite"))):
         found, known = hash_all(engine), table.get(kind(engine), {})
         changed = [name for name, hashes in found.items() if known.get(name) != hashes]
         print(f"{kind(engine)}: {len(changed)} of {len(found)} differ from the table")

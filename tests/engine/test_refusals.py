@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
@@ -23,7 +25,7 @@ from engines.synth import speak
 
 
 def test_a_full_engine_says_when_to_come_back() -> None:
-    engine = load_engine(load_bundle(None), EngineConfig(slots=1, sheds=False, workers=False))
+    engine = load_engine(load_bundle(Path("flite")), EngineConfig(slots=1, sheds=False, workers=False))
     engine.submit(Submit(request_id="first", voice="rms", seed=0))
     with pytest.raises(Overloaded, match="all 1 streams are in use") as refused:
         speak(engine, "There is no room for this.")
@@ -32,7 +34,7 @@ def test_a_full_engine_says_when_to_come_back() -> None:
 
 
 def test_a_lost_slot_is_found() -> None:
-    engine = load_engine(load_bundle(None), EngineConfig(slots=2, sheds=False, workers=False))
+    engine = load_engine(load_bundle(Path("flite")), EngineConfig(slots=2, sheds=False, workers=False))
     engine.step()
     engine._slots._free.pop()
     with pytest.raises(IntegrityError, match=r"slots \[0\] are free, \[\] leased, of 2"):
@@ -41,7 +43,7 @@ def test_a_lost_slot_is_found() -> None:
 
 
 def test_what_ran_on_an_engine_that_died_is_not_shed() -> None:
-    engine = load_engine(load_bundle(None), EngineConfig(slots=3, max_ttfa_s=1e-9, workers=False))
+    engine = load_engine(load_bundle(Path("flite")), EngineConfig(slots=3, max_ttfa_s=1e-9, workers=False))
     first = Submit(request_id="first", voice="rms", seed=0)
     engine.submit(first)
     engine.submit(Append(request_id="first", text="One stream speaks already."))
@@ -53,7 +55,7 @@ def test_what_ran_on_an_engine_that_died_is_not_shed() -> None:
 
 
 def test_callers_faults_have_their_own_types() -> None:
-    engine = load_engine(load_bundle(None), EngineConfig(slots=1, workers=False))
+    engine = load_engine(load_bundle(Path("flite")), EngineConfig(slots=1, workers=False))
     with pytest.raises(UnknownVoice, match="nobody"):
         speak(engine, "Hello.", voice="nobody")
     with pytest.raises(BadParameter, match="speed"):

@@ -5,6 +5,7 @@ finished stream has given the very bytes that the same text gives alone.
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
@@ -30,7 +31,7 @@ from engines.messages import (
 from engines.text import FrontEnd
 from tests.engine.toys import NgramDrafter
 
-BUNDLE, FRONT_END = load_bundle(), FrontEnd.load()
+BUNDLE, FRONT_END = load_bundle(Path("flite")), FrontEnd.load()
 PIECES = ("Yes. ", "no, ", "Tea at 5 ", "or", "We all sat still; ", "Hm... ", "!", " ", "\U0001f600")
 NAMES = tuple("abcdef")
 ALONE: dict[tuple[tuple[str | None, ...], int], bytes | None] = {}  # by text (None: flush) and voice

@@ -32,7 +32,7 @@ if tuple(map(int, ort.__version__.split(".")[:2])) < (1, 31):
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return load_bundle()
+    return load_bundle(Path("flite"))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from models.gpu_graphs.weights import LmWeights, VocoderWeights
 from tests.gpu_graphs.reference import float_session, session
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-BUNDLE = load_bundle()
+BUNDLE = load_bundle(Path("flite"))
 LM, SOUND = LmWeights.of(BUNDLE), VocoderWeights.of(BUNDLE)
 POSITIONS, ROWS = 24, 3
 if tuple(map(int, ort.__version__.split(".")[:2])) < (1, 31):

@@ -135,6 +135,13 @@ def test_an_error_is_one_line_that_names_the_value(arguments: list[str], status:
         assert shown.startswith("error ")
 
 
+@pytest.mark.parametrize("command", [["say", "Hello."], ["voices"], ["serve"], ["bench", "engine"]])
+def test_the_bundle_of_the_environment_is_what_speaks(command: list[str]) -> None:
+    status, shown = in_a_terminal(*command, PARLANDO_BUNDLE="/no[where]")
+    assert status == 1
+    assert words(shown).startswith("error /no[where] does not exist; name a model's folder")
+
+
 @pytest.mark.parametrize("where", ["PARLANDO_PORT", "PARLANDO_METRICS_PORT"])
 def test_an_address_in_use_is_named(taken: int, where: str) -> None:
     status, shown = in_a_terminal("serve", **{"PARLANDO_PORT": "0", where: str(taken)})

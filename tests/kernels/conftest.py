@@ -6,6 +6,7 @@ KERNEL_LIBRARY names another build of the library; `make sanitize` sets it.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -29,4 +30,4 @@ def form(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
-    return load_bundle()
+    return load_bundle(Path("flite"))

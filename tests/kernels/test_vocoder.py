@@ -30,7 +30,7 @@ def graph(bundle: Bundle) -> onnx.ModelProto:
 
 @cache
 def both(form: str) -> tuple[ort.InferenceSession, ort.InferenceSession]:
-    model = graph(load_bundle())
+    model = graph(load_bundle(Path("flite")))
     return session(model, form), stock(model)
 
 

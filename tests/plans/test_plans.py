@@ -31,7 +31,7 @@ from tests.plans.fake_tensorrt import FakeTensorRt
 
 if tuple(map(int, ort.__version__.split(".")[:2])) < (1, 31):
     pytest.skip(f"the plans' operators are those of ONNX Runtime 1.31, this is {ort.__version__}", True)
-BUNDLE = load_bundle()
+BUNDLE = load_bundle(Path("flite"))
 SLOTS, GREEDY = 3, Sampling()
 
 

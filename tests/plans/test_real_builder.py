@@ -32,7 +32,7 @@ from models.gpu_graphs.writing import save
 from models.tensorrt_plans import DTYPES, planned
 from tests.dry_cuda.shapes import published
 
-BUNDLE = load_bundle()
+BUNDLE = load_bundle(Path("flite"))
 # Its timing cache is there and times nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
 

@@ -11,7 +11,7 @@ from engines.families import bundle
 from engines.families.base import Frames
 from engines.families.bundle import Count, Positive, Section
 from engines.families.common.voice_mix import Timbre
-from engines.families.shipped import default_bundle
+from engines.families.shipped import bundle_folder
 from engines.runtime.base import IntArray
 
 _FEATURES = {"code", "phones", "since", "left", "following", "to_pause", "pause_type", "speaker"}
@@ -235,5 +235,8 @@ class Bundle(bundle.Bundle, frozen=True, kw_only=True):
 
 
 def load_bundle(folder: Path | None = None) -> Bundle:
-    """Raises BundleError, which names the field, its value and what would be right."""
-    return Bundle.load(folder or default_bundle())
+    """A name is a shipped voice, nothing the default one.
+
+    Raises BundleError, which names the field, its value and what would be right.
+    """
+    return Bundle.load(bundle_folder(folder))
