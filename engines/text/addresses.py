@@ -21,6 +21,10 @@ _FILE = re.compile(
     r"png|jpe?g|gif|svg|mp3|mp4|wav|zip|gz|tar|exe|log|ini|cfg|onnx|bin|dll|so)",
     re.ASCII,
 )
+_ENDING = re.compile(
+    r"\.(?:NET|com|org|net|io|dev|ai|edu|gov|app|env|gitignore|txt|md|py|js|ts|json|ya?ml|toml|html?|css|cpp|rs|sh|pdf|docx?|"
+    r"xlsx?|csv|xml|png|jpe?g|gif|svg|mp3|mp4|wav|zip|gz|tar|exe|log|ini|cfg|onnx|bin|dll)"
+)
 _HASHTAG = re.compile(r"#(?:[A-Za-z_][\w-]*|\d+[A-Z]\w*)", re.ASCII)
 _MENTION = re.compile(r"@[A-Za-z_][\w.-]*", re.ASCII)
 _SCHEME = re.compile(r"^(?:https?|ftp|wss?|mailto):(?://)?", re.IGNORECASE)
@@ -42,6 +46,7 @@ def read_address(core: str) -> list[str] | None:
     if (
         _MAIL.fullmatch(core)
         or _FILE.fullmatch(core)
+        or _ENDING.fullmatch(core)
         or (_PATH.fullmatch(core) and len(re.findall(r"[/\\]", core)) > 1)
     ):
         return _letters(core)

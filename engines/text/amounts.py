@@ -271,10 +271,16 @@ def _count(core: str, around: Around) -> Spoken | None:
         return None
     words = [*_SIGN_WORDS.get(match[1], "").split(), *numbers.decimal(number)]
     letter = match[3]
+    if core == "3M" and is_noun(around.following()) and not _is_several(around.following()):  # the company's tape
+        return Spoken(words=["three", "m"])
     sure = letter in ("M", "bn", "mn", "tn") or ("." in number and letter != "T")
     if sure or around.following().lower() in COUNTED:
         return Spoken(words=[*words, SCALE_SHORT[letter.lower()]])
     return Spoken(words=[*words, "k"]) if letter in "kK" else None
+
+
+def _is_several(noun: str) -> bool:
+    return noun in COUNTED or noun.endswith("s")
 
 
 def read_sign(core: str, around: Around) -> Spoken | None:

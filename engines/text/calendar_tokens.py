@@ -61,7 +61,8 @@ def month_name(core: str, around: Around) -> str | None:
     name = MONTH_SHORT.get(core.lower())
     if name is None or not core[0].isupper():
         return None
-    dated = _DAY_OR_YEAR.match(around.left.number or "") or _DAY_OR_YEAR.match(around.following())
+    before = around.recent[-2:-1] if around.left.lower == "of" else (around.left.number or around.left.core,)
+    dated = any(map(_DAY_OR_YEAR.match, before)) or _DAY_OR_YEAR.match(around.following())
     return name if dated else None
 
 

@@ -29,6 +29,17 @@ _AGES = {
     "y": "year",
     "yr": "year",
 }
+_MINUTES, _SECONDS, _TENS = re.compile(r"[2-9]m|[1-5]\dm"), re.compile(r"[1-5]?\ds"), re.compile(r"[1-9]0s")
+_TIME_BEFORE = re.compile(r"\d{1,2}(?:m|min|h)")
+_BEFORE_TIMES = frozenset(
+    word_list(
+        "in wait waits waited waiting for every after within another last lasts lasted took take takes taking about "
+        "around than over under least most only just timeout sleep pause rest hold plank delay per"
+    )
+)
+_OF_DECADES = frozenset(
+    word_list("music movies films fashion songs rock pop hits style kids cars hair tunes vibes show shows women men")
+)
 _MODELS = re.compile(r"([1-9]\d[1-9]|[1-9]0[1-9])s")  # 747s
 _BEFORE_MODELS = frozenset(word_list("the these those boeing levi's levis porsche peugeot airbus"))
 _SPANS = frozenset(
@@ -109,6 +120,8 @@ def _named(core: str, around: Around) -> list[str] | None:
     if ago and around.following().lower() == "ago":
         return [*numbers.cardinal(int(ago[1])), _AGES[ago[2]] + ("" if int(ago[1]) == 1 else "s")]
     left = around.left.lower
+    if _lasts(core, around):
+        return [*numbers.cardinal(int(core[:-1])), _AGES[core[-1]] + "s"]
     models = _MODELS.fullmatch(core) if left in _BEFORE_MODELS else None
     if models and around.following().lower() not in _SPANS:
         words = _hundreds(models[1])
@@ -121,6 +134,17 @@ def _named(core: str, around: Around) -> list[str] | None:
         counted = is_noun(around.peek(1) or "") or detached_unit(around.following(), core) is not None
         return None if counted else numbers.year(int(core))
     return None
+
+
+def _lasts(core: str, around: Around) -> bool:
+    """ "in 30s", "2m 30s": a time, no decade and no length."""
+    if _MINUTES.fullmatch(core):
+        return _SECONDS.fullmatch(around.following()) is not None
+    if not _TENS.fullmatch(core) or around.following().lower() in _OF_DECADES:
+        return False
+    if around.recent[-2:-1] == ("the",):  # the over 50s
+        return False
+    return around.left.lower in _BEFORE_TIMES or _TIME_BEFORE.fullmatch(around.left.core) is not None
 
 
 def _is_form(left: str, around: Around) -> bool:

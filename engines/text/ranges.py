@@ -32,6 +32,7 @@ class _End:
     kind: object  # None of a bare number
     words: list[str]
     amount: Amount | None = None
+    is_code: bool = False  # long, or with a leading zero, and not in groups of thousands: no amount
 
 
 def range_kind(core: str) -> object:
@@ -83,7 +84,7 @@ def _joined(low: _End, high: _End, is_hyphen: bool, around: Around) -> Spoken | 
     if first is None or second is None:
         return Spoken(words=[*low.words, "to", *high.words])
     if low.kind is None and high.kind is None and not first.sign and not second.sign:
-        if is_code(first.number) or is_code(second.number):
+        if low.is_code or high.is_code:
             digits = re.sub(r"\D", "", first.number + second.number)
             return Spoken(words=numbers.digits(digits)) if is_hyphen else None
         if (
@@ -158,11 +159,6 @@ def plain_number(number: str) -> list[str]:
     return numbers.decimal(number)
 
 
-def is_code(digits: str) -> bool:
-    """Long, or with a leading zero: not an amount."""
-    return len(digits.partition(".")[0]) > 4 or (digits.startswith("0") and digits[1:2].isdecimal())
-
-
 def _end(text: str) -> _End | None:
     ordinal = _ORDINAL.fullmatch(text)
     if ordinal:
@@ -185,4 +181,6 @@ def _end(text: str) -> _End | None:
         return None
     bare = plain_number(amount.number) if amount.kind is None else None
     kind = "clock" if amount.unit and amount.unit[0] in ("_a m", "p m") else amount.kind
-    return _End(kind=kind, words=spoken(amount, bare=bare), amount=amount)
+    whole = amount.number.partition(".")[0]
+    is_code = "," not in text and (len(whole) > 4 or (whole.startswith("0") and len(whole) > 1))
+    return _End(kind=kind, words=spoken(amount, bare=bare), amount=amount, is_code=is_code)

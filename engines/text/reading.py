@@ -87,7 +87,7 @@ def _read(token: Token, around: Around) -> Reading:
     state = read_state(core, around) if core in STATES else None
     if state is not None:
         return made([*state], kind, core, 0)
-    whole = WHOLE.get(text.rstrip(CLOSING + STOPS).lower()) or WHOLE.get(text.lower())
+    whole = WHOLE.get(text.rstrip(CLOSING + STOPS).lower()) or WHOLE.get((core if "/" in core else text).lower())
     if whole is not None:
         return made(list(whole.split()), kind, core, 0)
     if _EMOTICON.fullmatch(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from engines.text import numbers
-from engines.text.abbreviations import MONTH_SHORT, MONTHS, PLACES
+from engines.text.abbreviations import DAY_SHORT, MONTH_SHORT, MONTHS, PLACES
 from engines.text.context import Around, Spoken
 from engines.text.word_lists import word_list
 
@@ -35,6 +35,7 @@ _ORDINAL = re.compile(r"\d{1,3}(?:st|nd|rd|th)")
 _NUMBERED_ROAD = re.compile(r"(?:I|US|SR)-\d{1,3}")  # I-95 N
 _NUMBERED_ROADS = frozenset(word_list("highway hwy route rte interstate"))
 _BEFORE_YEARS = frozenset([*MONTHS, *MONTH_SHORT, *word_list("in since during until")])
+_DATES = frozenset([*MONTHS, *MONTH_SHORT, *DAY_SHORT, *DAY_SHORT.values()])
 _HOUSE_BEFORE = re.compile(r"\d{2,5}[A-Z]?")
 _HOUSE = re.compile(r"[1-9]\d{3}")
 _MAX_NAME_TOKENS = 3  # between a house number and the kind of street
@@ -63,12 +64,17 @@ def is_drive(closing: str, around: Around) -> bool:
         return False
     if closing.lstrip(".").startswith(",") and len(recent) > 1:  # else "Dear Dr, ..."
         return True
-    if closing:
+    if closing not in ("", "."):
         return False
     names = next((count for count in range(1, len(recent)) if _HOUSE_BEFORE.fullmatch(recent[-1 - count])), 0)
-    if not 0 < names <= _MAX_NAME_TOKENS or not all(one[:1].isupper() for one in recent[-names:]):
+    if not 0 < names <= _MAX_NAME_TOKENS or not all(map(_names_street, recent[-names:])):
         return False
     return recent[-names - 2 : -names - 1] == () or recent[-names - 2].lower() not in _BEFORE_YEARS
+
+
+def _names_street(word: str) -> bool:
+    """ "12 May Dr. Lee" and "at 10 AM Dr. Lee" are no streets."""
+    return word.istitle() and word.lower() not in _DATES
 
 
 def is_leading_direction(core: str, around: Around) -> bool:

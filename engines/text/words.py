@@ -20,6 +20,9 @@ _SEPARATORS = re.compile(r"([-–/_\\|()\[\]{}<>~*\"`]+)")
 _LETTERS = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*'?")
 _PIECES = re.compile(r"\d+(?:[.,]\d+)*|[A-Za-z]+(?:'[A-Za-z]+)*|.", re.DOTALL)
 _DOTTED = re.compile(r"((?:[A-Za-z]\.)+[A-Za-z]?)('s|)")
+_OWNER = re.compile(r"(.*[\w+#])'s")  # MP3's, R&D's
+_SEVERAL = re.compile(r"([A-Z][A-Z\d]*\d[A-Z]?|\d+[A-Z]+)s")  # MP3s, A380s, 5Gs
+_NUMBER_S = re.compile(r"\d+s")
 _OWNED = re.compile(r"(?<=\w)[™®]+")
 _CLOCK = re.compile(r"\d{1,2}(?::\d\d)(?:am|pm)?|\d{1,2}(?:am|pm)", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
@@ -73,7 +76,11 @@ def read_words(text: str, left: Left) -> list[str]:
             words.append("to")
         elif words and part[0].isdecimal():
             words += _sign_between(separator, before.core)
-        words += _part(part, before)
+        if separator == "-" and before.core.isupper() and _NUMBER_S.fullmatch(part):  # F-16s
+            *few, last = _part(part[:-1], before)
+            words += [*few, last + "'s"]
+        else:
+            words += _part(part, before)
         separator = ""
         before = Left(core=part, starts_sentence=False)
     return words
@@ -91,6 +98,10 @@ def _part(part: str, left: Left) -> list[str]:
     part = _OWNED.sub("", part)
     if _LETTERS.fullmatch(part):
         return _word(part.rstrip("'"), left)
+    with_ending = _OWNER.fullmatch(part) or _SEVERAL.fullmatch(part)
+    if with_ending and not _DOTTED.fullmatch(part):
+        *words, last = _part(with_ending[1], left)
+        return [*words, last + "'s"]
     dotted = _DOTTED.fullmatch(part)
     if dotted:
         spelled = spell(dotted[1].replace(".", ""))
