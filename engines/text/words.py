@@ -100,8 +100,8 @@ def _part(part: str, left: Left) -> list[str]:
         return _word(part.rstrip("'"), left)
     with_ending = _OWNER.fullmatch(part) or _SEVERAL.fullmatch(part)
     if with_ending and not _DOTTED.fullmatch(part):
-        *words, last = _part(with_ending[1], left)
-        return [*words, last + "'s"]
+        *stem, last = _part(with_ending[1], left)
+        return [*stem, last + "'s"]
     dotted = _DOTTED.fullmatch(part)
     if dotted:
         spelled = spell(dotted[1].replace(".", ""))
