@@ -72,7 +72,7 @@ def contexts_that_come_and_go(url: str) -> None:
         number = 0
         while True:
             name, number = str(number), number + 1
-            asked = {"model_id": "sonic-3", "voice": {"mode": "id", "id": "rms"}, "output_format": form}
+            asked = {"model_id": "sonic-3", "voice": {"mode": "id", "id": "alloy"}, "output_format": form}
             _say(socket, context_id=name, transcript=_TEXT[:600], **{"continue": True}, **asked)
             _say(socket, context_id=name, cancel=True)
             with suppress(TimeoutError):

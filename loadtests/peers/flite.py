@@ -184,7 +184,7 @@ def run(places: Places) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         edge = [places.peers, "-m", "loadtests.peers.flite_edge", str(build(Path(folder)))]
         commands = {
-            "ours": [places.serving, "-m", "server", "serve", "--port", str(places.port)],
+            "ours": [places.serving, "-m", "server", "serve", "--bundle", "flite", "--port", str(places.port)],
             "flite": [*edge, "--port", str(places.port + 1)],
         }
         with (

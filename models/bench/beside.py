@@ -69,7 +69,7 @@ def measure(ours: Bundle, other: Bundle, streams: int = STREAMS, rounds: int = R
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--against", type=Path, help="by default the bundle that ships")
+    parser.add_argument("--against", type=Path, default=Path("flite"))
     parser.add_argument("--streams", type=int, default=STREAMS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()

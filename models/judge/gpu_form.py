@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("--sentences", type=int, default=40)
     parser.add_argument("--voice", default="slt")
     given = parser.parse_args()
-    bundle, texts = load_bundle(), (LISTS / "closed.txt").read_text().splitlines()[: given.sentences]
+    bundle, texts = load_bundle(Path("flite")), (LISTS / "closed.txt").read_text().splitlines()[: given.sentences]
     recogniser = Recogniser((LISTS / "closed.jsgf").read_text())
 
     def wer(engine: Engine, what: str) -> float:

@@ -110,10 +110,10 @@ def write(bundle: Bundle, codec: Codec, program: Path, out: Path) -> None:
         sections.append(section(out, voice.id, voice.description, rows, files))
         lines += [f"| {voice.id} | {name} | [{file}]({file}) |" for name, file in files.items()]
     engine.close()
-    page(out, "The shipped voice", TEXT, sections)
+    page(out, "The Flite voice", TEXT, sections)
     pictures = [f"![spectrograms of {voice.id}]({voice.id}.jpg)" for voice in bundle.voices]
     written = [
-        "# The shipped voice, to listen to",
+        "# The Flite voice, to listen to",
         "",
         f"Made by `python -m models.judge.listening`. The sentence: *{TEXT}*",
         "Open `index.html` in a browser for players;",
@@ -130,7 +130,7 @@ def write(bundle: Bundle, codec: Codec, program: Path, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--bundle", type=Path, default=Path("flite"))
     parser.add_argument("--codec", type=Path, required=True)
     parser.add_argument("--teacher", type=Path, default=Path("work/teacher/flite_speak"))
     parser.add_argument("--out", type=Path, default=Path("docs/voice"))

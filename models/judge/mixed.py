@@ -89,7 +89,7 @@ def check(engine: Engine, front_end: FrontEnd, text: str) -> tuple[SpokenText, l
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--bundle", type=Path, default=Path("flite"))
     parser.add_argument("--teacher", type=Path, default=Path("work/teacher/flite_speak"))
     parser.add_argument("--count", type=int, default=500, help="the first 300 are the list of earlier figures")
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"))

@@ -102,7 +102,7 @@ class Gate:
     """Measures; each part is a method that returns its figures."""
 
     path: Path
-    against: Path | None
+    against: Path
     voices: list[str]
     lists: Path
     packages: Path
@@ -186,7 +186,7 @@ def table(figures: Figures, wanted: list[Bar]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--against", type=Path, help="whose speed is the measure; by default the bundle that ships")
+    parser.add_argument("--against", type=Path, default=Path("flite"), help="whose speed is the measure")
     parser.add_argument("--voices", default="af_heart,am_michael", help="in the order of the bundle's")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to measure, of " + ",".join(PARTS))
     parser.add_argument("--lists", type=Path, default=cache_folder() / "voice-kokoro" / "lists")

@@ -107,7 +107,7 @@ def write(figures: dict[str, dict[str, float]], out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--bundle", type=Path, default=Path("flite"))
     parser.add_argument("--out", type=Path, default=Path("docs/measurements"))
     arguments = parser.parse_args()
     engine = load_engine(load_bundle(arguments.bundle), EngineConfig(slots=1, workers=False))

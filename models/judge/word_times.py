@@ -129,7 +129,7 @@ def write(rows: dict[str, Figures], out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--bundle", type=Path, default=Path("flite"))
     parser.add_argument("--voices", default="rms,slt")
     parser.add_argument("--lists", default="everyday,harvard,closed,figures")
     parser.add_argument("--speeds", default="1,0.8,1.25")

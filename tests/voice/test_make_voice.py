@@ -189,7 +189,7 @@ def test_training_and_serving_see_the_same() -> None:
     from models.lm_data import pause_types, phone_ids
     from models.speech_lm import feature_rows
 
-    bundle = load_bundle()
+    bundle = load_bundle(Path("flite"))
     utterances, _, _ = load(FIXTURE, "rms")
     for one in utterances[:5]:
         codes = np.arange(one.samples // 640)
@@ -223,7 +223,7 @@ def test_planning_sees_in_serving_what_it_saw_in_training() -> None:
     from models.lm_data import pause_types, phone_ids
     from tests.engine.toys import ToyDurations
 
-    bundle = load_bundle()
+    bundle = load_bundle(Path("flite"))
 
     class Watched(ToyDurations):
         def plan(self) -> np.ndarray:

@@ -163,7 +163,7 @@ def test_figures_of_another_bundle_are_measured_again(tmp_path: Path) -> None:
 
 def test_a_bundle_goes_through_what_needs_no_teacher() -> None:
     """The bundle that ships, beside itself: the path, not the figures."""
-    bundle = load_bundle()
+    bundle = load_bundle(Path("flite"))
     row = beside.measure(bundle, bundle, streams=2, rounds=1)
     assert 0.2 < row["streams_ratio"] < 5
     assert row["ttfa_ms"] > 0

@@ -57,7 +57,7 @@ def test_it_hears_our_voice() -> None:
     from engines.families.phone_pointer.bundle import load_bundle
     from engines.synth import speak
 
-    engine = load_engine(load_bundle(), EngineConfig(workers=False))
+    engine = load_engine(load_bundle(Path("flite")), EngineConfig(workers=False))
     text = "Please hold the line while I check your booking."
     pcm = speak(engine, text, voice="rms", seed=1, sample_rate_hz=16_000).pcm
     engine.close()

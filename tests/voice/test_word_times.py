@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,7 @@ from models.judge.word_times import (
 @pytest.mark.parametrize("voice", ["rms", "slt"])
 def test_live_times_agree_with_the_alignment(voice: str) -> None:
     aligner = Aligner()
-    engine = load_engine(load_bundle(), EngineConfig(workers=False))
+    engine = load_engine(load_bundle(Path("flite")), EngineConfig(workers=False))
     row = of_engine(engine, aligner, voice, sentences(aligner, ["everyday", "figures"], limit=3))
     engine.close()
     assert row["not_aligned"] == 0
