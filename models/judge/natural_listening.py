@@ -17,12 +17,12 @@ from models.judge.listening import page, section
 from models.judge.natural import Samples, from_text, resynthesised, teacher_speech
 from models.packages import cache_folder
 
-SENTENCES = 4  # of each list's beginning and end
+SENTENCES = 2  # of each list's beginning and end
 
 
 def write(codec: Path, bundle: Path | None, voices: list[str], lists: Path, packages: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    network, sections = load_codec(codec), []
+    network, sections, lines = load_codec(codec), list[str](), list[str]()
     for speaker, voice in enumerate(voices):
         spoken = teacher_speech(lists, voice, packages)
         chosen = [*range(SENTENCES), *range(len(spoken.utterances) - SENTENCES, len(spoken.utterances))]
@@ -41,7 +41,20 @@ def write(codec: Path, bundle: Path | None, voices: list[str], lists: Path, pack
             rows = {name: samples[at] for name, samples in sides.items()}
             files = {name: f"{voice}-{at}-{part}.ogg" for part, name in enumerate(rows)}
             sections.append(section(out, f"{voice} {at}", text, rows, files))
+            lines += [f"| {voice} | {text} | [{name}]({file}) |" for name, file in files.items()]
     page(out, "The natural voice", "Sentences that no training has seen.", sections)
+    written = [
+        "# The natural voice, to listen to",
+        "",
+        "Made by `python -m models.judge.natural_listening`, of sentences that no training has seen. The teacher is",
+        "Kokoro-82M. Open `index.html` in a browser for players and spectrograms; figures are in the",
+        "[model card](../natural.md).",
+        "",
+        "| voice | sentence | file |",
+        "|---|---|---|",
+        *lines,
+    ]
+    (out / "README.md").write_text("\n".join(written) + "\n")
 
 
 def main() -> None:
