@@ -74,6 +74,10 @@ def test_texts_are_a_function_of_the_block() -> None:
     assert list(texts.block(3, 30)) != list(texts.block(4, 30))
     assert list(texts.short(3, 30)) == list(texts.short(3, 30)) != list(texts.short(4, 30))
     assert max(len(job.text.split()) for job in texts.short(3, 100)) <= 8
+    odd = list(texts.odd(3, 200))
+    assert odd == list(texts.odd(3, 200)) != list(texts.odd(4, 200))
+    assert max(len(job.text.split()) for job in odd) > 20
+    assert all(any(mark in job.text for job in odd) for mark in ";($")
     with pytest.raises(EmptyCorpusError, match="wordnet-base"):
         Texts([], ["a"])
 

@@ -30,6 +30,7 @@ _OPENERS = (
     "Well", "Oh", "Right", "Hm, let me think", "Good morning", "I see", "Sorry", "Of course", "Not really", "Actually",
     "To be honest", "Wait", "Really", "Thank you", "No problem", "Never mind", "Exactly", "Maybe", "Hello there",
 )  # fmt: skip
+_CONTENT = 0.85
 _LONE = 0.6  # of the short answers: words and letters; the others are what an agent or its caller says
 _NAMES = ("Tom", "Sarah", "Mister Lee", "Doctor Brown", "Kate", "Ben", "Alice", "my friend")
 
@@ -56,6 +57,7 @@ class Texts:
             )
         self._questions = [one for one in self.pool if one.endswith("?")] or self.pool
         self._common = corpus.common_words(self.pool)
+        self._content = [one for one in self._common if len(one) > 4] or self._common
         self._exclamations = [one for one in self.pool if one.endswith("!")] or self.pool
 
     def block(self, number: int, seconds: float) -> Iterator[Job]:
@@ -78,6 +80,50 @@ class Texts:
             text = draw() + rng.choice(corpus.ENDS) if rng.random() < _LONE else self._opener(rng)
             stretch = 1.0 if rng.random() < _OWN_TEMPO else round(rng.uniform(_FASTEST, _SLOWEST), 3)
             yield Job(text=text[0].upper() + text[1:] if rng.random() < 0.5 else text, stretch=stretch)
+
+    def odd(self, number: int, count: int) -> Iterator[Job]:
+        """What no sentence is: runs of words, words between all kinds of marks, figures, beginnings and ends."""
+        rng = random.Random(f"kokoro odd {number}")
+        kinds = (self._run, self._run, self._marked, self._marked, self._cut_off, self._figure)
+        while count:
+            text = rng.choice(kinds)(rng)
+            if len(text) > MAX_CHARS:
+                continue
+            count -= 1
+            stretch = 1.0 if rng.random() < _OWN_TEMPO else round(rng.uniform(_FASTEST, _SLOWEST), 3)
+            yield Job(text=text, stretch=stretch)
+
+    def _run(self, rng: random.Random) -> str:
+        return " ".join(self._drawn(rng, rng.randint(2, 30))) + rng.choice([".", "?", "!", "", ","])
+
+    def _marked(self, rng: random.Random) -> str:
+        first, last, *words = self._drawn(rng, rng.randint(3, 8))
+        text = first.capitalize()
+        for word in words:
+            text += rng.choice([", ", ", ", " and ", " or ", "; ", ": ", " - "]) + word
+        return text + rng.choice([".", "!", "?", "", f" ({last}).", f": ({last})!"])
+
+    def _cut_off(self, rng: random.Random) -> str:
+        (word,) = self._drawn(rng, 1)
+        joint = rng.choice(["and", "but", "so", "or", "then", "because"])
+        few = (
+            f"...{joint} {word}",
+            f"{word}, etc.",
+            f"One {word}.",
+            f"{joint} {word}...",
+            f"e.g. {word}",
+            f"the {word}",
+        )
+        return rng.choice(few)
+
+    def _figure(self, rng: random.Random) -> str:
+        value = rng.randint(0, 10 ** rng.randint(1, 6))
+        forms = (f"{value}", f"{value}.", f"{value / 100:.2f}", f"${value}.", f"{value}%")
+        return rng.choice([*forms, f"{value} {self._drawn(rng, 1)[0]}."])
+
+    def _drawn(self, rng: random.Random, count: int) -> list[str]:
+        """Mostly nouns and the like, which no sentence has in such numbers."""
+        return [rng.choice(self._content if rng.random() < _CONTENT else self._common) for _ in range(count)]
 
     def _text(self, rng: random.Random, mix: corpus.Mix) -> str:
         draw = rng.random()

@@ -28,6 +28,7 @@ FIRST_BLOCK = 100_000  # none of these is spoken
 VOICE_BLOCKS = 10_000  # between the first blocks of two voices
 BLOCK_S = 60.0
 SHORT = 12  # answers of a few words in each block
+ODD = 8  # texts in each block that are no sentences
 
 
 def timed(front_end: FrontEnd, speaker: Speaker, text: str, stretch: float, voice: str) -> dict[str, Any] | None:
@@ -64,7 +65,7 @@ def times(folder: Path, hours: dict[str, float], speaker: Speaker, texts: Texts)
             continue
         started_s = time.process_time()
         number = FIRST_BLOCK + numbers[voice] * VOICE_BLOCKS + place
-        jobs = [*texts.block(number, BLOCK_S), *texts.short(number, SHORT)]
+        jobs = [*texts.block(number, BLOCK_S), *texts.short(number, SHORT), *texts.odd(number, ODD)]
         found = [one for job in jobs if (one := timed(front_end, speaker, job.text, job.stretch, voice))]
         found[-1]["closes_block"] = True
         with (folder / f"{voice}.jsonl").open("a") as file:
