@@ -17,13 +17,13 @@ BUDGETS = {  # CPU minutes: of a voice, of a smoke run; the forecast's are of al
     "lm": (110.0, 0.15),
     "forecast": (15.0, 0.1),
 }
-STEPS = {  # likewise, of the Kokoro voice
-    "codec": (20_000, 2),
+STEPS = {  # likewise, of the Kokoro voice: what the one that ships had, a little rounded up
+    "codec": (15_000, 2),
     "listener": (4_000, 2),
-    "duration": (40_000, 20),
-    "vocoder": (12_000, 2),
-    "lm": (16_000, 3),
-    "forecast": (25_000, 10),
+    "duration": (30_000, 20),
+    "vocoder": (7_500, 2),
+    "lm": (6_000, 3),
+    "forecast": (8_000, 10),
 }
 FORECAST_ROUNDS = 5
 HOURS = {"flite": "rms:8,slt:4.5,awb:4.5,kal16:2.5", "kokoro": "af_heart:3,am_michael:2"}

@@ -2,6 +2,7 @@
 
 The bundle becomes the default when every row passes. A part can be measured alone (`--only heard,times,mixed,speed,
 drafts,size`); with `--out` figures are kept, and a later call with the same file and bundle measures what is missing.
+`--into` writes them into the bundle's manifest, whose digest changes with it.
 Ends with an error when a row fails or is not measured.
 """
 
@@ -25,6 +26,7 @@ from engines.engine import Engine, EngineConfig
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.text import FrontEnd
 from models.bench import beside, drafts
+from models.export import update_manifest
 from models.judge import carried_times, natural, natural_mixed
 from models.judge.meters import Meters
 from models.packages import cache_folder
@@ -168,6 +170,13 @@ def measure(gate: Gate, parts: list[str], figures: Figures, keep: Callable[[Figu
     return figures
 
 
+def rounded(figures: Figures) -> Figures:
+    return {
+        name: rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
+        for name, value in figures.items()
+    }
+
+
 def kept(path: Path, digest: str) -> Figures:
     """The figures in a file, of the bundle with this digest; those of another one are not ours."""
     found: Figures = json.loads(path.read_text()) if path.exists() else {}
@@ -192,6 +201,7 @@ def main() -> None:
     parser.add_argument("--lists", type=Path, default=cache_folder() / "voice-kokoro" / "lists")
     parser.add_argument("--packages", type=Path, default=cache_folder() / "packages")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures, which a later call goes on from")
+    parser.add_argument("--into", action="store_true", help="the bundle's manifest shall carry the figures")
     arguments = parser.parse_args()
     parts, voices = arguments.only.split(","), arguments.voices.split(",")
     if unknown := [part for part in parts if part not in PARTS]:
@@ -211,6 +221,8 @@ def main() -> None:
             replace_file(out, (json.dumps(figures, indent=1) + "\n").encode())
 
     figures = measure(gate, parts, kept(out, gate.bundle.digest) if out is not None else {}, keep)
+    if arguments.into:
+        update_manifest(arguments.bundle, quality=rounded({name: figures[name] for name in PARTS if name in figures}))
     wanted = bars(voices)
     Console(width=120).print(table(figures, wanted))
     if not all(bar.passes(figures) for bar in wanted):

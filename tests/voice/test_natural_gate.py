@@ -175,3 +175,10 @@ def test_a_bundle_goes_through_what_needs_no_teacher() -> None:
     assert len(ours[0].spans) == 4
     compared, wrong, refused = made
     assert ([one.text for one in compared], wrong, refused) == (["Hello there.", "7"], [], 1)
+
+
+def test_figures_go_into_the_manifest_short() -> None:
+    assert natural_gate.rounded({"heard": {"a": {"p808": 3.876543, "n": 4}}, "size": 1.0}) == {
+        "heard": {"a": {"p808": 3.8765, "n": 4}},
+        "size": 1.0,
+    }
