@@ -74,7 +74,8 @@ def say(
     output: Annotated[Path | None, typer.Option("-o", "--output", parser=path, help="Write a WAV file.")] = None,
     play: Annotated[bool, typer.Option("--play", help="Play it.")] = False,
     voice: Annotated[
-        str | None, typer.Option(help="See `parlando voices`; a mix as `rms+slt` or `rms(2)+slt(1)`.")
+        str | None,
+        typer.Option(help="See `parlando voices`; a mix as `af_heart(2)+am_michael(1)`."),
     ] = None,
     timbre: Annotated[str | None, typer.Option(help="A voice or mix to sound like, while the voice speaks.")] = None,
     pitch: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-SHIPPED = ("flite",)
+SHIPPED = ("natural", "flite")
 DEFAULT = SHIPPED[0]
 _FOLDER = Path(str(resources.files("engines").joinpath("bundles")))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from engines.assemble import load_engine
 from engines.engine import Engine, EngineConfig
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
+from engines.families.shipped import SHIPPED
 from engines.text import FrontEnd
 from tests.engine.driving import Make
 from tests.families.toy_engine import TOYS, toy_engine
@@ -17,7 +19,7 @@ from tests.families.toy_engine import TOYS, toy_engine
 
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
-    return load_bundle(Path("flite"))
+    return _shipped("flite")
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +27,12 @@ def front_end() -> FrontEnd:
     return FrontEnd.load()
 
 
-@pytest.fixture(params=["shipped", "seeing", *TOYS])
+@cache
+def _shipped(name: str) -> Bundle:
+    return load_bundle(Path(name))
+
+
+@pytest.fixture(params=[*SHIPPED, "seeing", *TOYS])
 def make(request: pytest.FixtureRequest, front_end: FrontEnd) -> Make:
     """Makes engines of one family."""
 
@@ -34,7 +41,7 @@ def make(request: pytest.FixtureRequest, front_end: FrontEnd) -> Make:
         config = EngineConfig(**(defaults | settings))  # type: ignore[arg-type]
         if request.param in TOYS:
             return toy_engine(request.param, config)
-        bundle = request.getfixturevalue("bundle" if request.param == "shipped" else "seeing")
+        bundle = _shipped(request.param) if request.param in SHIPPED else request.getfixturevalue("seeing")
         return load_engine(bundle, config, front_end=front_end)
 
     return engine

@@ -93,7 +93,7 @@ def test_bundle_refuses_what_does_not_match(copy: Path, changes: dict[str, objec
 
 
 def test_bundle_refuses_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"nowhere does not exist; .* one that ships: flite"):
+    with pytest.raises(BundleError, match=r"nowhere does not exist; .* one that ships: natural, flite"):
         load_bundle(tmp_path / "nowhere")
     with pytest.raises(BundleError, match="not a readable manifest"):
         load_bundle(tmp_path)

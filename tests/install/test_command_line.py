@@ -112,7 +112,7 @@ taken = pytest.fixture(_taken)
         (
             ["serve", "--bundle", "/no[where]"],
             1,
-            "error /no[where] does not exist; name a model's folder, or one that ships: flite",
+            "error /no[where] does not exist; name a model's folder, or one that ships: natural, flite",
         ),
         (["serve", "--ssl-certfile", "/no[where]"], 1, "error cannot speak TLS with /no[where] and the key in it: "),
         (["say"], 2, "Error: Missing argument"),
@@ -262,7 +262,7 @@ def test_the_doctor_looks_at_all_that_serving_needs(taken: int) -> None:
     assert status == 1
     for line in (
         "WRONG settings: PARLANDO_PROT is no setting did you mean PARLANDO_PORT?",
-        "WRONG bundle: cannot be served /no[where] does not exist; name a model's folder, or one that ships: flite",
+        "WRONG bundle: cannot be served /no[where] does not exist; name a model's folder, or one that ships: natural, ",
         f"cannot listen on 127.0.0.1:{taken}: address already in use; give another by PARLANDO_PORT or --port",
     ):
         assert words(line) in words(shown)
