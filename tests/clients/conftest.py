@@ -126,6 +126,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def natural_server() -> Iterator[Server]:
+    """As a user starts it: with the voice that is the default."""
+    wyoming_port = _free_port()
+    for port in _serve("--bundle", "natural", "--wyoming-port", str(wyoming_port)):
+        yield Server(port=port, wyoming_port=wyoming_port)
+
+
+@pytest.fixture(scope="session")
 def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With a certificate made here, trusted through the variable that OpenSSL reads."""
     import trustme

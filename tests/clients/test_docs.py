@@ -17,9 +17,9 @@ REQUIREMENTS = (Path(__file__).parent / "requirements.txt").read_text()
 
 
 @pytest.mark.parametrize("title", SNIPPETS)
-def test_a_snippet_runs(server: Server, title: str) -> None:
-    code = SNIPPETS[title].replace("localhost:8000", f"localhost:{server.port}")
-    code = code.replace('"localhost", 10200', f'"127.0.0.1", {server.wyoming_port}')
+def test_a_snippet_runs(natural_server: Server, title: str) -> None:
+    code = SNIPPETS[title].replace("localhost:8000", f"localhost:{natural_server.port}")
+    code = code.replace('"localhost", 10200', f'"127.0.0.1", {natural_server.wyoming_port}')
     assert code != SNIPPETS[title]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
