@@ -1,15 +1,18 @@
 """What holds for every test: no time limit on single examples, since a busy machine would decide; no telemetry of
-libraries that bring ONNX Runtime with them, as clients do; servers speak with Flite's voices, which tests name."""
+libraries that bring ONNX Runtime with them, as clients do; servers speak with Flite's voices, which tests name; and
+SIGHUP ends what it should, also where the run was started with `nohup`, whose children ignore it."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("PARLANDO_BUNDLE", "flite")
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import pytest
 from hypothesis import settings

@@ -1,4 +1,4 @@
-"""What a server speaks with when nothing is said: the voice that is the default, and the laws over a socket for it."""
+"""The voice that a server has when no setting names a bundle, and the laws over a socket for it."""
 
 from __future__ import annotations
 
