@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from models.lm_data import Example
 
-WINDOW = tuple(range(-6, 6))  # phones around the one that is timed
+# Phones around the one that is timed. How long a run of words has gone on decides its pace, so it sees some words back;
+# it waits for no more than the speech model waits for anyway (`look_ahead_phones` less the pointer's own two).
+WINDOW = tuple(range(-20, 7))
 PAUSE_TYPES = 5
 TYPICAL_HOPS = 8.0
 OPENING_HOPS = 3  # of the pause that begins every segment; in training it was cut to 2 to 6

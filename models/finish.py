@@ -10,6 +10,7 @@ import torch
 
 from models.code_files import refuse_other_encoder
 from models.code_parts import is_shared, settle, share
+from models.creak import creak
 from models.durations import DurationConfig, DurationNet
 from models.encode import load_codec
 from models.encoder_hash import encoder_sha256
@@ -25,6 +26,10 @@ VOICES = {
     "kal16": ("Flite kal16", "US English, male; imitates CMU Flite's kal16"),
 }
 
+KOKORO_CREAK_HZ = {
+    "af_heart": 125.0
+}  # her speech is at 150 to 250 Hz; at the ends of sentences it breaks up below this
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
@@ -36,6 +41,7 @@ class Origin:
     licences: list[str]
     teacher: str
     pitches: dict[str, str] = field(default_factory=dict)  # id -> low or high, where it is known
+    creak_hz: dict[str, float] | None = None  # id -> F0 below which it creaks (`models.creak`); None without the rule
 
 
 def imitating_flite(voices: list[str]) -> Origin:
@@ -51,11 +57,12 @@ def imitating_flite(voices: list[str]) -> Origin:
 def imitating_kokoro(voices: list[str]) -> Origin:
     return Origin(
         name="natural",
-        version="1",
+        version="2",
         voices={voice: (f"Kokoro {voice}", f"US English; imitates Kokoro-82M's {voice}") for voice in voices},
         licences=["Apache-2.0 (code and weights)", "teacher: Kokoro-82M, Apache-2.0; its ONNX export: MIT; see NOTICE"],
         teacher="Kokoro-82M (hexgrad), voices " + ", ".join(voices),
         pitches={voice: {"f": "high", "m": "low"}[voice[1]] for voice in voices},
+        creak_hz={voice: KOKORO_CREAK_HZ.get(voice, 0.0) for voice in voices},
     )
 
 
@@ -146,4 +153,6 @@ def finish(
     }
     write_bundle(out, codec.decoder, network, durations, described, extra)
     check(out, codec.decoder, network, durations, tolerance)
+    if origin.creak_hz is not None:
+        creak(out, [origin.creak_hz[voice] for voice in voices])
     return network

@@ -20,7 +20,7 @@ BUDGETS = {  # CPU minutes: of a voice, of a smoke run; the forecast's are of al
 STEPS = {  # likewise, of the Kokoro voice: what the one that ships had, a little rounded up
     "codec": (15_000, 2),
     "listener": (4_000, 2),
-    "duration": (30_000, 20),
+    "duration": (18_000, 20),
     "vocoder": (7_500, 2),
     "lm": (6_000, 3),
     "forecast": (8_000, 10),

@@ -16,7 +16,7 @@ from models.whole_files import replace_file
 console = Console()
 PAIRED_SHARE = 0.1  # of the hours, in texts that are spoken twice
 MORE_TIMES = 5.0  # times the hours: texts of which only the phone times are kept
-KOKORO_TIMES = 2.0  # likewise, beside those of the texts whose codes are known
+KOKORO_TIMES = 4.0  # likewise, beside those of the texts whose codes are known
 UNSPOKEN = 4.0  # times the hours: texts whose codes are known without their sound
 SHORT_PER_HOUR = 10_000  # letters and words alone, likewise
 LIBRARIES = ("cmu_us_rms", "cmu_us_slt", "cmu_us_awb", "cmu_us_kal16", "usenglish", "cmulex")

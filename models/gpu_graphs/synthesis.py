@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
+from models.creak import LEAST_HZ, LOW_BINS, SILENT, UNVOICED_HZ
 from models.gpu_graphs.building import DeviceGraph
 from models.gpu_graphs.weights import Array, VocoderWeights
 
@@ -57,10 +58,10 @@ class Synthesis:
         heads = graph.node("Add", [heads, graph.constant("heads_bias", weights.heads_bias)], "heads_rows")
         sizes = graph.constant("heads_sizes", np.array([1, 1, 2 * BINS]))
         graph.node("Split", [heads, sizes], ["log_f0", "voicing", "filters"], axis=-1)
-        f0, gain = self._source()
+        f0, gain, filters = self._source()
         pulses, phase_out = self._pulses(f0, gain, phase)
         harmonic = graph.node("Concat", [tail, pulses], "harmonic", axis=1)
-        spectrum = self._filtered(harmonic)
+        spectrum = self._filtered(harmonic, filters)
         frames_out = self._overlap_added(spectrum, before)
         return {
             "phase": phase_out,
@@ -72,17 +73,39 @@ class Synthesis:
         ends = [self._graph.constant(f"at.{at}", np.array([at])) for at in (-count, 2**62, 1)]
         return self._graph.node("Slice", [value, *ends], name)
 
-    def _source(self) -> tuple[str, str]:
-        """-> f0 [R, N] Hz, gain [R, N] (0 where unvoiced; less where a lowered pitch brings fewer pulses)."""
+    def _source(self) -> tuple[str, str, str]:
+        """-> f0 [R, N, 1] Hz, gain [R, N, 1] (0 where unvoiced; less where a lowered pitch brings fewer pulses), log
+        filters [R, N, 2 * BINS]."""
         graph = self._graph
         pitch = graph.reshape(graph.input("pitch", TensorProto.FLOAT, ["R"]), [-1, 1, 1], "pitches")
         chosen = self._clip(graph.node("Exp", ["log_f0"], "f0_exp"), _HZ, "f0_chosen")
-        f0 = self._clip(graph.node("Mul", [chosen, pitch], "f0_moved"), _MOVED_HZ, "f0")
-        voiced = graph.cast(
-            graph.node("Greater", ["voicing", self._scalar(0.0, "zero")], "is_voiced"), TensorProto.FLOAT, "voiced"
-        )
+        is_voiced = graph.node("Greater", ["voicing", self._scalar(0.0, "zero")], "is_voiced")
         lowered = graph.node("Clip", [pitch, "", self._scalar(1.0, "limit.1.0")], "lowered")
-        return f0, graph.node("Mul", [voiced, graph.node("Sqrt", [lowered], "pulse_share")], "gain")
+        share, filters = graph.node("Sqrt", [lowered], "pulse_share"), "filters"
+        if self._weights.creak_hz is None:
+            gain = graph.node("Mul", [graph.cast(is_voiced, TensorProto.FLOAT, "voiced"), share], "gain")
+        else:  # pulses everywhere; what is heard of them is the filters' business
+            chosen, filters = self._creaking(chosen, is_voiced)
+            gain = graph.node("Mul", [graph.node("Sign", [chosen], "voiced"), share], "gain")
+        return self._clip(graph.node("Mul", [chosen, pitch], "f0_moved"), _MOVED_HZ, "f0"), gain, filters
+
+    def _creaking(self, chosen: str, is_voiced: str) -> tuple[str, str]:
+        """F0 [R, N, 1] Hz and log filters [R, N, 2 * BINS] by the rule of `models.creak`."""
+        graph, high = self._graph, BINS - LOW_BINS
+        below = graph.node("MatMul", ["voices", graph.constant("creak_hz", self._weights.creak_hz)], "creak_below")
+        creaks = graph.node("Less", [chosen, graph.reshape(below, [-1, 1, 1], "creak_rows")], "creaks")
+        halved = graph.node("Mul", [chosen, self._scalar(0.5, "half")], "f0_halved")
+        halved = graph.node("Max", [halved, self._scalar(LEAST_HZ, "creak_least")], "f0_creaking")
+        hz = graph.node("Where", [creaks, halved, chosen], "f0_voiced")
+        hz = graph.node("Where", [is_voiced, hz, self._scalar(UNVOICED_HZ, "unvoiced_hz")], "f0_everywhere")
+        parts = ["pulses_low", "pulses_high", "breath_low", "breath_high"]
+        sizes = graph.constant("creak_bins", np.array([LOW_BINS, high, LOW_BINS, high]))
+        graph.node("Split", ["filters", sizes], parts, axis=-1)
+        silent = self._scalar(SILENT, "silent")
+        low = graph.node("Where", [is_voiced, parts[0], parts[2]], "pulses_below")
+        above = graph.node("Where", [is_voiced, parts[1], silent], "pulses_above")
+        none = graph.node("Min", [parts[2], silent], "no_breath")
+        return hz, graph.node("Concat", [low, above, none, parts[3]], "filters_creaking", axis=-1)
 
     def _pulses(self, f0: str, gain: str, phase: str) -> tuple[str, str]:
         """f0, gain [R, N, 1], phase [R] -> samples [R, N * HOP], phase [R]; see models/excitation.py."""
@@ -123,15 +146,16 @@ class Synthesis:
         rest = graph.node("Sub", [place, floor], "place_rest")
         return graph.node("Add", [value, graph.node("Mul", [rest, slope], "pulse_rise")], "pulse_shape")
 
-    def _filtered(self, harmonic: str) -> str:
-        """harmonic [R, look back + N * HOP] -> [R, N, 2 * BINS]: both excitations through their filters, summed."""
+    def _filtered(self, harmonic: str, log_filters: str) -> str:
+        """harmonic [R, look back + N * HOP], log filters [R, N, 2 * BINS] -> [R, N, 2 * BINS]: both excitations through
+        their filters, summed."""
         graph = self._graph
         at = graph.input("window_at", TensorProto.INT64, ["N", WINDOW])
         noise_at = graph.reshape(graph.input("noise_at", TensorProto.INT64, ["R"]), [-1, 1, 1], "noise_rows")
         table = graph.input("noise_table", TensorProto.FLOAT, ["T"])
         voiced = graph.node("Gather", [harmonic, at], "voiced_windows", axis=1)
         breath = graph.node("Gather", [table, graph.node("Add", [noise_at, at], "noise_places")], "breath_windows")
-        filters = graph.node("Exp", [self._clip("filters", _LOG_FILTER, "filters_clipped")], "filters_exp")
+        filters = graph.node("Exp", [self._clip(log_filters, _LOG_FILTER, "filters_clipped")], "filters_exp")
         graph.node("Split", [filters], ["voiced_filter", "breath_filter"], axis=-1, num_outputs=2)
         analysis = graph.constant("analysis", self._weights.analysis)
         parts = []

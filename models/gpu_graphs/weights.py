@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from engines.errors import BundleError
 from engines.families.phone_pointer.bundle import Bundle
 from engines.runtime.kernels import DOMAIN
+from models.creak import CREAK
 
 Array = NDArray[Any]
 
@@ -171,6 +172,7 @@ class VocoderWeights:
     heads_bias: Array
     analysis: Array  # [window, 2 * bins]: the windowed transform of an excitation
     pulse: Array  # [points]: one pulse of the voiced excitation, from its first sample to its last
+    creak_hz: Array | None  # [voices]: F0 below which each creaks, where the vocoder knows (`models.creak`)
 
     @classmethod
     def of(cls, bundle: Bundle) -> VocoderWeights:
@@ -191,6 +193,7 @@ class VocoderWeights:
             heads_bias=np.concatenate([stored.plain("source.bias"), stored.plain("filters.bias")]),
             analysis=analysis,
             pulse=pulse,
+            creak_hz=stored.arrays.get(CREAK),
         )
 
 

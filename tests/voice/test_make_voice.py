@@ -223,7 +223,7 @@ def test_planning_sees_in_serving_what_it_saw_in_training() -> None:
     from models.lm_data import pause_types, phone_ids
     from tests.engine.toys import ToyDurations
 
-    bundle = load_bundle(Path("flite"))
+    bundle = load_bundle(Path("natural"))  # its window is that of `models.durations`, the Flite voice's is older
 
     class Watched(ToyDurations):
         def plan(self) -> np.ndarray:
