@@ -91,7 +91,7 @@ def _serve(*flags: str) -> Iterator[int]:
     python = os.environ.get("SERVER_PYTHON", sys.executable)
     command = [python, "-m", "server", "serve", "--port", str(port), *flags]
     # No request is refused because the machine is busy.
-    settings = {"PARLANDO_SEED": str(SEED), "PARLANDO_SHED": "false"}
+    settings = {"PARLANDO_SEED": str(SEED), "PARLANDO_SHED": "false", "PARLANDO_BUNDLE": "flite"}
     process = leash.start(command, stderr=subprocess.PIPE, text=True, env=os.environ | settings)
     ready: queue.SimpleQueue[bool] = queue.SimpleQueue()
     threading.Thread(target=_read_log, args=(process, ready), daemon=True).start()
