@@ -60,6 +60,7 @@ class _Rule:
         users = [node for node in self._graph.node if filters in node.input]
         hz, shaped = self._f0(is_voiced, lifted.input[0], creak_hz), self._filters(is_voiced, filters)
         self._replace(lifted, lifted.input[0], hz)
+        # Pulses everywhere; what is heard of them is the filters' business.
         self._replace(cast, is_voiced, self._node("Or", [is_voiced, self._node("Not", [is_voiced])]))
         for user in users:
             self._replace(user, filters, shaped)
