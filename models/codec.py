@@ -14,7 +14,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.excitation import BINS, HOP, LOOK_BACK, SAMPLE_RATE_HZ, WINDOW, Excitation, overlap_add
+from models.excitation import Excitation, overlap_add
+from models.framing import BINS, HOP, LOOK_BACK, SAMPLE_RATE_HZ, WINDOW
 from models.mel import LogMel
 from models.streaming import CausalConvNeXt, ConvNeXt
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.codec import FRAMES_PER_CODE, SAMPLES_PER_CODE
-from models.excitation import HOP
+from models.framing import HOP
 from models.lm_data import Example
 from models.seen_phones import PhoneTimes
 from models.teacher.prepare import load

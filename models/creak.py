@@ -11,15 +11,12 @@ calls what follows unvoiced. A decoder that learned from it fills both with nois
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from engines.families.phone_pointer.bundle import load_bundle
-from models.excitation import BINS, SAMPLE_RATE_HZ, WINDOW
-from models.export import update_manifest
+from models.framing import BINS, SAMPLE_RATE_HZ, WINDOW
 
 CREAK = "creak_hz"  # the constant [voices] that holds where each voice begins to creak
 LEAST_HZ, UNVOICED_HZ = 32.0, 50.0  # of halved F0, so that a window holds a pulse; of pulses where there is no F0
@@ -38,13 +35,6 @@ def with_creak(model: onnx.ModelProto, creak_hz: Sequence[float]) -> onnx.ModelP
     _Rule(changed.graph).write(np.array(creak_hz, np.float32))
     onnx.checker.check_model(changed)
     return changed
-
-
-def creak(folder: Path, creak_hz: Sequence[float]) -> None:
-    """Gives the vocoder of a bundle the rule, in place; its manifest says so."""
-    path = folder / load_bundle(folder).vocoder.file
-    onnx.save(with_creak(onnx.load(path), creak_hz), path)
-    update_manifest(folder, provenance={CREAK: [float(hz) for hz in creak_hz]})
 
 
 class _Rule:

@@ -15,7 +15,7 @@ from rich.progress import track
 from models.code_files import Coded, saying_refusals, write_codes
 from models.codec import Codec
 from models.encoder_hash import encoder_sha256
-from models.excitation import HOP
+from models.framing import HOP
 from models.lm_data import Example, example
 from models.teacher.prepare import load
 

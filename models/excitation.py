@@ -2,10 +2,6 @@
 
 Every value is reached by integer arithmetic, division, square root and table look-up, all of which give the same bits
 in any chunk and any batch; sine and logarithm do not. Phase is an integer number of 2^-32 turns, so it never drifts.
-
-                 frame f sees samples [160 f - 352, 160 f + 160)
-        ------|======================|------
-              ^ look-back            ^ newest sample of hop f
 """
 
 from __future__ import annotations
@@ -16,12 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-SAMPLE_RATE_HZ = 16_000
-HOP = 160
-WINDOW = 512
-LOOK_BACK = WINDOW - HOP  # samples of the past that a frame needs
-BINS = WINDOW // 2 + 1
-TURN = 2**32
+from models.framing import BINS, HOP, LOOK_BACK, SAMPLE_RATE_HZ, TURN, WINDOW
+
 _TAPS = 8  # half width of the pulse, samples
 _RESOLUTION = 64  # table entries per sample
 _CUTOFF = 0.94  # of the Nyquist frequency

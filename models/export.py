@@ -25,11 +25,11 @@ from models.codec import FRAMES_PER_CODE, LEVELS, NUM_CODES, Decoder
 from models.durations import CLOSING_HOPS, OPENING_HOPS, PAUSE_TYPES, DurationNet
 from models.durations import WINDOW as DURATION_WINDOW
 from models.durations import feature_offsets as duration_offsets
-from models.excitation import HOP, SAMPLE_RATE_HZ
-from models.excitation import WINDOW as WINDOW_SAMPLES
 from models.export_durations import DURATION_ROWS, duration_graph
 from models.export_forecast import FIRST_PRODUCT, declare_forecast, forecast_logits, forecast_scores
 from models.export_vocoder import export_vocoder, sees_text, vocoder_states
+from models.framing import HOP, SAMPLE_RATE_HZ
+from models.framing import WINDOW as WINDOW_SAMPLES
 from models.graph import MICROSOFT, Graph
 from models.speech_lm import (
     BEGIN_CODE,

@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from models.codec import SAMPLES_PER_CODE, Decoder
-from models.excitation import LOOK_BACK
+from models.framing import LOOK_BACK
 from models.seen_phones import SEEN_COLUMNS
 
 

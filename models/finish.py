@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 
+from engines.families.phone_pointer.bundle import load_bundle
 from models.code_files import refuse_other_encoder
 from models.code_parts import is_shared, settle, share
-from models.creak import creak
+from models.creak import CREAK, with_creak
 from models.durations import DurationConfig, DurationNet
 from models.encode import load_codec
 from models.encoder_hash import encoder_sha256
-from models.export import round_to_half, write_bundle
+from models.export import round_to_half, update_manifest, write_bundle
 from models.forecast import Forecast, ForecastConfig
 from models.parity import TOLERANCE, check
 from models.speech_lm import LmConfig, SpeechLm
@@ -154,5 +157,12 @@ def finish(
     write_bundle(out, codec.decoder, network, durations, described, extra)
     check(out, codec.decoder, network, durations, tolerance)
     if origin.creak_hz is not None:
-        creak(out, [origin.creak_hz[voice] for voice in voices])
+        _creak(out, [origin.creak_hz[voice] for voice in voices])
     return network
+
+
+def _creak(folder: Path, creak_hz: Sequence[float]) -> None:
+    """Gives the vocoder of a bundle the rule of creak, in place; its manifest says so."""
+    path = folder / load_bundle(folder).vocoder.file
+    onnx.save(with_creak(onnx.load(path), creak_hz), path)
+    update_manifest(folder, provenance={CREAK: [float(hz) for hz in creak_hz]})

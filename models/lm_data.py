@@ -13,7 +13,7 @@ import torch
 
 from engines.text import VOWELS, PauseType, phone_id
 from models.codec import FRAMES_PER_CODE
-from models.excitation import HOP, SAMPLE_RATE_HZ
+from models.framing import HOP, SAMPLE_RATE_HZ
 from models.speech_lm import BEGIN_CODE, BEYOND, FOLLOWING, LEFT, LOOK_AHEAD_PHONES, SINCE, WINDOW, LmInputs
 from models.teacher.prepare import Utterance
 

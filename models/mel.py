@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.excitation import SAMPLE_RATE_HZ
+from models.framing import SAMPLE_RATE_HZ
 
 
 def mel_filters(bands: int, window: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from engines.families.phone_pointer.bundle import Bundle
 from engines.text import NUM_PHONE_IDS
 from models.codec import FRAMES_PER_CODE
-from models.excitation import HOP, SAMPLE_RATE_HZ
+from models.framing import HOP, SAMPLE_RATE_HZ
 from models.lm_data import phone_ids, pointers
 from models.speech_lm import LEFT, SINCE, WINDOW
 from models.teacher.prepare import Utterance

@@ -23,7 +23,7 @@ from torch import Tensor
 from models.arithmetic import FLOAT32, PROBED_ROWS, Arithmetic, quicker
 from models.checkpoint import TrainingState
 from models.codec import LEVELS, SAMPLES_PER_CODE, Codec
-from models.excitation import HOP, LOOK_BACK
+from models.framing import HOP, LOOK_BACK
 from models.mel import LogMel, SpectralLoss
 from models.seen_phones import SEEN_COLUMNS, SEEN_ROWS, phone_times
 from models.teacher.prepare import Utterance, load, pitch_statistics

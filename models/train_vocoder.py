@@ -26,7 +26,7 @@ from models.coded_speech import CodedSpeech, Crop
 from models.discriminator import Discriminator, adversarial_loss, discriminator_loss, feature_loss
 from models.encode import load_codec
 from models.encoder_hash import encoder_sha256
-from models.excitation import LOOK_BACK
+from models.framing import LOOK_BACK
 from models.mel import LogMel, LowHarmonics, SpectralLoss
 
 JUDGED_SAMPLES = 10_240  # of each crop, shown to the discriminator

@@ -13,14 +13,11 @@ import numpy as np
 from onnx import TensorProto
 
 from models.creak import LEAST_HZ, LOW_BINS, SILENT, UNVOICED_HZ
+from models.framing import BINS, HOP, LOOK_BACK, SAMPLE_RATE_HZ, TURN, WINDOW
 from models.gpu_graphs.building import DeviceGraph
 from models.gpu_graphs.weights import Array, VocoderWeights
 
-HOP, WINDOW, RATE_HZ = 160, 512, 16_000
 HOPS = -(-WINDOW // HOP)  # that a window reaches over
-BINS = WINDOW // 2 + 1
-LOOK_BACK = WINDOW - HOP
-TURN = 2**32
 _TAPS, _RESOLUTION = 8, 64  # of the pulse: half its width in samples, entries a sample
 _HZ, _MOVED_HZ = (50.0, 400.0), (31.25, 800.0)  # what the network may choose, and what pitch may make of it
 _LOG_FILTER = (-14.0, 4.0)
@@ -110,7 +107,7 @@ class Synthesis:
     def _pulses(self, f0: str, gain: str, phase: str) -> tuple[str, str]:
         """f0, gain [R, N, 1], phase [R] -> samples [R, N * HOP], phase [R]; see models/excitation.py."""
         graph = self._graph
-        turns_hz = graph.node("Mul", [f0, self._scalar(TURN / RATE_HZ, "turns_per_hz")], "turns_per_sample")
+        turns_hz = graph.node("Mul", [f0, self._scalar(TURN / SAMPLE_RATE_HZ, "turns_per_hz")], "turns_per_sample")
         step = graph.cast(graph.node("Round", [turns_hz], "step_rounded"), TensorProto.INT64, "step")
         hop = graph.node("Mul", [step, self._scalar(HOP, "hop")], "step_per_hop")
         after = graph.node("CumSum", [hop, self._scalar(1, "axis.1")], "after")
@@ -123,7 +120,7 @@ class Synthesis:
         centred = graph.cast(graph.node("Sub", [centred, half], "turns_centred"), TensorProto.FLOAT, "turns_float")
         distance = graph.node("Div", [centred, graph.cast(step, TensorProto.FLOAT, "step_float")], "distance")
         shape = self._pulse_shape(distance)
-        power = graph.node("Div", [self._scalar(float(RATE_HZ), "rate"), f0], "samples_per_turn")
+        power = graph.node("Div", [self._scalar(float(SAMPLE_RATE_HZ), "rate"), f0], "samples_per_turn")
         loud = graph.node("Mul", [graph.node("Sqrt", [power], "pulse_power"), gain], "pulse_gain")
         samples = graph.reshape(graph.node("Mul", [shape, loud], "pulse_samples"), [0, -1], "pulses")
         last = graph.node("Gather", [after, self._scalar(-1, "index.-1")], "after_last", axis=1)

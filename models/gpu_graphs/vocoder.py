@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from models.framing import BINS, HOP, LOOK_BACK
 from models.gpu_graphs.building import MICROSOFT, DeviceGraph
-from models.gpu_graphs.synthesis import BINS, HOP, HOPS, LOOK_BACK, Synthesis
+from models.gpu_graphs.synthesis import HOPS, Synthesis
 from models.gpu_graphs.weights import Array, Block, VocoderWeights
 
 

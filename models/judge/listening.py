@@ -24,7 +24,7 @@ from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.synth import speak
 from models.codec import SAMPLES_PER_CODE, Codec
 from models.encode import load_codec
-from models.excitation import HOP, SAMPLE_RATE_HZ
+from models.framing import HOP, SAMPLE_RATE_HZ
 from models.judge import teacher
 from models.judge.resynthesis import served
 

@@ -25,7 +25,7 @@ import engines.runtime.ort  # noqa: F401  # before speechmos, which would import
 from engines.text import FrontEnd
 from models.codec import Codec
 from models.encode import load_codec
-from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
+from models.framing import HOP, LOOK_BACK, SAMPLE_RATE_HZ
 from models.judge.meters import Heard, Meters, compare, even_ends
 from models.packages import cache_folder
 from models.seen_phones import phone_times

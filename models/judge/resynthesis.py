@@ -15,7 +15,7 @@ from engines.families.phone_pointer.networks import pure
 from engines.families.phone_pointer.overlap_add import OverlapAdd
 from models.codec import Codec
 from models.cpu_networks import spectrum_model
-from models.excitation import HOP, LOOK_BACK, SAMPLE_RATE_HZ
+from models.framing import HOP, LOOK_BACK, SAMPLE_RATE_HZ
 from models.mel import LogMel
 from models.seen_phones import PhoneTimes, phone_times, served_frames
 from models.teacher.prepare import load

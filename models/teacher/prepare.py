@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from models.codec import SAMPLES_PER_CODE
-from models.excitation import HOP, SAMPLE_RATE_HZ
+from models.framing import HOP, SAMPLE_RATE_HZ
 
 MAX_SECONDS = 30.0
 CLOSING_PAUSE_S = 0.24

@@ -11,10 +11,10 @@ import torch
 
 from models.codec import MAX_F0_HZ, MAX_MOVED_F0_HZ, MIN_F0_HZ, MIN_MOVED_F0_HZ, Decoder
 from models.creak import LOW_BINS, SILENT, with_creak
-from models.excitation import BINS
 from models.export import round_to_half
 from models.export_vocoder import export_vocoder
 from models.fold_vocoder import folded
+from models.framing import BINS
 from tests.voice.test_fold_vocoder import drawn, stock
 
 CREAK_HZ = [125.0, 0.0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.excitation import HOP
+from models.framing import HOP
 from models.train_codec import AT_START, CROP_SAMPLES, Speech, held_out
 from models.voice_plan import FIXTURE
 

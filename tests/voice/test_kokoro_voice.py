@@ -17,7 +17,7 @@ from engines.engine import EngineConfig
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.synth import speak
 from engines.text import FrontEnd
-from models.excitation import HOP
+from models.framing import HOP
 from models.lm_data import example, pause_types, phone_ids
 from models.teacher.prepare import load, natural_pitch, pitch
 from models.teacher.timed import timed_examples

@@ -161,8 +161,8 @@ def test_parity_refuses_another_network(tmp_path: Path) -> None:
 
 
 def test_vocoder_streams_in_torch_too() -> None:
-    from models.excitation import LOOK_BACK
     from models.export_vocoder import vocoder_inputs
+    from models.framing import LOOK_BACK
 
     torch.manual_seed(0)
     decoder = Codec(1).decoder.eval()

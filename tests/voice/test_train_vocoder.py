@@ -16,7 +16,7 @@ from models.coded_speech import CROP_CODES, CodedSpeech
 from models.discriminator import Discriminator, adversarial_loss, discriminator_loss, feature_loss
 from models.encode import encode, load_codec
 from models.encoder_hash import encoder_sha256
-from models.excitation import LOOK_BACK
+from models.framing import LOOK_BACK
 from models.mel import LogMel, LowHarmonics, SpectralLoss
 from models.train_vocoder import Networks, generate, pitch_losses, step_losses, unrest
 

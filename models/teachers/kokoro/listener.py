@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.code_files import OtherEncoderError
 from models.codec import FRAMES_PER_CODE, LEVELS, MIN_F0_HZ, FiniteScalarQuantiser
-from models.excitation import HOP, SAMPLE_RATE_HZ
+from models.framing import HOP, SAMPLE_RATE_HZ
 from models.streaming import ConvNeXt
 from models.teachers.kokoro.prepare import pitch
 from models.teachers.kokoro.speaker import PROSODY_RATE_HZ, Unspoken

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from engines.text import PauseType
 from engines.text.phones import PAUSE
-from models.excitation import HOP, SAMPLE_RATE_HZ
+from models.framing import HOP, SAMPLE_RATE_HZ
 from models.packages import cache_folder
 from models.teacher.prepare import Segment, SpeechWriter, trim, trim_times, trimming
 from models.teachers.kokoro.generate import blocks_of, load

@@ -21,7 +21,7 @@ from models.code_files import saying_refusals
 from models.codec import FRAMES_PER_CODE, SAMPLES_PER_CODE, Codec
 from models.encode import load_codec
 from models.encoder_hash import encoder_sha256
-from models.excitation import HOP
+from models.framing import HOP
 from models.packages import cache_folder
 from models.teachers.kokoro.generate import load
 from models.teachers.kokoro.listener import Listener, agreement, heard

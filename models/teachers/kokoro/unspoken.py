@@ -17,7 +17,7 @@ from engines.errors import UnspeakableText
 from engines.text import FrontEnd
 from models.code_files import Coded, read_codes, refuse_other_encoder, saying_refusals, write_codes
 from models.codec import SAMPLES_PER_CODE
-from models.excitation import HOP
+from models.framing import HOP
 from models.lm_data import Example, example
 from models.packages import cache_folder
 from models.teacher.prepare import Utterance, trim_times, trimming
