@@ -222,7 +222,7 @@ MUTATIONS = (
         file="engines/families/phone_pointer/device_vocoder.py",
         guard="self._sizes, self._buckets = _SIZES[-1:] if one else _SIZES, buckets(slots, one=one)",
         without="self._sizes, self._buckets = _SIZES, buckets(slots)",
-        test="test_engine.py::TestKernelsThatDependOnTheShape::test_deterministic_calls_have_one_shape[phone_pointer]",
+        test="test_engine.py::TestKernelsThatDependOnTheShape::test_deterministic_calls_have_one_shape[natural]",
     ),
     Mutation(
         trap="an idle row writes where a neighbour's next step reads",
@@ -251,7 +251,7 @@ MUTATIONS = (
         file="engines/steps.py",
         guard="            if sequence.phase is Phase.RUNNING and sequence.length == length:",
         without="            if sequence.length == length:",
-        test="test_engine.py::test_a_cancelled_streams_slot_is_used_again_under_its_step[phone_pointer]",
+        test="test_engine.py::test_a_cancelled_streams_slot_is_used_again_under_its_step[natural]",
     ),
     Mutation(
         trap="rows that fill up a bucket write to slots in use",

@@ -14,6 +14,7 @@ from engines.assemble import load_engine, open_bundle
 from engines.config import DeviceChoice, DraftMode, EngineConfig
 from engines.engine import Engine
 from engines.families.bundle import Bundle as AnyBundle
+from engines.families.shipped import SHIPPED
 from engines.messages import Append, Chunk, EndText, Event, Failed, Finished, Submit
 from tests.dry_cuda.voice import emulation, form_of
 
@@ -24,14 +25,19 @@ _BUNDLES = Path(os.environ.get("DRY_BUNDLES", "/nowhere"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spoken:
     family: str
+    shipped: str = ""  # the name of a bundle that ships
     voice: str
     text: str
     short: str
     dtype: str  # of the GPU form. The CPU provider has no grouped attention with norms, nor with one head a key
 
     @property
+    def name(self) -> str:
+        return self.shipped or self.family
+
+    @property
     def bundle(self) -> AnyBundle:
-        return _bundle(self.family)
+        return _bundle(self.name)
 
     @property
     def form(self) -> Path:
@@ -58,6 +64,15 @@ class Spoken:
 FAMILIES = (
     Spoken(
         family="phone_pointer",
+        shipped="natural",
+        voice="af_heart",
+        text="The fog came down over the harbour, and nothing moved.",
+        short="On and on and on it went.",
+        dtype="float16",
+    ),
+    Spoken(
+        family="phone_pointer",
+        shipped="flite",
         voice="slt",
         text="The fog came down over the harbour, and nothing moved.",
         short="On and on and on it went.",
@@ -81,12 +96,12 @@ FAMILIES = (
 
 
 @cache
-def _bundle(family: str) -> AnyBundle:
-    if family == "phone_pointer":
-        return open_bundle()
-    folder = _BUNDLES / family / "bundle"
+def _bundle(name: str) -> AnyBundle:
+    if name in SHIPPED:
+        return open_bundle(Path(name))
+    folder = _BUNDLES / name / "bundle"
     if not folder.is_dir():
-        pytest.skip(f"no bundle of {family} at hand: it needs torch, see tests/dry_cuda/run.py")
+        pytest.skip(f"no bundle of {name} at hand: it needs torch, see tests/dry_cuda/run.py")
     return open_bundle(folder)
 
 

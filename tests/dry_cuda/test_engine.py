@@ -43,7 +43,7 @@ def _emulated(log: Log) -> Iterator[None]:
     assert not emulation().failures
 
 
-@pytest.fixture(scope="module", params=FAMILIES, ids=lambda one: one.family)
+@pytest.fixture(scope="module", params=FAMILIES, ids=lambda one: one.name)
 def spoken(request: pytest.FixtureRequest) -> Spoken:
     if not IS_DRY:
         pytest.skip("the pretended CUDA libraries are not loaded here; `make test-gpu-dry` runs this")

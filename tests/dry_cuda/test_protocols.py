@@ -17,7 +17,7 @@ from tests.families.served import OWN, TEXT, FamilyServer
 
 
 @pytest.fixture(
-    scope="module", params=[one for one in FAMILIES if one.family != "phone_pointer"], ids=lambda one: one.family
+    scope="module", params=[one for one in FAMILIES if one.family != "phone_pointer"], ids=lambda one: one.name
 )
 def server(request: pytest.FixtureRequest) -> Iterator[FamilyServer]:
     if not IS_DRY:

@@ -81,7 +81,7 @@ class Server:
                     return pcm
 
 
-@pytest.fixture(scope="module", params=FAMILIES, ids=lambda one: one.family)
+@pytest.fixture(scope="module", params=FAMILIES, ids=lambda one: one.name)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if not IS_DRY:
         pytest.skip("the pretended CUDA libraries are not loaded here; `make test-gpu-dry` runs this")
