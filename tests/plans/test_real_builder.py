@@ -22,6 +22,7 @@ from onnx import TensorProto
 from engines.assemble import open_bundle
 from engines.errors import BundleError
 from engines.families.phone_pointer.bundle import load_bundle
+from engines.families.shipped import SHIPPED
 from engines.runtime import tensorrt, tensorrt_build
 from engines.runtime.tensorrt_build import Plan, build
 from models.gpu_graphs import qwen3_plans
@@ -32,7 +33,6 @@ from models.gpu_graphs.writing import save
 from models.tensorrt_plans import DTYPES, planned
 from tests.dry_cuda.shapes import published
 
-BUNDLE = load_bundle(Path("flite"))
 # Its timing cache is there and times nothing.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
 
@@ -44,8 +44,8 @@ def rtx() -> Any:
 
 
 @cache
-def all_planned() -> dict[str, Planned]:
-    return {name: make() for name, make in planned(BUNDLE).items()}
+def shipped(bundle: str) -> dict[str, Planned]:
+    return {name: make() for name, make in planned(load_bundle(Path(bundle))).items()}
 
 
 def of(rtx: Any, one: Planned, **how: Any) -> Plan:
@@ -60,19 +60,21 @@ def attention(layers: int) -> dict[str, int]:
     return {"KV_CACHE_UPDATE": 2 * layers, "ATTENTION_OUTPUT": layers, "ROTARY_EMBEDDING": 2 * layers}
 
 
-def test_the_speech_lm_builds_with_three_profiles(rtx: Any) -> None:
-    lm = all_planned()["lm"]
+@pytest.mark.parametrize("bundle", SHIPPED)
+def test_the_speech_lm_builds_with_three_profiles(rtx: Any, bundle: str) -> None:
+    lm = shipped(bundle)["lm"]
     assert len(lm.profiles) == 3
     seen: list[tuple[str, float]] = []
     plan = of(rtx, lm, progress=lambda phase, share: seen.append((phase, share)))
-    assert {kind: plan.layers[kind] for kind in attention(6)} == attention(BUNDLE.lm.layers)
+    assert {kind: plan.layers[kind] for kind in attention(6)} == attention(load_bundle(Path(bundle)).lm.layers)
     assert len(plan.content) > 1_000_000
     assert seen[-1][1] == 1.0
 
 
+@pytest.mark.parametrize("bundle", SHIPPED)
 @pytest.mark.parametrize("name", ["drafts", "vocoder"])
-def test_draft_heads_and_vocoder_build(rtx: Any, name: str) -> None:
-    plan = of(rtx, all_planned()[name])
+def test_draft_heads_and_vocoder_build(rtx: Any, name: str, bundle: str) -> None:
+    plan = of(rtx, shipped(bundle)[name])
     assert len(plan.content) > 1_000_000
     assert plan.layers["CONVOLUTION"] == (0 if name == "drafts" else 9)
 
