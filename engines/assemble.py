@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.config import DeviceChoice, DraftMode, EngineConfig
-from engines.engine import Engine, Model
+from engines.engine import Engine
+from engines.engine_model import Model
 from engines.errors import BundleError
 from engines.families.added_voices import added_voices
 from engines.families.base import Drafter, Family, Talker, Vocoder

@@ -46,8 +46,6 @@ from engines.speculation import Speculation
 from engines.steps import Made, StepRunner
 from engines.vocoding import Vocoded, Vocoding
 
-__all__ = ["Engine", "EngineConfig", "Model"]
-
 
 class Engine:
     def __init__(

@@ -99,10 +99,10 @@ def _urgency(view: View, stream: Sequence, now: float) -> Urgency:
 
 
 def _limit_s(view: View, able: list[tuple[Urgency, Sequence]]) -> float:
-    """Up to which lead streams are stepped. While first audio waits, only those about to run dry; while one is below
-    the low water, none far ahead. With neither, all work ahead."""
+    """Up to which lead streams are stepped. While first audio waits, here or in the vocoder, only those about to run
+    dry, since it would come back in the middle of a call. While one is below the low water, none far ahead."""
     least_s = able[0][0][0] if able else math.inf
-    if least_s == NO_AUDIO:
+    if least_s == NO_AUDIO or any(one.in_vocoder and not (one.sounds or one.stands_back) for one in view.streams):
         return URGENT * view.profile.frame_s
     return (FAR_AHEAD if least_s < LOW_WATER * view.profile.frame_s else math.inf) * view.profile.frame_s
 

@@ -17,7 +17,8 @@ import time
 from dataclasses import dataclass, field
 
 from engines.assemble import load_engine
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.messages import Append, Chunk, EndText, Failed, Finished, Submit
 from engines.synth import stream

@@ -124,7 +124,7 @@ def main() -> None:
             rows[f"{voice}, the ruler's own"] = compare(of_teacher(front_end, other), theirs)
         if arguments.bundle:
             from engines.assemble import load_engine
-            from engines.engine import EngineConfig
+            from engines.config import EngineConfig
             from engines.families.phone_pointer.bundle import load_bundle
 
             engine = load_engine(load_bundle(arguments.bundle), EngineConfig(workers=False))

@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from engines.assemble import load_engine
-from engines.config import DraftMode
-from engines.engine import EngineConfig
+from engines.config import DraftMode, EngineConfig
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.synth import speak
 from models.judge.forced import forced

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from engines.assemble import load_engine
-from engines.engine import EngineConfig
+from engines.config import EngineConfig
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.synth import speak
 from models.codec import SAMPLES_PER_CODE, Codec

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from engines.assemble import load_engine
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.errors import UnspeakableText
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.synth import SpokenText, speak

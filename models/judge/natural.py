@@ -95,7 +95,7 @@ def intelligibility(ours: list[Samples], theirs: list[Samples]) -> float:
 
 def from_text(bundle: Path, texts: list[str], voice: str) -> list[Samples]:
     from engines.assemble import load_engine
-    from engines.engine import EngineConfig
+    from engines.config import EngineConfig
     from engines.families.phone_pointer.bundle import load_bundle
     from engines.synth import speak
 

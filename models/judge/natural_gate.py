@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.assemble import load_engine
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.text import FrontEnd
 from models.bench import beside, drafts

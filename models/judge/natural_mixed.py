@@ -201,7 +201,7 @@ def main() -> None:
     for index, voice in enumerate(arguments.voices.split(",")):
         if arguments.bundle:
             from engines.assemble import load_engine
-            from engines.engine import EngineConfig
+            from engines.config import EngineConfig
             from engines.families.phone_pointer.bundle import load_bundle
 
             engine = load_engine(load_bundle(arguments.bundle), EngineConfig(workers=False))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from engines.assemble import load_engine
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.families.common.voice_mix import choose_voice, parse_mix
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.synth import speak

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.assemble import load_engine, open_bundle
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.messages import Submit
 from server.engine.dictionary_cache import DictionaryCache
 from server.engine.pipe import EnginePipe, Fault, Ready

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engines.assemble import load_engine
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.shipped import SHIPPED
 from engines.text import FrontEnd

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from engines.assemble import load_engine
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.families.common.voice_mix import Timbre
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.messages import Append, Chunk, EndText, Event, Finished, LeadingSilence, Submit, options

@@ -25,6 +25,7 @@ class PlainStream:
     can_prefill: bool = False
     can_step: bool = True
     can_vocode: bool = True
+    in_vocoder: bool = False
     closes: bool = False
     expects_words_s: float = 0.0
     resumes: bool = False  # after its text had run out

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine
-from engines.config import DraftMode
+from engines.config import DraftMode, EngineConfig
 from engines.counters import Counters
-from engines.engine import Engine, EngineConfig
+from engines.engine import Engine
 from engines.errors import ConfigError
 from engines.families.base import Drafter, Frames, Rows, Sampling
 from engines.families.phone_pointer.bundle import Bundle

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.assemble import load_engine
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.held_silence import HeldPause, HeldSilence
 from engines.messages import Append, EndText, Event, Submit

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engines.assemble import load_engine
-from engines.config import DraftMode
-from engines.engine import Engine, EngineConfig
+from engines.config import DraftMode, EngineConfig
+from engines.engine import Engine
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.overlap_add import RATES_HZ
 from engines.leading_quiet import LeadingQuiet, loud_windows

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engines.assemble import load_engine
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.families.base import ScriptState, Verdict, WordTimes
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.family import PointerFamily

@@ -11,7 +11,8 @@ import pytest
 import pyworld
 
 from engines.assemble import load_engine
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.errors import BadParameter, RequestError, UnknownVoice
 from engines.families.common.randomness import noise
 from engines.families.common.voice_mix import ChosenVoice, Timbre, choose_voice, parse_mix

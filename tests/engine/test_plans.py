@@ -75,6 +75,15 @@ def test_a_stream_whose_first_chunk_is_made_holds_no_other_up() -> None:
     assert stepped(PlainStream(0, NO_AUDIO, made=2, quiet_frames=1), other) == [[0]], "its opening does not count"
 
 
+def test_nothing_is_made_ahead_while_a_first_chunk_is_in_the_vocoder() -> None:
+    first, ahead, dry = PlainStream(0, NO_AUDIO, made=4, in_vocoder=True), PlainStream(1), PlainStream(2, 0.05)
+    assert stepped(first, ahead) == []
+    assert stepped(first, ahead, dry) == [[2]]
+    assert stepped(first, ahead, PlainStream(3, NO_AUDIO)) == [[3]], "another new one does not wait"
+    assert stepped(PlainStream(0, 0.3, in_vocoder=True), ahead) == [[0, 1]], "its listener has the first chunk"
+    assert stepped(PlainStream(0, NO_AUDIO, made=4, in_vocoder=True, stands_back=True), ahead) == [[0, 1]]
+
+
 def test_a_plan_fits_its_slice_of_time_and_is_made_in_efficient_parts() -> None:
     streams = [PlainStream(slot, 1.0 + slot / 1000) for slot in range(64)]
     machine = Machine(step_s=(0.3e-3, 0.1e-3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.assemble import load_engine
-from engines.engine import EngineConfig
+from engines.config import EngineConfig
 from engines.families.phone_pointer.bundle import Bundle
 from engines.synth import speak
 from engines.text import FrontEnd, parse_dictionary

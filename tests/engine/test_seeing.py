@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine
-from engines.config import DraftMode
-from engines.engine import Engine, EngineConfig
+from engines.config import DraftMode, EngineConfig
+from engines.engine import Engine
 from engines.families.common.randomness import noise
 from engines.families.phone_pointer.bundle import Bundle
 from engines.families.phone_pointer.networks import pure

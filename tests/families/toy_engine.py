@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from engines.config import DraftMode, EngineConfig
-from engines.engine import Engine, Model
+from engines.engine import Engine
+from engines.engine_model import Model
 from engines.families.base import Family
 from engines.runtime.onnx_cpu import OnnxCpu
 from tests.families.depth import DepthFamily

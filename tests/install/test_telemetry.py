@@ -18,7 +18,8 @@ IMPORTERS = {"engines/runtime/ort.py"}
 SPEAKS = """
 from engines.assemble import load_engine
 from engines.families.phone_pointer.bundle import load_bundle
-from engines.engine import Engine, EngineConfig
+from engines.config import EngineConfig
+from engines.engine import Engine
 from engines.synth import speak
 assert speak(load_engine(load_bundle(), EngineConfig(slots=1)), "Hello.").pcm
 input()

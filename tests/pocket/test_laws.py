@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from engines.config import EngineConfig
-from engines.engine import Engine, Model
+from engines.engine import Engine
+from engines.engine_model import Model
 from engines.errors import BadParameter, ConfigError, UnknownVoice
 from engines.families.base import ScriptState, Verdict
 from engines.families.pocket.bundle import Bundle

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engines.config import EngineConfig
-from engines.engine import Engine, Model
+from engines.engine import Engine
+from engines.engine_model import Model
 from engines.families.qwen3_tts.bundle import Bundle
 from engines.families.qwen3_tts.family import Qwen3TtsFamily
 from engines.messages import Append, Cancelled, Chunk, EndText, Event, Failed, Finished, Submit

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from engines.assemble import load_engine
-from engines.config import DraftMode
-from engines.engine import EngineConfig
+from engines.config import DraftMode, EngineConfig
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.runtime.ort import ort
 from engines.synth import speak

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from engines.assemble import load_engine
-from engines.engine import EngineConfig
+from engines.config import EngineConfig
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.messages import Timings, WordTime
 from engines.synth import SpokenText

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine
-from engines.engine import EngineConfig
+from engines.config import EngineConfig
 from engines.families.phone_pointer.bundle import Bundle, load_bundle
 from engines.families.phone_pointer.durations import Planner
 from engines.families.phone_pointer.networks import Durations

@@ -53,7 +53,7 @@ def test_a_folder_of_speech(tmp_path: Path) -> None:
 )
 def test_it_hears_our_voice() -> None:
     from engines.assemble import load_engine
-    from engines.engine import EngineConfig
+    from engines.config import EngineConfig
     from engines.families.phone_pointer.bundle import load_bundle
     from engines.synth import speak
 

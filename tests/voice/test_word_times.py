@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engines.assemble import load_engine
-from engines.engine import EngineConfig
+from engines.config import EngineConfig
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.text import FrontEnd
 from models.judge.aligner import Aligner
