@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from engines.families.common.device_form import DeviceForm
+from engines.families.shipped import SHIPPED
 from engines.runtime import tensorrt as runtime_tensorrt
 from tests.dry_cuda import voice
 from tests.dry_cuda.fake_device import FakeDevice
@@ -49,8 +50,9 @@ def checked(out: Path, parts: str, **more: str) -> dict[str, Any]:
     return tables
 
 
-def test_the_first_parts_hold_on_the_pretended_device(pretended: None, tmp_path: Path) -> None:
-    tables = checked(tmp_path, "0-3")
+@pytest.mark.parametrize("bundle", SHIPPED)
+def test_the_first_parts_hold_on_the_pretended_device(pretended: None, tmp_path: Path, bundle: str) -> None:
+    tables = checked(tmp_path, "0-3", PARLANDO_BUNDLE=bundle)
     assert {name: table["state"] for name, table in tables.items()} == dict.fromkeys(
         ["doctor", "self-test", "kernels", "traps"], "done"
     )

@@ -1,7 +1,11 @@
-"""The shipped voice's GPU form on the emulated device: written once a run, with Talker and Vocoder over it."""
+"""A shipped voice's GPU form on the emulated device: written once a run, with Talker and Vocoder over it.
+
+Of the bundle that PARLANDO_BUNDLE names, as the server's: else of the default one.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,12 +20,13 @@ from engines.families.common.device_form import DeviceForm
 from engines.families.phone_pointer.bundle import load_bundle
 from engines.families.phone_pointer.device_talker import DeviceTalker
 from engines.families.phone_pointer.device_vocoder import DeviceVocoder
+from engines.families.shipped import DEFAULT
 from engines.runtime.base import IntArray
 from engines.runtime.onnx_cuda import OnnxCuda
 from models.gpu_graphs.__main__ import export
 from tests.dry_cuda.emulation import Emulation
 
-BUNDLE = load_bundle(Path("flite"))
+BUNDLE = load_bundle(Path(os.environ.get("PARLANDO_BUNDLE", DEFAULT)))
 _forms: dict[tuple[str, str], DeviceForm] = {}
 GREEDY, DRAWN = Sampling(), Sampling(temperature=0.8)
 

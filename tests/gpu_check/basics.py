@@ -18,6 +18,7 @@ def run_doctor(setting: Setting, table: Table) -> None:
 
     if PRETENDED:
         emulation()
+    table.note(f"the voice of all parts: {BUNDLE.name} {BUNDLE.version}")
     os.environ["PARLANDO_GPU_FORM"] = str(form().folder)
     for one in doctor.findings(None):
         found, remedy = (text and text.replace(str(ROOT), ".") for text in (one.found, one.remedy))

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.dry_cuda.voice import form
+from tests.dry_cuda.voice import BUNDLE, form
 from tests.gpu_check.facts import ROOT
 from tests.gpu_check.report import Cell, Table
 from tests.gpu_check.setting import PRETENDED, Setting, Skipped
@@ -29,7 +29,8 @@ def run_server(setting: Setting, table: Table) -> None:
     if missing:
         raise Skipped(f"the load test needs {' '.join(missing)}: pip install it")
     out = Path(tempfile.mkdtemp(prefix="gpu-check-load-"))
-    serve = f"{sys.executable} -m server serve --port {{port}} --device cuda --gpu-form {form().folder} --slots {SLOTS}"
+    serve = f"{sys.executable} -m server serve --port {{port}} --device cuda --slots {SLOTS}"
+    serve += f" --bundle {BUNDLE.folder} --gpu-form {form().folder}"
     environment = os.environ | ({"PYTHONPATH": os.pathsep.join([str(EMULATED), *sys.path])} if PRETENDED else {})
     problems = 0
     for level in LEVELS:
