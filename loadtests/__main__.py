@@ -86,6 +86,7 @@ def main() -> None:
     try:
         machine = report.machine()
         server = _server(options, console)
+        machine["model"] = server.model()
         machine["server_nice"] = None if server.pid is None else priority.nice_of(server.pid)
         session = Session(
             server=server,

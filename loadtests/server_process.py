@@ -2,12 +2,13 @@
 
 One that is started ends with the harness, however that ends.
 
-Only /proc and the /ready page are looked at. A server that the harness starts gets a lower priority where the
-generator's own cannot be raised.
+Only /proc, the /ready page and the name of its model are looked at. A server that the harness starts gets a lower
+priority where the generator's own cannot be raised.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import socket
@@ -50,6 +51,14 @@ class Server:
     @property
     def ws_url(self) -> str:
         return "ws" + self.url.removeprefix("http")
+
+    def model(self) -> str:
+        """The first of its list; `unknown` where it shows none without a key."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/v1/models", timeout=5) as answer:
+                return str(json.load(answer)["data"][0]["id"])
+        except (urllib.error.URLError, OSError, ValueError, LookupError):
+            return "unknown"
 
     def cpu_s(self) -> float | None:
         """User and system seconds of the whole process tree since it started."""

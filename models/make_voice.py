@@ -1,4 +1,4 @@
-"""From nothing to the shipped voice: python -m models.make_voice --work DIR --out BUNDLE
+"""From nothing to a voice that ships: python -m models.make_voice --work DIR --out BUNDLE
 
     tools      compile the teacher's program
     speak      the teacher speaks hours of text, some of it twice   (CPU, about 50 times real time per core)

@@ -143,7 +143,7 @@ def _sha256(path: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models.tensorrt_plans", description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--bundle", type=Path, help="default: the shipped voice")
+    parser.add_argument("--bundle", type=Path, help="a folder, or a voice that ships; without it natural")
     parser.add_argument("--dtype", help="of a GPU form that is written here [float16]")
     chosen = parser.parse_args()
     try:

@@ -8,7 +8,7 @@ from loadtests.peers.page import middle, table
 
 
 def text(figures: dict[str, Any]) -> str:
-    parts = ["# Formats", "Everything was asked of a running server with the shipped voice, over its public protocols."]
+    parts = ["# Formats", "Everything was asked of a running server, over its public protocols."]
     if "seams" in figures:
         parts += _seams(figures["seams"])
     if "cost" in figures:

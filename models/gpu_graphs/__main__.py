@@ -54,7 +54,7 @@ def _pointer_form(bundle: Bundle, dtype: str) -> Form:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models.gpu_graphs", description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--bundle", type=Path, help="default: the shipped voice")
+    parser.add_argument("--bundle", type=Path, help="a folder, or a voice that ships; without it natural")
     parser.add_argument("--dtype", choices=sorted(TYPES), default="float16")
     chosen = parser.parse_args()
     try:

@@ -1,6 +1,6 @@
 """All gates of a natural bundle in one table: python -m models.judge.natural_gate --bundle DIR
 
-The bundle becomes the default when every row passes. A part can be measured alone (`--only heard,times,mixed,speed,
+What we ask of the bundle, a row each. A part can be measured alone (`--only heard,times,mixed,speed,
 drafts,size`); with `--out` figures are kept, and a later call with the same file and bundle measures what is missing.
 `--into` writes them into the bundle's manifest, whose digest changes with it.
 Ends with an error when a row fails or is not measured.
