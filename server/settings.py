@@ -97,11 +97,15 @@ class Settings(BaseSettings):
     max_recording_bytes: int = Field(2**24, ge=1_024, description="the same of a recording that becomes a voice")
     max_held_bytes: int = Field(2**28, ge=2**20, description="memory for all answers whose length must be known first")
     max_head_bytes: int = Field(65_536, ge=4_096, description="maximum head of one HTTP request")
-    max_contexts: int = Field(16, ge=1, description="maximum number of utterances in progress on one WebSocket")
+    max_contexts: int = Field(
+        16, ge=1, description="utterances at once on one WebSocket (ElevenLabs' multi-stream: 64)"
+    )
     max_connections: int = Field(1_024, ge=1, description="maximum number of open requests and WebSockets")
     outbox_chunks: int = Field(64, ge=4, description="chunks kept for a slow listener before its generation pauses")
 
-    idle_s: float = Field(60.0, gt=0, description="a WebSocket without messages for this long is closed")
+    idle_s: float = Field(
+        60.0, gt=0, description="a WebSocket without messages for so long is closed (some dialects: later)"
+    )
     first_audio_s: float = Field(15.0, gt=0, description="deadline from the end of the text to the first audio")
     utterance_s: float = Field(900.0, gt=0, description="deadline of an utterance")
     send_timeout_s: float = Field(15.0, gt=0, description="a listener that reads nothing for this long is disconnected")
