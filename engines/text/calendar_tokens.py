@@ -111,10 +111,12 @@ def _is_dated(month: int, day: int, around: Around) -> bool:
     """Whether "3/4" is a date, by the words on both sides."""
     left = around.left
     before = left.lower.rstrip(".")
-    if not left.core or left.paused or not 1 <= month <= 12:
+    if not left.core or not 1 <= month <= 12:
         return False
     if left.capitalised and (before in DAY_SHORT or before in _DAYS):
         return around.following().lower() not in _SHARES
+    if left.paused:
+        return False
     if before == "from" and day == 1:
         return month > 1
     if before not in _BEFORE_DATES or not _OPERATIONS.isdisjoint(around.before.split(" ")):
@@ -156,6 +158,8 @@ def _date(core: str, around: Around) -> list[str] | None:
     if match is None:
         return None
     month, day = int(match[1]), int(match[2])
+    if "0" in (match[1][0], match[2][0]):  # no fraction has a zero in front
+        return _spoken_date(None, month, day)
     if (day not in _PLAIN_FRACTIONS and month < day) or _is_dated(month, day, around):
         return _spoken_date(None, month, day)
     return None

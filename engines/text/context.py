@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OPENING = "([{\"'*_#>`~<|"
 CLOSING = ")]}\"'*_`~>|"
 STOPS = ".,;:!?—"
+HALF_DAYS = ("am", "pm", "a.m", "p.m")
 MAX_TOKEN_CHARS = 120  # a longer run without white space is read in pieces
 
 
@@ -71,7 +72,7 @@ class Around:
         return token != "" and token[-1] not in STOPS + CLOSING
 
     def following_half_day(self) -> bool:
-        return self.following().lower().rstrip(".") in ("am", "pm", "a.m", "p.m")
+        return self.following().lower().rstrip(".") in HALF_DAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import re
 
 from engines.text import numbers
 from engines.text.amounts import COMPARED
-from engines.text.context import CLOSING, STOPS, Around, Left
+from engines.text.context import CLOSING, HALF_DAYS, STOPS, Around, Left
 from engines.text.folding import MINUS
 from engines.text.marks import OPERATORS, sign_name
 from engines.text.number_tokens import is_plain_number
@@ -153,7 +153,9 @@ def _between_numbers(text: str, around: Around) -> str | None:
     left = around.left
     if _subtracts(around):
         return "minus"
-    if left.kind is None or not agree(left.kind, range_kind(around.following())):
+    is_half_day = left.lower in HALF_DAYS and len(around.recent) > 1  # "9:00 AM" is two tokens
+    kind = range_kind(around.recent[-2]) if is_half_day else left.kind
+    if not agree(kind, range_kind(around.following())):
         return None
     if left.number is None or not is_plain_number(around.following()):
         return "to"

@@ -29,7 +29,7 @@ _AGES = {
     "y": "year",
     "yr": "year",
 }
-_MINUTES, _SECONDS, _TENS = re.compile(r"[2-9]m|[1-5]\dm"), re.compile(r"[1-5]?\ds"), re.compile(r"[1-9]0s")
+_MINUTES, _SECONDS, _TENS = re.compile(r"[1-9]m|[1-5]\dm"), re.compile(r"[1-5]?\ds"), re.compile(r"[1-9]0s")
 _TIME_BEFORE = re.compile(r"\d{1,2}(?:m|min|h)")
 _BEFORE_TIMES = frozenset(
     word_list(
@@ -37,6 +37,13 @@ _BEFORE_TIMES = frozenset(
         "around than over under least most only just timeout sleep pause rest hold plank delay per"
     )
 )
+# Before minutes alone; behind the others of the list above a length is as likely.
+_BEFORE_MINUTES = frozenset(
+    word_list(
+        "in wait waits waited waiting every sleep timeout pause eta runtime duration uptime elapsed delay delayed"
+    )
+)
+_BEHIND_MINUTES = frozenset(word_list("left remaining later late early elapsed"))
 _OF_DECADES = frozenset(
     word_list("music movies films fashion songs rock pop hits style kids cars hair tunes vibes show shows women men")
 )
@@ -121,7 +128,7 @@ def _named(core: str, around: Around) -> list[str] | None:
         return [*numbers.cardinal(int(ago[1])), _AGES[ago[2]] + ("" if int(ago[1]) == 1 else "s")]
     left = around.left.lower
     if _lasts(core, around):
-        return [*numbers.cardinal(int(core[:-1])), _AGES[core[-1]] + "s"]
+        return [*numbers.cardinal(int(core[:-1])), _AGES[core[-1]] + ("" if core[:-1] == "1" else "s")]
     models = _MODELS.fullmatch(core) if left in _BEFORE_MODELS else None
     if models and around.following().lower() not in _SPANS:
         words = _hundreds(models[1])
@@ -137,9 +144,14 @@ def _named(core: str, around: Around) -> list[str] | None:
 
 
 def _lasts(core: str, around: Around) -> bool:
-    """ "in 30s", "2m 30s": a time, no decade and no length."""
+    """ "in 30s", "2m 30s", "ETA: 15m": a time, no decade and no length."""
     if _MINUTES.fullmatch(core):
-        return _SECONDS.fullmatch(around.following()) is not None
+        following = around.following().lower()
+        if _SECONDS.fullmatch(following) or following in _BEHIND_MINUTES:
+            return True
+        # "In 50m, turn left"; "in 5m people"; "in 15m of water".
+        counts = core == "50m" or following == "of" or following in COUNTED
+        return around.left.lower in _BEFORE_MINUTES and not counts
     if not _TENS.fullmatch(core) or around.following().lower() in _OF_DECADES:
         return False
     if around.recent[-2:-1] == ("the",):  # the over 50s

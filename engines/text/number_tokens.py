@@ -209,7 +209,8 @@ def _dotted(core: str, around: Around) -> Spoken | None:
         return Spoken(words=numbers.cardinal(int(core.replace(".", ""))))
     if not _VERSION.fullmatch(core):
         return None
-    words = ["version"] if core[0] in "vV" else []
+    is_name = core[0] == "V" and core[1:].isdecimal()  # a V8
+    words = ["v"] if is_name else ["version"] if core[0] in "vV" else []
     for index, part in enumerate(core.lstrip("vV").split(".")):
         words += (["point"] if index else []) + _group(part)
     return Spoken(words=words)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.text.context import CLOSING, STOPS, Around, Left, Spoken
+from engines.text.context import CLOSING, HALF_DAYS, STOPS, Around, Left, Spoken
 from engines.text.number_tokens import is_measurable
 from engines.text.overriding import Override
 from engines.text.phones import PauseType
 from engines.text.ranges import range_kind
 from engines.text.tags import AS_WRITTEN, SpokenAs
+from engines.text.word_lists import word_list
 from engines.text.words import TIME_ZONES
 
 _KINDS = {".": PauseType.PERIOD, "?": PauseType.QUESTION, "!": PauseType.EXCLAIM}
+_BEHIND_CLOCKS = frozenset(
+    word_list(
+        "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mon Tue Tues Wed Thu Thur Thurs Fri Sat Eastern "
+        "Central Mountain Pacific ET CT MT PT January February March April June July August September October "
+        "November December"
+    )
+)
 _PLAIN_STOPS = frozenset(',;:)]}"—')
 
 Piece = str | PauseType | Override
@@ -72,10 +80,11 @@ def closing_kind(core: str, closing: str) -> PauseType | None:
 
 
 def stopped_short(words: str, core: str, closing: str, kind: PauseType | None, around: Around) -> Reading:
-    """The full stop belongs to the abbreviation, unless a capital or nothing follows."""
+    """The full stop belongs to the abbreviation, unless a capital or nothing follows; behind "9 a.m." a day may."""
     if closing == ".":
         following = around.following()
-        kind = kind if not following or (following[0].isupper() and following not in TIME_ZONES) else None
+        goes_on = following in TIME_ZONES or (core.lower() in HALF_DAYS and following in _BEHIND_CLOCKS)
+        kind = kind if not following or (following[0].isupper() and not goes_on) else None
     elif closing.startswith("."):
         kind = closing_kind("", closing[1:]) or kind
     return made(list(words.split()), kind, core, 0)

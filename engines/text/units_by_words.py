@@ -75,6 +75,8 @@ def _is_of_rates(number: str, before: tuple[str, ...], around: Around) -> bool:
 
 
 def _is_temperature(number: str, before: tuple[str, ...], around: Around) -> bool:
+    if number[0] == "-":
+        return True
     if not before or not _NUMBER.fullmatch(number):
         return False
     last = before[-1].lower()
